@@ -1,0 +1,57 @@
+# LiveAlign. `make help` lists the targets; every variable below can be given on the command line.
+PLATFORM ?= simulator
+ARCHIVE  ?=
+DAY      ?=
+DAYS     ?=
+PROFILE  ?= laptop
+SEED     ?=
+PORT     ?= 3000
+PYTHON   ?= python3
+
+export LIVEALIGN_HOME ?= .livealign
+export BENTOML_DO_NOT_TRACK = true
+export DO_NOT_TRACK = 1
+export DAGSTER_DISABLE_TELEMETRY = 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS = false
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM = false
+
+BIN  := .venv/bin
+ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
+        $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: help setup retrain ui serve test test-slow lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.installed ## create .venv and install the pinned dependencies
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
+	touch $@
+
+retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n
+	$(BIN)/python -m orchestration.retrain $(ARGS)
+
+ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and sensors
+	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) LIVEALIGN_PROFILE=$(PROFILE) $(BIN)/python -m orchestration.ui
+
+serve: setup ## the champion's Bento on 127.0.0.1:$(PORT)
+	LIVEALIGN_PLATFORM=$(PLATFORM) $(BIN)/python -m bentos.serve --port $(PORT)
+
+test: setup ## the default tests: offline, on CPU, under five minutes
+	$(BIN)/python -m pytest -q
+
+test-slow: setup ## the slow lane: the real backbone and real processes
+	$(BIN)/python -m pytest -q -m slow --timeout 1200
+
+lint: setup ## ruff (lint and format) and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove what the build made; data under LIVEALIGN_HOME stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache dbt_project/target

@@ -1,0 +1,395 @@
+"""Gated alignment: the space in which users and room-moments meet, learned from who entered what.
+
+    alignment = train_alignment(corpus, content, config)       # content: float32 [segments, d], row 0 = none
+    z = alignment.room_vectors(author, content)                 # float32 [n, dim], unit length
+    u = alignment.user_vectors(user, history_vectors, lengths, features)
+    score = (u * z).sum(1)
+
+Two losses are summed over every batch: binary cross-entropy on shown impressions (clicked or not: the negatives that a
+ranking is measured on) and an in-batch softmax over the clicks (negatives from other requests: what retrieval needs).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from livealign.alignment_network import GATE_MODES, Sizes, TwoTower, contrastive_loss
+from livealign.config import AlignmentConfig
+from livealign.dataset import Corpus, Examples
+from livealign.dataset_features import USER_FEATURES
+from livealign.errors import BundleError, TrainingError
+
+_FORMAT = "livealign-alignment-1"
+
+
+class AlignmentReport(NamedTuple):
+    """How training went."""
+
+    losses: tuple[float, ...]  # mean over each epoch
+    temperature: float
+    gate_mean: float  # over training impressions that have content; 1 = the author ID alone
+
+
+class GateReport(NamedTuple):
+    """How the gate leans by author popularity: arrays over popularity groups, rarest authors first."""
+
+    impressions_from: NDArray[np.int64]  # least number of training impressions of an author in the group
+    authors: NDArray[np.int64]  # authors in the group
+    gate: NDArray[np.float32]  # mean of g over the group's segments; 1 = ID, 0 = content
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A trained pair of towers. All methods take and give numpy arrays; row order is kept."""
+
+    network: TwoTower
+    sizes: Sizes
+    config: AlignmentConfig
+    gate_mode: str
+    history_length: int
+    feature_mean: NDArray[np.float32]
+    feature_std: NDArray[np.float32]
+    device: torch.device
+
+    @torch.no_grad()
+    def room_vectors(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content."""
+        return np.concatenate([z.cpu().numpy() for z, _ in self._rooms(author, content)])
+
+    @torch.no_grad()
+    def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """g [n, dim]: 1 = the author ID alone, 0 = content alone."""
+        return np.concatenate([gate.cpu().numpy() for _, gate in self._rooms(author, content)])
+
+    @torch.no_grad()
+    def user_vectors(
+        self, user: NDArray, history_vectors: NDArray, history_length: NDArray, features: NDArray
+    ) -> NDArray[np.float32]:
+        """Unit vectors [n, dim] of users.
+
+        Args:
+            user: index [n]; history_vectors: room vectors [n, L, dim], newest first, L at most `self.history_length`;
+            history_length: [n]; features: user features [n, 2] as in `dataset_features` (columns USER_FEATURES).
+        """
+        longest = self.history_length
+        padded = np.zeros((len(user), longest, self.config.dim), dtype=np.float32)
+        padded[:, : history_vectors.shape[1]] = history_vectors[:, :longest]
+        mask = np.arange(longest) < np.minimum(history_length, longest)[:, None]
+        return (
+            self.network.users(
+                torch.from_numpy(np.asarray(user)).to(self.device),
+                torch.from_numpy(padded).to(self.device),
+                torch.from_numpy(mask).to(self.device),
+                self._user_features(features),
+            )
+            .cpu()
+            .numpy()
+        )
+
+    def example_user_vectors(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
+        """User vectors [n, dim] of examples whose history rows point into `item_vectors` [items, dim]."""
+        parts = [
+            self.user_vectors(
+                part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES]
+            )
+            for part in (examples.take(np.arange(i, min(i + 8_192, len(examples)))) for i in range(0, len(examples), 8_192))
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), dtype=np.float32)
+
+    def scores(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
+        """[n] dot products u · z of examples whose item and history rows point into `item_vectors` [items, dim]."""
+        users = self.example_user_vectors(examples, item_vectors)
+        return np.einsum("nd,nd->n", users, item_vectors[examples.item])
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file with the config in its metadata."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        tensors["feature_mean"] = torch.from_numpy(self.feature_mean)
+        tensors["feature_std"] = torch.from_numpy(self.feature_std)
+        metadata = {
+            "format": _FORMAT,
+            "sizes": json.dumps(self.sizes._asdict()),
+            "config": json.dumps(asdict(self.config)),
+            "gate_mode": self.gate_mode,
+            "history_length": str(self.history_length),
+        }
+        save_file(tensors, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
+        """The alignment that `save` wrote.
+
+        Raises:
+            BundleError: the file is missing, damaged, or of another format.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            sizes = Sizes(**json.loads(metadata["sizes"]))
+            config = AlignmentConfig(**json.loads(metadata["config"]))
+            mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
+            history_length = int(metadata["history_length"])
+            network = TwoTower(sizes, config, history_length, metadata["gate_mode"])
+            network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise BundleError(f"{path} is not a readable alignment ({error}); run the retrain again") from error
+        device = torch.device(device)
+        network.to(device).eval()
+        return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
+
+    def _rooms(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, max(1, len(author)), 16_384):
+            batch = torch.from_numpy(np.asarray(content[start : start + 16_384], dtype=np.float32)).to(self.device)
+            index = torch.from_numpy(np.asarray(author[start : start + 16_384], dtype=np.int64)).to(self.device)
+            yield self.network.rooms(index, self.network.rooms.scaler(batch), (batch != 0).any(1))
+
+    def _user_features(self, features: NDArray) -> Tensor:
+        return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)
+
+
+def train_alignment(
+    corpus: Corpus,
+    content: NDArray[np.float32],
+    config: AlignmentConfig,
+    gate_mode: str = "learned",
+    device: torch.device | str = "cpu",
+) -> tuple[Alignment, AlignmentReport]:
+    """Train both towers on the corpus' training impressions. The same config and seed give the same towers.
+
+    Args:
+        content: [segments, d], rows as `corpus.segment_ids`; a row of zeros has no content.
+        gate_mode: "learned", or fixed: "mean" (0.5), "id" (1), "content" (0).
+
+    Raises:
+        TrainingError: no training click, an unknown gate mode, or a loss that is not finite.
+    """
+    examples = corpus.train
+    if gate_mode not in GATE_MODES:
+        raise TrainingError(f"there is no gate mode '{gate_mode}'; choose one of {', '.join(GATE_MODES)}")
+    if not len(examples) or not np.nansum(examples.label("click")):
+        raise TrainingError(f"there is no click in the training days {corpus.train_days}; nothing to align on")
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        return _train(corpus, content, config, gate_mode, device)
+
+
+def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Room vectors of every item row of the corpus, float32 [items, dim]; row 0 (padding) is zero."""
+    segments = corpus.item_segments()
+    vectors = alignment.room_vectors(corpus.item_authors(), content[segments])
+    vectors[0] = 0
+    return vectors
+
+
+def gate_by_popularity(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], edges: tuple[int, ...] = (0, 1, 10, 100, 1_000, 10_000)
+) -> GateReport:
+    """Mean gate over the segments with content, grouped by their author's training impressions (`edges`: lower bounds)."""
+    counts = np.bincount(corpus.train.author, minlength=corpus.authors.size)
+    counts[0] = 0
+    rows = np.flatnonzero((content != 0).any(1))
+    gates = alignment.gates(corpus.segment_author[rows], content[rows]).mean(1) if len(rows) else np.zeros(0, np.float32)
+    group = np.searchsorted(np.asarray(edges), counts[corpus.segment_author[rows]], side="right") - 1
+    kept = [g for g in range(len(edges)) if (group == g).any()]
+    return GateReport(
+        np.asarray([edges[g] for g in kept]),
+        np.asarray([len(np.unique(corpus.segment_author_id[rows[group == g]])) for g in kept]),
+        np.asarray([gates[group == g].mean() for g in kept], dtype=np.float32),
+    )
+
+
+def standardised(features: NDArray, mean: NDArray, std: NDArray) -> NDArray[np.float32]:
+    """(features − mean) / std, 0 where a feature is unknown (NaN), held within ±5."""
+    return np.clip(np.nan_to_num((features - mean) / std, nan=0.0), -5, 5).astype(np.float32)
+
+
+def feature_moments(features: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each column over its known values; 0 and 1 where nothing is known or nothing varies."""
+    known = ~np.isnan(features)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, features, 0).sum(0) / count
+    std = np.sqrt((np.where(known, features - mean, 0) ** 2).sum(0) / count)
+    return mean.astype(np.float32), np.where(std > 1e-6, std, 1).astype(np.float32)
+
+
+def author_log_q(examples: Examples, n_authors: int) -> NDArray[np.float32]:
+    """[authors] log of each author's share of the training clicks, by which in-batch negatives are sampled.
+
+    One click is added to each author, so that rare ones do not get an unbounded correction.
+    """
+    clicked = examples.author[examples.label("click") == 1]
+    counts = np.bincount(clicked, minlength=n_authors) + 1.0
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+class _Tables(NamedTuple):
+    """The training impressions with a known click label, as whole-table tensors on the device."""
+
+    user: Tensor
+    author: Tensor
+    segment: Tensor
+    room: Tensor
+    position: Tensor
+    click: Tensor
+    features: Tensor
+    history: Tensor
+    mask: Tensor
+
+
+def _train(
+    corpus: Corpus, content: NDArray[np.float32], config: AlignmentConfig, gate_mode: str, device: torch.device
+) -> tuple[Alignment, AlignmentReport]:
+    kept = corpus.train.take(~np.isnan(corpus.train.label("click")))
+    mean, std = feature_moments(kept.features[:, USER_FEATURES])
+    history_length = kept.history_item.shape[1]
+    present = (content != 0).any(1)
+    fit_rows = present & corpus.segment_is_train
+    rank = min(config.content_rank, content.shape[1])
+    sizes = Sizes(corpus.users.size, corpus.authors.size, content.shape[1], rank, len(mean))
+    network = TwoTower(sizes, config, history_length, gate_mode)
+    if fit_rows.any():
+        network.rooms.scaler.fit(torch.from_numpy(content[fit_rows]))
+    counts = np.bincount(kept.author, minlength=corpus.authors.size).astype(np.float32)
+    popularity = np.log1p(counts)
+    network.rooms.author_popularity.copy_(torch.from_numpy((popularity - popularity.mean()) / (popularity.std() + 1e-6)))
+    network.to(device)
+
+    tables = _tables(kept, mean, std, config, device)
+    scaled = network.rooms.scaler(torch.from_numpy(content).to(device))
+    has_content = torch.from_numpy(present).to(device)
+    item_author = torch.from_numpy(corpus.item_authors()).to(device)
+    item_segment = torch.from_numpy(corpus.item_segments()).to(device)
+    log_q = torch.from_numpy(author_log_q(kept, corpus.authors.size)).to(device)
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate)
+    batches = -(-len(kept) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
+    losses = []
+    for _ in range(config.epochs):
+        # The history's room vectors are refreshed once an epoch, without gradient: they are 20 per impression, and a
+        # slightly old vector of a room serves as well (the asymmetric memory bank of SARM, arXiv 2602.09401).
+        bank = _item_bank(network, item_author, scaled, item_segment, has_content)
+        network.train()
+        total = 0.0
+        for rows in torch.randperm(len(kept), device="cpu").to(device).split(config.batch_size):
+            loss = _batch_loss(network, tables, rows, bank, scaled, has_content, log_q, config)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+        losses.append(total / batches)
+        if not np.isfinite(losses[-1]):
+            raise TrainingError(f"the alignment loss became {losses[-1]}; lower alignment.learning_rate")
+    network.eval()
+    alignment = Alignment(network, sizes, config, gate_mode, history_length, mean, std, device)
+    shown = kept.segment[present[kept.segment]][:50_000]
+    gate = float(alignment.gates(corpus.segment_author[shown], content[shown]).mean()) if len(shown) else 1.0
+    return alignment, AlignmentReport(tuple(losses), float(network.temperature.detach()), gate)
+
+
+def _batch_loss(
+    network: TwoTower,
+    tables: _Tables,
+    rows: Tensor,
+    bank: Tensor,
+    scaled: Tensor,
+    has_content: Tensor,
+    log_q: Tensor,
+    config: AlignmentConfig,
+) -> Tensor:
+    """Cross-entropy of the clicks among what was shown + `contrastive_weight` × in-batch softmax over the clicks."""
+    true_author, segment, click = tables.author[rows], tables.segment[rows], tables.click[rows]
+    # ID dropout: as unknown as a cold author or a new user, so that content and history learn to stand alone.
+    author = _forget(true_author, config.id_dropout)
+    user = _forget(tables.user[rows], config.id_dropout)
+    rooms, _ = network.rooms(author, scaled[segment], has_content[segment])
+    history = F.embedding(tables.history[rows], bank)
+    users = network.users(user, history, tables.mask[rows], tables.features[rows])
+    logits = (
+        network.bias
+        + network.log_scale.exp() * (users * rooms).sum(1)
+        + network.author_bias(author).squeeze(1)
+        + network.position_bias(tables.position[rows]).squeeze(1)
+    )
+    loss = F.binary_cross_entropy_with_logits(logits, click)
+    clicked = click > 0.5
+    if config.contrastive_weight > 0 and int(clicked.sum()) > 1:
+        who, where = tables.user[rows][clicked], tables.room[rows][clicked]
+        loss = loss + config.contrastive_weight * contrastive_loss(
+            users[clicked] @ rooms[clicked].T,
+            network.temperature,
+            log_q[true_author[clicked]],
+            who.unsqueeze(1) == who.unsqueeze(0),
+            where.unsqueeze(1) == where.unsqueeze(0),
+        )
+    return loss
+
+
+@torch.no_grad()
+def _item_bank(
+    network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, has_content: Tensor
+) -> Tensor:
+    network.eval()
+    bank = network.rooms(author, scaled[item_segment], has_content[item_segment])[0]
+    bank[0] = 0
+    return bank
+
+
+def _tables(
+    examples: Examples, mean: NDArray, std: NDArray, config: AlignmentConfig, device: torch.device
+) -> _Tables:
+    def tensor(values: NDArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+    length = examples.history_item.shape[1]
+    return _Tables(
+        tensor(examples.user),
+        tensor(examples.author),
+        tensor(examples.segment),
+        tensor(examples.room_id),
+        tensor(position_index(examples.position, config.positions)),
+        tensor(examples.label("click")),
+        tensor(standardised(examples.features[:, USER_FEATURES], mean, std)),
+        tensor(examples.history_item),
+        tensor(np.arange(length) < examples.history_length[:, None]),
+    )
+
+
+def position_index(position: NDArray, positions: int) -> NDArray[np.int64]:
+    """Row of a position-bias table: 0 where unknown, else 1 + position, the last row for all beyond."""
+    known = np.nan_to_num(position, nan=-1.0)
+    return np.clip(known + 1, 0, positions).astype(np.int64)
+
+
+def _forget(index: Tensor, share: float) -> Tensor:
+    return torch.where(torch.rand(len(index), device=index.device) < share, torch.zeros_like(index), index)
+
+
+def _parameter_groups(network: TwoTower, config: AlignmentConfig) -> list[dict]:
+    embeddings = [network.users.user.weight, network.rooms.author.weight, network.author_bias.weight]
+    held = {id(parameter) for parameter in embeddings}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in held]
+    return [
+        {"params": embeddings, "weight_decay": config.embedding_decay},
+        {"params": others, "weight_decay": config.weight_decay},
+    ]
+
+
+def with_seed(config: AlignmentConfig, seed: int) -> AlignmentConfig:
+    """The same config with another seed."""
+    return replace(config, seed=seed)

@@ -1,0 +1,163 @@
+"""The two towers and the gate between author ID and content, as torch modules."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from livealign.config import AlignmentConfig
+
+GATE_MODES = ("learned", "mean", "id", "content")
+
+
+class Sizes(NamedTuple):
+    """Table sizes that the network is built for; index 0 of users and authors is "unknown"."""
+
+    users: int
+    authors: int
+    content_dim: int
+    content_rank: int
+    user_features: int
+
+
+class ContentScaler(nn.Module):
+    """Content vectors, centred on the training segments and turned to their first `rank` principal directions.
+
+    LLM embeddings lie in a narrow cone with a few dominant directions; a linear map of whitened components trains far
+    faster than one of the raw vector. Components are scaled to unit variance, floored at a share of the largest.
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, content_dim: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(content_dim))
+        self.register_buffer("components", torch.zeros(content_dim, rank))
+
+    @torch.no_grad()
+    def fit(self, content: Tensor, whitening: float = 0.5) -> None:
+        """Fit on [n, content_dim]; `whitening` 1 makes all components of equal variance, 0 keeps their proportions."""
+        self.mean.copy_(content.mean(0))
+        centred = content - self.mean
+        covariance = centred.T @ centred / max(1, len(content) - 1)
+        values, vectors = torch.linalg.eigh(covariance.double().cpu())
+        rank = self.components.shape[1]
+        values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
+        # A component's sign is arbitrary; fix it, so that every run and machine agrees.
+        vectors = vectors * torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
+        scale = values.clamp_min(1e-4 * float(values[0].clamp_min(1e-12))).pow(-whitening / 2)
+        scaled = vectors * scale
+        total = (values * scale.square()).mean().clamp_min(1e-12).sqrt()
+        self.components.copy_((scaled / total).float())
+
+    def forward(self, content: Tensor) -> Tensor:
+        """[n, content_dim] → [n, rank], of unit variance on average."""
+        return (content - self.mean) @ self.components
+
+
+class RoomTower(nn.Module):
+    """z = g ⊙ P_id(e_author) + (1 − g) ⊙ P_llm(h_segment), g = σ(W [P_id(e_author); P_llm(h_segment); context]).
+
+    LARM (arXiv 2504.05217), the gated alignment. W starts at zero with a bias towards the ID, so that content has to
+    earn its share. A room without content has g = 1. The context is how often the author was seen in training.
+    """
+
+    author_popularity: Tensor
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, gate_mode: str) -> None:
+        super().__init__()
+        self.gate_mode = gate_mode
+        self.author = nn.Embedding(sizes.authors, config.dim)
+        nn.init.normal_(self.author.weight, std=0.05)
+        self.scaler = ContentScaler(sizes.content_dim, sizes.content_rank)
+        self.project_content = nn.Sequential(
+            nn.Linear(sizes.content_rank, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dim)
+        )
+        self.content_dropout = nn.Dropout(config.content_dropout)
+        self.project_id = nn.Linear(config.dim, config.dim)
+        self.gate = nn.Linear(2 * config.dim + 1, config.dim)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, config.gate_bias)
+        self.register_buffer("author_popularity", torch.zeros(sizes.authors))
+
+    def parts(self, author: Tensor, scaled_content: Tensor) -> tuple[Tensor, Tensor]:
+        """P_id and P_llm, each [n, dim]."""
+        return self.project_id(self.author(author)), self.project_content(self.content_dropout(scaled_content))
+
+    def forward(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit room vectors z [n, dim] and gates g [n, dim].
+
+        Args:
+            author: int [n]; scaled_content: [n, rank], what `scaler` made; has_content: bool [n].
+        """
+        by_id, by_content = self.parts(author, scaled_content)
+        if self.gate_mode == "learned":
+            popularity = self.author_popularity[author].unsqueeze(1)
+            gate = torch.sigmoid(self.gate(torch.cat([by_id, by_content, popularity], dim=1)))
+        else:
+            gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
+        gate = torch.where(has_content.unsqueeze(1), gate, torch.ones_like(gate))
+        return F.normalize(gate * by_id + (1 - gate) * by_content, dim=1), gate
+
+
+class UserTower(nn.Module):
+    """User vectors from the ID, the room vectors of the last engagements, and the user's own statistics."""
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(sizes.users, config.dim)
+        nn.init.normal_(self.user.weight, std=0.05)
+        self.recency = nn.Parameter(torch.zeros(history_length))
+        self.project_history = nn.Linear(config.dim, config.dim)
+        self.project_features = nn.Linear(sizes.user_features, config.dim)
+
+    def forward(self, user: Tensor, history: Tensor, mask: Tensor, features: Tensor) -> Tensor:
+        """Unit user vectors [n, dim].
+
+        Args:
+            user: int [n]; history: room vectors [n, L, dim], newest first; mask: bool [n, L], True where there is one;
+            features: [n, user_features], standardised.
+        """
+        weights = torch.softmax(self.recency, dim=0) * len(self.recency) * mask
+        # Divided by the root of the count: a long consistent history should speak louder than a single click.
+        pooled = (history * weights.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
+        return F.normalize(self.user(user) + self.project_history(pooled) + self.project_features(features), dim=1)
+
+
+class TwoTower(nn.Module):
+    """Both towers, the temperature, and the click head used in training."""
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int, gate_mode: str) -> None:
+        super().__init__()
+        self.rooms = RoomTower(sizes, config, gate_mode)
+        self.users = UserTower(sizes, config, history_length)
+        self.log_temperature = nn.Parameter(torch.tensor(config.initial_temperature).log())
+        self.author_bias = nn.Embedding(sizes.authors, 1)
+        self.position_bias = nn.Embedding(config.positions + 1, 1)
+        self.log_scale = nn.Parameter(torch.tensor(1.5))
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+        nn.init.zeros_(self.author_bias.weight)
+        nn.init.zeros_(self.position_bias.weight)
+
+    @property
+    def temperature(self) -> Tensor:
+        """Learned, kept within [0.02, 1]."""
+        return self.log_temperature.exp().clamp(0.02, 1.0)
+
+
+def contrastive_loss(similarity: Tensor, temperature: Tensor, log_q: Tensor, same_user: Tensor, same_room: Tensor) -> Tensor:
+    """In-batch softmax over the clicks of a batch, corrected for how often each author is sampled.
+
+    loss = −mean_i log softmax_j(s_ij / τ − log q_j)_i, the log-q correction of Yi et al. (RecSys 2019, eq. 4). Pairs
+    (i, j ≠ i) of the same user or the same room are no negatives and are left out of the sum.
+
+    Args:
+        similarity: [b, b], user i against room j; log_q: [b], log of author j's share of the clicks; same_user,
+        same_room: bool [b, b].
+    """
+    logits = similarity / temperature - log_q.unsqueeze(0)
+    others = (same_user | same_room) & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(others, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

@@ -1,0 +1,68 @@
+"""The folder of one day's retrain, `artifacts/<day>/`: which stage leaves what where."""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+
+
+@dataclass(frozen=True)
+class DayArtifacts:
+    """Paths only; nothing is read or made here. Each folder is written by one stage and replaced whole."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, home: Home, day: date) -> "DayArtifacts":
+        return cls(home.artifacts / day.isoformat())
+
+    @property
+    def stages(self) -> Path:
+        """`<stage>.json`: seconds and peak memory."""
+        return self.root / "stages"
+
+    @property
+    def adapter(self) -> Path:
+        """The LoRA adapter and the report of its tuning."""
+        return self.root / "adapter"
+
+    @property
+    def embeddings(self) -> Path:
+        """`raw_llm.npy`, `tuned_llm.npy` [n, hidden] and `segment_ids.npy` [n]."""
+        return self.root / "embeddings"
+
+    @property
+    def models(self) -> Path:
+        """Alignment, codebook and ranker of the release, with its vocabularies."""
+        return self.root / "models"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def drift(self) -> Path:
+        return self.root / "drift"
+
+    @property
+    def release(self) -> Path:
+        """`bundle.json`, `bento.json`, `promotion.json`: what became of the day's challenger."""
+        return self.root / "release"
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file that an earlier stage wrote.
+
+    Raises:
+        LiveAlignError: it is missing or damaged; the remedy is to run that stage again.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise LiveAlignError(f"{path} is missing: the stage that writes it has not run for this day; run `make retrain`") from None
+    except ValueError as error:
+        raise LiveAlignError(f"{path} is damaged ({error}); delete it and run `make retrain`") from error

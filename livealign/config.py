@@ -1,0 +1,222 @@
+"""One frozen dataclass for each stage, and the three profiles that fill them.
+
+A stage's config is saved beside what the stage makes, and rebuilt from there when it is loaded.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from livealign.errors import LiveAlignError
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """What the LLM reads of one 30-second window."""
+
+    window_seconds: int = 30
+    token_budget: int = 64  # tokens of one segment text, the tokenizer's truncation limit
+    context_windows: int = 2  # earlier windows of the room that fade in as context
+    max_characters: int = 1_000  # of one text, before the tokenizer sees it
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """How one forward pass becomes one embedding.
+
+    The layers below `first_adapted_layer` are frozen and shared by the raw and the tuned encoder; the pass stops after
+    `exit_layer` layers.
+    """
+
+    exit_layer: int = 20
+    first_adapted_layer: int = 10
+    pooling: str = "mean"  # mean | last
+    batch_tokens: int = 4_096  # tokens of one packed or bucketed batch
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """LoRA tuning on segments (contrastive)."""
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    learning_rate: float = 5e-4
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    batch_size: int = 32
+    steps: int = 150
+    temperature: float = 0.05
+    validation_share: float = 0.1
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which part of the marts is learned from."""
+
+    train_days: int = 7
+    history_length: int = 20
+    min_author_impressions: int = 1  # authors below are "unknown" to id embeddings
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Gated two-tower model."""
+
+    dim: int = 64
+    hidden: int = 128
+    epochs: int = 8
+    batch_size: int = 1_024
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    content_rank: int = 128  # principal components of the content vectors that are kept
+    id_dropout: float = 0.1
+    content_dropout: float = 0.1
+    embedding_decay: float = 1e-2  # weight decay of the user and author embeddings
+    contrastive_weight: float = 0.3  # of the in-batch softmax beside the loss on shown impressions
+    positions: int = 32  # places of a list with a bias of their own
+    initial_temperature: float = 0.1
+    gate_bias: float = 2.0  # sigmoid(2) = 0.88: the gate starts as the author ID, content earns its share
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class CodesConfig:
+    """Residual k-means."""
+
+    levels: int = 3
+    codes_per_level: int = 32
+    iterations: int = 25
+    restarts: int = 3
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """Multi-task ranker."""
+
+    tasks: tuple[str, ...] = ("click", "long_view", "like", "comment", "gift")
+    id_dim: int = 32
+    code_dim: int = 16
+    hidden: tuple[int, ...] = (128, 64)
+    epochs: int = 3
+    batch_size: int = 2_048
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-5
+    dropout: float = 0.1
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Offline evaluation on the held-out day."""
+
+    seeds: int = 1
+    bootstrap_samples: int = 500
+    confidence: float = 0.95  # of the intervals, two-sided
+    list_k: int = 10  # NDCG@k
+    head_share: float = 0.5  # the most shown authors that together have this share of training impressions are "head" ...
+    torso_share: float = 0.8  # ... up to this share "torso", the rest "tail"; none in training: "unseen"
+    much_text_characters: int = 80  # segments with less text are "little", without any "none"
+    early_minutes: tuple[float, float] = (5.0, 20.0)  # first minutes of a broadcast, and where its later part begins
+    calibration_bins: int = 15
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """Evidently drift report. A column drifts when its score is above its floor *and* above what quiet days show."""
+
+    sample_rows: int = 20_000  # impressions of the day, and of the reference, that the tests see
+    embedding_rows: int = 2_000  # segments on each side of the embedding test
+    numeric_threshold: float = 0.1  # floor; Wasserstein distance in standard deviations of the reference
+    categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
+    quiet_factor: float = 1.5  # times the largest score of a reference day against the other reference days
+    quiet_days: int = 3  # reference days needed to calibrate so; with fewer only the floors hold
+    energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
+    permutations: int = 500  # of rooms, for the embeddings' threshold
+    permutation_quantile: float = 0.99
+    heavy_user_impressions: tuple[int, int] = (5, 20)  # impressions a day: light below, heavy from
+    head_author_share: tuple[float, float] = (0.001, 0.01)  # share of the day's impressions: tail below, head from
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class PromotionConfig:
+    """Champion against challenger."""
+
+    gauc_margin: float = 0.003  # the challenger may be at most this much worse (non-inferiority)
+    min_users: int = 20  # with fewer evaluable users no decision is made on metrics
+    confidence: float = 0.95  # of each one-sided bound
+    slice_margin: float = 0.02  # a guarded slice may not be shown to be worse by more than this
+    guarded_slices: tuple[str, ...] = ("author_popularity", "user_activity", "content")
+    bootstrap_samples: int = 500
+    seed: int = 17
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything one retrain is configured by."""
+
+    name: str
+    backbone: str  # "tiny", "smollm2-135m", or the path of a folder with a Hugging Face model
+    seed: int = 17
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    codes: CodesConfig = field(default_factory=CodesConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
+    promotion: PromotionConfig = field(default_factory=PromotionConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict, for manifests and reports."""
+        return asdict(self)
+
+
+PROFILES: dict[str, Profile] = {
+    "tiny": Profile(
+        name="tiny",
+        backbone="tiny",
+        encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1),
+        finetune=FinetuneConfig(steps=6, batch_size=8),
+        dataset=DatasetConfig(history_length=8),
+        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256),
+        codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
+        ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
+        evaluation=EvaluationConfig(bootstrap_samples=50),
+        drift=DriftConfig(sample_rows=2_000),
+    ),
+    "laptop": Profile(name="laptop", backbone="smollm2-135m"),
+    "gpu": Profile(
+        name="gpu",
+        backbone="smollm2-135m",
+        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, batch_tokens=65_536),
+        finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, steps=600),
+        codes=CodesConfig(codes_per_level=256),
+    ),
+}
+
+
+def load_profile(name: str, backbone: str | None = None, seed: int | None = None) -> Profile:
+    """The named profile, with another backbone or seed where given; the seed goes to every stage.
+
+    Raises:
+        LiveAlignError: there is no profile of that name.
+    """
+    if name not in PROFILES:
+        raise LiveAlignError(f"there is no profile '{name}'; choose one of {', '.join(PROFILES)}")
+    profile = PROFILES[name]
+    if backbone is not None:
+        profile = replace(profile, backbone=backbone)
+    return profile if seed is None else with_seed(profile, seed)
+
+
+def with_seed(profile: Profile, seed: int) -> Profile:
+    """The same profile with every stage seeded by `seed`."""
+    stages = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift")
+    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in stages})

@@ -1,0 +1,28 @@
+"""Errors a person can act on: each names what is wrong, where, and the remedy."""
+
+
+class LiveAlignError(Exception):
+    """Base of all errors that LiveAlign raises on purpose.
+
+    The message is one line for the user: what is wrong, the file (and line) it is in, and what to do about it.
+    """
+
+
+class ArchiveError(LiveAlignError):
+    """A platform archive is missing, unreadable as a whole, or of another format than was asked for."""
+
+
+class LandingError(LiveAlignError):
+    """The landing area is missing, incomplete, or does not meet the landing contract."""
+
+
+class BackboneError(LiveAlignError):
+    """The language model is absent, or is not the one that was pinned (SHA-256)."""
+
+
+class TrainingError(LiveAlignError):
+    """A training run cannot start or has diverged (a loss that is not finite)."""
+
+
+class BundleError(LiveAlignError):
+    """A release bundle is missing, incomplete, damaged, or of another format than this code reads."""

@@ -1,0 +1,54 @@
+"""Writes that are seen whole or not at all: a temporary name, then one rename."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextmanager
+def replaced_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that takes the place of `path` when the block ends well.
+
+    A block that raises, or a process that is killed, leaves the old folder as it was; what a killed process left behind is
+    removed by the next call for the same path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}{path.name}.*"):
+        shutil.rmtree(leftover)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}"
+    temporary.mkdir()
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    if path.exists():
+        # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
+        old = path.parent / f"{TEMPORARY_PREFIX}{path.name}.old"
+        path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old)
+    else:
+        temporary.rename(path)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write the file whole and durably, or leave the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write a JSON document whole; NaN and infinity are errors, for JSON has neither."""
+    replace_bytes(path, json.dumps(value, indent=2, allow_nan=False, default=str).encode() + b"\n")

@@ -1,0 +1,107 @@
+"""Where everything that LiveAlign writes lives: one folder, `LIVEALIGN_HOME`.
+
+    LIVEALIGN_HOME/
+      models/  archive/                      shared by all platforms
+      platforms/<platform>/                  one workspace for each platform, never mixed
+        landing/  warehouse/  artifacts/  releases/  reports/  dagster/
+      landing → platforms/<active>/landing   (and so on: links to the active platform's workspace)
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from livealign.errors import LiveAlignError
+
+WORKSPACE_FOLDERS = ("landing", "warehouse", "artifacts", "releases", "reports", "dagster")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders of one platform's workspace and the shared ones beside it.
+
+    Creating the object touches nothing on disk; `activate` makes the folders.
+    """
+
+    root: Path
+    platform: str
+
+    @classmethod
+    def from_environment(cls, platform: str | None = None) -> "Home":
+        """Home under `LIVEALIGN_HOME` (default `.livealign`), for `LIVEALIGN_PLATFORM` (default `simulator`)."""
+        root = Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
+        return cls(root, platform or os.environ.get("LIVEALIGN_PLATFORM", "simulator"))
+
+    def __post_init__(self) -> None:
+        if not self.platform.isidentifier():
+            raise LiveAlignError(
+                f"'{self.platform}' is no platform name; use letters, digits and underscores, e.g. LIVEALIGN_PLATFORM=simulator"
+            )
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "platforms" / self.platform
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def archive(self) -> Path:
+        """The default archive of this platform; a user's own archive lies wherever it lies."""
+        return self.root / "archive" / self.platform
+
+    @property
+    def landing(self) -> Path:
+        return self.workspace / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.workspace / "warehouse"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The DuckDB database. One process writes it at a time; everyone else reads `marts`."""
+        return self.warehouse / "warehouse.duckdb"
+
+    @property
+    def marts(self) -> Path:
+        """Parquet marts, `marts/<mart>/dt=YYYY-MM-DD/part-0.parquet`."""
+        return self.warehouse / "marts"
+
+    @property
+    def artifacts(self) -> Path:
+        """Models and vectors of each retrain, `artifacts/<day>/…`."""
+        return self.workspace / "artifacts"
+
+    @property
+    def releases(self) -> Path:
+        return self.workspace / "releases"
+
+    @property
+    def reports(self) -> Path:
+        return self.workspace / "reports"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME: runs, events and schedules of this platform."""
+        return self.workspace / "dagster"
+
+    def activate(self) -> None:
+        """Make the workspace and point the folders at the top of the home to it. Safe to repeat at any time."""
+        self.models.mkdir(parents=True, exist_ok=True)
+        for name in WORKSPACE_FOLDERS:
+            (self.workspace / name).mkdir(parents=True, exist_ok=True)
+            link, target = self.root / name, Path("platforms") / self.platform / name
+            if link.is_symlink() or not link.exists():
+                replace_link(link, target)
+            else:
+                raise LiveAlignError(f"{link} is in the way: it should be a link to {target}; move it away and run again")
+
+
+def replace_link(link: Path, target: Path) -> None:
+    """Point the symbolic link at `target` in one step: a reader sees the old target or the new one, never none."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)

@@ -1,0 +1,266 @@
+"""Ranking and calibration metrics on NumPy arrays, vectorised over users and lists.
+
+Rows whose label is NaN (not observed before the horizon) are left out everywhere; a score that is not finite is an error.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livealign.errors import LiveAlignError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class MetricError(LiveAlignError):
+    """Scores and labels do not fit together, or a score is not finite."""
+
+
+class UserAuc(NamedTuple):
+    """What GAUC and UAUC need of each user: all arrays are [n_users], sorted by user."""
+
+    users: NDArray
+    auc: FloatArray  # NaN for users with one class only
+    impressions: IntArray
+    positives: IntArray
+
+    @property
+    def evaluable(self) -> NDArray[np.bool_]:
+        """Users with both a positive and a negative."""
+        return (self.positives > 0) & (self.positives < self.impressions)
+
+    @property
+    def dropped(self) -> int:
+        """Users left out of UAUC and GAUC because they have one class only."""
+        return int((~self.evaluable).sum())
+
+
+class Interval(NamedTuple):
+    """A difference and its bootstrap percentile interval."""
+
+    difference: float
+    low: float
+    high: float
+    n_users: int  # users that both sides could be measured on
+
+
+class ListMetrics(NamedTuple):
+    """Means over lists with at least one relevant item."""
+
+    ndcg: float
+    recall: float
+    hit_rate: float
+    mrr: float
+    n_lists: int
+    n_lists_dropped: int  # nothing relevant in them
+
+
+class Reliability(NamedTuple):
+    """Calibration curve: [n_bins] each, bins of equal count, in order of predicted probability."""
+
+    predicted: FloatArray
+    observed: FloatArray
+    count: IntArray
+
+
+def auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve of all rows together, ties counted half; NaN with one class.
+
+    Mann-Whitney form: AUC = (Σ midranks of positives − P(P+1)/2) / (P·N)  (Hanley & McNeil 1982).
+    """
+    score, label = _observed(scores, labels)
+    return float(_group_auc(score, label, np.zeros(len(score), np.int64), 1)[0][0]) if len(score) else float("nan")
+
+
+def user_auc(scores: ArrayLike, labels: ArrayLike, users: ArrayLike) -> UserAuc:
+    """AUC within each user. scores, labels, users: [n]. One sort for all users; ties counted half."""
+    score, label, user = _observed(scores, labels, users)
+    names, index = np.unique(user, return_inverse=True)
+    values, impressions, positives = _group_auc(score, label, index, len(names))
+    return UserAuc(names, values, impressions, positives)
+
+
+def uauc(per_user: UserAuc) -> float:
+    """UAUC = (1/|U|) Σ_u AUC_u over users U with both classes; NaN if there are none."""
+    return float(per_user.auc[per_user.evaluable].mean()) if per_user.evaluable.any() else float("nan")
+
+
+def gauc(per_user: UserAuc) -> float:
+    """GAUC = Σ_u n_u · AUC_u / Σ_u n_u, n_u = impressions of user u, users with both classes (Zhou et al. 2018, DIN, eq. 7)."""
+    keep = per_user.evaluable
+    return float(np.average(per_user.auc[keep], weights=per_user.impressions[keep])) if keep.any() else float("nan")
+
+
+def paired_bootstrap(
+    challenger: FloatArray, baseline: FloatArray, weights: ArrayLike, samples: int, seed: int, confidence: float = 0.95
+) -> Interval:
+    """Difference in GAUC (challenger − baseline) with a percentile interval, users resampled with replacement.
+
+    Both are measured on the same drawn users, so what users share cancels out (Efron & Tibshirani 1993, ch. 13).
+
+    Args:
+        challenger, baseline: AUC per user [n_users], same users in the same order; NaN where a user has one class.
+        weights: impressions per user [n_users] (ones give the difference in UAUC).
+        samples: bootstrap draws. seed: of the draws. confidence: two-sided, 0.95 → percentiles 2.5 and 97.5.
+    """
+    a, b, weight = np.asarray(challenger, np.float64), np.asarray(baseline, np.float64), np.asarray(weights, np.float64)
+    if not a.shape == b.shape == weight.shape:
+        raise MetricError(f"paired bootstrap needs the same users on both sides, got {a.shape}, {b.shape}, {weight.shape}")
+    keep = np.isfinite(a) & np.isfinite(b) & (weight > 0)
+    weight, gain = weight[keep], (weight * (a - b))[keep]
+    n_users = len(weight)
+    if n_users == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty(samples)
+    for sample in range(samples):  # per draw, not per user: memory stays at one row however many users there are
+        times = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users)
+        drawn[sample] = times @ gain / (times @ weight)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(gain.sum() / weight.sum()), float(low), float(high), n_users)
+
+
+def normalised_entropy(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """NE = −(1/n) Σ [y ln p + (1−y) ln(1−p)] / H(base rate) (He et al. 2014, eq. 3); below 1 is better than the base rate.
+
+    Probabilities are clipped to [1e-7, 1 − 1e-7]. NaN with one class, where the entropy of the base rate is zero.
+    """
+    p, label = _observed(probabilities, labels)
+    _check_probabilities(p)
+    rate = label.mean() if len(label) else float("nan")
+    if not 0 < rate < 1:
+        return float("nan")
+    p = np.clip(p, 1e-7, 1 - 1e-7)
+    log_loss = -(label * np.log(p) + (1 - label) * np.log1p(-p)).mean()
+    return float(log_loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
+
+
+def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliability:
+    """Mean predicted and observed rate in `bins` bins of equal count.
+
+    Equal count, because click probabilities crowd near zero and bins of equal width would leave most empty (Nixon et al. 2019).
+    """
+    p, label = _observed(probabilities, labels)
+    _check_probabilities(p)
+    order = np.argsort(p, kind="stable")
+    edges = np.linspace(0, len(p), min(bins, max(len(p), 1)) + 1).astype(np.int64)
+    count = np.diff(edges)
+    if len(p) == 0:
+        return Reliability(np.empty(0), np.empty(0), np.empty(0, np.int64))
+    return Reliability(np.add.reduceat(p[order], edges[:-1]) / count, np.add.reduceat(label[order], edges[:-1]) / count, count)
+
+
+def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: Σ_b (n_b / n) |observed_b − predicted_b| (Naeini et al. 2015), bins as in `reliability`."""
+    curve = reliability(probabilities, labels, bins)
+    if curve.count.sum() == 0:
+        return float("nan")
+    return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.count))
+
+
+def list_metrics(scores: ArrayLike, labels: ArrayLike, lists: ArrayLike, k: int) -> ListMetrics:
+    """NDCG@k, Recall@k, HR@k and MRR, each the mean over lists with something relevant (label > 0).
+
+    NDCG@k = Σ_{i≤k} y_i / log2(i+1) over the same sum of the ideal order (Järvelin & Kekäläinen 2002, gain = label).
+    Recall@k = relevant in the top k / relevant in the list. HR@k = 1 if any relevant is in the top k. MRR = 1 / rank of
+    the first relevant, over the whole list (Voorhees 1999).
+    Ties: NDCG and Recall take the mean over all orders of the tied items (McSherry & Najork 2008); in HR and MRR tied items
+    that are not relevant come first. So a constant score earns no more than chance.
+
+    Args:
+        scores, labels, lists: [n]; `lists` says which list (request, user, user-day) a row belongs to.
+    """
+    score, label, list_ = _observed(scores, labels, lists)
+    index = np.unique(list_, return_inverse=True)[1]
+    if len(score) == 0:
+        return ListMetrics(float("nan"), float("nan"), float("nan"), float("nan"), 0, 0)
+    n_lists = int(index.max() + 1)
+    relevant = np.bincount(index, label > 0, n_lists)
+    keep = relevant > 0
+    if not keep.any():
+        return ListMetrics(float("nan"), float("nan"), float("nan"), float("nan"), 0, n_lists)
+
+    start, end, order = _tied_positions(-score, index, n_lists)
+    index, label = index[order], label[order]
+    hit = label > 0
+    size = np.bincount(index).max()
+    discount = np.where(np.arange(size) < k, 1 / np.log2(np.arange(size) + 2), 0.0)
+    summed = np.concatenate([[0.0], np.cumsum(discount)])
+    gain = np.bincount(index, label * (summed[end] - summed[start]) / (end - start), n_lists)
+
+    ideal_start, _, ideal_order = _tied_positions(-label, index, n_lists)
+    position = ideal_start + _rank_among_equals(ideal_start, index[ideal_order])
+    ideal = np.bincount(index[ideal_order], label[ideal_order] * discount[position], n_lists)
+
+    found = np.bincount(index, hit * (np.minimum(end, k) - np.minimum(start, k)) / (end - start), n_lists)
+    # Rank of the best relevant item, tied irrelevant ones first: positions above its ties + irrelevant ties + 1.
+    tie = np.cumsum((np.diff(index, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0)) - 1
+    irrelevant_ties = np.bincount(tie, ~hit)[tie]
+    rank = np.full(n_lists, np.inf)
+    np.minimum.at(rank, index[hit], (start + irrelevant_ties + 1)[hit])
+    return ListMetrics(
+        ndcg=float((gain[keep] / ideal[keep]).mean()),
+        recall=float((found[keep] / relevant[keep]).mean()),
+        hit_rate=float((rank[keep] <= k).mean()),
+        mrr=float((1 / rank[keep]).mean()),
+        n_lists=int(keep.sum()),
+        n_lists_dropped=int((~keep).sum()),
+    )
+
+
+def _observed(scores: ArrayLike, labels: ArrayLike, *others: ArrayLike) -> tuple[NDArray, ...]:
+    """Scores and labels as float64, and the other arrays, without the rows whose label was not observed (NaN)."""
+    score, label = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
+    arrays = (score, label, *(np.asarray(other) for other in others))
+    if any(array.shape != (len(score),) for array in arrays):
+        raise MetricError(f"scores, labels and groups must have one value per row, got {[array.shape for array in arrays]}")
+    seen = ~np.isnan(label)
+    if not np.isfinite(score[seen]).all():
+        bad = int((~np.isfinite(score[seen])).sum())
+        raise MetricError(f"{bad} of {len(score)} scores are not finite; the model that made them has diverged")
+    return tuple(array[seen] for array in arrays)
+
+
+def _check_probabilities(p: FloatArray) -> None:
+    if len(p) and not (p.min() >= 0 and p.max() <= 1):
+        raise MetricError(f"probabilities must lie in [0, 1], got {p.min():.3g} to {p.max():.3g}; pass them through a sigmoid")
+
+
+def _group_auc(score: FloatArray, label: FloatArray, group: IntArray, n: int) -> tuple[FloatArray, IntArray, IntArray]:
+    """AUC, rows and positives of each group 0..n-1."""
+    start, end, order = _tied_positions(score, group, n)
+    positive = label[order] > 0
+    midrank = (start + end + 1) / 2  # 1-based mean rank of the tied rows
+    rows = np.bincount(group, minlength=n).astype(np.int64)
+    positives = np.bincount(group[order], positive, n).astype(np.int64)
+    rank_sum = np.bincount(group[order], midrank * positive, n)
+    pairs = positives * (rows - positives)
+    values = np.full(n, np.nan)
+    np.divide(rank_sum - positives * (positives + 1) / 2, pairs, out=values, where=pairs > 0)
+    return values, rows, positives
+
+
+def _tied_positions(key: FloatArray, group: IntArray, n: int) -> tuple[IntArray, IntArray, IntArray]:
+    """Sort by group, then key; for each sorted row the half-open span [start, end) of positions its ties share in its group.
+
+    Returns:
+        start, end: [n_rows], 0-based within the group. order: [n_rows], the sort.
+    """
+    order = np.lexsort((key, group))
+    sorted_key, sorted_group = key[order], group[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (sorted_key[1:] != sorted_key[:-1]) | (sorted_group[1:] != sorted_group[:-1])
+    begins = np.flatnonzero(first)
+    tie = np.cumsum(first) - 1
+    offset = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n))])[sorted_group]
+    return begins[tie] - offset, np.append(begins[1:], len(order))[tie] - offset, order
+
+
+def _rank_among_equals(start: IntArray, group: IntArray) -> IntArray:
+    """0, 1, 2, … within each run of rows of one group that share `start`."""
+    first = np.ones(len(start), bool)
+    first[1:] = (start[1:] != start[:-1]) | (group[1:] != group[:-1])
+    begins = np.flatnonzero(first)
+    return np.arange(len(start)) - begins[np.cumsum(first) - 1]

@@ -1,0 +1,56 @@
+"""Seconds and peak memory of each stage of a retrain, for the closing table and for `summary.json`."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from livealign.files import replace_json
+
+SAMPLE_SECONDS = 0.2
+
+
+@dataclass
+class StageCost:
+    """What one stage cost; `peak_rss_bytes` counts this process and the processes it started."""
+
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+@contextmanager
+def stage_cost(name: str, folder: Path) -> Iterator[StageCost]:
+    """Measure the block and keep the result as `folder/<name>.json`; the yielded object is filled when the block ends."""
+    cost, finished = StageCost(), threading.Event()
+    sampler = threading.Thread(target=_sample_memory, args=(cost, finished), daemon=True)
+    started = time.perf_counter()
+    sampler.start()
+    try:
+        yield cost
+    finally:
+        finished.set()
+        sampler.join()
+        cost.seconds = time.perf_counter() - started
+    replace_json(folder / f"{name}.json", asdict(cost))
+
+
+def _sample_memory(cost: StageCost, finished: threading.Event) -> None:
+    process = psutil.Process()
+    while True:
+        cost.peak_rss_bytes = max(cost.peak_rss_bytes, _resident_bytes(process))
+        if finished.wait(SAMPLE_SECONDS):
+            return
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    total = process.memory_info().rss
+    for child in process.children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.NoSuchProcess:  # it ended between the listing and the reading
+            continue
+    return total

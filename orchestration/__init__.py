@@ -1,0 +1,1 @@
+"""The daily retraining as one Dagster asset graph. Read `definitions.py` first."""

@@ -1,0 +1,60 @@
+"""[warehouse] The dbt models on DuckDB, incremental by day, and their marts as Parquet for everything downstream."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    BackfillPolicy,
+    MaterializeResult,
+    ResourceParam,
+    asset,
+)
+from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+
+from livealign.marts import MARTS, export_marts
+from orchestration.dbt import WarehouseTranslator, dbt_environment
+from orchestration.partitions import days
+from orchestration.resources import WAREHOUSE_POOL, Workspace
+from orchestration.stages import stage
+
+
+def warehouse_assets(project: DbtProject) -> AssetsDefinition:
+    """The dbt models and their tests; a failed test of severity error is a failed blocking check and stops what follows."""
+
+    @dbt_assets(
+        manifest=project.manifest_path,
+        project=project,
+        partitions_def=days,
+        backfill_policy=BackfillPolicy.single_run(),
+        dagster_dbt_translator=WarehouseTranslator(),
+        pool=WAREHOUSE_POOL,
+    )
+    def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource, workspace: ResourceParam[Workspace]) -> Iterator[Any]:
+        dbt_environment(workspace.home)
+        span = {"start_day": context.partition_key_range.start, "end_day": context.partition_key_range.end}
+        with stage(context, workspace, "warehouse"):
+            yield from dbt.cli(["build", "--vars", json.dumps(span)], context=context).stream()
+
+    return dbt_models
+
+
+@asset(
+    key=["warehouse", "exported_marts"],
+    deps=[AssetKey(["warehouse", mart]) for mart in MARTS],
+    group_name="warehouse",
+    kinds={"duckdb", "parquet"},
+    partitions_def=days,
+    backfill_policy=BackfillPolicy.single_run(),
+    pool=WAREHOUSE_POOL,
+)
+def exported_marts(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """The marts as day partitions of Parquet, so that no model training ever holds the warehouse file."""
+    exported_days = [date.fromisoformat(key) for key in context.partition_keys]
+    with stage(context, workspace, "marts"):
+        rows = export_marts(workspace.home.warehouse_file, workspace.home.marts, exported_days)
+    return MaterializeResult(metadata={**{f"rows/{mart}": count for mart, count in rows.items()}, "path": str(workspace.home.marts)})

@@ -1,0 +1,65 @@
+"""The dbt project as Dagster sees it: its manifest, its environment, and how its models become assets."""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster import AssetKey
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject
+
+from livealign.home import Home
+
+PROJECT_FOLDER = Path(__file__).parent.parent / "dbt_project"
+
+
+def prepared_project() -> DbtProject:
+    """The dbt project with a manifest that is newer than its sources; `@dbt_assets` cannot do without one.
+
+    The only place where the manifest is made. Processes that load the graph at the same time wait for each other.
+    """
+    project = DbtProject(PROJECT_FOLDER)
+    target = PROJECT_FOLDER / "target"
+    target.mkdir(exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_stale(project.manifest_path):
+            project.preparer.prepare(project)
+    return project
+
+
+def _is_stale(manifest: Path) -> bool:
+    if not manifest.exists():
+        return True
+    sources = [path for pattern in ("*.yml", "**/*.sql", "models/**/*.yml") for path in PROJECT_FOLDER.glob(pattern)]
+    return manifest.stat().st_mtime < max(path.stat().st_mtime for path in sources if "target" not in path.parts)
+
+
+def dbt_environment(home: Home) -> None:
+    """Tell dbt, by its environment, where landing and warehouse of this workspace are."""
+    os.environ.update(
+        LIVEALIGN_LANDING=str(home.landing),
+        LIVEALIGN_WAREHOUSE_FILE=str(home.warehouse_file),
+        DBT_LOG_PATH=str(home.warehouse / "logs"),
+        DBT_SEND_ANONYMOUS_USAGE_STATS="false",
+    )
+
+
+def dbt_resource(project: DbtProject) -> DbtCliResource:
+    return DbtCliResource(project_dir=project, global_config_flags=["--no-use-colors"])
+
+
+class WarehouseTranslator(DagsterDbtTranslator):
+    """dbt sources are the landing assets; all models are in the group `warehouse`, keyed by layer and name."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=False))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
+        if dbt_resource_props["resource_type"] == "source":
+            return AssetKey(["landing", dbt_resource_props["name"]])
+        return AssetKey(["warehouse", dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        return "warehouse"

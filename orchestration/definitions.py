@@ -1,0 +1,47 @@
+"""The whole system as one graph. Read this first.
+
+    [landing] → [warehouse] → [content] → [alignment] → [recommenders] → [evaluation] → [release]
+
+Assets are thin: they load, call `livealign`, save, and report. All are partitioned by UTC day.
+"""
+
+from dagster import Definitions
+
+from orchestration.assets import alignment, content, evaluation, landing, recommenders, release, warehouse
+from orchestration.checks import release_guards
+from orchestration.dbt import dbt_environment, dbt_resource, prepared_project
+from orchestration.resources import Workspace
+from orchestration.schedules import build_history, daily_retrain, nightly, retune_llm
+from orchestration.sensors import content_drift, new_archive_days
+
+
+def build_definitions(workspace: Workspace) -> Definitions:
+    """The graph over one workspace."""
+    dbt_environment(workspace.home)
+    project = prepared_project()
+    return Definitions(
+        assets=[
+            landing.landing,
+            warehouse.warehouse_assets(project),
+            warehouse.exported_marts,
+            content.llm_adapter,
+            content.segment_embeddings,
+            alignment.aligned_vectors,
+            alignment.semantic_codes,
+            recommenders.retriever,
+            recommenders.ranker,
+            evaluation.offline_report,
+            evaluation.drift_report,
+            release.bundle,
+            release.bento,
+            release.promotion,
+        ],
+        asset_checks=release_guards,
+        jobs=[build_history, daily_retrain, retune_llm],
+        schedules=[nightly],
+        sensors=[new_archive_days, content_drift],
+        resources={"workspace": workspace, "dbt": dbt_resource(project)},
+    )
+
+
+defs = build_definitions(Workspace.from_environment())

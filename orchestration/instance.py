@@ -1,0 +1,55 @@
+"""The persistent Dagster instance of a workspace, and what a killed run leaves in it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from livealign.files import replace_bytes
+from livealign.home import Home
+
+# One slot in each pool: the only pool guards the warehouse file, which takes one writer.
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+  runs:
+    max_concurrent_runs: 2
+run_monitoring:
+  enabled: true
+"""
+
+
+def prepare_dagster_home(home: Home) -> None:
+    """Write the instance's settings and point DAGSTER_HOME at them, for this process and those it starts."""
+    settings = home.dagster / "dagster.yaml"
+    if not settings.exists() or settings.read_text() != DAGSTER_YAML:
+        replace_bytes(settings, DAGSTER_YAML.encode())
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+
+
+@contextmanager
+def open_instance(home: Home) -> Iterator[DagsterInstance]:
+    prepare_dagster_home(home)
+    with DagsterInstance.get() as instance:
+        yield instance
+
+
+def bury_dead_runs(instance: DagsterInstance, job_names: set[str]) -> int:
+    """Mark runs of the jobs that a killed process left "started" as failed, and free the pool slots that they held.
+
+    To be called under the retrain lock, when none of these runs can be alive in another process. Returns how many there were.
+    """
+    dead = [
+        run
+        for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING]))
+        if run.job_name in job_names and run.tags.get("livealign/launched_by") == "retrain"
+    ]
+    for run in dead:
+        instance.report_run_failed(run, "the process of this run was stopped before it ended")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return len(dead)

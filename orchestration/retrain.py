@@ -1,0 +1,168 @@
+"""`make retrain`: from an archive to a served release, in one command.
+
+Earlier days are landed and built first, in one run over their partitions; the job `daily_retrain` then does the last day.
+Stopped at any moment and started again, it ends in the same state: every stage replaces what it wrote.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from dagster import DagsterInstance, Definitions
+
+from livealign.backbone import ensure_backbone
+from livealign.errors import ArchiveError, LiveAlignError
+from livealign.home import Home
+from livealign.landing import landed_days
+from livealign.platforms import archive_days
+from livealign.simulation import SimulationConfig, simulate
+from orchestration.closing_table import print_closing_table
+from orchestration.instance import bury_dead_runs, open_instance
+from orchestration.resources import Workspace
+from orchestration.stages import console
+
+LAUNCHED_HERE = {"livealign/launched_by": "retrain"}
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+def main(
+    platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="simulator or twitch")] = "simulator",
+    archive: Annotated[Path | None, typer.Option(help="folder of the platform's archive; the simulator makes its own")] = None,
+    day: Annotated[str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="days of history to learn from; default: the platform's usual")] = None,
+    profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="tiny, laptop or gpu")] = "laptop",
+    seed: Annotated[int | None, typer.Option(help="seed of every stage; default: the profile's")] = None,
+) -> None:
+    """Retrain for one day: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento."""
+    started = perf_counter()
+    choices = {
+        "LIVEALIGN_PLATFORM": platform,
+        "LIVEALIGN_PROFILE": profile,
+        "LIVEALIGN_ARCHIVE": str(archive) if archive else None,
+        "LIVEALIGN_DAYS": str(days or usual_history_days(platform)),
+        "LIVEALIGN_SEED": str(seed) if seed is not None else None,
+    }
+    os.environ.update({name: value for name, value in choices.items() if value is not None})
+    try:
+        workspace = Workspace.from_environment()
+        workspace.home.activate()
+        with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
+            last_day = prepare(workspace, day)
+            retrain(workspace, instance, last_day)
+    except LiveAlignError as error:
+        console.print(f"[bold red]✗[/] {error}")
+        sys.exit(1)
+    print_closing_table(workspace, last_day, perf_counter() - started)
+
+
+def usual_history_days(platform: str) -> int:
+    """A week where every evening is full; four where a few channels stream a few times a week."""
+    return 28 if platform == "twitch" else 7
+
+
+def prepare(workspace: Workspace, day: str | None) -> date:
+    """Fetch the backbone and make the simulated archive where they are missing; returns the day to retrain for.
+
+    Raises:
+        ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
+    """
+    ensure_backbone(workspace.profile.backbone, workspace.home.models)
+    if workspace.home.platform == "simulator" and not workspace.archive.exists():
+        console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
+        simulate(SimulationConfig(), workspace.archive)
+    known = archive_days(workspace.home.platform, workspace.archive)
+    if not known:
+        raise ArchiveError(f"{workspace.archive} holds no day; give a folder of {workspace.home.platform} archives by ARCHIVE=")
+    if day is None:
+        return known[-1]
+    chosen = date.fromisoformat(day)
+    if chosen not in known:
+        raise ArchiveError(f"{workspace.archive} has nothing of {chosen}; it holds {len(known)} days, {known[0]} to {known[-1]}")
+    return chosen
+
+
+def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
+    """Build the days before `day` that are not built yet, then run `daily_retrain` for `day`.
+
+    Raises:
+        LiveAlignError: a step failed; the message says which, and where the details are.
+    """
+    from orchestration.definitions import defs  # it reads the dbt manifest, which needs the workspace's environment
+
+    bury_dead_runs(instance, {"build_history", "daily_retrain"})
+    history = missing_history(workspace, day)
+    if history:
+        span = {
+            "dagster/asset_partition_range_start": history[0].isoformat(),
+            "dagster/asset_partition_range_end": history[-1].isoformat(),
+        }
+        run_job(defs, instance, "build_history", tags=span)
+    run_job(defs, instance, "daily_retrain", partition_key=day.isoformat())
+
+
+def missing_history(workspace: Workspace, day: date) -> list[date]:
+    """The span of days before `day`, first to last, that landing or marts lack; empty if all are there."""
+    known = set(archive_days(workspace.home.platform, workspace.archive))
+    wanted = [past for past in workspace.training_days(day) if past >= min(known)]
+    built = set(landed_days(workspace.home.landing))
+    missing = [past for past in wanted if past not in built or not _has_marts(workspace, past)]
+    if not missing:
+        return []
+    return [missing[0] + timedelta(days=offset) for offset in range((wanted[-1] - missing[0]).days + 1)]
+
+
+def _has_marts(workspace: Workspace, day: date) -> bool:
+    return (workspace.home.marts / "interactions" / f"dt={day.isoformat()}").exists()
+
+
+def run_job(
+    defs: Definitions,
+    instance: DagsterInstance,
+    name: str,
+    partition_key: str | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Run the job in this process, on the persistent instance, so that the UI shows it like any other run."""
+    result = defs.resolve_job_def(name).execute_in_process(
+        instance=instance,
+        partition_key=partition_key,
+        tags={**LAUNCHED_HERE, **(tags or {})},
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise LiveAlignError(_failure(name, result.run_id, result.all_events))
+
+
+def _failure(job: str, run_id: str, events: list) -> str:
+    failed = [event for event in events if event.is_step_failure]
+    reasons = [f"{event.step_key}: {_root_cause(event.step_failure_data.error)}" for event in failed]
+    return f"{job} failed in {'; '.join(reasons) or 'its set-up'} (run {run_id}; `make ui` shows its log)"
+
+
+def _root_cause(error) -> str:
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else "unknown"
+
+
+@contextmanager
+def only_one_retrain(home: Home) -> Iterator[None]:
+    """Hold the workspace's retrain lock; the kernel frees it if this process dies."""
+    with (home.workspace / "retrain.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LiveAlignError(f"another retrain runs on {home.workspace}; wait for it or stop it, then run again") from None
+        yield
+
+
+if __name__ == "__main__":
+    typer.run(main)

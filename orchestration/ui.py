@@ -1,0 +1,23 @@
+"""`make ui`: Dagster's webserver and daemon on the workspace's persistent instance."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from orchestration.instance import prepare_dagster_home
+from orchestration.resources import Workspace
+
+
+def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) -> None:
+    """Serve Dagster's UI; schedules and sensors that are switched on there run for as long as this command does."""
+    home = Workspace.from_environment().home
+    home.activate()
+    prepare_dagster_home(home)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
+
+
+if __name__ == "__main__":
+    typer.run(main)
