@@ -11,7 +11,7 @@ ranking is measured on) and an in-batch softmax over the clicks (negatives from 
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from livealign.config import AlignmentConfig
 from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError, TrainingError
+from livealign.scaling import feature_moments, position_index, standardised
 
 _FORMAT = "livealign-alignment-1"
 
@@ -85,23 +86,15 @@ class Alignment:
         padded = np.zeros((len(user), longest, self.config.dim), dtype=np.float32)
         padded[:, : history_vectors.shape[1]] = history_vectors[:, :longest]
         mask = np.arange(longest) < np.minimum(history_length, longest)[:, None]
-        return (
-            self.network.users(
-                torch.from_numpy(np.asarray(user)).to(self.device),
-                torch.from_numpy(padded).to(self.device),
-                torch.from_numpy(mask).to(self.device),
-                self._user_features(features),
-            )
-            .cpu()
-            .numpy()
-        )
+        weights = self.network.users.weights(torch.from_numpy(mask).to(self.device))
+        history = torch.einsum("nl,nld->nd", weights, torch.from_numpy(padded).to(self.device))
+        index = torch.from_numpy(np.asarray(user, dtype=np.int64)).to(self.device)
+        return self.network.users(index, history, self._user_features(features)).cpu().numpy()
 
     def example_user_vectors(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
         """User vectors [n, dim] of examples whose history rows point into `item_vectors` [items, dim]."""
         parts = [
-            self.user_vectors(
-                part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES]
-            )
+            self.user_vectors(part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES])
             for part in (examples.take(np.arange(i, min(i + 8_192, len(examples)))) for i in range(0, len(examples), 8_192))
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), dtype=np.float32)
@@ -212,20 +205,6 @@ def gate_by_popularity(
     )
 
 
-def standardised(features: NDArray, mean: NDArray, std: NDArray) -> NDArray[np.float32]:
-    """(features − mean) / std, 0 where a feature is unknown (NaN), held within ±5."""
-    return np.clip(np.nan_to_num((features - mean) / std, nan=0.0), -5, 5).astype(np.float32)
-
-
-def feature_moments(features: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each column over its known values; 0 and 1 where nothing is known or nothing varies."""
-    known = ~np.isnan(features)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, features, 0).sum(0) / count
-    std = np.sqrt((np.where(known, features - mean, 0) ** 2).sum(0) / count)
-    return mean.astype(np.float32), np.where(std > 1e-6, std, 1).astype(np.float32)
-
-
 def author_log_q(examples: Examples, n_authors: int) -> NDArray[np.float32]:
     """[authors] log of each author's share of the training clicks, by which in-batch negatives are sampled.
 
@@ -274,7 +253,7 @@ def _train(
     item_author = torch.from_numpy(corpus.item_authors()).to(device)
     item_segment = torch.from_numpy(corpus.item_segments()).to(device)
     log_q = torch.from_numpy(author_log_q(kept, corpus.authors.size)).to(device)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = -(-len(kept) // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
     losses = []
@@ -318,8 +297,9 @@ def _batch_loss(
     author = _forget(true_author, config.id_dropout)
     user = _forget(tables.user[rows], config.id_dropout)
     rooms, _ = network.rooms(author, scaled[segment], has_content[segment])
-    history = F.embedding(tables.history[rows], bank)
-    users = network.users(user, history, tables.mask[rows], tables.features[rows])
+    weights = network.users.weights(tables.mask[rows])
+    history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
+    users = network.users(user, history, tables.features[rows])
     logits = (
         network.bias
         + network.log_scale.exp() * (users * rooms).sum(1)
@@ -327,6 +307,8 @@ def _batch_loss(
         + network.position_bias(tables.position[rows]).squeeze(1)
     )
     loss = F.binary_cross_entropy_with_logits(logits, click)
+    loss = loss + config.user_l2 * network.users.user(user).square().sum(1).mean()
+    loss = loss + config.author_l2 * network.rooms.author(author).square().sum(1).mean()
     clicked = click > 0.5
     if config.contrastive_weight > 0 and int(clicked.sum()) > 1:
         who, where = tables.user[rows][clicked], tables.room[rows][clicked]
@@ -341,18 +323,14 @@ def _batch_loss(
 
 
 @torch.no_grad()
-def _item_bank(
-    network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, has_content: Tensor
-) -> Tensor:
+def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, has_content: Tensor) -> Tensor:
     network.eval()
     bank = network.rooms(author, scaled[item_segment], has_content[item_segment])[0]
     bank[0] = 0
     return bank
 
 
-def _tables(
-    examples: Examples, mean: NDArray, std: NDArray, config: AlignmentConfig, device: torch.device
-) -> _Tables:
+def _tables(examples: Examples, mean: NDArray, std: NDArray, config: AlignmentConfig, device: torch.device) -> _Tables:
     def tensor(values: NDArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
@@ -370,26 +348,5 @@ def _tables(
     )
 
 
-def position_index(position: NDArray, positions: int) -> NDArray[np.int64]:
-    """Row of a position-bias table: 0 where unknown, else 1 + position, the last row for all beyond."""
-    known = np.nan_to_num(position, nan=-1.0)
-    return np.clip(known + 1, 0, positions).astype(np.int64)
-
-
 def _forget(index: Tensor, share: float) -> Tensor:
     return torch.where(torch.rand(len(index), device=index.device) < share, torch.zeros_like(index), index)
-
-
-def _parameter_groups(network: TwoTower, config: AlignmentConfig) -> list[dict]:
-    embeddings = [network.users.user.weight, network.rooms.author.weight, network.author_bias.weight]
-    held = {id(parameter) for parameter in embeddings}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in held]
-    return [
-        {"params": embeddings, "weight_decay": config.embedding_decay},
-        {"params": others, "weight_decay": config.weight_decay},
-    ]
-
-
-def with_seed(config: AlignmentConfig, seed: int) -> AlignmentConfig:
-    """The same config with another seed."""
-    return replace(config, seed=seed)

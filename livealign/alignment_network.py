@@ -108,22 +108,29 @@ class UserTower(nn.Module):
     def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int) -> None:
         super().__init__()
         self.user = nn.Embedding(sizes.users, config.dim)
-        nn.init.normal_(self.user.weight, std=0.05)
+        nn.init.normal_(self.user.weight, std=0.01)
         self.recency = nn.Parameter(torch.zeros(history_length))
         self.project_history = nn.Linear(config.dim, config.dim)
+        # Like attracts like: a user starts out near what they engaged with.
+        nn.init.eye_(self.project_history.weight)
+        nn.init.zeros_(self.project_history.bias)
         self.project_features = nn.Linear(sizes.user_features, config.dim)
 
-    def forward(self, user: Tensor, history: Tensor, mask: Tensor, features: Tensor) -> Tensor:
-        """Unit user vectors [n, dim].
+    def weights(self, mask: Tensor) -> Tensor:
+        """Weights [n, L] of the history's entries; mask: bool [n, L], True where there is one, newest first.
+
+        Divided by the root of their number: a long consistent history should speak louder than a single click.
+        """
+        recency = torch.softmax(self.recency, dim=0) * len(self.recency)
+        return recency * mask / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
+
+    def forward(self, user: Tensor, history: Tensor, features: Tensor) -> Tensor:
+        """User vectors [n, dim]; their length says how sure the taste is.
 
         Args:
-            user: int [n]; history: room vectors [n, L, dim], newest first; mask: bool [n, L], True where there is one;
-            features: [n, user_features], standardised.
+            user: int [n]; history: [n, dim], room vectors summed by `weights`; features: [n, user_features], standardised.
         """
-        weights = torch.softmax(self.recency, dim=0) * len(self.recency) * mask
-        # Divided by the root of the count: a long consistent history should speak louder than a single click.
-        pooled = (history * weights.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
-        return F.normalize(self.user(user) + self.project_history(pooled) + self.project_features(features), dim=1)
+        return self.user(user) + self.project_history(history) + self.project_features(features)
 
 
 class TwoTower(nn.Module):
@@ -136,7 +143,7 @@ class TwoTower(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(config.initial_temperature).log())
         self.author_bias = nn.Embedding(sizes.authors, 1)
         self.position_bias = nn.Embedding(config.positions + 1, 1)
-        self.log_scale = nn.Parameter(torch.tensor(1.5))
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.tensor(-2.0))
         nn.init.zeros_(self.author_bias.weight)
         nn.init.zeros_(self.position_bias.weight)

@@ -36,9 +36,28 @@ class DayArtifacts:
         return self.root / "embeddings"
 
     @property
-    def models(self) -> Path:
-        """Alignment, codebook and ranker of the release, with its vocabularies."""
-        return self.root / "models"
+    def alignment(self) -> Path:
+        """The two towers and the aligned vector of every item."""
+        return self.root / "alignment"
+
+    @property
+    def codes(self) -> Path:
+        """The codebook, its names, and the codes of every item."""
+        return self.root / "codes"
+
+    @property
+    def retriever(self) -> Path:
+        return self.root / "retriever"
+
+    @property
+    def ranker(self) -> Path:
+        """The release's ranker, its vocabularies and its scores of the held-out day."""
+        return self.root / "ranker"
+
+    @property
+    def comparison(self) -> Path:
+        """Scores of the held-out day by every other variant."""
+        return self.root / "comparison"
 
     @property
     def evaluation(self) -> Path:
@@ -63,6 +82,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise LiveAlignError(f"{path} is missing: the stage that writes it has not run for this day; run `make retrain`") from None
+        raise LiveAlignError(
+            f"{path} is missing: the stage that writes it has not run for this day; run `make retrain`"
+        ) from None
     except ValueError as error:
         raise LiveAlignError(f"{path} is damaged ({error}); delete it and run `make retrain`") from error

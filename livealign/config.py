@@ -27,8 +27,8 @@ class EncoderConfig:
     `exit_layer` layers.
     """
 
-    exit_layer: int = 20
-    first_adapted_layer: int = 10
+    exit_layer: int = 10
+    first_adapted_layer: int = 4
     pooling: str = "mean"  # mean | last
     batch_tokens: int = 4_096  # tokens of one packed or bucketed batch
 
@@ -40,14 +40,22 @@ class FinetuneConfig:
     rank: int = 8
     alpha: int = 16
     dropout: float = 0.0
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     learning_rate: float = 5e-4
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
     steps: int = 150
     temperature: float = 0.05
-    validation_share: float = 0.1
+    max_gradient_norm: float = 1.0
+    validation_share: float = 0.1  # of rooms, kept out of training
+    validate_every: int = 25  # steps
+    patience: int = 3  # validations without a better loss before tuning stops and the best adapter is kept
+    near_windows: int = 20  # two moments of one room closer than this (10 minutes) are never negatives of each other
+    engagement_days: float = 1.0  # two long views of one user at most this far apart make a pair
+    engagement_share: float = 0.3  # of pairs: long views of one user in different rooms
+    neighbour_share: float = 0.35  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
+    neighbour_windows: int = 4
     seed: int = 17
 
 
@@ -73,7 +81,8 @@ class AlignmentConfig:
     content_rank: int = 128  # principal components of the content vectors that are kept
     id_dropout: float = 0.1
     content_dropout: float = 0.1
-    embedding_decay: float = 1e-2  # weight decay of the user and author embeddings
+    user_l2: float = 0.01  # prior of the user embeddings, in the loss, for each impression
+    author_l2: float = 0.001
     contrastive_weight: float = 0.3  # of the in-batch softmax beside the loss on shown impressions
     positions: int = 32  # places of a list with a bias of their own
     initial_temperature: float = 0.1
@@ -105,6 +114,9 @@ class RankerConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-5
     dropout: float = 0.1
+    user_l2: float = 0.01  # prior of the user factors, in the loss, for each impression
+    task_weights: tuple[float, ...] = (1.0, 0.3, 0.1, 0.1, 0.1)  # of each task's loss
+    positions: int = 32  # places of a list with a bias of their own
     seed: int = 17
 
 
@@ -112,7 +124,7 @@ class RankerConfig:
 class EvaluationConfig:
     """Offline evaluation on the held-out day."""
 
-    seeds: int = 1
+    comparison: tuple[str, ...] = ("popularity", "id_only", "raw_llm")  # trained beside the release (livealign.variants)
     bootstrap_samples: int = 500
     confidence: float = 0.95  # of the intervals, two-sided
     list_k: int = 10  # NDCG@k
@@ -126,17 +138,16 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class DriftConfig:
-    """Evidently drift report. A column drifts when its score is above its floor *and* above what quiet days show."""
+    """Evidently drift report. A column drifts when its score is above its floor *and* above what chance and quiet days show."""
 
     sample_rows: int = 20_000  # impressions of the day, and of the reference, that the tests see
     embedding_rows: int = 2_000  # segments on each side of the embedding test
     numeric_threshold: float = 0.1  # floor; Wasserstein distance in standard deviations of the reference
     categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
-    quiet_factor: float = 1.5  # times the largest score of a reference day against the other reference days
-    quiet_days: int = 3  # reference days needed to calibrate so; with fewer only the floors hold
     energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
-    permutations: int = 500  # of rooms, for the embeddings' threshold
-    permutation_quantile: float = 0.99
+    false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by its columns and embeddings
+    permutations: int = 4_000  # of rooms, for the thresholds
+    quiet_days: int = 3  # reference days from which on their largest difference to each other is a threshold too
     heavy_user_impressions: tuple[int, int] = (5, 20)  # impressions a day: light below, heavy from
     head_author_share: tuple[float, float] = (0.001, 0.01)  # share of the day's impressions: tail below, head from
     seed: int = 17
@@ -146,7 +157,7 @@ class DriftConfig:
 class PromotionConfig:
     """Champion against challenger."""
 
-    gauc_margin: float = 0.003  # the challenger may be at most this much worse (non-inferiority)
+    gauc_margin: float = 0.01  # the challenger may be at most this much worse; 22,000 impressions tell 0.0033 apart, not less
     min_users: int = 20  # with fewer evaluable users no decision is made on metrics
     confidence: float = 0.95  # of each one-sided bound
     slice_margin: float = 0.02  # a guarded slice may not be shown to be worse by more than this

@@ -57,6 +57,15 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
+class KnownIds:
+    """The ids that a release's models know, and the shares that its features are smoothed towards."""
+
+    users: Vocabulary
+    authors: Vocabulary
+    base_rates: Mapping[str, float]  # share of training impressions, by task
+
+
+@dataclass(frozen=True)
 class Examples:
     """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
 
@@ -109,7 +118,7 @@ class Corpus:
     segment_started_at: Ints  # [S] epoch milliseconds
     segment_first: Ints  # [S] row of the first segment of the same room
     segment_is_train: NDArray[np.bool_]  # [S] whether the segment lies in the training days
-    base_rates: dict[str, float]  # share of training impressions, by task
+    base_rates: Mapping[str, float]  # share of training impressions, by task
     content: dict[str, Floats]  # name -> [S, d]; a row of zeros has no content
     train: Examples
     test: Examples
@@ -138,10 +147,14 @@ class Corpus:
         return np.concatenate([np.arange(len(self.segment_ids)), np.zeros(self.authors.size, dtype=np.int64)])
 
 
-def load_corpus(marts: Path, day: date, config: DatasetConfig) -> Corpus:
+def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds | None = None) -> Corpus:
     """Read the `config.train_days` days before `day` (those that exist) for training and `day` for the test.
 
     Labels count only as far as they were known at the end of the training days (train) or of `day` (test).
+
+    Args:
+        known: the ids and rates of a release that was trained before, to score it on this day; None makes them anew from
+            the training days.
 
     Raises:
         TrainingError: a mart is missing for `day`, or there is no earlier day to train on.
@@ -154,11 +167,15 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig) -> Corpus:
         )
     train, test = _read_day_tables(marts, train_days), _read_day_tables(marts, [day])
     segments = _read(marts, "segments", [*train_days, day], [*_SEGMENT_INFO, *_SEGMENT_COLUMNS])
-    users = Vocabulary.of(_ints(train.interactions, "user_id"))
-    authors = Vocabulary.of(_ints(train.interactions, "author_id"), config.min_author_impressions)
+    if known is None:
+        known = KnownIds(
+            Vocabulary.of(_ints(train.interactions, "user_id")),
+            Vocabulary.of(_ints(train.interactions, "author_id"), config.min_author_impressions),
+            {task: _rate(train.interactions, task) for task in TASKS},
+        )
+    users, authors, base_rates = known.users, known.authors, known.base_rates
     segments = _used_segments(segments, (train, test))
     corpus_segments = _segment_arrays(segments, authors, day)
-    base_rates = {task: _rate(train.interactions, task) for task in TASKS}
 
     def examples(tables: "_DayTables", until: date) -> Examples:
         return _examples(

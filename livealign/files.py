@@ -19,6 +19,9 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     removed by the next call for the same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    old = path.parent / f"{TEMPORARY_PREFIX}{path.name}.old"
+    if old.exists() and not path.exists():  # killed between the two renames below: the old state is the state
+        old.rename(path)
     for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}{path.name}.*"):
         shutil.rmtree(leftover)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}"
@@ -30,7 +33,6 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         raise
     if path.exists():
         # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
-        old = path.parent / f"{TEMPORARY_PREFIX}{path.name}.old"
         path.rename(old)
         temporary.rename(path)
         shutil.rmtree(old)

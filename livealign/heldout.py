@@ -37,7 +37,7 @@ class EvaluationFrame:
     author: NDArray
     shown_at: NDArray  # int64 epoch milliseconds, UTC
     labels: Mapping[str, NDArray]  # task → 0, 1 or NaN where not observable before the horizon
-    request: NDArray | None = None  # list the row belongs to: int (negative = none) or str (empty or None = none)
+    request: NDArray | None = None  # int64, number of the list the row belongs to; negative = none
     slices: Mapping[str, NDArray] = field(default_factory=dict)  # slice name → its value for each row, see `standard_slices`
 
     @classmethod
@@ -56,19 +56,17 @@ class EvaluationFrame:
         return len(self.user)
 
     def lists(self) -> NDArray[np.int64]:
-        """List of each row: its request; a row without one belongs to its user's day (protocols: where none is logged)."""
-        day = self.shown_at // MILLISECONDS_A_DAY
-        lists = np.unique(np.stack([self.user.astype(np.int64), day], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+        """List of each row [n]: its request; a row alone in its request, or without one, belongs to its user's day.
+
+        Nothing can be ranked in a list of one, so a platform that logs no lists is measured on user-days.
+        """
+        keys = np.stack([self.user.astype(np.int64), self.shown_at // MILLISECONDS_A_DAY], axis=1)
+        user_day = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
         if self.request is None or len(self) == 0:
-            return lists.astype(np.int64)
-        request = np.asarray(self.request)
-        if request.dtype.kind in "iu":
-            known, names = request >= 0, request
-        else:
-            known = np.array([value is not None and value != "" for value in request])
-            names = request.astype(str)
-        named = np.unique(names, return_inverse=True)[1].reshape(-1)
-        return np.where(known, named + lists.max() + 1, lists).astype(np.int64)
+            return user_day.astype(np.int64)
+        _, number, size = np.unique(self.request, return_inverse=True, return_counts=True)
+        in_list = (self.request >= 0) & (size[number] > 1)
+        return np.where(in_list, number + user_day.max() + 1, user_day).astype(np.int64)
 
 
 def standard_slices(

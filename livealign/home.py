@@ -1,10 +1,10 @@
 """Where everything that LiveAlign writes lives: one folder, `LIVEALIGN_HOME`.
 
-    LIVEALIGN_HOME/
-      models/  archive/                      shared by all platforms
-      platforms/<platform>/                  one workspace for each platform, never mixed
-        landing/  warehouse/  artifacts/  releases/  reports/  dagster/
-      landing → platforms/<active>/landing   (and so on: links to the active platform's workspace)
+LIVEALIGN_HOME/
+  models/  archive/                      shared by all platforms
+  platforms/<platform>/                  one workspace for each platform, never mixed
+    landing/  warehouse/  artifacts/  releases/  reports/  dagster/
+  landing → platforms/<active>/landing   (and so on: links to the active platform's workspace)
 """
 
 import os
@@ -75,8 +75,18 @@ class Home:
         return self.workspace / "artifacts"
 
     @property
+    def embedding_cache(self) -> Path:
+        """Vectors by encoder version and text, shared by all days."""
+        return self.artifacts / "embedding_cache"
+
+    @property
     def releases(self) -> Path:
         return self.workspace / "releases"
+
+    @property
+    def bento_store(self) -> Path:
+        """BENTOML_HOME of this platform."""
+        return self.workspace / "bentoml"
 
     @property
     def reports(self) -> Path:

@@ -64,7 +64,6 @@ def check_rows(table: Table, data: pa.Table, now: datetime) -> CheckedRows:
     """Convert a batch to the table's types and judge every row; `now` is naive UTC."""
     verdict = _Verdict(data.num_rows)
     columns = {field.name: _check_column(field, data, verdict) for field in table.schema}
-    nothing = np.zeros(data.num_rows, np.bool_)
     believable = np.ones(data.num_rows, np.bool_)
     for name in table.time_columns:
         early, late = _time_bounds(columns[name], now)
@@ -81,8 +80,7 @@ def check_rows(table: Table, data: pa.Table, now: datetime) -> CheckedRows:
         verdict.blame(_true(pc.less(columns["value"], 0.0)), "negative_value", "value is below 0")
     milliseconds = pc.fill_null(columns[table.time_column].cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     day = np.where(believable, milliseconds // DAY_MS, UNKNOWN_DAY)
-    rows = pa.table(columns) if columns else pa.table({"nothing": nothing})
-    return CheckedRows(rows, verdict.problem, verdict.problems, day)
+    return CheckedRows(pa.table(columns), verdict.problem, verdict.problems, day)
 
 
 def convert(column: pa.Array, to: pa.DataType) -> tuple[pa.Array, Mask]:

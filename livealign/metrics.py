@@ -62,7 +62,7 @@ class Reliability(NamedTuple):
 
     predicted: FloatArray
     observed: FloatArray
-    count: IntArray
+    rows: IntArray
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -155,9 +155,9 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error: Σ_b (n_b / n) |observed_b − predicted_b| (Naeini et al. 2015), bins as in `reliability`."""
     curve = reliability(probabilities, labels, bins)
-    if curve.count.sum() == 0:
+    if curve.rows.sum() == 0:
         return float("nan")
-    return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.count))
+    return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.rows))
 
 
 def list_metrics(scores: ArrayLike, labels: ArrayLike, lists: ArrayLike, k: int) -> ListMetrics:

@@ -143,7 +143,7 @@ def _compare(
 
 
 def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig) -> Interval:
-    """Challenger − champion over the users both know. Two one-sided bounds of `confidence` c are a two-sided interval of 2c − 1."""
+    """Challenger − champion over the users both know. Bounds of one-sided `confidence` c are a two-sided interval of 2c − 1."""
     _, mine, theirs = np.intersect1d(challenger.users, champion.users, return_indices=True)
     return paired_bootstrap(
         challenger.auc[mine],

@@ -24,7 +24,10 @@ def print_closing_table(workspace: Workspace) -> None:
 
 def _variants_table(summary: dict[str, Any]) -> Table:
     window = summary["data_window"]
-    table = Table(title=f"click on {window['evaluated']}, trained on {window['train_start']} to {window['train_end']}", title_justify="left")
+    table = Table(
+        title=f"click on {window['end']}, trained on {window['start']} to {window['train_end']}",
+        title_justify="left",
+    )
     table.add_column("variant")
     for metric in METRICS:
         table.add_column(metric.upper(), justify="right")

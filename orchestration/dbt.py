@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def prepared_project() -> DbtProject:
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_stale(project.manifest_path):
-            project.preparer.prepare(project)
+            dbt_resource(project).cli(["parse", "--quiet"], target_path=project.project_dir / project.target_path).wait()
     return project
 
 
@@ -47,7 +48,9 @@ def dbt_environment(home: Home) -> None:
 
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
-    return DbtCliResource(project_dir=project, global_config_flags=["--no-use-colors"])
+    """dbt of this environment, whether or not the environment is on PATH."""
+    executable = Path(sys.executable).parent / "dbt"
+    return DbtCliResource(project_dir=project, dbt_executable=str(executable), global_config_flags=["--no-use-colors"])
 
 
 class WarehouseTranslator(DagsterDbtTranslator):

@@ -30,6 +30,7 @@ def build_definitions(workspace: Workspace) -> Definitions:
             alignment.semantic_codes,
             recommenders.retriever,
             recommenders.ranker,
+            recommenders.comparison,
             evaluation.offline_report,
             evaluation.drift_report,
             release.bundle,

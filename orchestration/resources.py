@@ -1,11 +1,12 @@
 """What assets are given from outside: the workspace of the platform that is retrained, the profile, and dbt."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from livealign.config import Profile, load_profile
+from livealign.artifacts import DayArtifacts
+from livealign.config import DatasetConfig, Profile, load_profile
 from livealign.home import Home
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
@@ -18,7 +19,7 @@ class Workspace:
     home: Home
     archive: Path
     profile: Profile
-    history_days: int
+    dataset: DatasetConfig  # the profile's, with the days of history that were asked for
 
     @classmethod
     def from_environment(cls) -> "Workspace":
@@ -32,14 +33,17 @@ class Workspace:
             seed=int(seed) if seed else None,
         )
         archive = os.environ.get("LIVEALIGN_ARCHIVE")
-        history_days = os.environ.get("LIVEALIGN_DAYS")
+        train_days = os.environ.get("LIVEALIGN_DAYS")
         return cls(
             home=home,
             archive=Path(archive).absolute() if archive else home.archive,
             profile=profile,
-            history_days=int(history_days) if history_days else profile.dataset.train_days,
+            dataset=replace(profile.dataset, train_days=int(train_days)) if train_days else profile.dataset,
         )
 
     def training_days(self, day: date) -> list[date]:
         """The days before `day` that its challenger learns from, oldest first."""
-        return [day - timedelta(days=back) for back in range(self.history_days, 0, -1)]
+        return [day - timedelta(days=back) for back in range(self.dataset.train_days, 0, -1)]
+
+    def artifacts(self, day: date) -> DayArtifacts:
+        return DayArtifacts.of(self.home, day)

@@ -17,12 +17,13 @@ from typing import Annotated
 import typer
 from dagster import DagsterInstance, Definitions
 
-from livealign.backbone import ensure_backbone
+from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing import landed_days
 from livealign.platforms import archive_days
 from livealign.simulation import SimulationConfig, simulate
+from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
 from orchestration.instance import bury_dead_runs, open_instance
 from orchestration.resources import Workspace
@@ -35,8 +36,12 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 def main(
     platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="simulator or twitch")] = "simulator",
     archive: Annotated[Path | None, typer.Option(help="folder of the platform's archive; the simulator makes its own")] = None,
-    day: Annotated[str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="days of history to learn from; default: the platform's usual")] = None,
+    day: Annotated[
+        str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="days of history to learn from; default: the platform's usual")
+    ] = None,
     profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="tiny, laptop or gpu")] = "laptop",
     seed: Annotated[int | None, typer.Option(help="seed of every stage; default: the profile's")] = None,
 ) -> None:
@@ -59,7 +64,8 @@ def main(
     except LiveAlignError as error:
         console.print(f"[bold red]✗[/] {error}")
         sys.exit(1)
-    print_closing_table(workspace, last_day, perf_counter() - started)
+    write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
+    print_closing_table(workspace)
 
 
 def usual_history_days(platform: str) -> int:
@@ -73,10 +79,11 @@ def prepare(workspace: Workspace, day: str | None) -> date:
     Raises:
         ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
     """
-    ensure_backbone(workspace.profile.backbone, workspace.home.models)
+    if workspace.profile.backbone in PINNED:
+        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
-        simulate(SimulationConfig(), workspace.archive)
+        simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
     known = archive_days(workspace.home.platform, workspace.archive)
     if not known:
         raise ArchiveError(f"{workspace.archive} holds no day; give a folder of {workspace.home.platform} archives by ARCHIVE=")
@@ -84,8 +91,14 @@ def prepare(workspace: Workspace, day: str | None) -> date:
         return known[-1]
     chosen = date.fromisoformat(day)
     if chosen not in known:
-        raise ArchiveError(f"{workspace.archive} has nothing of {chosen}; it holds {len(known)} days, {known[0]} to {known[-1]}")
+        raise ArchiveError(
+            f"{workspace.archive} has nothing of {chosen}; it holds {len(known)} days, {known[0]} to {known[-1]}"
+        )
     return chosen
+
+
+def _say(text: str) -> None:
+    console.print(f"[bold cyan]▶[/] {text}")
 
 
 def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:

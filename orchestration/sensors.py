@@ -32,7 +32,9 @@ def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[
     if context.cursor is None:  # what is there when the sensor is switched on is history, not news
         return SensorResult(cursor=json.dumps(sorted(known)), skip_reason=f"{len(known)} days are there; waiting for new ones")
     seen = set(json.loads(context.cursor))
-    fresh = sorted(day for day in known - seen if date.fromisoformat(day) >= date.fromisoformat(max(seen, default="0001-01-01")))
+    fresh = sorted(
+        day for day in known - seen if date.fromisoformat(day) >= date.fromisoformat(max(seen, default="0001-01-01"))
+    )
     asked = fresh[:REQUESTS_A_TICK]
     if not asked:
         return SkipReason("no new day in the archive")
@@ -57,7 +59,9 @@ def content_drift(context: SensorEvaluationContext) -> SensorResult | SkipReason
     materialization = records[0].asset_materialization
     assert materialization is not None
     drifted = bool(materialization.metadata["content_drifted"].value)
-    requests = [RunRequest(run_key=f"drift:{materialization.partition}", partition_key=materialization.partition)] if drifted else []
+    requests = (
+        [RunRequest(run_key=f"drift:{materialization.partition}", partition_key=materialization.partition)] if drifted else []
+    )
     return SensorResult(
         run_requests=requests,
         cursor=str(records[0].storage_id),

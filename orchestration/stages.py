@@ -1,11 +1,12 @@
 """What every asset does around its work: say that it runs, measure it, and keep the cost for the closing table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from datetime import date
 
 from dagster import AssetExecutionContext
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from livealign.stopwatch import stage_cost
 from orchestration.resources import Workspace
@@ -16,12 +17,27 @@ console = Console(stderr=True, highlight=False)
 @contextmanager
 def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
     """Run the block as the named stage of the last day in the run's partition range."""
-    day = context.partition_keys[-1]
+    day = day_of(context)
     console.print(f"[bold cyan]▶[/] {name} [dim]{day}[/]")
-    with stage_cost(name, stages_folder(workspace, day)) as cost:
+    with stage_cost(name, workspace.artifacts(day).stages) as cost:
         yield
     console.print(f"[bold green]✓[/] {name} [dim]{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB[/]")
 
 
-def stages_folder(workspace: Workspace, day: str) -> Path:
-    return workspace.home.artifacts / day / "stages"
+def day_of(context: AssetExecutionContext) -> date:
+    """The day that a run is for: its partition, or the last of its range."""
+    return date.fromisoformat(context.partition_keys[-1])
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; the block is given `advance(done, total)`."""
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=0)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

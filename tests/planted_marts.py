@@ -53,6 +53,7 @@ def plant_marts(
     dim: int = 24,
     noise: float = 0.2,
     taste_scale: float = 1.0,
+    base_logit: float = -2.2,
     seed: int = 0,
 ) -> Planted:
     """Write the marts of `days` days from FIRST_DAY on."""
@@ -103,7 +104,7 @@ def plant_marts(
         room, user, at = shown[q, p], request_user[q], request_at[q]
         author, now = room_author[room], window[q, room]
         n = len(room)
-        base = -2.2 + affinity[user, author]
+        base = base_logit + affinity[user, author]
         logit = base + taste[user, topic[room, now]] + 0.5 * highlight[room, now]
         static = (_sigmoid(base[:, None] + taste[user[:, None], author_topics[author]]) * author_mix[author]).sum(1)
         truth = _sigmoid(logit)

@@ -17,7 +17,7 @@ from livealign.errors import BundleError
 FIELDS = {
     "data_window": {"start": "2025-01-01", "end": "2025-01-08"},
     "platform": "simulator",
-    "profile": {"name": "tiny"},
+    "profile": "tiny",
     "backbone": {"id": "tiny", "sha256": "00"},
     "seeds": {"alignment": 17},
     "metrics": {"aligned_codes": {"gauc": 0.71, "gift_auc": float("nan")}},

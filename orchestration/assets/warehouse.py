@@ -57,4 +57,6 @@ def exported_marts(context: AssetExecutionContext, workspace: ResourceParam[Work
     exported_days = [date.fromisoformat(key) for key in context.partition_keys]
     with stage(context, workspace, "marts"):
         rows = export_marts(workspace.home.warehouse_file, workspace.home.marts, exported_days)
-    return MaterializeResult(metadata={**{f"rows/{mart}": count for mart, count in rows.items()}, "path": str(workspace.home.marts)})
+    return MaterializeResult(
+        metadata={**{f"rows/{mart}": count for mart, count in rows.items()}, "path": str(workspace.home.marts)}
+    )

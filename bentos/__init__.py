@@ -1,0 +1,1 @@
+"""BentoML services of LiveAlign, and how they are built, tried and served."""

@@ -1,0 +1,124 @@
+"""From a release bundle to a Bento that has proved itself: build it, start it, ask it.
+
+    built = build_bento(bundle, home.bento_store)
+    smoke = smoke_test(built.path)
+
+A Bento holds the code (`livealign`, `bentos`), the bundle (`bundle/`) and exact package versions, so it runs anywhere by its
+path alone. BentoML keeps its store where `BENTOML_HOME` says; ours is in the workspace, never in the user's home.
+"""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import bentos
+import livealign
+from livealign.bundle import open_bundle
+from livealign.errors import LiveAlignError
+from livealign.files import replaced_directory
+
+SERVICE = "bentos.live_recommender.service:LiveRecommender"
+NAME = "live_recommender"
+BUILD_TIMEOUT = 300  # seconds
+
+
+class BentoError(LiveAlignError):
+    """A Bento could not be built, or does not answer as it should."""
+
+
+@dataclass(frozen=True)
+class BuiltBento:
+    """A Bento on disk. Its version is the release id of the bundle in it."""
+
+    tag: str
+    path: Path
+
+
+def bento_path(store: Path, release_id: str) -> Path:
+    """Where the Bento of a release lies in a BENTOML_HOME."""
+    return store / "bentos" / NAME / release_id
+
+
+def build_bento(bundle: Path, store: Path) -> BuiltBento:
+    """Build the Bento of a bundle into the BENTOML_HOME `store`. Building it again replaces it.
+
+    `bentoml build` runs as a process of its own: it imports the service from a copy of the code, which this process may
+    have imported from elsewhere.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        BentoError: `bentoml build` failed; the message holds the end of what it said.
+    """
+    release_id = open_bundle(bundle).release_id
+    target = bento_path(store, release_id)
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=store) as folder:
+        context, staging = Path(folder) / "context", Path(folder) / "home"
+        _write_context(context, bundle)
+        _run_build(context, staging, release_id)
+        with replaced_directory(target) as temporary:
+            for child in bento_path(staging, release_id).iterdir():
+                child.rename(temporary / child.name)
+    return BuiltBento(f"{NAME}:{release_id}", target)
+
+
+def bentoml_command(*arguments: str) -> list[str]:
+    """The BentoML of this environment, as an argument list."""
+    return [sys.executable, "-m", "bentoml", *arguments]
+
+
+def bentoml_environment(store: Path) -> dict[str, str]:
+    """The environment for a BentoML process: its home is `store`, and it sends nothing to anyone."""
+    return {**os.environ, "BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "true"}
+
+
+def requirements() -> list[str]:
+    """What `livealign` needs, at the versions that this environment has, so that a Bento runs with what it was tried with.
+
+    BentoML adds itself.
+    """
+    names = [
+        re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        for requirement in importlib.metadata.requires("livealign") or ()
+        if "extra ==" not in requirement
+    ]
+    # A local version such as 2.13.0+cpu is one machine's build; the container takes the public one.
+    return sorted(f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names)
+
+
+def _write_context(context: Path, bundle: Path) -> None:
+    """The build context: a copy of the code that serves, the bundle beside it, the requirements."""
+    caches = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(Path(livealign.__path__[0]), context / "livealign", ignore=caches)
+    source = Path(bentos.__path__[0])
+    shutil.copytree(source / NAME, context / "bentos" / NAME, ignore=caches)
+    shutil.copy(source / "__init__.py", context / "bentos")
+    shutil.copytree(bundle, context / "bundle")
+    (context / "requirements.txt").write_text("\n".join(requirements()) + "\n")
+
+
+def _run_build(context: Path, staging: Path, release_id: str) -> None:
+    command = bentoml_command("build", SERVICE, "--version", release_id, "--output", "tag")
+    try:
+        done = subprocess.run(
+            command,
+            cwd=context,
+            env=bentoml_environment(staging),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BUILD_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BentoError(
+            f"`bentoml build` of {release_id} took more than {BUILD_TIMEOUT} s; run `make retrain` again"
+        ) from error
+    if done.returncode != 0 or not bento_path(staging, release_id).is_dir():
+        raise BentoError(f"`bentoml build` of {release_id} failed (exit {done.returncode}):\n{done.stdout[-3000:]}")

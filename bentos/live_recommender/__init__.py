@@ -1,0 +1,1 @@
+"""The live recommender: `service.py` is the BentoML service, `api.py` what goes in and out."""

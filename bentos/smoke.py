@@ -1,0 +1,208 @@
+"""Start a built Bento as a process of its own and see whether it does its work: no release goes out untried."""
+
+import http.client
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+
+from bentos.build import BentoError, bentoml_command, bentoml_environment
+from livealign.bundle import Bundle, open_bundle
+
+UNKNOWN_USER = -(2**62)
+K = 5
+
+
+@dataclass(frozen=True)
+class SmokeResult:
+    """What the Bento did when it was tried."""
+
+    release_id: str
+    ready_seconds: float  # from the start of the process to its first /readyz
+    recommend_milliseconds: float  # median over the requests
+    rooms: int  # in the answer to a known user
+
+
+def smoke_test(bento: Path, timeout: float = 120.0) -> SmokeResult:
+    """Serve the Bento on a free port of 127.0.0.1, ask it for recommendations, check the answers, stop it.
+
+    Raises:
+        BundleError: the bundle in the Bento is damaged.
+        BentoError: it did not get ready in `timeout` seconds, or an answer was wrong; the message says which, with the end
+            of the server's log.
+    """
+    bundle = open_bundle(bento / "src" / "bundle")
+    with serving(bento, timeout) as server:
+        try:
+            return _check_answers(server, bundle)
+        except (AssertionError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            raise BentoError(f"the Bento {bento} does not answer as it should: {error!r}\n{server.log_tail()}") from error
+
+
+@dataclass(frozen=True)
+class Server:
+    """A served Bento that answers."""
+
+    port: int
+    log: Path
+    ready_seconds: float
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and decoded answer (None where it is no JSON)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            payload = None if body is None else json.dumps(body)
+            connection.request(method, path, payload, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        is_json = response.headers.get_content_type() == "application/json"
+        return response.status, json.loads(content) if is_json else None
+
+    def log_tail(self) -> str:
+        """The end of what the server said."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+@contextmanager
+def serving(bento: Path, timeout: float = 120.0) -> Iterator[Server]:
+    """Serve the Bento for the time of the block, as a user would, without any of our environment variables."""
+    port = _free_port()
+    command = bentoml_command("serve", str(bento), "--host", "127.0.0.1", "--port", str(port))
+    with tempfile.TemporaryDirectory(prefix="livealign-smoke-") as folder:
+        environment = bentoml_environment(Path(folder) / "bentoml")
+        environment = {name: value for name, value in environment.items() if not name.startswith("LIVEALIGN_")}
+        log = Path(folder) / "server.log"
+        started = time.monotonic()
+        with log.open("wb") as out:
+            # A session of its own, so that the whole group can be stopped, and a Ctrl-C of ours does not reach it twice.
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            _wait_until_ready(process, port, timeout, log)
+            yield Server(port, log, time.monotonic() - started)
+        finally:
+            _stop(process)
+
+
+def _check_answers(server: Server, bundle: Bundle) -> SmokeResult:
+    rooms = set(pq.ParquetFile(bundle.file("snapshot/rooms.parquet")).read(["room_id"])["room_id"].to_pylist())
+    users = pq.ParquetFile(bundle.file("snapshot/histories.parquet")).read(["user_id"])["user_id"].to_pylist()
+    status, about = server.request("GET", "/version")
+    _expect(status == 200 and about["release_id"] == bundle.release_id, f"GET /version: {status} {about}")
+    status, _ = server.request("GET", "/healthz")
+    _expect(status == 200, f"GET /healthz: {status}")
+
+    seconds, shown = [], 0
+    for user_id in [*users[:2], UNKNOWN_USER]:
+        started = time.monotonic()
+        status, answer = server.request("POST", "/recommend", {"user_id": user_id, "k": K})
+        seconds.append(time.monotonic() - started)
+        _expect(status == 200, f"POST /recommend for user {user_id}: {status} {answer}")
+        _check_list(answer, rooms, bundle.release_id)
+        shown = max(shown, len(answer["rooms"]))
+        is_unknown = "unknown_user" in answer["fallbacks"]
+        _expect(is_unknown or user_id != UNKNOWN_USER, f"an unknown user was not told apart: {answer['fallbacks']}")
+    for wrong in ({"user_id": 1, "k": 0}, {"user_id": "nobody"}, {"user_id": 1, "wants": "rooms"}, {}):
+        status, answer = server.request("POST", "/recommend", wrong)
+        _expect(400 <= status < 500 and answer["error"], f"POST /recommend {wrong}: {status} {answer}")
+    return SmokeResult(bundle.release_id, server.ready_seconds, 1000 * sorted(seconds)[len(seconds) // 2], shown)
+
+
+def _check_list(answer: dict[str, Any], rooms: set[int], release_id: str) -> None:
+    """Known rooms, each once, best first, with probabilities; as many as were asked for where there are as many."""
+    listed = [room["room_id"] for room in answer["rooms"]]
+    scores = [room["score"] for room in answer["rooms"]]
+    probabilities = [value for room in answer["rooms"] for value in room["scores"].values()]
+    _expect(len(listed) == min(K, len(rooms)), f"{len(listed)} rooms where {min(K, len(rooms))} were to be had")
+    _expect(set(listed) <= rooms and len(set(listed)) == len(listed), f"rooms that are not live, or twice: {listed}")
+    _expect(scores == sorted(scores, reverse=True), f"the list is not best first: {scores}")
+    _expect(all(math.isfinite(one) and 0 <= one <= 1 for one in probabilities), f"no probabilities: {probabilities}")
+    _expect(all(room["reason"] for room in answer["rooms"]), "a room without a reason")
+    _expect(answer["model_version"] == release_id, f"served by {answer['model_version']}, not {release_id}")
+
+
+def _expect(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise AssertionError(otherwise)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
+    deadline, state = time.monotonic() + timeout, f"was not ready in {timeout} s"
+    workers: set[int] = set()
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            state = f"ended with exit code {process.returncode}"
+            break
+        # BentoML starts a worker that fails again and again, and stays "not ready" for ever: one failure is enough.
+        alive = _workers(process)
+        if workers - alive:
+            state = "could not start its service"
+            break
+        workers |= alive
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        except (OSError, http.client.HTTPException):  # it does not listen yet
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    raise BentoError(f"the Bento's server {state}; the end of its log:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _workers(process: subprocess.Popen[bytes]) -> set[int]:
+    """Process ids of BentoML's workers below the supervisor."""
+    workers: set[int] = set()
+    for child in _children(process.pid, recursive=False):
+        try:
+            if "_bentoml_impl.worker.service" in child.cmdline():
+                workers.add(child.pid)
+        except psutil.Error:  # it ended while we looked
+            continue
+    return workers
+
+
+def _children(pid: int, recursive: bool) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=recursive)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and every process it started, gently first."""
+    family = _children(process.pid, recursive=True)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
+    for child in family:  # the supervisor puts its workers into sessions of their own
+        if child.is_running():
+            child.kill()
+    psutil.wait_procs(family, timeout=5)

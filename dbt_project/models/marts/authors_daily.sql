@@ -1,0 +1,3 @@
+{{ config(meta={'reach': 'later'}) }}
+
+{{ counts_before_day('author', ref('int_author_days'), first_day(), last_day('later')) }}

@@ -1,0 +1,16 @@
+with rejects as (
+
+    select * from {{ ref('stg_rejects') }}
+
+)
+
+select
+    dt,
+    table_name,
+    file,
+    line,
+    reason,
+    detail,
+    "row"
+from rejects
+where dt between {{ first_day() }} and {{ last_day() }}

@@ -1,0 +1,68 @@
+with rooms as (
+
+    select
+        *,
+        {{ window_of('started_at') }} as first_window,
+        {{ last_window_of("coalesce(ended_at, timestamp '9999-01-01')", 'started_at') }} as last_window
+    from {{ ref('rooms') }}
+
+),
+
+viewers as (
+
+    select * from {{ ref('int_window_viewers') }}
+
+),
+
+texts as (
+
+    select * from {{ ref('int_window_texts') }}
+
+),
+
+actions as (
+
+    select * from {{ ref('int_window_actions') }}
+
+),
+
+-- Windows in which anything happened.
+happened as (
+
+    select *
+    from viewers
+    full join texts using (room_id, "window")
+    full join actions using (room_id, "window")
+
+)
+
+select
+    {{ segment_id('happened.room_id', 'happened."window"') }} as segment_id,
+    {{ window_start('happened."window"') }}::date as dt,
+    happened.room_id,
+    rooms.author_id,
+    happened."window",
+    (happened."window" - rooms.first_window)::integer as segment_index,
+    {{ window_start('happened."window"') }} as started_at,
+    {{ window_start('(happened."window" + 1)') }} as ended_at,
+    rooms.title,
+    rooms.category,
+    rooms.language,
+    coalesce(happened.speech_text, '') as speech_text,
+    coalesce(happened.chat_text, '') as chat_text,
+    coalesce(happened.n_speech, 0) as n_speech,
+    coalesce(happened.n_comments, 0) as n_comments,
+    coalesce(happened.n_commenters, 0) as n_commenters,
+    coalesce(happened.n_bot_comments, 0) as n_bot_comments,
+    coalesce(happened.n_likes, 0) as n_likes,
+    coalesce(happened.n_gifts, 0) as n_gifts,
+    coalesce(happened.gift_value, 0) as gift_value,
+    coalesce(happened.n_shares, 0) as n_shares,
+    coalesce(happened.n_follows, 0) as n_follows,
+    coalesce(happened.n_viewers, 0) as n_viewers,
+    coalesce(happened.n_entered, 0) as n_entered,
+    coalesce(happened.n_left, 0) as n_left,
+    happened.n_retained / nullif(happened.n_at_start, 0) as retention
+from happened
+inner join rooms on happened.room_id = rooms.room_id
+where happened."window" between rooms.first_window and rooms.last_window

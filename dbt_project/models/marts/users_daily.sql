@@ -1,0 +1,3 @@
+{{ config(meta={'reach': 'later'}) }}
+
+{{ counts_before_day('user', ref('int_user_days'), first_day(), last_day('later')) }}

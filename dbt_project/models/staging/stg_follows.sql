@@ -1,0 +1,20 @@
+with source as (
+
+    select * from {{ source('landing', 'follows') }}
+
+),
+
+renamed as (
+
+    select
+        action_id::bigint as action_id,
+        user_id::bigint as user_id,
+        author_id::bigint as author_id,
+        room_id::bigint as room_id,
+        "at"::timestamp as acted_at,
+        dt::date as dt
+    from source
+
+)
+
+select * from renamed

@@ -1,0 +1,162 @@
+"""The challenger of a day, stage by stage: towers, codes, ranker, scores. Each stage reads and writes `artifacts/<day>/`.
+
+corpus = day_corpus(home, day, dataset)
+towers = align(corpus, profile, folder)          # alignment.safetensors, vectors.npy
+codes = encode(corpus, profile, folder, champion)  # codebook.npz, codes.npy, code_names.json
+retrieve(corpus, marts, folder)                  # metrics.json
+rank(corpus, profile, folder)                    # ranker.safetensors, vocabulary/, scores.npy
+compare(corpus, profile, folder)                 # <variant>.npy
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.alignment import Alignment, AlignmentReport, GateReport, gate_by_popularity, item_vectors, train_alignment
+from livealign.artifacts import DayArtifacts
+from livealign.backbone import choose_device
+from livealign.code_names import name_codes
+from livealign.config import DatasetConfig, Profile
+from livealign.content import TUNED, with_embeddings
+from livealign.dataset import Corpus, KnownIds, load_corpus
+from livealign.errors import LiveAlignError
+from livealign.files import replace_json, replaced_directory
+from livealign.home import Home
+from livealign.marts import read_mart
+from livealign.ranking import ItemTable, Ranker, train_ranker
+from livealign.release_parts import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_vocabulary
+from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
+from livealign.semantic_codes import (
+    Codebook,
+    CodebookHealth,
+    codebook_health,
+    fit_codebook,
+    refresh_churn,
+)
+from livealign.variants import codebook_vectors, train_variant
+
+VECTORS, CODES, SCORES, HEALTH = "vectors.npy", "codes.npy", "scores.npy", "health.json"
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What the alignment stage made."""
+
+    report: AlignmentReport
+    gate: GateReport
+    items: int
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What the codes stage made."""
+
+    version: str
+    health: CodebookHealth
+    churn_per_refresh: float  # share of windows whose first code differs from the window before
+    names: dict[str, str]  # by code path
+    counts: list[NDArray[np.int64]]  # [codes] of each level
+
+
+def day_corpus(home: Home, day: date, dataset: DatasetConfig, known: KnownIds | None = None) -> Corpus:
+    """The corpus of a retrain for `day`, with the vectors that were embedded for it."""
+    return with_embeddings(load_corpus(home.marts, day, dataset, known), DayArtifacts.of(home, day).embeddings)
+
+
+def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Towers:
+    """Train the gated two towers on the tuned embeddings and write them with every item's aligned vector."""
+    content = corpus.content[TUNED]
+    alignment, report = train_alignment(corpus, content, profile.alignment, device=choose_device())
+    vectors = item_vectors(alignment, corpus, content)
+    with replaced_directory(artifacts.alignment) as folder:
+        alignment.save(folder / ALIGNMENT)
+        np.save(folder / VECTORS, vectors, allow_pickle=False)
+    return Towers(report, gate_by_popularity(alignment, corpus, content), len(vectors))
+
+
+def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str]) -> Codes:
+    """Fit the codebook to the training segments' aligned vectors; name its codes, measure its health, and write it all.
+
+    Args:
+        texts: of the corpus' segments without row 0, for the names of the codes.
+    """
+    vectors = read_vectors(artifacts)
+    fitted_to = codebook_vectors(corpus, vectors, corpus.content[TUNED])
+    codebook = fit_codebook(fitted_to, profile.codes)
+    codes = codebook.encode(vectors)
+    segments = slice(1, len(corpus.segment_ids))
+    names = name_codes(codes[segments], texts)
+    health = codebook_health(codebook, vectors[segments])
+    with replaced_directory(artifacts.codes) as folder:
+        codebook.save(folder / CODEBOOK)
+        np.save(folder / CODES, codes, allow_pickle=False)
+        (folder / CODE_NAMES).write_text(json.dumps(names, ensure_ascii=False) + "\n")
+        replace_json(folder / HEALTH, {**health._asdict(), "levels": [level._asdict() for level in health.levels]})
+    return Codes(
+        version=codebook.version,
+        health=health,
+        churn_per_refresh=refresh_churn(codes[segments], corpus.segment_room_id[1:], corpus.segment_started_at[1:]),
+        names=names,
+        counts=[np.bincount(codes[segments, level], minlength=codebook.codes_per_level) for level in range(codebook.levels)],
+    )
+
+
+def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
+    """Train the ranker of the release and write it with its vocabularies and its scores of the held-out day [n, tasks]."""
+    codebook = Codebook.load(artifacts.codes / CODEBOOK)
+    items = ItemTable(read_vectors(artifacts), _load(artifacts.codes / CODES))
+    ranker = train_ranker(corpus, items, profile.ranker, codebook.version, codebook.codes_per_level, choose_device())
+    with replaced_directory(artifacts.ranker) as folder:
+        ranker.save(folder / RANKER)
+        write_vocabulary(folder / VOCABULARY, corpus)
+        np.save(folder / SCORES, ranker.predict(corpus.test, items), allow_pickle=False)
+    return ranker
+
+
+def retrieve(corpus: Corpus, marts: Path, artifacts: DayArtifacts) -> RetrievalMetrics:
+    """Measure retrieval by the aligned vectors on the held-out day and write the numbers."""
+    alignment = Alignment.load(artifacts.alignment / ALIGNMENT, choose_device())
+    nearby = [day for day in (corpus.day - timedelta(days=1), corpus.day) if (marts / "rooms" / f"dt={day}").exists()]
+    metrics = retrieval_metrics(corpus, alignment, read_vectors(artifacts), read_mart(marts, "rooms", nearby))
+    replace_json(artifacts.retriever / "metrics.json", metrics.to_dict())
+    return metrics
+
+
+def compare(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> tuple[str, ...]:
+    """Train the variants that the method is held against and write their scores of the held-out day [n, tasks] each."""
+    with replaced_directory(artifacts.comparison) as folder:
+        for name in profile.evaluation.comparison:
+            scores = train_variant(name, corpus, profile, device=choose_device()).score(corpus.test)
+            np.save(folder / f"{name}.npy", scores, allow_pickle=False)
+    return profile.evaluation.comparison
+
+
+def read_comparison(artifacts: DayArtifacts) -> dict[str, NDArray[np.float32]]:
+    """Scores [n, tasks] by variant that `compare` wrote."""
+    return {path.stem: _load(path) for path in sorted(artifacts.comparison.glob("[!.]*.npy"))}
+
+
+def read_vectors(artifacts: DayArtifacts) -> NDArray[np.float32]:
+    """Aligned vectors [items, dim] that `align` wrote."""
+    return _load(artifacts.alignment / VECTORS)
+
+
+def read_codes(artifacts: DayArtifacts) -> NDArray[np.int32]:
+    """Codes [items, levels] that `encode` wrote."""
+    return _load(artifacts.codes / CODES)
+
+
+def read_scores(artifacts: DayArtifacts) -> NDArray[np.float32]:
+    """Probabilities [n, tasks] of the held-out impressions that `rank` wrote."""
+    return _load(artifacts.ranker / SCORES)
+
+
+def _load(path: Path) -> NDArray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise LiveAlignError(f"{path} cannot be read ({error}); run the stage that writes it again: make retrain") from error

@@ -1,0 +1,156 @@
+"""The `livealign` command: everything finer than `make`."""
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+
+app = typer.Typer(
+    help="LiveAlign: live-streaming recommendation that follows the moment. `make retrain` runs all of it; these are its parts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
+
+
+@app.command()
+def simulate(
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator")
+    ] = None,
+    users: Annotated[int, typer.Option(min=1)] = 2_000,
+    authors: Annotated[int, typer.Option(min=1)] = 200,
+    days: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,
+) -> None:
+    """Make the archive of a simulated platform, with its truth beside it.
+
+    Demand and broadcasts grow with users, authors and days. An archive that is already there is replaced.
+    """
+    from livealign.simulation import SimulationConfig
+    from livealign.simulation import simulate as make
+
+    target = out or Home.from_environment("simulator").archive
+    with progress_bar("simulating") as advance:
+        summary = make(SimulationConfig(users=users, authors=authors, days=days, seed=seed), target, progress=advance)
+    console.print(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
+
+
+@app.command()
+def land(
+    archive: Annotated[Path, typer.Option(help="folder of the platform's archive")],
+    platform: PlatformOption = "simulator",
+    days: Annotated[
+        str | None, typer.Option(help="FIRST or FIRST..LAST, YYYY-MM-DD; default: every day of the archive")
+    ] = None,
+) -> None:
+    """Translate an archive to the landing contract; what does not fit is kept in landing/rejects with file, line, reason."""
+    from livealign.platforms import land as land_archive
+
+    home = Home.from_environment(platform)
+    home.activate()
+    with progress_bar("landing") as advance:
+        summary = land_archive(platform, archive, home.landing, _day_span(days), progress=advance)
+    table = Table("table", "read", "landed", "rejected", "reasons", title=f"{home.landing}", title_justify="left")
+    for name, counts in summary.tables.items():
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+        table.add_row(name, f"{counts.read:,}", f"{counts.landed:,}", f"{counts.rejected:,}", reasons)
+    console.print(table)
+
+
+@app.command()
+def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "smollm2-135m") -> None:
+    """Fetch a pretrained language model, verify its SHA-256 and convert it, once."""
+    from livealign.backbone import fetch_backbone
+
+    folder = fetch_backbone(name, Home.from_environment().models, progress=console.print)
+    console.print(f"{name} is in {folder}")
+
+
+@app.command()
+def releases(platform: PlatformOption = "simulator") -> None:
+    """List the releases of a workspace, the champion marked."""
+    from livealign.releases import list_releases
+
+    folder = Home.from_environment(platform).releases
+    table = Table("", "release", "trained on", "backbone", "GAUC", title=f"{folder}", title_justify="left")
+    for release in list_releases(folder):
+        window, gauc = release.manifest["data_window"], release.manifest["metrics"].get("gauc")
+        table.add_row(
+            "★" if release.is_champion else "",
+            release.release_id,
+            f"{window['start']} to {window['end']}",
+            release.manifest["backbone"]["id"],
+            "–" if gauc is None else f"{gauc:.4f}",
+        )
+    console.print(table)
+
+
+@app.command()
+def rollback(
+    platform: PlatformOption = "simulator", reason: Annotated[str, typer.Option(help="kept in the history")] = ""
+) -> None:
+    """Move the champion pointer back to the champion before this one."""
+    from livealign import releases as pointer
+
+    console.print(f"the champion is {pointer.rollback(Home.from_environment(platform).releases, reason)} again")
+
+
+def progress_bar(label: str):
+    """A context that yields advance(done, total), shown as a bar with elapsed time."""
+    return _Bar(label)
+
+
+class _Bar:
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+        )
+
+    def __enter__(self):
+        self._progress.start()
+        task = self._progress.add_task(self._label, total=None)
+        return lambda done, total: self._progress.update(task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _day_span(text: str | None) -> list[date] | None:
+    if text is None:
+        return None
+    from livealign.landing import day_range
+
+    first, _, last = text.partition("..")
+    try:
+        return day_range(date.fromisoformat(first), date.fromisoformat(last or first))
+    except ValueError as error:
+        raise LiveAlignError(f"--days {text}: {error}; write 2025-06-02 or 2025-06-02..2025-06-09") from None
+
+
+def main() -> None:
+    """Run the command; an error that a person can act on is one line, not a traceback."""
+    try:
+        app()
+    except LiveAlignError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]✗[/] {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

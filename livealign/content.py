@@ -1,0 +1,125 @@
+"""From marts to what the LLM is tuned on and to the vectors it makes: the content stage of a retrain, in call order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from livealign.backbone import load_backbone
+from livealign.config import DatasetConfig, Profile
+from livealign.dataset import Corpus, referenced_segments
+from livealign.embed import Encoder, Progress
+from livealign.embedding_cache import EmbeddingCache
+from livealign.errors import LiveAlignError, TrainingError
+from livealign.files import replaced_directory
+from livealign.marts import read_mart
+from livealign.pairs import TextPairs, choose_pairs
+from livealign.segments import segment_texts
+
+RAW, TUNED = "raw_llm", "tuned_llm"
+TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "category", "speech_text", "chat_text")
+INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
+CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
+EXAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What one day's embedding did."""
+
+    segments: int
+    distinct_texts: int
+    cached: int  # distinct texts whose tuned vector was there already
+    empty: int
+    dimensions: int
+    examples: list[str]
+
+
+def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextPairs:
+    """The text pairs that the LLM is tuned on, from the training days that were built.
+
+    Raises:
+        TrainingError: none of the days was built, or no pair can be made from them.
+    """
+    built = _built(marts, days)
+    return choose_pairs(
+        read_mart(marts, "segments", built, TEXT_COLUMNS),
+        read_mart(marts, "interactions", built, INTERACTION_COLUMNS),
+        profile.segments,
+        profile.finetune,
+    )
+
+
+def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], profile: Profile) -> list[str]:
+    """The text of each of `segment_ids` [n], which lie in `days`."""
+    table = segment_texts(read_mart(marts, "segments", _built(marts, days), TEXT_COLUMNS), profile.segments)
+    known = table["segment_id"].to_numpy()
+    order = np.argsort(known)
+    places = order[np.searchsorted(known[order], segment_ids)]
+    return table["text"].take(pa.array(places)).to_pylist()
+
+
+def embed_segments(
+    marts: Path,
+    day: date,
+    dataset: DatasetConfig,
+    profile: Profile,
+    *,
+    adapter: Path,
+    models: Path,
+    cache: Path,
+    out: Path,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Embed what a retrain for `day` needs, raw and tuned, and write `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole."""
+    segment_ids = referenced_segments(marts, day, dataset)
+    window = [day - timedelta(days=back) for back in range(dataset.train_days + CONTEXT_DAYS, -1, -1)]
+    texts = texts_of(marts, segment_ids, window, profile)
+    encoder = Encoder.load(load_backbone(profile.backbone, models), adapter, profile.encoder, profile.segments)
+    cached: list[int] = []
+
+    def advance(done: int, total: int) -> None:
+        cached.append(done)
+        if progress:
+            progress(done, total)
+
+    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache))
+    with replaced_directory(out) as folder:
+        for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned)):
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    return Embedded(
+        segments=len(segment_ids),
+        distinct_texts=len(set(texts)),
+        cached=cached[0] if cached else 0,
+        empty=sum(not text for text in texts),
+        dimensions=raw.shape[1],
+        examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
+    )
+
+
+def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
+    """The corpus with the vectors that `embed_segments` wrote, by the names of the variants that paste them in.
+
+    Raises:
+        LiveAlignError: the vectors are missing or damaged.
+    """
+    try:
+        segment_ids, raw, tuned = (
+            np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", RAW, TUNED)
+        )
+    except (OSError, ValueError) as error:
+        raise LiveAlignError(f"the vectors in {embeddings} cannot be read ({error}); run segment_embeddings again") from error
+    return corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)
+
+
+def _built(marts: Path, days: Sequence[date]) -> list[date]:
+    built = [day for day in days if (marts / "segments" / f"dt={day.isoformat()}").exists()]
+    if not built:
+        raise TrainingError(
+            f"{marts / 'segments'} holds none of the days {days[0]} to {days[-1]}; build the warehouse for them first"
+        )
+    return built

@@ -1,0 +1,221 @@
+"""The embedding engine: texts → float32 vectors, with work only where there is news.
+
+One pass stops at `exit_layer`. LoRA sits only in layers `first_adapted_layer..exit_layer`, so the raw and the tuned vector
+of a text share everything below: the frozen layers are computed once, the adapted ones twice.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from livealign.backbone import Backbone
+from livealign.config import EncoderConfig, SegmentConfig
+from livealign.embedding_cache import EmbeddingCache, text_key
+from livealign.errors import BackboneError
+from livealign.layers import LayerStack, copy_with_own_layers
+
+Progress = Callable[[int, int], None]  # (texts done, texts in all)
+
+VECTOR_FORMAT = 1  # raise it when the same inputs would give other vectors: old cache entries are then not used
+
+
+class Encoder:
+    """A backbone that stops early, with an adapter merged into its upper layers or without."""
+
+    def __init__(
+        self, backbone: Backbone, adapted: LayerStack | None, adapter_sha256: str | None, config: EncoderConfig, tokens: int
+    ) -> None:
+        self.backbone = backbone
+        self.config = config
+        self.token_budget = tokens
+        self.adapter_sha256 = adapter_sha256
+        self._frozen = LayerStack(backbone.model)
+        self._adapted = adapted
+
+    @classmethod
+    def load(
+        cls, backbone: Backbone, adapter: Path | None, config: EncoderConfig, segments: SegmentConfig | None = None
+    ) -> "Encoder":
+        """Merge the adapter folder (peft format) into a copy of the adapted layers; the rest shares the backbone's memory.
+
+        Raises:
+            BackboneError: the exit layer is not one of this backbone's, or the adapter does not fit it.
+        """
+        check_layers(backbone, config)
+        adapted = sha256 = None
+        if adapter is not None:
+            own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
+            adapted, sha256 = LayerStack(_merged(own, adapter)), adapter_sha256(adapter)
+        return cls(backbone, adapted, sha256, config, (segments or SegmentConfig()).token_budget)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.backbone.hidden_size
+
+    def version(self, tuned: bool) -> str:
+        """Names everything a vector depends on beside its text: weights, adapter, number type, layers, pooling, cut."""
+        settings = {name: value for name, value in asdict(self.config).items() if name != "batch_tokens"}
+        if not tuned:
+            del settings["first_adapted_layer"]  # the raw vector does not depend on it
+        identity = {
+            "format": VECTOR_FORMAT,
+            "backbone": self.backbone.sha256,
+            "adapter": self.adapter_sha256 if tuned else None,
+            "dtype": str(self.backbone.dtype),
+            "encoder": settings,
+            "token_budget": self.token_budget,
+        }
+        return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None) -> np.ndarray:
+        """Texts → float32 [n, hidden]: tuned where an adapter is loaded, else raw."""
+        tuned = self._adapted is not None
+        return self._encode(texts, (tuned,), progress, cache)[0]
+
+    def encode_raw_and_tuned(
+        self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Texts → (raw, tuned), float32 [n, hidden] each, from one pass through the frozen layers.
+
+        Raises:
+            BackboneError: no adapter is loaded.
+        """
+        if self._adapted is None:
+            raise BackboneError("there is no tuned embedding without an adapter; load the Encoder with an adapter folder")
+        raw, tuned = self._encode(texts, (False, True), progress, cache)
+        return raw, tuned
+
+    def _encode(
+        self, texts: Sequence[str], kinds: tuple[bool, ...], progress: Progress | None, cache: EmbeddingCache | None
+    ) -> list[np.ndarray]:
+        """One [n, hidden] matrix for each kind (True = tuned); equal texts and cached ones cost nothing."""
+        keys = [text_key(text) for text in texts]
+        distinct = dict(zip(keys, texts, strict=True))
+        position = {key: row for row, key in enumerate(distinct)}
+        vectors = [np.empty((len(distinct), self.hidden_size), np.float32) for _ in kinds]
+        missing = [np.ones(len(distinct), bool) for _ in kinds]
+        shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
+        for shard, matrix, absent in zip(shards, vectors, missing, strict=True):
+            if shard is not None:
+                shard.fill(list(distinct), matrix, absent)
+        done, total = len(distinct) - int(np.any(missing, axis=0).sum()), len(distinct)
+        if progress:
+            progress(done, total)
+        # Texts that lack all kinds share one pass; a new adapter finds its raw vectors in the cache and computes only the rest.
+        for needs in sorted(set(zip(*map(np.ndarray.tolist, missing), strict=True)), reverse=True):
+            if not any(needs):
+                continue
+            rows = np.flatnonzero(np.all([absent == need for absent, need in zip(missing, needs, strict=True)], axis=0))
+            wanted = [kind for kind, need in zip(kinds, needs, strict=True) if need]
+            targets = [index for index, need in enumerate(needs) if need]
+            names = list(distinct)
+            for batch_rows, batch in self._forward_all([distinct[names[row]] for row in rows], wanted):
+                chosen = rows[batch_rows]
+                for index, result in zip(targets, batch, strict=True):
+                    vectors[index][chosen] = result
+                    if shards[index] is not None:
+                        shards[index].append([names[row] for row in chosen], result)
+                done += len(chosen)
+                if progress:
+                    progress(done, total)
+        for shard in shards:
+            if shard is not None:
+                shard.flush()
+        expand = np.fromiter((position[key] for key in keys), np.int64, len(keys))
+        return [matrix[expand] for matrix in vectors]
+
+    def _forward_all(self, texts: list[str], kinds: list[bool]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), longest texts first."""
+        tokens = tokenize(self.backbone, texts, self.token_budget)
+        for rows in length_batches([len(ids) for ids in tokens], self.config.batch_tokens):
+            ids, lengths = pad([tokens[row] for row in rows], self.backbone)
+            with torch.inference_mode():
+                pooled = self._forward(ids, lengths, kinds)
+            yield rows, [vector.float().cpu().numpy() for vector in pooled]
+
+    def _forward(self, ids: Tensor, lengths: Tensor, kinds: list[bool]) -> list[Tensor]:
+        """ids [rows, length], lengths [rows] → one [rows, hidden] for each kind."""
+        first, last = self.config.first_adapted_layer, self.config.exit_layer
+        shared = self._frozen.run(self._frozen.embed(ids), lengths, 0, first)
+        stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
+        return [pool(stack.run(shared, lengths, first, last), lengths, self.config.pooling) for stack in stacks]
+
+
+def check_layers(backbone: Backbone, config: EncoderConfig) -> None:
+    """Raises BackboneError unless 0 <= first_adapted_layer < exit_layer <= layers of the backbone."""
+    if not 0 <= config.first_adapted_layer < config.exit_layer <= backbone.n_layers:
+        raise BackboneError(
+            f"layers {config.first_adapted_layer}..{config.exit_layer} do not lie within the {backbone.n_layers} layers of "
+            f"'{backbone.name}'; set EncoderConfig.first_adapted_layer < exit_layer <= {backbone.n_layers}"
+        )
+
+
+def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
+    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector."""
+    if not texts:
+        return []
+    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget)["input_ids"]
+    return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches of like length, the longest first (memory peaks at once, not at the end).
+
+    A batch holds at most `batch_tokens` tokens with padding, or a single row.
+    """
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + rows]
+        start += rows
+
+
+def pad(tokens: Sequence[Sequence[int]], backbone: Backbone) -> tuple[Tensor, Tensor]:
+    """Token ids → (ids int64 [rows, longest] padded on the right, lengths int64 [rows]) on the backbone's device."""
+    lengths = torch.tensor([len(row) for row in tokens])
+    ids = torch.full((len(tokens), int(lengths.max())), backbone.tokenizer.pad_token_id or 0)
+    for row, values in enumerate(tokens):
+        ids[row, : len(values)] = torch.tensor(values)
+    return ids.to(backbone.device, non_blocking=True), lengths.to(backbone.device, non_blocking=True)
+
+
+def pool(hidden: Tensor, lengths: Tensor, pooling: str) -> Tensor:
+    """Hidden states [rows, length, hidden] → one vector a row [rows, hidden], float32, over real tokens only."""
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1].float()
+    if pooling != "mean":
+        raise BackboneError(f"there is no pooling '{pooling}'; use mean or last")
+    weights = (torch.arange(hidden.shape[1], device=hidden.device)[None] < lengths[:, None]).float()
+    return torch.einsum("blh,bl->bh", hidden.float(), weights) / lengths[:, None]
+
+
+def adapter_sha256(adapter: Path) -> str:
+    """Identity of an adapter folder: its weights and the scale they are applied with.
+
+    Raises:
+        BackboneError: the folder holds no adapter.
+    """
+    weights, settings = adapter / "adapter_model.safetensors", adapter / "adapter_config.json"
+    if not (weights.is_file() and settings.is_file()):
+        raise BackboneError(f"{adapter} holds no adapter (adapter_model.safetensors, adapter_config.json); tune one first")
+    written = json.loads(settings.read_text())
+    digest = hashlib.sha256(weights.read_bytes())
+    digest.update(json.dumps([written["r"], written["lora_alpha"]]).encode())
+    return digest.hexdigest()
+
+
+def _merged(model: torch.nn.Module, adapter: Path) -> torch.nn.Module:
+    adapter_sha256(adapter)
+    try:
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise BackboneError(f"the adapter in {adapter} does not fit this backbone and layers: {error}") from error
+    return merged.eval().requires_grad_(False)

@@ -1,0 +1,99 @@
+"""Vectors of texts that were embedded before, by encoder version: later days embed only what is new."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from livealign.files import TEMPORARY_PREFIX
+
+logger = logging.getLogger(__name__)
+
+FLUSH_ROWS = 1_024  # a stopped run loses at most this many embeddings
+
+
+def text_key(text: str) -> bytes:
+    """128-bit key of a text."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class EmbeddingCache:
+    """`root/<encoder version>/<shard>.parquet`, each with columns key (binary 16) and vector (float32 list).
+
+    Shards are only ever added, under a temporary name and a rename: a reader or a stopped writer cannot see half of one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def shard(self, version: str, width: int) -> "CacheVersion":
+        """Reader and writer of one encoder version's vectors of `width` numbers."""
+        return CacheVersion(self.root / version, width)
+
+    def prune(self, keep: Sequence[str]) -> list[str]:
+        """Delete the versions not in `keep`; returns what went."""
+        gone = [folder for folder in sorted(self.root.iterdir()) if folder.is_dir() and folder.name not in keep]
+        for folder in gone:
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+        return [folder.name for folder in gone]
+
+
+class CacheVersion:
+    """The vectors of one encoder version."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder = folder
+        self.schema = pa.schema([("key", pa.binary(16)), ("vector", pa.list_(pa.float32(), width))])
+        self._keys: list[bytes] = []
+        self._vectors: list[np.ndarray] = []
+
+    def fill(self, keys: Sequence[bytes], vectors: np.ndarray, missing: np.ndarray) -> None:
+        """Write known vectors into their rows of `vectors` [n, width] and clear those rows of `missing` [n]."""
+        rows = {key: row for row, key in enumerate(keys)}
+        for file in sorted(self.folder.glob("[!.]*.parquet")):
+            for found, values in self._read(file):
+                known = [(rows[key], index) for index, key in enumerate(found) if key in rows]
+                if known:
+                    into, outof = np.array(known).T
+                    vectors[into], missing[into] = values[outof], False
+
+    def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
+        """Keep new vectors; they reach the disk in shards of about FLUSH_ROWS rows and at `flush`."""
+        self._keys.extend(keys)
+        self._vectors.append(vectors)
+        if len(self._keys) >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was appended since the last time as one shard."""
+        if not self._keys:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        values = np.concatenate(self._vectors).astype(np.float32, copy=False)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
+        table = pa.table([pa.array(self._keys, pa.binary(16)), column], schema=self.schema)
+        name = hashlib.blake2b(b"".join(self._keys), digest_size=12).hexdigest()
+        temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{os.getpid()}"
+        pq.write_table(table, temporary, compression="none", use_dictionary=False)
+        temporary.replace(self.folder / f"{name}.parquet")
+        self._keys, self._vectors = [], []
+
+    def _read(self, file: Path) -> list[tuple[list[bytes], np.ndarray]]:
+        try:
+            table = pq.read_table(file, schema=self.schema, memory_map=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            logger.warning("embedding cache: %s is damaged and was removed, its texts are embedded again (%s)", file, error)
+            file.unlink()
+            return []
+        width = self.schema.field("vector").type.list_size
+        return [
+            (batch["key"].to_pylist(), batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+            for batch in table.to_batches()
+        ]

@@ -1,0 +1,86 @@
+"""What each platform can and cannot give to each landing table, in words for the user."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Given(NamedTuple):
+    """Whether a table can be filled (yes, partly, no), what is to be known about it, and the files it is filled from."""
+
+    can: str
+    says: str
+    needs: tuple[str, ...] = ()  # names of the adapter's file specs
+
+
+TABLES_OF: Mapping[str, Mapping[str, Given]] = {
+    "simulator": {
+        "rooms": Given("yes", "broadcasts with title, category and language"),
+        "authors": Given("yes", "daily state of every host"),
+        "users": Given("yes", "daily state of every viewer"),
+        "impressions": Given("yes", "everything that was shown, with position and request"),
+        "plays": Given("yes", "watch sessions linked to their impression"),
+        "comments": Given("yes", "comments with text, bots marked"),
+        "speech": Given("yes", "what the hosts say"),
+        "likes": Given("yes", "likes, one by one"),
+        "gifts": Given("yes", "gifts with their value"),
+        "shares": Given("yes", "shares"),
+        "follows": Given("yes", "follows"),
+        "content_vectors": Given("no", "the platform has no vectors of its own"),
+        "frames": Given("no", "there are no pictures"),
+    },
+    "twitch": {
+        "rooms": Given("yes", "broadcasts with title; category where a bot announced it; no language"),
+        "authors": Given("partly", "the channels, without any attribute"),
+        "users": Given("partly", "the chatters, without any attribute"),
+        "impressions": Given("partly", "none are logged: inferred from the channels live or recent when a viewer came"),
+        "plays": Given("partly", "inferred: the span of a viewer's messages; silent viewers are unknown"),
+        "comments": Given("yes", "the whole chat with text, bots marked"),
+        "speech": Given("partly", "no speech: the host's own chat messages stand for it"),
+        "likes": Given("no", "Twitch has none"),
+        "gifts": Given("partly", "bits, where the archive's generation tells them"),
+        "shares": Given("no", "Twitch logs none in its chat"),
+        "follows": Given("no", "Twitch logs none in its chat"),
+        "content_vectors": Given("no", "there are no vectors"),
+        "frames": Given("no", "chat archives have no pictures"),
+    },
+    "kuailive": {
+        "rooms": Given("yes", "broadcasts with category; no title text, no language", ("rooms",)),
+        "authors": Given("yes", "gender, age, country and follower bands, undated", ("authors",)),
+        "users": Given("yes", "gender, age, country and follower bands, undated", ("users",)),
+        "impressions": Given(
+            "yes", "entered ones from click, others from negative; no position, no request", ("clicks", "negatives")
+        ),
+        "plays": Given("yes", "clicks with their watch time; no source", ("clicks",)),
+        "comments": Given("partly", "who commented when; no text is published", ("comments",)),
+        "speech": Given("no", "no speech is published"),
+        "likes": Given("yes", "likes, one by one", ("likes",)),
+        "gifts": Given("yes", "gifts with their price", ("gifts",)),
+        "shares": Given("no", "none are published"),
+        "follows": Given("no", "none are published"),
+        "content_vectors": Given("partly", "a vector of the title, the same for the whole broadcast"),
+        "frames": Given("no", "no pictures are published"),
+    },
+    "kuailive_m3": {
+        "rooms": Given("yes", "broadcasts with title; no category, no language", ("rooms",)),
+        "authors": Given("yes", "gender, age and follower bands, undated; no country", ("authors",)),
+        "users": Given("partly", "their ids: there is no user profile", ("users",)),
+        "impressions": Given(
+            "yes", "entered ones from the plays, others from live_show; no position, no request", ("plays", "shows")
+        ),
+        "plays": Given("yes", "watch sessions with their source", ("plays",)),
+        "comments": Given("yes", "comments with text; bots are not marked", ("comments",)),
+        "speech": Given("no", "no speech is published, only vectors that have heard it"),
+        "likes": Given(
+            "yes", "likes, one by one; without live_like the counts of each play, dated to its end", ("likes", "plays")
+        ),
+        "gifts": Given("partly", "counted per play and dated to its end; no price", ("plays",)),
+        "shares": Given("yes", "shares that succeeded; without live_share one a play, dated to its end", ("shares", "plays")),
+        "follows": Given("partly", "counted per play and dated to its end", ("plays",)),
+        "content_vectors": Given(
+            "yes",
+            "128-d of each segment that had a viewer; 64-d of each broadcast, dated to its end because it may know all of it",
+            ("segment_vectors", "room_vectors"),
+        ),
+        "frames": Given("no", "no pictures are published"),
+    },
+}

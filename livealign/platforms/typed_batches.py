@@ -1,0 +1,303 @@
+"""Rows of published CSV and Parquet files in typed batches: what does not fit is set apart with its row number.
+
+A file's columns are asked for by name and `Kind`. Blocks of a CSV file are parsed straight to these types; only a block
+in which something does not fit is read again as text and judged value by value. Reasons of rejected rows:
+
+    malformed_row    a CSV row with too many or too few fields
+    unclosed_quote, row_too_long   see `livealign.platforms.csv_blocks`
+    wrong_type       not a number, not a time, more than 64 bits
+    not_finite       NaN or infinite where a whole number is due
+    invalid_utf8     text that is not UTF-8
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from livealign.landing import rows_json
+from livealign.landing_rules import convert
+from livealign.platforms.csv_blocks import BadLine, Rows, UnreadableFileError, read_blocks
+from livealign.schemas import TIMESTAMP
+
+NULLS = ["", "NULL", "null", "None", "\\N"]
+INNER_BLOCK_BYTES = 1 << 20  # parsed at once where rows are short: it stays in the processor's cache
+PARQUET_ROWS = 131_072
+VECTOR_ROWS = 16_384  # of 512 bytes each
+MAX_ROW_GROUP_BYTES = 4 << 30  # of one Parquet row group when unpacked
+
+_WHOLE_NUMBER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"  # pandas writes 12.0 where a column of whole numbers had a gap
+_NOT_FINITE = r"(?i)^\s*[+-]?(nan|inf|infinity)\s*$"
+
+
+class Kind(Enum):
+    """What a column holds, and as which Arrow type a batch has it."""
+
+    INTEGER = "integer"  # int64
+    NUMBER = "number"  # float64, may be NaN
+    TIME = "time"  # written out ("2025-05-05 12:34:56.789"); int64, milliseconds of whatever clock the file uses
+    TEXT = "text"  # string
+    VECTOR = "vector"  # list<float32>
+
+
+_CSV_TYPES = {Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TIME: pa.timestamp("ns"), Kind.TEXT: pa.binary()}
+_BATCH_TYPES = {
+    Kind.INTEGER: pa.int64(),
+    Kind.NUMBER: pa.float64(),
+    Kind.TEXT: pa.string(),
+    Kind.VECTOR: pa.list_(pa.float32()),
+}
+
+
+class BadRow(NamedTuple):
+    """One row that does not fit. Line 0 is the file as a whole."""
+
+    line: int
+    reason: str
+    detail: str
+    values: dict[str, str | None]  # what is known of the row, as it stands in the file
+
+
+class Batch(NamedTuple):
+    """n good rows by the names asked for, the row number of each (1 is the first), and the bad rows among them."""
+
+    rows: pa.Table
+    lines: npt.NDArray[np.int64]
+    bad: list[BadRow]
+
+
+def column_names(path: Path) -> list[str]:
+    """The names of a file's columns; empty if it has none.
+
+    Raises:
+        UnreadableFileError: it is no CSV or Parquet file that can be read.
+    """
+    if path.suffix == ".parquet":
+        with _parquet(path) as file:
+            return file.schema_arrow.names
+    return _header(next(read_blocks(path), Rows(b"")))[0]
+
+
+def read_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None = None) -> Iterator[Batch]:
+    """All rows of a file, in order.
+
+    Args:
+        path: .csv, .csv.gz or .parquet; every column of `kinds` is in it once.
+        kinds: the columns to read.
+        advance: told how many more bytes of the file have been worked through.
+
+    Raises:
+        UnreadableFileError: the file cannot be read to its end; what came before has been yielded by then.
+    """
+    return (_parquet_batches if path.suffix == ".parquet" else _csv_batches)(path, kinds, advance)
+
+
+def _csv_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None) -> Iterator[Batch]:
+    blocks = read_blocks(path, advance)
+    names, first = _header(next(blocks, Rows(b"")))
+    line = 1
+    for block in chain([Rows(first)] if first else [], blocks):
+        if isinstance(block, BadLine):
+            text = block.start.decode("utf-8", "replace")
+            batch = Batch(_empty(kinds), np.zeros(0, np.int64), [BadRow(line, block.reason, "", {"line": text})])
+        else:
+            batch = _parse(block.data, names, kinds, line)
+        line += len(batch.lines) + len(batch.bad)
+        yield batch
+
+
+def _header(block: Rows | BadLine) -> tuple[list[str], bytes]:
+    """The column names, and the rows behind them. (No published header has quoted newlines.)"""
+    if isinstance(block, BadLine):
+        raise UnreadableFileError("unreadable_file", "the first line is no header; fetch the file again")
+    head, _, rows = block.data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    fields = next(csv.reader(io.StringIO(head.decode("utf-8", "replace").strip("\r"))), [])
+    return [name.strip() for name in fields], rows
+
+
+def _parse(data: bytes, names: list[str], kinds: Mapping[str, Kind], first_line: int) -> Batch:
+    bad: list[BadRow] = []
+
+    def set_apart(row: pacsv.InvalidRow) -> str:
+        detail = f"{row.actual_columns} fields instead of {row.expected_columns}"
+        bad.append(BadRow(first_line + row.number - 1, "malformed_row", detail, {"line": row.text}))
+        return "skip"
+
+    def attempt(types: dict[str, pa.DataType]) -> pa.Table:
+        bad.clear()
+        return pacsv.read_csv(
+            pa.BufferReader(data),
+            read_options=pacsv.ReadOptions(
+                column_names=[str(i) for i in range(len(names))], use_threads=False, block_size=_inner_block(data)
+            ),
+            parse_options=pacsv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=set_apart),
+            convert_options=pacsv.ConvertOptions(
+                column_types={str(names.index(name)): type_ for name, type_ in types.items()},
+                include_columns=[str(names.index(name)) for name in types],
+                null_values=NULLS,
+                check_utf8=False,
+            ),
+        ).rename_columns(list(types))
+
+    try:
+        rows = attempt({name: _CSV_TYPES[kind] for name, kind in kinds.items()})
+    except pa.ArrowInvalid:
+        rows = attempt(dict.fromkeys(kinds, pa.binary()))
+    total = rows.num_rows + len(bad)
+    good = np.ones(total, np.bool_)
+    good[[row.line - first_line for row in bad]] = False
+    batch = _judge(rows.combine_chunks(), np.flatnonzero(good) + first_line, kinds)
+    return Batch(batch.rows, batch.lines, sorted([*bad, *batch.bad]))
+
+
+def _inner_block(data: bytes) -> int:
+    """A parser block that surely holds the longest row: small where that is easy to see, else all of the data."""
+    if b'"' in data:
+        return len(data) + 1
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    longest = int(np.diff(ends, prepend=-1, append=len(data)).max())
+    return min(len(data) + 1, max(INNER_BLOCK_BYTES, 2 * longest))
+
+
+def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None) -> Iterator[Batch]:
+    line, told = 1, 0
+    size = path.stat().st_size if path.is_file() else 0
+    batch_rows = VECTOR_ROWS if Kind.VECTOR in kinds.values() else PARQUET_ROWS
+    with _parquet(path) as file:
+        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        if max(groups, default=0) > MAX_ROW_GROUP_BYTES:
+            raise UnreadableFileError(
+                "too_large", f"{path} has a row group of {max(groups)} bytes; write it again in groups of a million rows"
+            )
+        batches = file.iter_batches(batch_size=batch_rows, columns=list(kinds), use_threads=False)
+        while True:
+            try:
+                part = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                detail = f"{path} cannot be read after row {line - 1} ({error}); fetch it again"
+                raise UnreadableFileError("unreadable_file", detail) from error
+            if part is None:
+                break
+            rows = pa.Table.from_batches([part]).select(list(kinds))
+            yield _judge(rows, np.arange(line, line + len(rows)), kinds)
+            line += len(rows)
+            if advance:
+                now = size * (line - 1) // max(1, file.metadata.num_rows)
+                advance(now - told)
+                told = now
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError, OverflowError, MemoryError) as error:
+        raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
+
+
+def _judge(rows: pa.Table, lines: npt.NDArray[np.int64], kinds: Mapping[str, Kind]) -> Batch:
+    """Every column as its batch type; rows in which one does not convert become bad rows."""
+    columns: dict[str, pa.Array] = {}
+    faults: list[tuple[npt.NDArray[np.bool_], str, str]] = []
+    for name, kind in kinds.items():
+        source = rows.column(name)
+        column = source.chunk(0) if source.num_chunks == 1 else pa.concat_arrays(source.chunks) if source.num_chunks else None
+        if column is None:
+            column = pa.nulls(0, source.type)
+        columns[name], broken, wild = _as_kind(column, kind)
+        if wild.any():
+            faults.append((wild, "not_finite", f"{name} is not a finite number"))
+        if broken.any():
+            reason = "invalid_utf8" if kind is Kind.TEXT else "wrong_type"
+            faults.append(
+                (broken & ~wild, reason, f"{name} is not {'UTF-8 text' if kind is Kind.TEXT else f'of type {kind.value}'}")
+            )
+    table = pa.table(columns)
+    if not faults:
+        return Batch(table, lines, [])
+    fault = np.full(len(lines), -1)
+    for i, (hit, _, _) in reversed(list(enumerate(faults))):
+        fault[hit] = i
+    where = np.flatnonzero(fault >= 0)
+    texts = _as_text(rows.take(where))
+    bad = [BadRow(int(lines[i]), faults[fault[i]][1], faults[fault[i]][2], row) for i, row in zip(where, texts, strict=True)]
+    good = fault < 0
+    return Batch(table.filter(pa.array(good)), lines[good], bad)
+
+
+def _as_kind(column: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """The column as its batch type, which values are no such thing, and which of them are NaN or infinite."""
+    none = np.zeros(len(column), np.bool_)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    written = any(
+        test(column.type)
+        for test in (pa.types.is_binary, pa.types.is_string, pa.types.is_large_string, pa.types.is_large_binary)
+    )
+    if kind is Kind.TIME:
+        return _as_milliseconds(column, written)
+    if kind is Kind.INTEGER and written:
+        column = column.cast(pa.binary())
+        wild = _true(pc.match_substring_regex(column, _NOT_FINITE))
+        column = _null_words(column)
+        whole = _true(pc.match_substring_regex(column, _WHOLE_NUMBER)) | _true(pc.is_null(column))
+        digits = pc.replace_substring_regex(pc.if_else(pa.array(whole), column, None), r"^\s*\+?|\.0*\s*$|\s+$", "")
+        numbers, broken = convert(digits, pa.int64())
+        return numbers, broken | ~whole, wild
+    if kind is Kind.INTEGER and pa.types.is_floating(column.type):
+        wild = _true(pc.invert(pc.is_finite(column)))
+        numbers, broken = convert(pc.if_else(pa.array(wild), None, column), pa.int64())
+        return numbers, broken | wild, wild
+    if kind is Kind.NUMBER and written:
+        column = _null_words(column.cast(pa.binary()))
+    converted, broken = convert(column, _BATCH_TYPES[kind])
+    if kind is Kind.TEXT:
+        converted = pc.if_else(pc.equal(converted, ""), None, converted)
+    return converted, broken, none
+
+
+def _as_milliseconds(column: pa.Array, written: bool) -> tuple[pa.Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    none = np.zeros(len(column), np.bool_)
+    broken = none
+    if written:
+        column, not_text = convert(column, pa.string())
+        to_milliseconds = pc.replace_substring_regex(column, r"(\.\d{3})\d+\s*$", r"\1")
+        column, no_time = convert(_null_words(to_milliseconds), TIMESTAMP)
+        broken = not_text | no_time
+    if pa.types.is_timestamp(column.type):
+        # A zone in the file only tells how to print: the instant is kept in UTC beneath it.
+        units = {"s": (1, 1_000), "ms": (1, 1), "us": (1_000, 1), "ns": (1_000_000, 1)}
+        divisor, factor = units[column.type.unit]
+        valid = pc.is_valid(column)
+        values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        values = values // divisor * factor  # floor, as a clock does
+        return pa.array(values, mask=~valid.to_numpy(zero_copy_only=False)), broken, none
+    numbers, odd = convert(column, pa.int64())
+    return numbers, broken | odd, none
+
+
+def _null_words(column: pa.Array) -> pa.Array:
+    nulls = pa.array(NULLS, pa.string()).cast(column.type)
+    return pc.if_else(pc.is_in(column, value_set=nulls), None, column)
+
+
+def _as_text(rows: pa.Table) -> list[dict[str, str | None]]:
+    return [json.loads(text) for text in rows_json(rows)]
+
+
+def _empty(kinds: Mapping[str, Kind]) -> pa.Table:
+    return pa.table({name: pa.array([], _BATCH_TYPES[kind]) for name, kind in kinds.items()})
+
+
+def _true(mask: pa.Array) -> npt.NDArray[np.bool_]:
+    return pc.fill_null(mask, False).to_numpy(zero_copy_only=False)

@@ -1,0 +1,278 @@
+"""The multi-task ranker: probabilities of click, long view, like, comment and gift for a user and a room-moment.
+
+    ranker = train_ranker(corpus, items, config, codebook_version)   # items: ItemTable over the corpus' item rows
+    probabilities = ranker.predict(corpus.test, items)                # float32 [n, tasks]
+
+Which inputs there are (codes, a pasted-in vector, neither) is decided by the `ItemTable`; the network is otherwise the same.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from livealign.config import RankerConfig
+from livealign.dataset import Corpus, Examples
+from livealign.errors import BundleError, TrainingError
+from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
+from livealign.scaling import feature_moments, position_index, standardised
+
+__all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
+
+_FORMAT = "livealign-ranker-1"
+_CHUNK = 8_192  # impressions scored at a time
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """A trained ranker with all that scoring needs; `codebook_version` names the codebook that its codes come from."""
+
+    network: RankerNetwork
+    sizes: RankerSizes
+    config: RankerConfig
+    codebook_version: str  # "" for a ranker without codes
+    moments: dict[str, NDArray[np.float32]]  # feature_mean, feature_std, match_mean, match_std
+    losses: tuple[float, ...]  # mean over each epoch of training
+    device: torch.device
+
+    @torch.no_grad()
+    def logits(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
+        """[n, tasks], as at the mean position of a list; the examples' own positions are not used."""
+        parts = []
+        for start in range(0, len(examples), _CHUNK):
+            part = examples.take(np.arange(start, min(start + _CHUNK, len(examples))))
+            table = _Table.of(part, items, self.sizes, self.moments, self.device, position=None)
+            parts.append(self.network(table.batch(torch.arange(len(part), device=self.device))).cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, self.sizes.tasks), dtype=np.float32)
+
+    def predict(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
+        """Probabilities [n, tasks] in the order of `config.tasks`."""
+        return 1.0 / (1.0 + np.exp(-self.logits(examples, items)))
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file; its metadata names the config and the codebook."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"moments.{name}": torch.from_numpy(values) for name, values in self.moments.items()}
+        metadata = {
+            "format": _FORMAT,
+            "codebook_version": self.codebook_version,
+            "sizes": json.dumps(self.sizes._asdict()),
+            "config": json.dumps(asdict(self.config)),
+            "losses": json.dumps(self.losses),
+        }
+        save_file(tensors, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path, codebook_version: str, device: torch.device | str = "cpu") -> "Ranker":
+        """What `save` wrote, for codes of the codebook `codebook_version` ("" for a ranker without codes).
+
+        Raises:
+            BundleError: the file is missing, damaged, or was trained with another codebook.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise BundleError(f"{path} is no ranker of this version ({_FORMAT}); run the retrain again")
+                if metadata["codebook_version"] != codebook_version:
+                    raise BundleError(
+                        f"{path} was trained with codebook '{metadata['codebook_version']}', not '{codebook_version}': "
+                        "its code embeddings would mean something else; take both files from the same release"
+                    )
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            sizes = RankerSizes(**json.loads(metadata["sizes"]))
+            config = RankerConfig(**_tuples(json.loads(metadata["config"])))
+            losses = tuple(json.loads(metadata["losses"]))
+            moments = {name[8:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("moments.")}
+            network = RankerNetwork(sizes, config)
+            network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise BundleError(f"{path} is not a readable ranker ({error}); run the retrain again") from error
+        device = torch.device(device)
+        network.to(device).eval()
+        return cls(network, sizes, config, codebook_version, moments, losses, device)
+
+
+def train_ranker(
+    corpus: Corpus,
+    items: ItemTable,
+    config: RankerConfig,
+    codebook_version: str = "",
+    codes_per_level: int = 0,
+    device: torch.device | str = "cpu",
+) -> Ranker:
+    """Train on the corpus' training impressions. The same config and seed give the same ranker.
+
+    Args:
+        items: what is known of each item row of the corpus.
+        codebook_version, codes_per_level: of the codebook that made `items.codes`.
+
+    Raises:
+        TrainingError: no impressions, codes without a codebook, or a loss that is not finite.
+    """
+    if not len(corpus.train):
+        raise TrainingError(f"there are no impressions in the training days {corpus.train_days}; nothing to rank")
+    if items.codes is not None and not (codebook_version and codes_per_level):
+        raise TrainingError("a ranker with codes has to name the codebook they come from")
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        return _train(corpus, items, config, codebook_version, codes_per_level, device)
+
+
+def history_matches(examples: Examples, items: ItemTable, sizes: RankerSizes) -> NDArray[np.float32]:
+    """How the room resembles what the user engaged with before: float32 [n, sizes.matches], free of parameters.
+
+    log(1 + length of the history); for the author and for each code prefix: log(1 + entries that share it) and their
+    share; for vectors: mean, largest and mean positive cosine. NaN becomes 0 for an empty history.
+    """
+    parts = []
+    for start in range(0, len(examples), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        length = examples.history_length[rows]
+        inside = np.arange(examples.history_item.shape[1]) < length[:, None]
+        history, now = examples.history_item[rows], examples.item[rows]
+        same = inside & (examples.history_author[rows] == examples.author[rows, None]) & (examples.author[rows, None] > 0)
+        columns = [np.log1p(length)]
+        count = np.maximum(length, 1)
+        columns += [np.log1p(same.sum(1)), same.sum(1) / count]
+        if items.codes is not None:
+            same = inside
+            for level in range(sizes.levels):
+                same = same & (items.codes[history, level] == items.codes[now, level][:, None])
+                columns += [np.log1p(same.sum(1)), same.sum(1) / count]
+        if items.vectors is not None:
+            here, there = items.vectors[now], items.vectors[history]
+            norms = np.linalg.norm(there, axis=2) * np.linalg.norm(here, axis=1)[:, None]
+            cosine = np.einsum("nld,nd->nl", there, here) / np.maximum(norms, 1e-9) * inside
+            columns += [cosine.sum(1) / count, cosine.max(1), np.maximum(cosine, 0).sum(1) / np.sqrt(count)]
+        parts.append(np.stack(columns, axis=1).astype(np.float32))
+    return np.concatenate(parts) if parts else np.zeros((0, sizes.matches), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Impressions as whole-table tensors on the device, and the item tables that they point into."""
+
+    columns: dict[str, Tensor]
+    codes: Tensor  # int [items, levels] rows of the code tables
+    vectors: Tensor  # [items, vector_dim]
+
+    @classmethod
+    def of(
+        cls,
+        examples: Examples,
+        items: ItemTable,
+        sizes: RankerSizes,
+        moments: dict[str, NDArray[np.float32]],
+        device: torch.device,
+        position: int | None,
+        matches: NDArray[np.float32] | None = None,
+    ) -> "_Table":
+        """`position`: rows of the position table, None to leave positions unknown."""
+
+        def tensor(values: NDArray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+        n, length = examples.history_item.shape
+        known = np.zeros(n, dtype=np.int64) if position is None else position_index(examples.position, position)
+        found = history_matches(examples, items, sizes) if matches is None else matches
+        n_items = 1 + int(max(examples.item.max(initial=0), examples.history_item.max(initial=0)))
+        codes = np.zeros((n_items, 0), dtype=np.int64) if items.codes is None else code_rows(items.codes, sizes)
+        vectors = np.zeros((n_items, 0), dtype=np.float32) if items.vectors is None else items.vectors
+        return cls(
+            {
+                "user": tensor(examples.user),
+                "author": tensor(examples.author),
+                "item": tensor(examples.item),
+                "position": tensor(known),
+                "features": tensor(standardised(examples.features, moments["feature_mean"], moments["feature_std"])),
+                "matches": tensor(standardised(found, moments["match_mean"], moments["match_std"])),
+                "history_author": tensor(examples.history_author),
+                "history_item": tensor(examples.history_item),
+                "mask": tensor(np.arange(length) < examples.history_length[:, None]),
+                "labels": tensor(examples.labels),
+            },
+            tensor(codes),
+            tensor(vectors.astype(np.float32, copy=False)),
+        )
+
+    def batch(self, rows: Tensor) -> Batch:
+        taken = {name: values[rows] for name, values in self.columns.items() if name != "labels"}
+        item, history_item = taken.pop("item"), taken.pop("history_item")
+        return Batch(codes=self.codes[item], vectors=self.vectors[item], history_codes=self.codes[history_item], **taken)
+
+
+def _train(
+    corpus: Corpus, items: ItemTable, config: RankerConfig, codebook_version: str, codes_per_level: int, device: torch.device
+) -> Ranker:
+    examples = corpus.train
+    sizes = RankerSizes(
+        users=corpus.users.size,
+        authors=corpus.authors.size,
+        levels=0 if items.codes is None else items.codes.shape[1],
+        codes_per_level=codes_per_level,
+        vector_dim=0 if items.vectors is None else items.vectors.shape[1],
+        features=examples.features.shape[1],
+        history_length=examples.history_item.shape[1],
+        tasks=len(config.tasks),
+    )
+    matches = history_matches(examples, items, sizes)
+    moments = dict(
+        zip(
+            ("feature_mean", "feature_std", "match_mean", "match_std"),
+            (*feature_moments(examples.features), *feature_moments(matches)),
+            strict=True,
+        )
+    )
+    table = _Table.of(examples, items, sizes, moments, device, config.positions, matches)
+    network = RankerNetwork(sizes, config)
+    share = np.bincount(position_index(examples.position, config.positions), minlength=config.positions + 1)
+    share[0] = 0  # where the position is unknown the term is left out, so it has no part in the mean either
+    network.position_share.copy_(torch.from_numpy(share / max(1, share.sum())))
+    rates = np.clip(np.nan_to_num(np.nanmean(_with_row(examples.labels), axis=0), nan=1e-3), 1e-4, 1 - 1e-4)
+    with torch.no_grad():
+        network.heads.bias.copy_(torch.from_numpy(np.log(rates / (1 - rates))))
+    network.to(device)
+    weights = torch.tensor(config.task_weights, device=device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    batches = -(-len(examples) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
+    losses = []
+    for _ in range(config.epochs):
+        network.train()
+        total = 0.0
+        for rows in _shuffled(len(examples), config.batch_size, device):
+            batch = table.batch(rows)
+            loss = masked_loss(network(batch), table.columns["labels"][rows], weights) + config.user_l2 * network.penalty(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+        losses.append(total / batches)
+        if not np.isfinite(losses[-1]):
+            raise TrainingError(f"the ranker's loss became {losses[-1]}; lower ranker.learning_rate")
+    network.eval()
+    return Ranker(network, sizes, config, codebook_version, moments, tuple(losses), device)
+
+
+def _shuffled(n: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """Index batches of one epoch; drawn on the CPU, so that every device sees the same order."""
+    yield from torch.randperm(n).to(device).split(batch_size)
+
+
+def _with_row(labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The labels with one row of small rates below, so that a task that was never observed has a mean."""
+    return np.concatenate([labels, np.full((1, labels.shape[1]), 1e-3, dtype=np.float32)])
+
+
+def _tuples(values: dict) -> dict:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,0 +1,171 @@
+"""The multi-task network of the ranker, as a torch module, and the tables that it reads."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from livealign.config import RankerConfig
+
+_PREFIX_TABLE = 4_096  # rows up to which a code is embedded together with the codes of the levels before it
+
+
+class ItemTable(NamedTuple):
+    """What a variant knows of each item row; row 0 is padding and never read as content.
+
+    vectors: float32 [items, d], or None; codes: int [items, levels], from 0, or None.
+    """
+
+    vectors: NDArray[np.float32] | None = None
+    codes: NDArray[np.integer] | None = None
+
+
+class RankerSizes(NamedTuple):
+    """What a ranker's network is built for. 0 levels: no codes; vector_dim 0: no vectors."""
+
+    users: int
+    authors: int
+    levels: int
+    codes_per_level: int
+    vector_dim: int
+    features: int
+    history_length: int
+    tasks: int
+
+    @property
+    def code_tables(self) -> tuple[int, ...]:
+        """Rows of each level's embedding table: of all code prefixes while those are few, else of the level's codes."""
+        prefixes = (self.codes_per_level ** (level + 1) for level in range(self.levels))
+        return tuple(rows if rows <= _PREFIX_TABLE else self.codes_per_level for rows in prefixes)
+
+    @property
+    def matches(self) -> int:
+        """Columns of `history_matches`."""
+        return 3 + 2 * self.levels + (3 if self.vector_dim else 0)
+
+
+class Batch(NamedTuple):
+    """b impressions. Code rows are rows of the code tables (`code_rows`)."""
+
+    user: Tensor  # int [b]
+    author: Tensor  # int [b]
+    position: Tensor  # int [b], 0 = unknown
+    features: Tensor  # [b, features], standardised
+    matches: Tensor  # [b, matches], standardised
+    codes: Tensor  # int [b, levels]
+    vectors: Tensor  # [b, vector_dim]
+    history_author: Tensor  # int [b, L]
+    history_codes: Tensor  # int [b, L, levels]
+    mask: Tensor  # bool [b, L]
+
+
+class RankerNetwork(nn.Module):
+    """Factorised user × room terms, target-aware attention over the history, and an MLP; one logit for each task.
+
+    The room is its author, its codes and, where a variant pastes one in, a projected vector. A user has one factor for
+    each of them (as in field-aware factorisation machines), whose products with the room's embeddings see the taste for
+    this author and for this moment. Attention runs over the history's (author, codes), with the room as the query (DIN,
+    arXiv 1706.06978; unnormalised, so that many like moments count more than one).
+    """
+
+    position_share: Tensor
+
+    def __init__(self, sizes: RankerSizes, config: RankerConfig) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.author = nn.Embedding(sizes.authors, config.id_dim)
+        self.codes = nn.ModuleList(nn.Embedding(rows, config.code_dim) for rows in sizes.code_tables)
+        self.vector = nn.Linear(sizes.vector_dim, config.id_dim) if sizes.vector_dim else None
+        fields = [config.id_dim] + [config.code_dim] * sizes.levels + ([config.id_dim] if sizes.vector_dim else [])
+        self.field_dims = fields
+        self.user = nn.Embedding(sizes.users, sum(fields))
+        for table in (self.author, *self.codes):
+            nn.init.normal_(table.weight, std=0.1)
+        nn.init.normal_(self.user.weight, std=0.01)
+        item_dim = config.id_dim + config.code_dim * sizes.levels
+        self.query = nn.Linear(item_dim, config.id_dim, bias=False)
+        self.key = nn.Linear(item_dim, config.id_dim, bias=False)
+        self.recency = nn.Parameter(torch.zeros(sizes.history_length))
+        self.attention_bias = nn.Parameter(torch.tensor(-1.0))
+        wide = len(fields) + 1 + sizes.matches + sizes.features
+        inputs = sum(fields) + item_dim + wide
+        layers: list[nn.Module] = []
+        for width in config.hidden:
+            layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(config.dropout)]
+            inputs = width
+        self.trunk = nn.Sequential(*layers)
+        self.heads = nn.Linear(inputs, sizes.tasks)
+        self.wide = nn.Linear(wide, sizes.tasks)
+        nn.init.zeros_(self.wide.weight)
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.position = nn.Embedding(config.positions + 1, sizes.tasks)
+        nn.init.zeros_(self.position.weight)
+        self.register_buffer("position_share", torch.zeros(config.positions + 1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [b, tasks].
+
+        The position's term is centred over the training impressions: at serving, where it is unknown, it is left out and
+        the logit is that of the mean position.
+        """
+        author = self.author(batch.author)
+        codes = [table(batch.codes[:, level]) for level, table in enumerate(self.codes)]
+        item = torch.cat([author, *codes], dim=1)
+        fields = item if self.vector is None else torch.cat([item, self.vector(batch.vectors)], dim=1)
+        products = self.user(batch.user) * fields
+        taste = torch.stack([part.sum(1) for part in products.split(self.field_dims, dim=1)], dim=1)
+        pooled, intensity = self._attend(item, batch)
+        wide = torch.cat([taste, intensity, batch.matches, batch.features], dim=1)
+        hidden = self.trunk(torch.cat([self.embedding_dropout(fields), self.embedding_dropout(pooled), wide], dim=1))
+        centred = self.position.weight - self.position_share @ self.position.weight
+        known = (batch.position > 0).unsqueeze(1)
+        return self.heads(hidden) + self.wide(wide) + taste.sum(1, keepdim=True) + centred[batch.position] * known
+
+    def _attend(self, item: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pooled history [b, item_dim] and how much of it spoke for this room [b, 1].
+
+        Authors and codes are few against b × L history entries, so each table's products with the query are computed
+        once for all its rows, [b, rows], and looked up; and entries are pooled by their rows. No [b, L, d] is made.
+        """
+        query = (self.query(item) @ self.key.weight) * self.query.out_features**-0.5  # (W_k h)·(W_q i) = h·(W_kᵀ W_q i)
+        rows, local = torch.unique(batch.history_author, return_inverse=True)
+        tables = [self.author(rows), *(table.weight for table in self.codes)]
+        places = [local, *batch.history_codes.unbind(2)]
+        queries = query.split([table.shape[1] for table in tables], dim=1)
+        logits = self.recency + self.attention_bias
+        for table, place, part in zip(tables, places, queries, strict=True):
+            logits = logits + (part @ table.T).gather(1, place)
+        weights = torch.sigmoid(logits) * batch.mask
+        share = weights / batch.mask.sum(1, keepdim=True).clamp_min(1).sqrt()
+        pooled = [
+            torch.zeros(len(item), len(table), device=item.device, dtype=item.dtype).scatter_add(1, place, share) @ table
+            for table, place in zip(tables, places, strict=True)
+        ]
+        return torch.cat(pooled, dim=1), torch.log1p(weights.sum(1, keepdim=True))
+
+    def penalty(self, batch: Batch) -> Tensor:
+        """Mean squared length of the batch's user factors: the prior that keeps rare users near the average one."""
+        return self.user(batch.user).square().sum(1).mean()
+
+
+def code_rows(codes: NDArray[np.integer], sizes: RankerSizes) -> NDArray[np.int64]:
+    """[..., levels] codes → rows of the embedding tables of `sizes.code_tables`."""
+    rows = np.empty(codes.shape, dtype=np.int64)
+    prefix = np.zeros(codes.shape[:-1], dtype=np.int64)
+    for level, table in enumerate(sizes.code_tables):
+        prefix = prefix * sizes.codes_per_level + codes[..., level]
+        rows[..., level] = prefix if table > sizes.codes_per_level or level == 0 else codes[..., level]
+    return rows
+
+
+def masked_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy, each task's mean over its observed labels, summed by `weights` [tasks].
+
+    A label that is NaN was not observable: it adds nothing and has no gradient (Moment&Cross, arXiv 2408.05709).
+    """
+    observed = ~torch.isnan(labels)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(0.0), reduction="none")
+    per_task = torch.where(observed, loss, torch.zeros_like(loss)).sum(0) / observed.sum(0).clamp_min(1)
+    return (per_task * weights).sum()

@@ -1,0 +1,177 @@
+"""A 30-second window → the text the LLM reads. The same pure function writes it for training and for the running service.
+
+    title | category | minute N | host: … | chat: … | before: …
+
+What tells the moment comes first, because the tokenizer cuts at the token budget: the host's words, then the viewers' (the
+newest first, repeats folded), then what is left of the budget for the windows before. A window in which nothing was said
+carries the room's state on, with its age.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from livealign.config import SegmentConfig
+
+CHARACTERS_PER_TOKEN = 4.5  # of English chat under SmolLM2's tokenizer; the budget in characters is only the first, fast cut
+MINUTE_STEPS = (0, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240)  # coarse: a minute more tells nothing new
+
+_CHARACTER_RUN = re.compile(r"(.)\1{3,}")
+_WORD_RUN = re.compile(r"\b(\S+)(?: \1){2,}(?!\S)", re.IGNORECASE)
+_WORD = re.compile(r"\w")
+_SPACES = re.compile(r"[\s|\x00-\x1f\x7f-\x9f\ud800-\udfff]+")  # with control characters and lone surrogates
+_DIRECTION_MARKS = dict.fromkeys([0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
+class Moment(NamedTuple):
+    """One window of a room. `chat` holds viewers' messages in time order, without bots."""
+
+    window: int  # floor(epoch seconds / 30)
+    index: int  # windows since the room began
+    title: str = ""
+    category: str = ""
+    speech: str = ""
+    chat: tuple[str, ...] = ()
+
+    @property
+    def is_silent(self) -> bool:
+        return not self.chat and not self.speech
+
+
+def segment_texts(segments: pa.Table, config: SegmentConfig) -> pa.Table:
+    """Texts of the `segments` mart (rows in any order) → table (segment_id int64, text string), by room and window."""
+    rooms, moments, ids = sorted_moments(segments)
+    following = with_earlier(zip(rooms.tolist(), moments, strict=True), config)
+    texts = [compose_text(moment, earlier, config) for moment, earlier in following]
+    return pa.table({"segment_id": pa.array(ids), "text": pa.array(texts, pa.string())})
+
+
+def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[Moment], np.ndarray]:
+    """The `segments` mart as (room ids int64 [n], moments, segment ids int64 [n]), sorted by room and window."""
+    ordered = segments.sort_by([("room_id", "ascending"), ("window", "ascending")])
+    columns = (
+        ordered[name].to_pylist() for name in ("window", "segment_index", "title", "category", "speech_text", "chat_text")
+    )
+    moments = [
+        Moment(window, index, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
+        for window, index, title, category, speech, chat in zip(*columns, strict=True)
+    ]
+    return ordered["room_id"].to_numpy(), moments, ordered["segment_id"].to_numpy()
+
+
+def with_earlier(moments: Iterable[tuple[int, Moment]], config: SegmentConfig) -> Iterator[tuple[Moment, tuple[Moment, ...]]]:
+    """(room, moment) pairs sorted by room and window → each moment with its room's earlier telling ones, newest first."""
+    room, earlier = None, ()
+    for room_id, moment in moments:
+        if room_id != room:
+            room, earlier = room_id, ()
+        yield moment, earlier
+        earlier = remember(earlier, moment, config)
+
+
+def remember(earlier: tuple[Moment, ...], moment: Moment, config: SegmentConfig) -> tuple[Moment, ...]:
+    """The room's telling moments after this one, newest first: what `compose_text` wants for the next window."""
+    return earlier if moment.is_silent else (moment, *earlier)[: max(1, config.context_windows)]
+
+
+def compose_text(moment: Moment, earlier: Sequence[Moment], config: SegmentConfig) -> str:
+    """What the LLM reads of one moment; `earlier` are the room's telling moments before it, newest first.
+
+    Whatever people wrote is only text: separators in it are neutralised, and nothing in it is obeyed or parsed.
+    """
+    budget = min(config.max_characters, int(config.token_budget * CHARACTERS_PER_TOKEN))
+    parts = [_head(moment.title, budget // 5), _head(moment.category, budget // 10), f"minute {_coarse(moment.index, config)}"]
+    state, context = moment, [past for past in earlier if moment.window - past.window <= config.context_windows]
+    if moment.is_silent and earlier:
+        state, context = earlier[0], list(earlier[1:])
+        parts.append(f"quiet for {_coarse(moment.window - state.window, config)} min")
+    parts = [part for part in parts if part]
+    left = budget - sum(len(part) + 3 for part in parts)
+    for said in _said(state, left):
+        parts.append(said)
+        left -= len(said) + 3
+    for age, past in enumerate(context, start=1):
+        if left < 24:  # a few letters would only be noise
+            break
+        share = min(left, budget >> age) - 8
+        before = _tail(_clean(past.speech, 4 * share), share) or _head(_fold_messages(past.chat, share), share)
+        parts.append(f"before: {before}")
+        left -= len(before) + 11
+    return " | ".join(parts)
+
+
+def _said(moment: Moment, budget: int) -> list[str]:
+    """["host: …", "chat: …"] within `budget` characters; each side may use what the other leaves."""
+    if budget < 12:
+        return []
+    speech, chat = _clean(moment.speech, 4 * budget), _fold_messages(moment.chat, budget)
+    host_share = budget - 6 if not chat else max(budget * 6 // 10, budget - len(chat) - 15)
+    host = _tail(speech, host_share)
+    chat = _head(chat, budget - 6 - (len(host) + 9 if host else 0))
+    return [label + text for label, text in (("host: ", host), ("chat: ", chat)) if text]
+
+
+def _fold_messages(messages: Sequence[str], budget: int) -> str:
+    """Newest messages first, equal ones as `text x12`, emotes without a word last, only as many as fit."""
+    counts: dict[str, int] = {}
+    newest: dict[str, str] = {}
+    length = 0
+    for message in reversed(messages):
+        text = _clean(message, budget)
+        key = text.casefold()
+        if key in counts:
+            counts[key] += 1
+        elif key and length < budget:
+            counts[key], newest[key] = 1, text
+            length += len(text) + 3 if _WORD.search(text) else 0
+    by_words = sorted(counts, key=lambda key: not _WORD.search(key))  # a stable sort: the rest stays newest first
+    return " / ".join(newest[key] if counts[key] == 1 else f"{newest[key]} x{counts[key]}" for key in by_words)
+
+
+def _clean(text: str, limit: int) -> str:
+    """One line of plain text: compatibility forms unified, control and direction marks and separators gone, runs folded."""
+    if not text:
+        return ""
+    text = text[-limit:]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_DIRECTION_MARKS)
+    text = _SPACES.sub(" ", text).strip()
+    return _WORD_RUN.sub(_folded, _CHARACTER_RUN.sub(r"\1\1\1", text))
+
+
+def _folded(match: re.Match[str]) -> str:
+    word = match.group(1)
+    return f"{word} x{(len(match.group(0)) + 1) // (len(word) + 1)}"
+
+
+def _head(text: str, limit: int) -> str:
+    """The first words that fit."""
+    if "|" in text or "\n" in text or not text.isascii():
+        text = _clean(text, 4 * limit)
+    if len(text) <= limit:
+        return text
+    if limit <= 0:
+        return ""
+    cut = text.rfind(" ", 0, limit + 1)
+    return text[: cut if cut > limit // 2 else limit].rstrip()
+
+
+def _tail(text: str, limit: int) -> str:
+    """The last words that fit: what the host says now matters more than how the window began."""
+    if len(text) <= limit:
+        return text
+    if limit <= 0:
+        return ""
+    start = len(text) - limit
+    cut = text.find(" ", start)
+    return text[cut + 1 if 0 <= cut < start + limit // 2 else start :].lstrip()
+
+
+def _coarse(windows: int, config: SegmentConfig) -> int:
+    """Minutes in `windows`, rounded down to a step, so that windows in which nothing new happens read the same."""
+    minutes = windows * config.window_seconds // 60
+    return max((step for step in MINUTE_STEPS if step <= minutes), default=0)

@@ -1,0 +1,117 @@
+"""What the simulated platform is like: its size, its evening, and how strongly taste, moment and habit decide a click."""
+
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from livealign.errors import LiveAlignError
+
+WINDOW_MS = 30_000
+BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the laptop default's density, kept when the platform is scaled
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """One simulated platform. The defaults are the laptop's; `tiny` is for tests.
+
+    Logits are natural-log odds. Days are counted from 0; times of day are minutes after 00:00 UTC.
+
+    Raises:
+        LiveAlignError: a value with which no platform can be made.
+    """
+
+    users: int = 2_000
+    authors: int = 200
+    days: int = 8
+    broadcasts: int | None = None  # in all days together; None: in proportion to authors and days
+    first_day: date = date(2025, 6, 2)
+    seed: int = 17
+    shift_day: int = 5  # from this day on a tenth of the users have another taste, and a new topic trends
+
+    # The evening: everybody streams and watches around prime time.
+    min_minutes: float = 20.0  # of a broadcast
+    max_minutes: float = 90.0
+    mean_minutes: float = 34.0
+    prime_minute: float = 750.0  # 12:30 UTC, 20:30 in China
+    early_minutes: float = 50.0  # prime-time broadcasts begin from so long before prime time …
+    late_minutes: float = 12.0  # … to so long after it
+    session_spread_minutes: float = 5.5  # standard deviation of the sessions' beginnings around prime time
+    session_limit_minutes: float = 18.0
+    off_peak_share: float = 0.006  # of sessions; at any time between 08:00 and 18:00 UTC
+    off_peak_broadcast_share: float = 0.12
+
+    # Demand and the logging policy.
+    requests_per_user_day: float = 1.8
+    cards: int = 10  # rooms in one list
+    popular_share: float = 0.5  # of the policy's weight; the rest is spread evenly over live rooms
+    followed_boost: float = 3.0  # how many times likelier a followed author's room is listed
+    pool_size: int = 96  # rooms that the policy considers in one window
+
+    # Taste and click.
+    base_logit: float = -2.4
+    loved: float = 2.6  # a loved topic
+    disliked: float = -2.0
+    loved_genre: float = 1.2
+    taste_noise: float = 0.2
+    beloved_author: float = 0.9
+    author_appeal: float = 0.3  # standard deviation over authors
+    highlight: float = 0.6
+    low_quality: float = -1.0
+    position: float = -0.35  # times log(1 + position)
+    drift: float = 0.05  # standard deviation of each taste's daily step
+    changed_share: float = 0.1  # of users at `shift_day`
+    trend_share: float = 0.4  # of authors who take up the new topic
+
+    # Text.
+    utterances: float = 2.3  # of the host in a window, on average
+    chat_messages: float = 2.2  # of viewers in a window, on average
+    chat_limit: int = 8  # messages of one window, not counting the panel's own comments and bots
+
+    def __post_init__(self) -> None:
+        least = {"users": 1, "authors": 1, "days": 1, "cards": 1, "pool_size": self.cards, "seed": 0, "shift_day": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise LiveAlignError(f"a simulation needs {name} of at least {minimum}, not {getattr(self, name)}")
+        if not 2 <= self.min_minutes <= self.mean_minutes <= self.max_minutes <= 180:
+            raise LiveAlignError("broadcasts last 2 to 180 minutes: min_minutes <= mean_minutes <= max_minutes <= 180")
+        if self.broadcasts is not None and not self.days <= self.broadcasts <= self.authors * self.days:
+            raise LiveAlignError(
+                f"{self.broadcasts} broadcasts do not fit {self.days} days of {self.authors} authors: every day has at least"
+                f" one, and an author streams at most once a day"
+            )
+
+    @classmethod
+    def tiny(cls, seed: int = 17) -> "SimulationConfig":
+        """Three crowded days that are made in a second or two; the shift comes on the last."""
+        return cls(
+            users=140,
+            authors=24,
+            days=3,
+            broadcasts=63,
+            seed=seed,
+            shift_day=2,
+            mean_minutes=30.0,
+            max_minutes=50.0,
+            early_minutes=22.0,
+            late_minutes=2.0,
+            session_spread_minutes=3.0,
+            session_limit_minutes=16.0,
+            requests_per_user_day=2.0,
+            off_peak_share=0.0,
+            off_peak_broadcast_share=0.05,
+        )
+
+    @property
+    def broadcasts_per_day(self) -> list[int]:
+        """How many broadcasts each day has, as even as can be."""
+        total = self.broadcasts or max(self.days, round(BROADCASTS_PER_AUTHOR_DAY * self.authors * self.days))
+        return [total * (day + 1) // self.days - total * day // self.days for day in range(self.days)]
+
+    @property
+    def dates(self) -> list[date]:
+        """The simulated UTC days, in order."""
+        return [self.first_day + timedelta(days=day) for day in range(self.days)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `simulator.json`."""
+        return {**asdict(self), "first_day": self.first_day.isoformat()}

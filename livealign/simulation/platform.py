@@ -1,0 +1,73 @@
+"""Make the archive of a simulated platform.
+
+    <out>/simulator.json                           what it was made with, and rows by table and day
+    <out>/dt=YYYY-MM-DD/<table>.parquet            the tables of the landing contract
+    <out>/truth/impressions/dt=…/part-0.parquet    impression_id, p_click, p_click_static
+    <out>/truth/segments/dt=…/part-0.parquet       room_id, window, topic, genre, highlight, low_quality
+    <out>/truth/topics.parquet                     topic, name, genre
+
+The same config gives the same bytes. The archive is written under another name and renamed when it is whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from livealign.errors import ArchiveError
+from livealign.files import replace_json, replaced_directory
+from livealign.simulation.behaviour import behave
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.moments import Day, live_rooms, make_rooms
+from livealign.simulation.tables import landing_tables, topic_table, truth_tables
+from livealign.simulation.world import authors_on, make_authors, make_users, users_on
+
+MANIFEST = "simulator.json"
+FORMAT = 1
+Progress = Callable[[int, int], None]  # days done, days in all
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What was made: rows by table over all days, and by day and table."""
+
+    out: Path
+    rows: dict[str, int]
+    rows_by_day: dict[str, dict[str, int]]
+
+
+def simulate(config: SimulationConfig, out: Path, progress: Progress | None = None) -> SimulationSummary:
+    """Simulate `config.days` days and write their archive to `out`, replacing an archive that is there.
+
+    Raises:
+        ArchiveError: `out` is something else than a simulated archive or an empty folder.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise ArchiveError(f"{out} is not a simulated archive and would be overwritten; choose another folder, or remove it")
+    rows_by_day: dict[str, dict[str, int]] = {}
+    all_authors = make_authors(config)
+    users = make_users(config, all_authors)
+    with replaced_directory(out) as folder:
+        _write(topic_table(), folder / "truth" / "topics.parquet")
+        for number, date_ in enumerate(config.dates):
+            authors, users = authors_on(config, all_authors, number), users_on(config, users, number)
+            day = Day(config, number, authors, users, make_rooms(config, authors, number))
+            behaviour = behave(day, live_rooms(day))
+            for name, table in truth_tables(day, behaviour).items():
+                _write(table, folder / "truth" / name / f"dt={date_}" / "part-0.parquet")
+            tables = landing_tables(day, behaviour)
+            for name, table in tables.items():
+                _write(table, folder / f"dt={date_}" / f"{name}.parquet")
+            rows_by_day[date_.isoformat()] = {name: len(table) for name, table in tables.items()}
+            if progress:
+                progress(number + 1, config.days)
+        replace_json(folder / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "rows": rows_by_day})
+    rows = {name: sum(day_rows[name] for day_rows in rows_by_day.values()) for name in tables}
+    return SimulationSummary(out, rows, rows_by_day)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd", row_group_size=262_144)

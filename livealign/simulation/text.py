@@ -1,0 +1,146 @@
+"""What is said and written in the rooms of one day."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from livealign.simulation.config import WINDOW_MS
+from livealign.simulation.grammar import PHRASES, about_topics, general_grammar, scatter
+from livealign.simulation.moments import Day, Rooms
+from livealign.simulation.world import Authors, Bools, Ints
+
+Maker = Callable[[Ints], pa.Array]  # row numbers [n] → strings [n]
+SENTENCES_AT_ONCE = 500_000  # bounds the memory of text in the making
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """n sentences: the window they fall in (row among the day's windows), the time in ms, and the text."""
+
+    moment: Ints
+    at: Ints
+    text: pa.ChunkedArray
+
+
+def speech(day: Day) -> Sentences:
+    """Utterances of the hosts, two or so a window; fewer and garbled in rooms of low quality, none in silences."""
+    rooms, rng = day.rooms, day.generator("speech")
+    poor = rooms.low_quality[rooms.room]
+    counts = rng.poisson(np.where(poor, 0.35, 1.0) * day.config.utterances, len(rooms.room))
+    counts = np.where(rooms.silent, 0, np.minimum(counts, 5))
+    moment = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(moment)) - np.repeat(np.cumsum(counts) - counts, counts)
+    step = WINDOW_MS // np.maximum(counts, 1)[moment]
+    at = rooms.window[moment] * WINDOW_MS + place * step + rng.integers(0, np.maximum(step // 3, 1))
+    inside = _within(rooms, moment, at)
+    moment, at = moment[inside], at[inside]
+    return Sentences(moment, at, _in_pieces(moment, lambda rows: _speech_text(day.authors, rooms, rows, rng)))
+
+
+def chat(day: Day) -> Sentences:
+    """Messages of viewers from outside the panel: more in popular rooms and in highlights, never more than a window's limit."""
+    config, authors, rooms, rng = day.config, day.authors, day.rooms, day.generator("chat")
+    popularity = authors.popularity[rooms.author] / authors.popularity[rooms.author].mean()
+    rate = config.chat_messages * (0.5 + 0.5 * np.minimum(popularity, 3.0))[rooms.room]
+    rate = rate * np.where(rooms.highlight, 2.2, 1.0) * np.where(rooms.low_quality[rooms.room], 0.5, 1.0)
+    counts = np.minimum(rng.poisson(rate), config.chat_limit)
+    moment = np.repeat(np.arange(len(counts)), counts)
+    at = rooms.window[moment] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(moment))
+    inside = _within(rooms, moment, at)
+    moment, at = moment[inside], at[inside]
+    return Sentences(moment, at, messages(rooms, moment, rng))
+
+
+def messages(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.ChunkedArray:
+    """One viewer's message for each moment [n]: half are about the topic, the rest is what people write everywhere."""
+    return _in_pieces(moment, lambda rows: _chat_text(rooms, rows, rng))
+
+
+def bot_messages(day: Day) -> Sentences:
+    """Announcements of the bots that four rooms in ten have, every few minutes."""
+    rooms, rng = day.rooms, day.generator("bots")
+    has_bot = rng.random(len(rooms.ids)) < 0.4
+    moment = np.flatnonzero(has_bot[rooms.room] & (rng.random(len(rooms.room)) < 0.12))
+    at = rooms.window[moment] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(moment))
+    inside = _within(rooms, moment, at)
+    moment, at = moment[inside], at[inside]
+    return Sentences(moment, at, pa.chunked_array([general_grammar("bot").sentences(len(moment), rng)], pa.string()))
+
+
+def titles(day: Day) -> pa.Array:
+    """Titles [R] written before the broadcast: the planned topic, or only its genre, or clickbait that says little."""
+    rooms, rng = day.rooms, day.generator("titles")
+    kind = rng.choice(3, size=len(rooms.ids), p=(0.5, 0.35, 0.15))
+    return _mixture(
+        kind,
+        [
+            lambda rows: about_topics("title", rooms.planned_topic[rows], rng),
+            lambda rows: about_topics("vague_title", rooms.planned_topic[rows], rng),
+            lambda rows: about_topics("clickbait", rooms.planned_topic[rows], rng),
+        ],
+    )
+
+
+def _speech_text(authors: Authors, rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array:
+    author = rooms.author[rooms.room[moment]]
+    filler = rng.random(len(moment)) < 0.25
+    text = _mixture(
+        filler.astype(np.int64),
+        [
+            lambda rows: about_topics("speech", rooms.topic[moment[rows]], rng),
+            lambda rows: general_grammar("filler").sentences(len(rows), rng),
+        ],
+    )
+    habit = rng.random(len(moment)) < authors.phrase_rate[author]
+    text = _prefixed(text, habit, pa.array(PHRASES).take(pa.array(authors.phrase[author])))
+    excited = rooms.highlight[moment] & (rng.random(len(moment)) < 0.6)
+    text = _prefixed(text, excited, general_grammar("cheer").sentences(len(moment), rng))
+    garbled = rooms.low_quality[rooms.room[moment]] & (rng.random(len(moment)) < 0.6)
+    # What bad sound leaves of a sentence: the long words are lost, and vowels with them.
+    broken = pc.replace_substring_regex(pc.replace_substring_regex(text, r"\w{6,}", "mm"), "[aeo]", "")
+    return pc.if_else(pa.array(garbled), broken, text)
+
+
+def _chat_text(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array:
+    share = np.array([0.45, 0.05, 0.38, 0.09, 0.03])
+    kind = rng.choice(len(share), size=len(moment), p=share)
+    kind[rooms.highlight[moment] & (kind == 2)] = 5
+    return _mixture(
+        kind,
+        [
+            lambda rows: about_topics("chat", rooms.topic[moment[rows]], rng),
+            lambda rows: about_topics("foreign_chat", rooms.topic[moment[rows]], rng),
+            lambda rows: general_grammar("noise").sentences(len(rows), rng),
+            lambda rows: general_grammar("foreign").sentences(len(rows), rng),
+            lambda rows: general_grammar("spam").sentences(len(rows), rng),
+            lambda rows: general_grammar("cheer").sentences(len(rows), rng),
+        ],
+    )
+
+
+def _mixture(kind: Ints, makers: Sequence[Maker]) -> pa.Array:
+    """Strings [n]: row i comes from `makers[kind[i]]`, which is given all of its rows at once."""
+    pieces = []
+    for index, maker in enumerate(makers):
+        rows = np.flatnonzero(kind == index)
+        if len(rows):
+            pieces.append((rows, maker(rows)))
+    return scatter(pieces, len(kind))
+
+
+def _in_pieces(moment: Ints, maker: Maker) -> pa.ChunkedArray:
+    starts = range(0, len(moment), SENTENCES_AT_ONCE)
+    return pa.chunked_array([maker(moment[start : start + SENTENCES_AT_ONCE]) for start in starts], pa.string())
+
+
+def _prefixed(text: pa.Array, where: Bools, prefix: pa.Array) -> pa.Array:
+    return pc.if_else(pa.array(where), pc.binary_join_element_wise(prefix, text, ", "), text)
+
+
+def _within(rooms: Rooms, moment: Ints, at: Ints) -> Bools:
+    """Whether each time falls within its broadcast: the first and last windows are cut by its start and end."""
+    room = rooms.room[moment]
+    return (rooms.start[room] <= at) & (at < rooms.end[room])

@@ -1,0 +1,158 @@
+"""The variants that are compared: which inputs each one has. The ranker, its training budget and the data are the same.
+
+    trained = train_variant("aligned_codes", corpus, profile)
+    scores = trained.score(corpus.test)                     # float32 [n, tasks], probabilities
+
+| variant | what the ranker knows of a room-moment beside author and statistics |
+|---|---|
+| popularity | no ranker: the author's smoothed rate in training |
+| id_only | nothing |
+| raw_llm, tuned_llm, tfidf, minilm | that content vector, pasted in |
+| aligned | the aligned vector |
+| aligned_codes | the aligned vector and its codes: the full method |
+| no_gate | as aligned_codes, with a fixed mean in place of the gate |
+| static_room | as aligned_codes, each room frozen at its first segment |
+| shuffled | as aligned_codes, content permuted among an author's segments |
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from livealign.alignment import Alignment, AlignmentReport, item_vectors, train_alignment
+from livealign.alignment_network import ContentScaler
+from livealign.config import AlignmentConfig, Profile
+from livealign.dataset import TASKS, Corpus, Examples
+from livealign.errors import TrainingError
+from livealign.ranking import ItemTable, Ranker, train_ranker
+from livealign.semantic_codes import Codebook, fit_codebook
+
+PASTED = ("raw_llm", "tuned_llm", "tfidf", "minilm")
+FULL_METHOD = ("aligned_codes", "no_gate", "static_room", "shuffled")
+VARIANTS = ("popularity", "id_only", *PASTED, "aligned", *FULL_METHOD)
+_POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
+
+
+@dataclass(frozen=True)
+class TrainedVariant:
+    """A variant ready to score the examples of its corpus, with all its parts."""
+
+    name: str
+    seed: int
+    rates: NDArray[np.float32] | None  # popularity: [authors, tasks]
+    ranker: Ranker | None
+    items: ItemTable  # over the item rows of the corpus
+    alignment: Alignment | None
+    alignment_report: AlignmentReport | None
+    codebook: Codebook | None
+    content: NDArray[np.float32] | None  # [segments, d] what was aligned, as this variant sees it
+
+    def score(self, examples: Examples) -> NDArray[np.float32]:
+        """Probabilities [n, tasks] in the order of `dataset.TASKS`."""
+        if self.ranker is None:
+            assert self.rates is not None
+            return self.rates[examples.author]
+        return self.ranker.predict(examples, self.items)
+
+
+def train_variant(
+    name: str,
+    corpus: Corpus,
+    profile: Profile,
+    seed: int | None = None,
+    *,
+    content: str = "tuned_llm",
+    warm_start: Codebook | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainedVariant:
+    """Train one variant of the table above.
+
+    Args:
+        seed: for all its parts; None for those of the profile.
+        content: which of `corpus.content` the aligned variants align.
+        warm_start: the champion's codebook, where codes should keep their meaning.
+
+    Raises:
+        TrainingError: no such variant, or the corpus lacks the content that it needs.
+    """
+    if name not in VARIANTS:
+        raise TrainingError(f"there is no variant '{name}'; choose one of {', '.join(VARIANTS)}")
+    seed = profile.ranker.seed if seed is None else seed
+    ranker_config = replace(profile.ranker, seed=seed)
+    if name == "popularity":
+        return TrainedVariant(name, seed, popularity_rates(corpus), None, ItemTable(), None, None, None, None)
+    if name == "id_only":
+        ranker = train_ranker(corpus, ItemTable(), ranker_config, device=device)
+        return TrainedVariant(name, seed, None, ranker, ItemTable(), None, None, None, None)
+    if name in PASTED:
+        items = ItemTable(_pasted_vectors(corpus, _content(corpus, name), profile.alignment))
+        ranker = train_ranker(corpus, items, ranker_config, device=device)
+        return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
+
+    seen = variant_content(name, corpus, _content(corpus, content), seed)
+    gate_mode = "mean" if name == "no_gate" else "learned"
+    alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device)
+    vectors = item_vectors(alignment, corpus, seen)
+    if name == "aligned":
+        items = ItemTable(vectors)
+        ranker = train_ranker(corpus, items, ranker_config, device=device)
+        return TrainedVariant(name, seed, None, ranker, items, alignment, report, None, seen)
+    codebook = fit_codebook(codebook_vectors(corpus, vectors, seen), replace(profile.codes, seed=seed), warm_start)
+    items = ItemTable(vectors, codebook.encode(vectors))
+    ranker = train_ranker(corpus, items, ranker_config, codebook.version, codebook.codes_per_level, device)
+    return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, seen)
+
+
+def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Content [segments, d] as the variant sees it: frozen at each room's start, permuted within an author, or as it is."""
+    if name == "static_room":
+        return content[corpus.segment_first]
+    if name != "shuffled":
+        return content
+    # Train and test segments are permuted apart, so that no training segment carries words of the held-out day.
+    group = corpus.segment_author_id * 2 + corpus.segment_is_train
+    rng = np.random.default_rng(seed)
+    shuffled = np.lexsort((rng.random(len(group)), group))
+    ordered = np.argsort(group, kind="stable")
+    rows = np.empty(len(group), dtype=np.int64)
+    rows[ordered] = shuffled
+    rows[0] = 0
+    return content[rows]
+
+
+def codebook_vectors(corpus: Corpus, vectors: NDArray[np.float32], content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors that a codebook is fitted to: those of the training segments that have content."""
+    rows = np.flatnonzero((content != 0).any(1) & corpus.segment_is_train)
+    return vectors[rows] if len(rows) else vectors[1:]
+
+
+def popularity_rates(corpus: Corpus) -> NDArray[np.float32]:
+    """[authors, tasks] each author's share of positive labels in training, smoothed; an unknown author has the base rate."""
+    rates = np.empty((corpus.authors.size, len(TASKS)), dtype=np.float32)
+    for column, task in enumerate(TASKS):
+        label = corpus.train.label(task)
+        known = ~np.isnan(label)
+        trials = np.bincount(corpus.train.author[known], minlength=corpus.authors.size)
+        hits = np.bincount(corpus.train.author[known], weights=label[known], minlength=corpus.authors.size)
+        base = hits.sum() / max(1, trials.sum())
+        rates[:, column] = (hits + _POPULARITY_SMOOTHING * base) / (trials + _POPULARITY_SMOOTHING)
+    return rates
+
+
+def _content(corpus: Corpus, name: str) -> NDArray[np.float32]:
+    if name not in corpus.content:
+        raise TrainingError(f"the corpus has no content '{name}' (it has {sorted(corpus.content)}); embed the segments first")
+    return corpus.content[name]
+
+
+def _pasted_vectors(corpus: Corpus, content: NDArray[np.float32], config: AlignmentConfig) -> NDArray[np.float32]:
+    """[items, rank] principal components of the content, as the alignment gets them; zero without content."""
+    rows = (content != 0).any(1)
+    scaler = ContentScaler(content.shape[1], min(config.content_rank, content.shape[1]))
+    fit = rows & corpus.segment_is_train
+    if fit.any():
+        scaler.fit(torch.from_numpy(content[fit]))
+    scaled = scaler(torch.from_numpy(content)).numpy() * rows[:, None]
+    return np.concatenate([scaled, np.zeros((corpus.authors.size, scaled.shape[1]), dtype=np.float32)])

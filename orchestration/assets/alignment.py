@@ -1,0 +1,65 @@
+"""[alignment] Two gated towers, and the semantic codes of what they see."""
+
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ResourceParam, asset
+
+from livealign.challenger import align, day_corpus, encode
+from livealign.content import texts_of
+from livealign.plots import codebook_usage, gate_lean, loss_curve, to_markdown_image
+from orchestration.assets.content import segment_embeddings
+from orchestration.partitions import days
+from orchestration.resources import Workspace
+from orchestration.stages import day_of, stage
+
+GROUP = "alignment"
+
+
+@asset(deps=[segment_embeddings], group_name=GROUP, kinds={"torch"}, partitions_def=days)
+def aligned_vectors(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """User tower and gated room tower, contrastive on who entered what; the aligned vector of every room-moment."""
+    day = day_of(context)
+    with stage(context, workspace, "aligned_vectors"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        towers = align(corpus, workspace.profile, workspace.artifacts(day))
+    groups = {f"from {least} impressions": [gate] for least, gate in zip(*towers.gate[::2], strict=True)}
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": towers.items,
+            "train_impressions": len(corpus.train),
+            "train_days": len(corpus.train_days),
+            "last_loss": towers.report.losses[-1],
+            "temperature": towers.report.temperature,
+            "gate_mean": towers.report.gate_mean,
+            "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),
+            "gate": MetadataValue.md(to_markdown_image(gate_lean(groups))),
+            "path": MetadataValue.path(str(workspace.artifacts(day).alignment)),
+        }
+    )
+
+
+@asset(deps=[aligned_vectors], group_name=GROUP, kinds={"faiss"}, partitions_def=days)
+def semantic_codes(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Residual k-means on the aligned vectors of the training segments: three levels of integers for every room-moment."""
+    day, artifacts = day_of(context), workspace.artifacts(day_of(context))
+    with stage(context, workspace, "semantic_codes"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        window = [*workspace.training_days(day), day]
+        texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile)
+        codes = encode(corpus, workspace.profile, artifacts, texts)
+    names = [f"| {path} | {name} |" for path, name in sorted(codes.names.items(), key=lambda item: _path_order(item[0]))]
+    return MaterializeResult(
+        metadata={
+            "codebook_version": codes.version,
+            "unique_share": codes.health.unique_share,
+            "largest_bucket": codes.health.largest_bucket,
+            "churn_per_refresh": codes.churn_per_refresh,
+            "dead_at_level_one": codes.health.levels[0].dead,
+            **{f"level_{place + 1}": level._asdict() for place, level in enumerate(codes.health.levels)},
+            "usage": MetadataValue.md(to_markdown_image(codebook_usage(codes.counts))),
+            "names": MetadataValue.md("\n".join(["| code | name |", "|---|---|", *names])),
+            "path": MetadataValue.path(str(artifacts.codes)),
+        }
+    )
+
+
+def _path_order(path: str) -> tuple[int, ...]:
+    return tuple(int(code) for code in path.split("-"))

@@ -1,0 +1,66 @@
+"""[evaluation] The held-out day: how good is the challenger, and is the day still the world that the champion learned?"""
+
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, ResourceParam, asset
+
+from livealign import plots
+from livealign.challenger import day_corpus
+from livealign.offline import RELEASE, evaluate_day, report_plots
+from livealign.summary import reports_of
+from orchestration.assets.alignment import semantic_codes
+from orchestration.assets.recommenders import comparison, ranker, retriever
+from orchestration.drift_day import measure_drift
+from orchestration.partitions import days
+from orchestration.resources import Workspace
+from orchestration.stages import day_of, stage
+
+GROUP = "evaluation"
+
+
+@asset(deps=[ranker, comparison, retriever], group_name=GROUP, kinds={"numpy"}, partitions_def=days)
+def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Every variant on the same held-out impressions: AUC, UAUC, GAUC, NDCG, slices, calibration, and the true ceilings."""
+    day, home = day_of(context), workspace.home
+    file = reports_of(home, day) / "report.html"
+    with stage(context, workspace, "offline_report"):
+        corpus = day_corpus(home, day, workspace.dataset)
+        report = evaluate_day(
+            corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile.evaluation, file
+        )
+    shown = {name.lower().replace(" ", "_"): plots.to_markdown_image(png) for name, png in report_plots(report).items()}
+    rows = {**report.variants, **report.oracle}
+    table = [
+        f"| {name} | {m.auc or 0:.4f} | {m.uauc or 0:.4f} | {m.gauc or 0:.4f} | {m.ndcg or 0:.4f} |" for name, m in rows.items()
+    ]
+    return MaterializeResult(
+        metadata={
+            "impressions": report.n_impressions,
+            "click_rate": report.click_rate,
+            "gauc": report.variants[RELEASE].gauc or float("nan"),
+            "variants": MetadataValue.md(
+                "\n".join(["| variant | AUC | UAUC | GAUC | NDCG@10 |", "|---|---|---|---|---|", *table])
+            ),
+            **{name: MetadataValue.md(image) for name, image in shown.items()},
+            "report": MetadataValue.url(file.as_uri()),
+        }
+    )
+
+
+@asset(
+    deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])], group_name=GROUP, kinds={"evidently"}, partitions_def=days
+)
+def drift_report(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Evidently: the day's impressions, segments, embeddings and codes against the champion's training days."""
+    day = day_of(context)
+    with stage(context, workspace, "drift_report"):
+        result = measure_drift(workspace, day)
+    scores = {name: (column.score, column.threshold) for name, column in result.columns.items()}
+    return MaterializeResult(
+        metadata={
+            "drifted": result.drifted,
+            "content_drifted": result.content_drifted,
+            "verdict": result.sentence(),
+            "scores": MetadataValue.md(plots.to_markdown_image(plots.drift_bars(scores))),
+            "report": MetadataValue.url(result.html.as_uri()),
+            "json": MetadataValue.path(str(result.json)),
+        }
+    )

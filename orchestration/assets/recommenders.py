@@ -1,0 +1,51 @@
+"""[recommenders] What finds rooms, what ranks them, and what both are compared with."""
+
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ResourceParam, asset
+
+from livealign.challenger import compare, day_corpus, rank, retrieve
+from livealign.plots import loss_curve, to_markdown_image
+from orchestration.assets.alignment import aligned_vectors, semantic_codes
+from orchestration.assets.content import segment_embeddings
+from orchestration.partitions import days
+from orchestration.resources import Workspace
+from orchestration.stages import day_of, stage
+
+GROUP = "recommenders"
+
+
+@asset(deps=[aligned_vectors], group_name=GROUP, kinds={"faiss"}, partitions_def=days)
+def retriever(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """The rooms live at each click of the held-out day, searched by dot product: is the room that was entered found?"""
+    day = day_of(context)
+    with stage(context, workspace, "retriever"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        metrics = retrieve(corpus, workspace.home.marts, workspace.artifacts(day))
+    return MaterializeResult(metadata=dict(metrics.to_dict()))
+
+
+@asset(deps=[semantic_codes], group_name=GROUP, kinds={"torch"}, partitions_def=days)
+def ranker(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """The release's ranker (`aligned_codes`): click, long view, like, comment, gift, on codes and histories."""
+    day = day_of(context)
+    with stage(context, workspace, "ranker"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        trained = rank(corpus, workspace.profile, workspace.artifacts(day))
+    return MaterializeResult(
+        metadata={
+            "train_impressions": len(corpus.train),
+            "codebook_version": trained.codebook_version,
+            "last_loss": trained.losses[-1],
+            "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(trained.losses, step="epoch"))),
+            "path": MetadataValue.path(str(workspace.artifacts(day).ranker)),
+        }
+    )
+
+
+@asset(deps=[segment_embeddings], group_name=GROUP, kinds={"torch"}, partitions_def=days)
+def comparison(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """The same ranker without the method: by popularity, by author ID alone, with the frozen LLM's vector pasted in."""
+    day = day_of(context)
+    with stage(context, workspace, "comparison"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        names = compare(corpus, workspace.profile, workspace.artifacts(day))
+    return MaterializeResult(metadata={"variants": ", ".join(names), "path": str(workspace.artifacts(day).comparison)})

@@ -1,0 +1,90 @@
+"""[release] The challenger as a bundle and a Bento, and the decision whether it becomes the champion."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue, ResourceParam, asset
+
+from livealign import release
+from livealign.artifacts import read_json
+from livealign.bundle import open_bundle
+from livealign.challenger import day_corpus
+from livealign.files import replace_json
+from livealign.release_parts import REFERENCE
+from livealign.summary import write_summary
+from orchestration.assets.evaluation import drift_report, offline_report
+from orchestration.partitions import days
+from orchestration.resources import Workspace
+from orchestration.stages import day_of, stage
+
+GROUP = "release"
+BENTO_TIMEOUT_SECONDS = 600
+
+
+@asset(deps=[offline_report, drift_report], group_name=GROUP, partitions_def=days)
+def bundle(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Everything that serving needs in one directory, with the hash of every file."""
+    day = day_of(context)
+    with stage(context, workspace, "bundle"):
+        corpus = day_corpus(workspace.home, day, workspace.dataset)
+        reference = workspace.artifacts(day).drift / REFERENCE
+        built = release.build_bundle(corpus, workspace.home, workspace.profile, reference)
+    files = built.manifest["files"]
+    return MaterializeResult(
+        metadata={
+            "release": built.release_id,
+            "files": len(files),
+            "bytes": sum(entry["bytes"] for entry in files.values()),
+            "path": MetadataValue.path(str(built.path)),
+            "manifest": MetadataValue.json({key: value for key, value in built.manifest.items() if key != "files"}),
+        }
+    )
+
+
+@asset(deps=[bundle], group_name=GROUP, kinds={"bentoml"}, partitions_def=days)
+def bento(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """The bundle packed with the code that serves it, started as a process and asked for recommendations."""
+    artifacts = workspace.artifacts(day_of(context))
+    bundle_path = read_json(artifacts.release / "bundle.json")["path"]
+    with stage(context, workspace, "bento"):
+        record = {**build_and_smoke_test(Path(bundle_path), workspace), "release_id": Path(bundle_path).name}
+        replace_json(artifacts.release / "bento.json", record)
+    return MaterializeResult(metadata={"tag": record["tag"], **record["smoke"], "path": MetadataValue.path(record["path"])})
+
+
+@asset(deps=[bento], group_name=GROUP, partitions_def=days)
+def promotion(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Champion against challenger on the held-out day; the pointer moves only if the challenger is not worse."""
+    day, home = day_of(context), workspace.home
+    artifacts = workspace.artifacts(day)
+    with stage(context, workspace, "promotion"):
+        corpus = day_corpus(home, day, workspace.dataset)
+        challenger = open_bundle(Path(read_json(artifacts.release / "bundle.json")["path"]))
+        smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.release_id
+        checks = {"the Bento of this release answered": smoke_tested}
+        decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
+    summary = write_summary(home, day, workspace.profile)
+    return MaterializeResult(
+        metadata={
+            "decision": decision.decision,
+            "rule": decision.rule,
+            "reason": decision.reason,
+            "numbers": MetadataValue.json(decision.numbers),
+            "summary": MetadataValue.path(str(summary)),
+        }
+    )
+
+
+def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:
+    """Run `python -m bentos build` (the graph imports no service) and return what it printed as its last line, JSON.
+
+    Raises:
+        Failure: the Bento could not be built, or it does not answer as it should.
+    """
+    command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(workspace.home.bento_store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BENTO_TIMEOUT_SECONDS, check=False)
+    if done.returncode != 0:
+        raise Failure(f"the Bento of {bundle_path.name} failed: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))

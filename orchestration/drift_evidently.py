@@ -1,0 +1,113 @@
+"""The only module that speaks to Evidently (0.7). Importing it takes seconds, so `orchestration.drift` does it when called.
+
+Evidently sends no usage data from here: `DO_NOT_TRACK` is set before its first import, and reports are local files.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.metric_types import MetricTestResult, SingleValue, SingleValueCalculation, SingleValueMetric
+from evidently.core.report import Context
+from evidently.legacy.calculations.stattests import get_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.renderers.html_widgets import CounterData, counter
+from evidently.legacy.tests.base_test import TestStatus
+from evidently.metrics import ValueDrift
+
+METHODS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
+_TYPES = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}
+
+
+class EmbeddingEnergyDrift(SingleValueMetric):
+    """Drift of one embedding as one number, measured by `orchestration.drift.energy_test` and shown in the report."""
+
+    embedding: str
+    score: float
+    threshold: float
+    p_value: float
+
+
+class EmbeddingEnergyDriftCalculation(SingleValueCalculation[EmbeddingEnergyDrift]):
+    """Shows the score and tests it against the threshold from permuted rooms."""
+
+    def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
+        metric = self.metric
+        drifted = metric.score > metric.threshold
+        result = self.result(metric.score)
+        label = f"energy distance {metric.score:.4f}, threshold {metric.threshold:.4f}, p = {metric.p_value:.3f}"
+        result.widget = [
+            counter(
+                title=f"Drift in embedding '{metric.embedding}': {'detected' if drifted else 'not detected'}",
+                counters=[CounterData(label, f"{metric.score:.4f}")],
+            )
+        ]
+        if context.configuration.include_tests:
+            result.set_tests(
+                [
+                    MetricTestResult(
+                        id="embedding_drift",
+                        name=f"Drift in embedding {metric.embedding}",
+                        description=f"{label[0].upper()}{label[1:]} (rooms permuted).",
+                        metric_config=self.to_metric_config(),
+                        test_config={},
+                        status=TestStatus.FAIL if drifted else TestStatus.SUCCESS,
+                    )
+                ]
+            )
+        return result
+
+    def display_name(self) -> str:
+        return f"Drift in embedding '{self.metric.embedding}'"
+
+
+def column_score(reference: pd.Series, current: pd.Series, kind: str) -> float:
+    """Evidently's own drift score of one column without nulls: the number that its report shows for the same data."""
+    test = get_stattest(reference, current, _TYPES[kind], METHODS[kind])
+    return float(test(reference, current, _TYPES[kind], None).drift_score)
+
+
+def render(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    columns: Mapping[str, tuple[str, float]],
+    embeddings: Mapping[str, tuple[float, float, float]],
+    metadata: Mapping[str, str],
+    timestamp: datetime,
+) -> tuple[str, dict[str, Any], dict[str, float]]:
+    """Evidently's report of the day.
+
+    Args:
+        columns: name → (kind, threshold), in the order they are shown. embeddings: name → (score, threshold, p value).
+        timestamp: of the day reported on.
+
+    Returns:
+        The HTML, the JSON document, and each column's score as Evidently measured it.
+    """
+    definition = DataDefinition(
+        numerical_columns=[name for name, (kind, _) in columns.items() if kind == "numeric"],
+        categorical_columns=[name for name, (kind, _) in columns.items() if kind == "categorical"],
+    )
+    shown = list(columns)
+    metrics = [
+        *(
+            EmbeddingEnergyDrift(embedding=name, score=score, threshold=threshold, p_value=p_value)
+            for name, (score, threshold, p_value) in embeddings.items()
+        ),
+        *(ValueDrift(column=name, method=METHODS[kind], threshold=threshold) for name, (kind, threshold) in columns.items()),
+    ]
+    report = Report(metrics, include_tests=True, metadata=dict(metadata))
+    snapshot = report.run(
+        Dataset.from_pandas(current[shown], definition), Dataset.from_pandas(reference[shown], definition), timestamp=timestamp
+    )
+    document = json.loads(snapshot.json())
+    scores = {
+        entry["config"]["column"]: float(entry["value"]) for entry in document["metrics"] if "column" in entry.get("config", {})
+    }
+    return snapshot.get_html_str(as_iframe=False), document, scores

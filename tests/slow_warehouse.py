@@ -1,0 +1,141 @@
+"""The marts computed the slow and obvious way, row by row, to hold the SQL against. Not a test itself."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from livealign.ids import segment_id
+
+Row = Mapping[str, Any]
+WINDOW = timedelta(seconds=30)
+CAP = timedelta(hours=6)
+FOREVER = datetime(9999, 1, 1)
+
+
+def window_of(time: datetime) -> int:
+    return int(time.replace(tzinfo=UTC).timestamp() // 30)
+
+
+def start_of(window: int) -> datetime:
+    return datetime.fromtimestamp(window * 30, UTC).replace(tzinfo=None)
+
+
+def session_end(play: Row, room: Row | None) -> tuple[datetime | None, datetime]:
+    """When the session ended as far as anybody can tell, and until when it is taken to last."""
+    ends = [end for end in (play["left_at"], room and room["ended_at"]) if end is not None]
+    capped = play["entered_at"] + CAP
+    stayed = max(play["entered_at"], min([*ends, capped]))
+    return (stayed if ends else None), stayed
+
+
+def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple[int, int], dict[str, Any]]:
+    """By (room, window): the counts of the segments mart."""
+    made: dict[tuple[int, int], dict[str, Any]] = {}
+    for room in rows["rooms"]:
+        room_id, start, end = room["room_id"], room["started_at"], room["ended_at"] or FOREVER
+        plays = []
+        for play in rows["plays"]:
+            _, stayed = session_end(play, room)
+            if play["room_id"] == room_id and stayed >= start and play["entered_at"] < end:
+                begin = max(play["entered_at"], start)
+                plays.append((play["user_id"], begin, max(stayed, begin + timedelta(milliseconds=1))))
+        likes = [row for row in rows["likes"] if row["room_id"] == room_id]
+        chat = [row for row in rows["comments"] if row["room_id"] == room_id]
+        speech = [row for row in rows["speech"] if row["room_id"] == room_id]
+        gifts = [row for row in rows["gifts"] if row["room_id"] == room_id]
+        last_instant = min(end, horizon) - timedelta(milliseconds=1)
+        for window in range(window_of(start), window_of(last_instant) + 1):
+            begins, ends = start_of(window), start_of(window + 1)
+            present = {user for user, entered, left in plays if entered < ends and left > begins}
+            at_start = {user for user, entered, left in plays if entered <= begins < left}
+            at_end = {user for user, entered, left in plays if entered <= ends < left}
+            here = {
+                "n_viewers": len(present),
+                "retention": len(at_start & at_end) / len(at_start) if at_start else None,
+                "n_entered": sum(begins <= entered < ends for _, entered, _ in plays),
+                "n_left": sum(begins < left <= ends for _, _, left in plays),
+                "n_likes": sum(row["count"] for row in likes if begins <= row["at"] < ends),
+                "n_gifts": sum(row["count"] for row in gifts if begins <= row["at"] < ends),
+                "n_comments": sum(begins <= row["sent_at"] < ends and not row["is_bot"] for row in chat),
+                "n_bot_comments": sum(begins <= row["sent_at"] < ends and row["is_bot"] for row in chat),
+                "n_speech": sum(
+                    begins <= max(row["ended_at"] - timedelta(milliseconds=1), row["started_at"]) < ends for row in speech
+                ),
+            }
+            if any(value for name, value in here.items() if name != "retention"):
+                made[room_id, window] = here
+    return made
+
+
+def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[int, dict[str, Any]]:
+    """By impression: segment and labels, each label with the time from which it may be known."""
+    rooms = {row["room_id"]: row for row in rows["rooms"]}
+    windows = defaultdict(list)
+    for room_id, window in segments(rows, horizon):
+        windows[room_id].append(window)
+    sessions = _attributed(rows)
+    made = {}
+    for shown in rows["impressions"]:
+        at, who = shown["shown_at"], (shown["user_id"], shown["room_id"])
+        ended = [w for w in windows[shown["room_id"]] if start_of(w + 1) <= at and at - start_of(w + 1) <= CAP]
+        row = {"segment_id": segment_id(shown["room_id"], max(ended)) if ended else None}
+        play = sessions.get(shown["impression_id"])
+        labels: dict[str, tuple[float, datetime | None]] = {}
+        minute_later = at + timedelta(seconds=60)
+        if play is None:
+            labels = dict.fromkeys(("click", "watch_seconds", "long_view", "like", "comment", "gift"), (0, minute_later))
+        else:
+            entered = play["entered_at"]
+            left, stayed = session_end(play, rooms.get(shown["room_id"]))
+            closes = min(stayed, entered + timedelta(minutes=10))
+            labels["click"] = (1, entered)
+            labels["watch_seconds"] = ((stayed - entered).total_seconds(), left)
+            labels["long_view"] = (stayed - entered >= timedelta(seconds=60), entered + timedelta(seconds=60))
+            for name, table, time in (("like", "likes", "at"), ("comment", "comments", "sent_at"), ("gift", "gifts", "at")):
+                times = [
+                    action[time]
+                    for action in rows[table]
+                    if (action["user_id"], action["room_id"]) == who
+                    and entered <= action[time] <= closes
+                    and not action.get("is_bot")
+                ]
+                labels[name] = (1, min(times)) if times else (0, closes)
+        for name, (value, known_at) in labels.items():
+            observable = known_at is not None and known_at < horizon
+            row[name] = value if observable else None
+            row[f"{name}_known_at"] = known_at if observable else None
+        made[shown["impression_id"]] = row
+    return made
+
+
+def histories(shown: Iterable[Row], labels: Mapping[int, Row], length: int = 20) -> dict[int, list[tuple]]:
+    """By impression: (author, segment or 0, known at) of the user's last clicks before it, newest first."""
+    shown = list(shown)
+    made = {}
+    for one in shown:
+        clicks = [
+            (labels[other["impression_id"]]["click_known_at"], other["impression_id"], other["author_id"])
+            for other in shown
+            if other["user_id"] == one["user_id"] and labels[other["impression_id"]]["click"]
+        ]
+        before = sorted((click for click in clicks if click[0] < one["shown_at"]), reverse=True)[:length]
+        made[one["impression_id"]] = [(author, labels[i]["segment_id"] or 0, at) for at, i, author in before]
+    return made
+
+
+def _attributed(rows: Mapping[str, Sequence[Row]]) -> dict[int, Row]:
+    """By impression: its first session."""
+    first: dict[int, Row] = {}
+    for play in sorted(rows["plays"], key=lambda play: (play["entered_at"], play["play_id"])):
+        candidates = [
+            shown
+            for shown in rows["impressions"]
+            if (shown["user_id"], shown["room_id"]) == (play["user_id"], play["room_id"])
+            and play.get("impression_id") in (None, shown["impression_id"])
+            and timedelta(0) <= play["entered_at"] - shown["shown_at"] <= timedelta(seconds=60)
+        ]
+        if candidates:
+            nearest = max(candidates, key=lambda shown: (shown["shown_at"], -shown["impression_id"]))
+            first.setdefault(nearest["impression_id"], play)
+    return first

@@ -1,0 +1,160 @@
+"""Metrics against scikit-learn, and against values worked out by hand where ties decide."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
+
+from livealign.metrics import (
+    MetricError,
+    auc,
+    ece,
+    gauc,
+    list_metrics,
+    normalised_entropy,
+    paired_bootstrap,
+    reliability,
+    uauc,
+    user_auc,
+)
+
+
+def _planted(n: int = 4_000, users: int = 150, levels: int = 20, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Scores of few levels, so that ties are common; clicks that follow them; power-law users."""
+    rng = np.random.default_rng(seed)
+    user = (users * rng.random(n) ** 2).astype(int)
+    score = rng.integers(0, levels, n) / levels
+    return score, (rng.random(n) < 0.1 + 0.4 * score).astype(float), user
+
+
+def test_auc_equals_scikit_learn_with_many_ties():
+    score, label, _ = _planted()
+    assert auc(score, label) == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+
+
+def test_auc_by_hand_counts_a_tie_as_half():
+    assert auc([1, 1, 0, 2], [1, 0, 0, 0]) == pytest.approx((0.5 + 1 + 0) / 3)
+    assert auc([3, 3, 3], [1, 0, 1]) == 0.5
+    assert np.isnan(auc([1, 2], [1, 1]))
+    assert np.isnan(auc([], []))
+
+
+def test_user_auc_equals_scikit_learn_for_every_user():
+    score, label, user = _planted()
+    result = user_auc(score, label, user)
+    for name, value, impressions, positives in zip(*result, strict=True):
+        rows = user == name
+        assert impressions == rows.sum()
+        assert positives == label[rows].sum()
+        if 0 < positives < impressions:
+            assert value == pytest.approx(roc_auc_score(label[rows], score[rows]), abs=1e-12)
+        else:
+            assert np.isnan(value)
+
+
+def test_uauc_and_gauc_by_hand_leave_out_users_of_one_class():
+    user = [1, 1, 2, 2, 2, 2, 3, 3]
+    score = [0.9, 0.1, 0.9, 0.8, 0.2, 0.1, 0.5, 0.4]
+    label = [1, 0, 0, 1, 0, 0, 1, 1]  # user 1: 1; user 2: 2 of 3 pairs; user 3: only clicks
+    result = user_auc(score, label, user)
+    assert uauc(result) == pytest.approx((1 + 2 / 3) / 2)
+    assert gauc(result) == pytest.approx((2 * 1 + 4 * 2 / 3) / 6)
+    assert result.dropped == 1
+
+
+def test_rows_whose_label_is_not_observed_are_left_out():
+    assert auc([0.1, 0.9, 0.5], [0, 1, np.nan]) == 1
+    assert user_auc([0.1, 0.9, np.nan], [0, 1, np.nan], [7, 7, 8]).users.tolist() == [7]
+
+
+def test_scores_that_are_not_finite_are_an_error():
+    with pytest.raises(MetricError, match="1 of 2 scores are not finite"):
+        auc([np.nan, 1], [0, 1])
+    with pytest.raises(MetricError, match="one value per row"):
+        auc([1.0], [0, 1])
+
+
+def test_normalised_entropy_is_log_loss_over_the_entropy_of_the_base_rate():
+    score, label, _ = _planted()
+    p = np.clip(0.1 + 0.4 * score, 0.01, 0.99)
+    base = np.full(len(label), label.mean())
+    assert normalised_entropy(p, label) == pytest.approx(log_loss(label, p) / log_loss(label, base))
+    assert normalised_entropy(base, label) == pytest.approx(1)
+    assert normalised_entropy(p, label) < 1 < normalised_entropy(1 - p, label)
+    assert np.isnan(normalised_entropy(p, np.ones(len(p))))
+    with pytest.raises(MetricError, match="sigmoid"):
+        normalised_entropy([2.0, 0.5], [1, 0])
+
+
+def test_calibration_by_hand():
+    p, label = [0.1, 0.3, 0.6, 0.8], [0, 0, 1, 0]
+    curve = reliability(p, label, bins=2)
+    np.testing.assert_allclose(curve.predicted, [0.2, 0.7])
+    np.testing.assert_allclose(curve.observed, [0, 0.5])
+    assert curve.rows.tolist() == [2, 2]
+    assert ece(p, label, bins=2) == pytest.approx(0.2)
+
+
+def test_a_calibrated_model_has_a_small_ece_and_a_scaled_one_a_large_one():
+    rng = np.random.default_rng(0)
+    p = rng.beta(2, 8, 50_000)
+    label = rng.random(50_000) < p
+    assert ece(p, label) < 0.01
+    assert ece(np.minimum(2 * p, 1), label) == pytest.approx(p.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("levels", [4, 10_000])
+def test_ndcg_equals_scikit_learn_with_and_without_ties(levels):
+    rng = np.random.default_rng(1)
+    label = (rng.random((200, 15)) < 0.2).astype(float)
+    label[:, 0] = 1
+    score = rng.integers(0, levels, (200, 15)).astype(float)
+    lists = np.repeat(np.arange(200), 15)
+    shuffle = rng.permutation(3_000)
+    result = list_metrics(score.ravel()[shuffle], label.ravel()[shuffle], lists[shuffle], k=10)
+    assert result.ndcg == pytest.approx(ndcg_score(label, score, k=10), abs=1e-9)
+    assert result.n_lists == 200
+
+
+def test_list_metrics_by_hand():
+    lists = ["a"] * 4 + ["b"] * 3 + ["c"] * 2
+    score = [4, 3, 2, 1, 3, 2, 1, 1, 0]
+    label = [0, 1, 0, 1, 1, 0, 0, 0, 0]  # relevant at 2 and 4 of 4; at 1 of 3; nowhere
+    result = list_metrics(score, label, lists, k=2)
+    ideal = 1 + 1 / np.log2(3)
+    assert result.ndcg == pytest.approx((1 / np.log2(3) / ideal + 1) / 2)
+    assert result.recall == pytest.approx((0.5 + 1) / 2)
+    assert result.hit_rate == 1
+    assert result.mrr == pytest.approx((1 / 2 + 1) / 2)
+    assert (result.n_lists, result.n_lists_dropped) == (2, 1)
+
+
+def test_a_constant_score_earns_no_more_than_chance_in_any_list_metric():
+    lists, label = np.repeat(np.arange(50), 10), np.tile([1] + [0] * 9, 50)  # the relevant one is first in the input
+    result = list_metrics(np.zeros(500), label, lists, k=3)
+    assert result.recall == pytest.approx(0.3)
+    assert result.ndcg == pytest.approx((1 + 1 / np.log2(3) + 0.5) / 10)
+    assert result.hit_rate == 0
+    assert result.mrr == pytest.approx(0.1)
+
+
+def test_paired_bootstrap_covers_a_planted_difference_and_is_seeded():
+    rng = np.random.default_rng(2)
+    covered = 0
+    for seed in range(40):
+        base = rng.uniform(0.3, 0.8, 400)
+        gain, weights = 0.02 + 0.1 * rng.normal(size=400), rng.integers(1, 30, 400)
+        interval = paired_bootstrap(base + gain, base, weights, 300, seed)
+        covered += interval.low <= 0.02 <= interval.high
+        assert interval.low < interval.difference < interval.high
+    assert 34 <= covered <= 40
+    again = paired_bootstrap(base + gain, base, weights, 300, seed)
+    assert again == interval
+    assert paired_bootstrap(base + gain, base, weights, 300, seed + 1) != interval
+
+
+def test_paired_bootstrap_uses_only_users_that_both_sides_can_be_measured_on():
+    nan = np.nan
+    interval = paired_bootstrap([0.6, nan, 0.9], [0.5, 0.7, nan], [10, 10, 10], 50, 0)
+    assert interval.n_users == 1
+    assert interval.difference == pytest.approx(0.1)
+    assert np.isnan(paired_bootstrap([nan], [0.5], [1], 50, 0).difference)
