@@ -40,7 +40,7 @@ ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and s
 	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) LIVEALIGN_PROFILE=$(PROFILE) $(BIN)/python -m orchestration.ui
 
 serve: setup ## the champion's Bento on 127.0.0.1:$(PORT)
-	LIVEALIGN_PLATFORM=$(PLATFORM) $(BIN)/python -m bentos.serve --port $(PORT)
+	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT)
 
 test: setup ## the default tests: offline, on CPU, under five minutes
 	$(BIN)/python -m pytest -q

@@ -19,7 +19,7 @@ from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.embedding_cache import EmbeddingCache, text_key
 from livealign.errors import BackboneError
-from livealign.layers import LayerStack, copy_with_own_layers
+from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
@@ -215,7 +215,8 @@ def adapter_sha256(adapter: Path) -> str:
 def _merged(model: torch.nn.Module, adapter: Path) -> torch.nn.Module:
     adapter_sha256(adapter)
     try:
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        with quiet_adapters():
+            merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError) as error:
         raise BackboneError(f"the adapter in {adapter} does not fit this backbone and layers: {error}") from error
     return merged.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """LoRA tuning of the language model on live segments: pairs of texts that belong together are drawn together.
 
 Only the layers between `first_adapted_layer` and `exit_layer` carry adapters, so everything below runs without a graph. The
-loss is InfoNCE over both sides of the batch (van den Oord et al. 2018, equation 4; NT-Xent of Chen et al. 2020), in float32.
+loss (`livealign.contrastive`) is computed in float32.
 """
 
 import hashlib
@@ -15,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
+from livealign.contrastive import contrastive_loss, false_negatives
 from livealign.embed import adapter_sha256, check_layers, pad, pool, tokenize
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
-from livealign.layers import LayerStack, copy_with_own_layers
-from livealign.pairs import NOBODY, TextPairs
+from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
+from livealign.pairs import TextPairs
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
@@ -76,7 +77,8 @@ def tune_adapter(
     trainer = _Trainer(backbone, model, segment_config, encoder, config)
     report = TuneReport(trainable_parameters=sum(p.numel() for p in trainer.parameters), warm_started=warm_start is not None)
     started = time.perf_counter()
-    trainer.fit(train, validation, report, progress)
+    with disable_input_dtype_casting(model):  # autocast already gives every matrix its type; casting twice costs 7 %
+        trainer.fit(train, validation, report, progress)
     report.seconds = time.perf_counter() - started
     report.tokens_per_second = trainer.tokens / max(report.seconds, 1e-9)
     with replaced_directory(out) as folder:
@@ -113,38 +115,6 @@ def split_by_room(pairs: TextPairs, config: FinetuneConfig) -> tuple[TextPairs, 
         distinct, place = np.unique(rooms, return_inverse=True)
         held_out += np.array([_is_held_out(int(room), config) for room in distinct], bool)[place]
     return pairs.take(np.flatnonzero(held_out == 0)), pairs.take(np.flatnonzero(held_out == 2))
-
-
-def contrastive_loss(left: Tensor, right: Tensor, no_negative: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE over the 2n vectors of n pairs: each must find its partner among all others.
-
-    Args:
-        left, right: float32 [n, hidden]; row i of both belong together.
-        no_negative: bool [2n, 2n], True where two texts may well belong together; partners are kept whatever it says.
-        temperature: of the softmax over cosines.
-
-    Returns:
-        (mean loss, share of the 2n texts whose partner is nearest), scalars.
-    """
-    vectors = F.normalize(torch.cat([left, right]), dim=1)
-    count = len(vectors)
-    partner = torch.arange(count, device=vectors.device).roll(count // 2)
-    excluded = no_negative.clone()
-    excluded[torch.arange(count), partner] = False
-    excluded.fill_diagonal_(True)
-    logits = (vectors @ vectors.T / temperature).masked_fill(excluded, -torch.inf)
-    return F.cross_entropy(logits, partner), (logits.argmax(dim=1) == partner).float().mean()
-
-
-def false_negatives(pairs: TextPairs, near_windows: int) -> Tensor:
-    """bool [2n, 2n] (left sides, then right sides): same text, one room near in time, or one user's engagements."""
-    room = np.concatenate([pairs.left_room, pairs.right_room])
-    window = np.concatenate([pairs.left_window, pairs.right_window])
-    user = np.concatenate([pairs.user, pairs.user])
-    text = np.unique(np.array([*pairs.left, *pairs.right], dtype=object), return_inverse=True)[1]
-    near = (room[:, None] == room) & (np.abs(window[:, None] - window) < near_windows)
-    same_user = (user[:, None] == user) & (user[:, None] != NOBODY)
-    return torch.from_numpy(near | same_user | (text[:, None] == text))
 
 
 class _Trainer:
@@ -200,10 +170,9 @@ class _Trainer:
 
         A few dimensions of a language model are huge and the same for every text: in a plain cosine all texts are alike.
         """
-        vectors = []
+        sample = itertools.islice(_batches(train, self.config), max(1, 256 // self.config.batch_size))
         with torch.inference_mode(), self.model.disable_adapter():
-            for batch in itertools.islice(_batches(train, self.config), max(1, 256 // self.config.batch_size)):
-                vectors.append(self._vectors([*batch.left, *batch.right]))
+            vectors = [self._vectors([*batch.left, *batch.right]) for batch in sample]
         self.spread = torch.cat(vectors).std(dim=0).clamp_min(1e-6).clone()
 
     def _validate(self, validation: TextPairs, step: int, report: TuneReport) -> float:
@@ -262,7 +231,8 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
         raise TrainingError(f"'{backbone.name}' has no module named {' or '.join(config.target_modules)}; set target_modules")
     if warm_start is not None:
         try:
-            model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
+            with quiet_adapters():
+                model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the adapter in {warm_start} does not fit: {error}; tune without warm start") from error
         before = model.peft_config["default"]
@@ -272,7 +242,7 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
                 f"{config.rank} and layers {layers}; tune without warm start"
             )
         return model.train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_adapters():
         torch.manual_seed(config.seed)
         lora = LoraConfig(
             r=config.rank,

@@ -1,6 +1,9 @@
 """A transformer as a stack of layers that can be entered and left anywhere: what early exit and layer sharing need."""
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,3 +73,11 @@ def copy_with_own_layers(model: nn.Module, first: int, last: int) -> nn.Module:
     else:
         duplicate.encoder.layer = duplicate.encoder.layer[:last]
     return duplicate
+
+
+@contextmanager
+def quiet_adapters() -> Iterator[None]:
+    """Around peft calls that wrap a model: this peft asks transformers for a property by its old name, on every call."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield

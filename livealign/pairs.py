@@ -78,7 +78,7 @@ def choose_pairs(
     texts += [_view_texts(moments[row], segment_config, rng) for row in views]
     if not texts:
         raise TrainingError(
-            "no training pair can be made: nobody watched two rooms for long and no window has words; land more days of the archive"
+            "no training pair can be made: nobody watched two rooms and nobody spoke; land more days of the archive"
         )
     order = rng.permutation(len(texts))
     lefts, rights = np.concatenate([engaged[0], near[0], views]), np.concatenate([engaged[1], near[1], views])

@@ -10,12 +10,12 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerBase, PreTr
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 SAMPLE_TEXTS = (
-    "minute 10 | host: welcome back everyone, today we cook noodles with garlic, chili oil and a soft egg | chat: 666 x12 / yum",
-    "minute 3 | host: push the left lane, take the dragon, one more fight and we win the ranked game | chat: gg / clutch / lol x4",
-    "minute 25 | host: this song is for you, the guitar is a little out of tune, sing the chorus with me | chat: encore / so good",
-    "minute 40 | host: three sets of squats, keep your back straight, breathe, drink some water now | chat: tired / burning / nice",
+    "minute 10 | host: welcome back everyone, today we cook noodles with garlic, chili oil and egg | chat: 666 x12 / yum",
+    "minute 3 | host: push the left lane, take the dragon, one more fight and we win the game | chat: gg / clutch / lol x4",
+    "minute 25 | host: this song is for you, the guitar is out of tune, sing the chorus with me | chat: encore / so good",
+    "minute 40 | host: three sets of squats, keep your back straight, breathe, drink some water | chat: tired / burning / nice",
     "minute 1 | host: this lipstick comes in six shades, free shipping tonight, link below, limited stock | chat: price? / buy",
-    "minute 60 | host: the train crosses the mountain at night, look at the lake and the old temple | chat: where is this / wow",
+    "minute 60 | host: the train crosses the mountain at night, look at the lake and the temple | chat: where is this / wow",
     "quiet for 3 minutes | chat: hello / hi from spain / where are you from / first time here / follow me",
     "the quick brown fox jumps over the lazy dog, 0123456789, AaBbCcDdEeFfGgHhIiJjKkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz",
 )

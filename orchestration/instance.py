@@ -9,6 +9,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from livealign.files import replace_bytes
 from livealign.home import Home
 
+LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
+
 # One slot in each pool: the only pool guards the warehouse file, which takes one writer.
 DAGSTER_YAML = """\
 telemetry:
@@ -47,7 +49,7 @@ def bury_dead_runs(instance: DagsterInstance, job_names: set[str]) -> int:
     dead = [
         run
         for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING]))
-        if run.job_name in job_names and run.tags.get("livealign/launched_by") == "retrain"
+        if run.job_name in job_names and run.tags.get(LAUNCHED_BY) == "retrain"
     ]
     for run in dead:
         instance.report_run_failed(run, "the process of this run was stopped before it ended")

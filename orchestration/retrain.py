@@ -7,6 +7,7 @@ Stopped at any moment and started again, it ends in the same state: every stage 
 import fcntl
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -15,7 +16,7 @@ from time import perf_counter
 from typing import Annotated
 
 import typer
-from dagster import DagsterInstance, Definitions
+from dagster import BetaWarning, DagsterInstance, Definitions, PreviewWarning
 
 from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
@@ -25,11 +26,10 @@ from livealign.platforms import archive_days
 from livealign.simulation import SimulationConfig, simulate
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
-from orchestration.instance import bury_dead_runs, open_instance
+from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import Workspace
 from orchestration.stages import console
 
-LAUNCHED_HERE = {"livealign/launched_by": "retrain"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -146,7 +146,7 @@ def run_job(
     result = defs.resolve_job_def(name).execute_in_process(
         instance=instance,
         partition_key=partition_key,
-        tags={**LAUNCHED_HERE, **(tags or {})},
+        tags={LAUNCHED_BY: "retrain", **(tags or {})},
         run_config=QUIET,
         raise_on_error=False,
     )
@@ -178,4 +178,8 @@ def only_one_retrain(home: Home) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    warnings.filterwarnings("ignore", category=BetaWarning)  # day-wise backfills and checks of partitions are still marked so
+    warnings.filterwarnings("ignore", category=PreviewWarning)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -2,14 +2,11 @@
 
 from dagster import AssetSelection, build_schedule_from_partitioned_job, define_asset_job, in_process_executor
 
-from orchestration.partitions import days
-
 # One process for a run: the stages use all cores themselves, and torch is imported once.
 build_history = define_asset_job(
     "build_history",
     AssetSelection.groups("landing", "warehouse"),
     description="Landing and warehouse alone, for any range of days: what a first retrain needs of the days before it.",
-    partitions_def=days,
     executor_def=in_process_executor,
 )
 
@@ -17,7 +14,6 @@ daily_retrain = define_asset_job(
     "daily_retrain",
     AssetSelection.all(),
     description="Everything, for one day: from the archive to a promoted release and its Bento.",
-    partitions_def=days,
     executor_def=in_process_executor,
 )
 
@@ -25,7 +21,6 @@ retune_llm = define_asset_job(
     "retune_llm",
     AssetSelection.assets("llm_adapter").downstream(),
     description="The LLM and all that hangs on it, for one day: asked for when content has drifted.",
-    partitions_def=days,
     executor_def=in_process_executor,
 )
 

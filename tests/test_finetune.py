@@ -9,9 +9,10 @@ import torch
 
 from livealign.backbone import Backbone, load_backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
+from livealign.contrastive import contrastive_loss, false_negatives
 from livealign.embed import Encoder
 from livealign.errors import TrainingError
-from livealign.finetune import contrastive_loss, false_negatives, learning_rate_factor, read_report, split_by_room, tune_adapter
+from livealign.finetune import learning_rate_factor, read_report, split_by_room, tune_adapter
 from livealign.pairs import NOBODY, TextPairs, choose_pairs
 
 ENCODER = EncoderConfig(exit_layer=2, first_adapted_layer=1)
@@ -154,7 +155,7 @@ def test_a_warm_start_begins_where_the_earlier_adapter_ended(backbone, tuned, tm
 
 @pytest.mark.parametrize("change", [{"rank": 4}, {"target_modules": ("no_such",)}])
 def test_an_adapter_that_does_not_fit_is_refused(backbone, tuned, tmp_path, change):
-    with pytest.raises(TrainingError, match="target_modules|without warm start"):
+    with pytest.raises(TrainingError, match=r"target_modules|without warm start"):
         tune_adapter(
             backbone, planted_pairs(60), SEGMENTS, ENCODER, replace(CONFIG, **change), tmp_path / "x", warm_start=tuned[0]
         )

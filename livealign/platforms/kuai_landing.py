@@ -191,7 +191,7 @@ class Pass:
         return pa.array(people.of(whole_numbers(numbers)), mask=pc.is_null(numbers).to_numpy())
 
     def _book(self, source: Source, bad: BadRow, offset_ms: int) -> None:
-        values = {name: value if value is None else mask_text(value) for name, value in bad.values.items()}
+        values = {name: mask_text(value) if isinstance(value, str) else value for name, value in bad.values.items()}
         if self.users.hidden:
             hidden = {"line", *(source.columns.get(name) for name in ("user_id", "author_id"))}
             values = {name: HIDDEN if name in hidden else value for name, value in values.items()}
@@ -203,10 +203,10 @@ class Pass:
         time = source.spec.time
         text = bad.values.get(source.columns[time]) if time else None
         try:
-            if time and text and source.spec.kinds[time] is Kind.TIME:
+            if time and source.spec.kinds[time] is Kind.TIME and isinstance(text, str):
                 moment = int((datetime.fromisoformat(text) - datetime(1970, 1, 1)).total_seconds() * 1_000) - offset_ms
             else:
-                moment = int(text or "0")
+                moment = int(text or 0)
             return day_of(moment) if YEAR_2000_MS <= moment <= self._latest_ms else self.first_day
         except (ValueError, TypeError, OverflowError):
             return self.first_day

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,13 +51,14 @@ class Kind(Enum):
     VECTOR = "vector"  # list<float32>
 
 
-_CSV_TYPES = {Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TIME: pa.timestamp("ns"), Kind.TEXT: pa.binary()}
 _BATCH_TYPES = {
     Kind.INTEGER: pa.int64(),
     Kind.NUMBER: pa.float64(),
+    Kind.TIME: pa.int64(),
     Kind.TEXT: pa.string(),
     Kind.VECTOR: pa.list_(pa.float32()),
 }
+_CSV_TYPES = {**_BATCH_TYPES, Kind.TIME: pa.timestamp("ns"), Kind.TEXT: pa.binary()}
 
 
 class BadRow(NamedTuple):
@@ -66,7 +67,7 @@ class BadRow(NamedTuple):
     line: int
     reason: str
     detail: str
-    values: dict[str, str | None]  # what is known of the row, as it stands in the file
+    values: dict[str, Any]  # what is known of the row, as it stands in the file
 
 
 class Batch(NamedTuple):
@@ -127,47 +128,76 @@ def _header(block: Rows | BadLine) -> tuple[list[str], bytes]:
 
 
 def _parse(data: bytes, names: list[str], kinds: Mapping[str, Kind], first_line: int) -> Batch:
+    """A block of whole rows: straight to types, else as text. Bytes that are not UTF-8 go the way of Latin-1 and back,
+    because Arrow cannot report a bad row that holds some."""
+    if _is_utf8(data):
+        try:
+            rows, bad = _attempt(data, names, {name: _CSV_TYPES[kind] for name, kind in kinds.items()}, "utf8")
+        except pa.ArrowInvalid:
+            rows, bad = _attempt(data, names, dict.fromkeys(kinds, pa.binary()), "utf8")
+    else:
+        rows, bad = _attempt(data, names, dict.fromkeys(kinds, pa.binary()), "latin1")
+        rows = pa.table({name: _from_latin1(rows.column(name)) for name in kinds})
+        bad = [row._replace(values={"line": _readable(str(row.values["line"]))}) for row in bad]
+    good = np.ones(rows.num_rows + len(bad), np.bool_)
+    good[[row.line - 1 for row in bad]] = False
+    batch = _judge(rows.combine_chunks(), np.flatnonzero(good) + first_line, kinds)
+    return Batch(batch.rows, batch.lines, sorted([*(row._replace(line=row.line + first_line - 1) for row in bad), *batch.bad]))
+
+
+def _attempt(data: bytes, names: list[str], types: Mapping[str, pa.DataType], encoding: str) -> tuple[pa.Table, list[BadRow]]:
+    """The rows with the right number of fields, and the others (line 1 is the block's first)."""
     bad: list[BadRow] = []
 
     def set_apart(row: pacsv.InvalidRow) -> str:
         detail = f"{row.actual_columns} fields instead of {row.expected_columns}"
-        bad.append(BadRow(first_line + row.number - 1, "malformed_row", detail, {"line": row.text}))
+        bad.append(BadRow(row.number, "malformed_row", detail, {"line": row.text}))
         return "skip"
 
-    def attempt(types: dict[str, pa.DataType]) -> pa.Table:
-        bad.clear()
-        return pacsv.read_csv(
-            pa.BufferReader(data),
-            read_options=pacsv.ReadOptions(
-                column_names=[str(i) for i in range(len(names))], use_threads=False, block_size=_inner_block(data)
-            ),
-            parse_options=pacsv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=set_apart),
-            convert_options=pacsv.ConvertOptions(
-                column_types={str(names.index(name)): type_ for name, type_ in types.items()},
-                include_columns=[str(names.index(name)) for name in types],
-                null_values=NULLS,
-                check_utf8=False,
-            ),
-        ).rename_columns(list(types))
+    numbers = {name: str(names.index(name)) for name in types}  # names may be empty, or twice there
+    rows = pacsv.read_csv(
+        pa.BufferReader(data),
+        read_options=pacsv.ReadOptions(
+            column_names=[str(i) for i in range(len(names))],
+            use_threads=False,
+            block_size=_inner_block(data),
+            encoding=encoding,
+        ),
+        parse_options=pacsv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=set_apart),
+        convert_options=pacsv.ConvertOptions(
+            column_types={numbers[name]: type_ for name, type_ in types.items()},
+            include_columns=list(numbers.values()),
+            null_values=NULLS,
+            check_utf8=False,
+        ),
+    )
+    return rows.rename_columns(list(types)), bad
 
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        rows = attempt({name: _CSV_TYPES[kind] for name, kind in kinds.items()})
-    except pa.ArrowInvalid:
-        rows = attempt(dict.fromkeys(kinds, pa.binary()))
-    total = rows.num_rows + len(bad)
-    good = np.ones(total, np.bool_)
-    good[[row.line - first_line for row in bad]] = False
-    batch = _judge(rows.combine_chunks(), np.flatnonzero(good) + first_line, kinds)
-    return Batch(batch.rows, batch.lines, sorted([*bad, *batch.bad]))
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _from_latin1(column: pa.ChunkedArray) -> pa.Array:
+    """The bytes as they stand in the file."""
+    return pa.array([None if value is None else value.decode().encode("latin-1") for value in column.to_pylist()], pa.binary())
+
+
+def _readable(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _inner_block(data: bytes) -> int:
-    """A parser block that surely holds the longest row: small where that is easy to see, else all of the data."""
+    """A parser block that surely holds the longest row, even if bytes double on the way through Latin-1: small where that is
+    easy to see, else all of the data."""
     if b'"' in data:
-        return len(data) + 1
+        return 2 * len(data) + 1
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     longest = int(np.diff(ends, prepend=-1, append=len(data)).max())
-    return min(len(data) + 1, max(INNER_BLOCK_BYTES, 2 * longest))
+    return min(2 * len(data) + 1, max(INNER_BLOCK_BYTES, 4 * longest))
 
 
 def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None) -> Iterator[Batch]:
@@ -291,7 +321,7 @@ def _null_words(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_in(column, value_set=nulls), None, column)
 
 
-def _as_text(rows: pa.Table) -> list[dict[str, str | None]]:
+def _as_text(rows: pa.Table) -> list[dict[str, Any]]:
     return [json.loads(text) for text in rows_json(rows)]
 
 

@@ -11,14 +11,17 @@ from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import stage
 
+def _spec(name: str, description: str) -> AssetSpec:
+    return AssetSpec(["landing", name], group_name="landing", kinds={"parquet"}, description=description)
+
+
 SPECS = [
-    AssetSpec(
-        ["landing", table.name],
-        group_name="landing",
-        kinds={"parquet"},
-        description=f"Landing table `{table.name}`, one row for each {', '.join(table.primary_key)}, by day of `{table.time_column}`.",
-    )
-    for table in TABLES.values()
+    *(
+        _spec(table.name, f"One row for each {', '.join(table.primary_key)}, by day of `{table.time_column}`.")
+        for table in TABLES.values()
+    ),
+    _spec("ledger", "How many rows of each file were read, landed and rejected; written last, it marks a day as complete."),
+    _spec("rejects", "Rows that do not fit the contract, with file, line and reason."),
 ]
 
 
@@ -39,3 +42,6 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
                 "path": str(workspace.home.landing / name),
             },
         )
+    totals = {"read": summary.read, "landed": summary.landed, "rejected": summary.rejected, "reasons": dict(summary.reasons)}
+    for name in ("ledger", "rejects"):
+        yield MaterializeResult(asset_key=["landing", name], metadata={**totals, "path": str(workspace.home.landing / name)})

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -18,6 +20,7 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from livealign.marts import MARTS, export_marts
 from orchestration.dbt import WarehouseTranslator, dbt_environment
+from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.stages import stage
@@ -37,10 +40,22 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
     def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource, workspace: ResourceParam[Workspace]) -> Iterator[Any]:
         dbt_environment(workspace.home)
         span = {"start_day": context.partition_key_range.start, "end_day": context.partition_key_range.end}
-        with stage(context, workspace, "warehouse"):
-            yield from dbt.cli(["build", "--vars", json.dumps(span)], context=context).stream()
+        with stage(context, workspace, "warehouse"), dbt_talks_to(context, workspace.home.warehouse / "dbt.log"):
+            # Unit tests prove the SQL, not the day: `make test` runs them.
+            command = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(span)]
+            yield from dbt.cli(command, context=context).stream()
 
     return dbt_models
+
+
+@contextmanager
+def dbt_talks_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
+    """Send dbt's line for each of its hundred nodes to a file when `make retrain` shows its own progress in the terminal."""
+    if LAUNCHED_BY not in context.run.tags:
+        yield  # a run of the UI keeps them in its compute log
+        return
+    with log.open("w") as file, redirect_stdout(file):
+        yield
 
 
 @asset(

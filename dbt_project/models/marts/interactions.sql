@@ -14,7 +14,7 @@ segments as (
 
 rooms as (
 
-    select room_id, started_at from {{ ref('rooms') }}
+    select room_id, started_at, ended_at from {{ ref('rooms') }}
 
 ),
 
@@ -55,6 +55,8 @@ observed as (
     select
         decided.*,
         rooms.started_at as room_started_at,
+        -- A room shown after its end (a platform may list what was live lately) is what it was at its end.
+        least(decided.shown_at, coalesce(rooms.ended_at, decided.shown_at)) as seen_at,
         clicks.entered_at,
         clicks.left_at,
         clicks.entered_at + {{ seconds('long_view_seconds') }} as long_view_at,
@@ -96,12 +98,12 @@ select
     author_id,
     room_id,
     segment_id,
-    case when segment_id is not null then epoch_ms(shown_at - segment_ended_at) / 1000.0 end as segment_age_seconds,
+    case when segment_id is not null then epoch_ms(greatest(seen_at, segment_ended_at) - segment_ended_at) / 1000.0 end as segment_age_seconds,
     shown_at,
     "position",
     surface,
     request_id,
-    epoch_ms(shown_at - room_started_at) / 60000.0 as minute_in_room,
+    epoch_ms(seen_at - room_started_at) / 60000.0 as minute_in_room,
     click,
     click_known_at,
     case

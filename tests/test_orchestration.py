@@ -1,0 +1,123 @@
+"""The asset graph as it is defined: what hangs on what, what guards what, when it runs."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, Definitions, build_sensor_context
+
+from livealign.config import load_profile
+from livealign.home import Home
+from livealign.schemas import TABLES
+from livealign.simulation import SimulationConfig, simulate
+from orchestration.definitions import build_definitions
+from orchestration.instance import bury_dead_runs, open_instance
+from orchestration.resources import WAREHOUSE_POOL, Workspace
+from orchestration.sensors import new_archive_days
+
+GROUPS = {"landing", "warehouse", "content", "alignment", "recommenders", "evaluation", "release"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    home = Home(tmp_path_factory.mktemp("home"), "simulator")
+    home.activate()
+    profile = load_profile("tiny")
+    return Workspace(home, home.archive, profile, profile.dataset)
+
+
+@pytest.fixture(scope="module")
+def defs(workspace: Workspace) -> Definitions:
+    return build_definitions(workspace)
+
+
+def nodes(defs: Definitions):
+    return {key: defs.resolve_asset_graph().get(key) for key in defs.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_every_landing_table_is_an_asset_and_every_group_is_there(defs: Definitions) -> None:
+    graph = nodes(defs)
+    assert {key.path[1] for key in graph if key.path[0] == "landing"} == {*TABLES, "ledger", "rejects"}
+    assert {node.group_name for node in graph.values()} == GROUPS
+
+
+def test_every_asset_is_partitioned_by_day_and_says_what_it_is(defs: Definitions) -> None:
+    for key, node in nodes(defs).items():
+        assert node.partitions_def is not None, key
+        assert node.partitions_def.has_partition_key("2025-06-02"), key
+        assert node.description, f"{key} has no description"
+
+
+def test_the_promotion_waits_for_every_model_and_for_the_bento(defs: Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    upstream = graph.get_ancestor_asset_keys(AssetKey("promotion"))
+    for key in ("llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "ranker", "comparison", "bundle", "bento"):
+        assert AssetKey(key) in upstream
+
+
+def test_all_that_opens_the_warehouse_for_writing_is_in_its_pool(defs: Definitions) -> None:
+    pools = {key: node.pools for key, node in nodes(defs).items() if key.path[0] == "warehouse"}
+    assert pools
+    assert all(found == {WAREHOUSE_POOL} for found in pools.values())
+
+
+def test_dbt_tests_and_codebook_health_block_and_drift_does_not(defs: Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    blocking = {key.name: graph.get(key).blocking for key in graph.asset_check_keys}
+    assert blocking["codebook_is_healthy"]
+    assert blocking["ranker_is_calibrated"]
+    assert not blocking["day_has_not_drifted"]
+    dbt_checks = [name for name in blocking if "strictly_before" in name or "ledger" in name]
+    assert dbt_checks
+    assert all(blocking[name] for name in dbt_checks)
+
+
+def test_the_schedule_retrains_at_three_for_the_day_before(defs: Definitions) -> None:
+    schedule = defs.resolve_schedule_def("nightly")
+    assert schedule.cron_schedule == "0 3 * * *"
+    assert schedule.job.name == "daily_retrain"
+
+
+def test_a_new_day_in_the_archive_asks_for_its_retrain_once(workspace: Workspace) -> None:
+    config = SimulationConfig.tiny()
+    simulate(config, workspace.archive)
+    with DagsterInstance.ephemeral() as instance:
+
+        def tick(cursor: str | None):
+            return new_archive_days(build_sensor_context(instance, cursor), workspace=workspace)
+
+        first = tick(None)
+        assert not first.run_requests, "days that were there before the sensor are history"
+        longer = SimulationConfig.tiny()
+        grown = workspace.archive / f"dt={config.first_day + timedelta(days=longer.days)}"
+        (workspace.archive / f"dt={config.first_day}").rename(grown)
+        news = tick(first.cursor)
+        assert [request.partition_key for request in news.run_requests] == [grown.name.removeprefix("dt=")]
+        assert not getattr(tick(news.cursor), "run_requests", None)
+
+
+def test_a_dead_run_is_marked_failed_and_gives_its_slot_back(workspace: Workspace, defs: Definitions) -> None:
+    from dagster import DagsterRunStatus
+
+    with open_instance(workspace.home) as instance:
+        run = instance.create_run_for_job(
+            defs.resolve_job_def("build_history"),
+            tags={"livealign/launched_by": "retrain"},
+            status=DagsterRunStatus.STARTED,
+        )
+        assert bury_dead_runs(instance, {"build_history"}) == 1
+        assert instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
+        assert bury_dead_runs(instance, {"build_history"}) == 0
+
+
+def test_history_ends_the_day_before_and_starts_where_something_is_missing(workspace: Workspace) -> None:
+    assert workspace.training_days(date(2025, 6, 9))[-1] == date(2025, 6, 8)
+    assert len(workspace.training_days(date(2025, 6, 9))) == workspace.dataset.train_days
+
+
+def test_a_home_moves_between_platforms_without_mixing_them(tmp_path: Path) -> None:
+    for platform in ("simulator", "twitch", "simulator"):
+        home = Home(tmp_path, platform)
+        home.activate()
+        assert (tmp_path / "landing").resolve() == home.landing.resolve()
+    assert (tmp_path / "platforms" / "twitch" / "landing").is_dir()
