@@ -9,28 +9,23 @@ Two losses are summed over every batch: binary cross-entropy on shown impression
 ranking is measured on) and an in-batch softmax over the clicks (negatives from other requests: what retrieval needs).
 """
 
-import json
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from livealign.alignment_model import Alignment
 from livealign.alignment_network import GATE_MODES, Sizes, TwoTower, contrastive_loss
 from livealign.config import AlignmentConfig
 from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
-from livealign.errors import BundleError, TrainingError
+from livealign.errors import TrainingError
 from livealign.scaling import feature_moments, position_index, standardised
-
-_FORMAT = "livealign-alignment-1"
 
 
 class AlignmentReport(NamedTuple):
@@ -47,110 +42,6 @@ class GateReport(NamedTuple):
     impressions_from: NDArray[np.int64]  # least number of training impressions of an author in the group
     authors: NDArray[np.int64]  # authors in the group
     gate: NDArray[np.float32]  # mean of g over the group's segments; 1 = ID, 0 = content
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """A trained pair of towers. All methods take and give numpy arrays; row order is kept."""
-
-    network: TwoTower
-    sizes: Sizes
-    config: AlignmentConfig
-    gate_mode: str
-    history_length: int
-    feature_mean: NDArray[np.float32]
-    feature_std: NDArray[np.float32]
-    device: torch.device
-
-    @torch.no_grad()
-    def room_vectors(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content."""
-        return np.concatenate([z.cpu().numpy() for z, _ in self._rooms(author, content)])
-
-    @torch.no_grad()
-    def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """g [n, dim]: 1 = the author ID alone, 0 = content alone."""
-        return np.concatenate([gate.cpu().numpy() for _, gate in self._rooms(author, content)])
-
-    @torch.no_grad()
-    def user_vectors(
-        self, user: NDArray, history_vectors: NDArray, history_length: NDArray, features: NDArray
-    ) -> NDArray[np.float32]:
-        """Unit vectors [n, dim] of users.
-
-        Args:
-            user: index [n]; history_vectors: room vectors [n, L, dim], newest first, L at most `self.history_length`;
-            history_length: [n]; features: user features [n, 2] as in `dataset_features` (columns USER_FEATURES).
-        """
-        longest = self.history_length
-        padded = np.zeros((len(user), longest, self.config.dim), dtype=np.float32)
-        padded[:, : history_vectors.shape[1]] = history_vectors[:, :longest]
-        mask = np.arange(longest) < np.minimum(history_length, longest)[:, None]
-        weights = self.network.users.weights(torch.from_numpy(mask).to(self.device))
-        history = torch.einsum("nl,nld->nd", weights, torch.from_numpy(padded).to(self.device))
-        index = torch.from_numpy(np.asarray(user, dtype=np.int64)).to(self.device)
-        return self.network.users(index, history, self._user_features(features)).cpu().numpy()
-
-    def example_user_vectors(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
-        """User vectors [n, dim] of examples whose history rows point into `item_vectors` [items, dim]."""
-        parts = [
-            self.user_vectors(part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES])
-            for part in (examples.take(np.arange(i, min(i + 8_192, len(examples)))) for i in range(0, len(examples), 8_192))
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), dtype=np.float32)
-
-    def scores(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
-        """[n] dot products u · z of examples whose item and history rows point into `item_vectors` [items, dim]."""
-        users = self.example_user_vectors(examples, item_vectors)
-        return np.einsum("nd,nd->n", users, item_vectors[examples.item])
-
-    def save(self, path: Path) -> None:
-        """Write one safetensors file with the config in its metadata."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        tensors["feature_mean"] = torch.from_numpy(self.feature_mean)
-        tensors["feature_std"] = torch.from_numpy(self.feature_std)
-        metadata = {
-            "format": _FORMAT,
-            "sizes": json.dumps(self.sizes._asdict()),
-            "config": json.dumps(asdict(self.config)),
-            "gate_mode": self.gate_mode,
-            "history_length": str(self.history_length),
-        }
-        save_file(tensors, path, metadata)
-
-    @classmethod
-    def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
-        """The alignment that `save` wrote.
-
-        Raises:
-            BundleError: the file is missing, damaged, or of another format.
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sizes = Sizes(**json.loads(metadata["sizes"]))
-            config = AlignmentConfig(**json.loads(metadata["config"]))
-            mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
-            history_length = int(metadata["history_length"])
-            network = TwoTower(sizes, config, history_length, metadata["gate_mode"])
-            network.load_state_dict(tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise BundleError(f"{path} is not a readable alignment ({error}); run the retrain again") from error
-        device = torch.device(device)
-        network.to(device).eval()
-        return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
-
-    def _rooms(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, max(1, len(author)), 16_384):
-            batch = torch.from_numpy(np.asarray(content[start : start + 16_384], dtype=np.float32)).to(self.device)
-            index = torch.from_numpy(np.asarray(author[start : start + 16_384], dtype=np.int64)).to(self.device)
-            yield self.network.rooms(index, self.network.rooms.scaler(batch), (batch != 0).any(1))
-
-    def _user_features(self, features: NDArray) -> Tensor:
-        return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)
 
 
 def train_alignment(
@@ -222,6 +113,7 @@ class _Tables(NamedTuple):
     author: Tensor
     segment: Tensor
     room: Tensor
+    shown_at: Tensor
     position: Tensor
     click: Tensor
     features: Tensor
@@ -254,7 +146,8 @@ def _train(
     item_segment = torch.from_numpy(corpus.item_segments()).to(device)
     log_q = torch.from_numpy(author_log_q(kept, corpus.authors.size)).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    batches = -(-len(kept) // config.batch_size)
+    runs = math.ceil(len(kept) / config.run)
+    batches = math.ceil(runs / max(1, config.batch_size // config.run))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
     losses = []
     for _ in range(config.epochs):
@@ -263,7 +156,7 @@ def _train(
         bank = _item_bank(network, item_author, scaled, item_segment, has_content)
         network.train()
         total = 0.0
-        for rows in torch.randperm(len(kept), device="cpu").to(device).split(config.batch_size):
+        for rows in _batches_of_moments(len(kept), config, device):
             loss = _batch_loss(network, tables, rows, bank, scaled, has_content, log_q, config)
             optimizer.zero_grad()
             loss.backward()
@@ -311,15 +204,30 @@ def _batch_loss(
     loss = loss + config.author_l2 * network.rooms.author(author).square().sum(1).mean()
     clicked = click > 0.5
     if config.contrastive_weight > 0 and int(clicked.sum()) > 1:
-        who, where = tables.user[rows][clicked], tables.room[rows][clicked]
+        taken = rows[clicked]
+        who, where, when = tables.user[taken], tables.room[taken], tables.shown_at[taken]
         loss = loss + config.contrastive_weight * contrastive_loss(
-            users[clicked] @ rooms[clicked].T,
+            # Without the ID's part: a few clicks against many rooms are learned by heart sooner than understood.
+            (users - network.users.user(user))[clicked] @ rooms[clicked].T,
             network.temperature,
             log_q[true_author[clicked]],
             who.unsqueeze(1) == who.unsqueeze(0),
             where.unsqueeze(1) == where.unsqueeze(0),
+            (when.unsqueeze(1) - when.unsqueeze(0)).abs() <= config.negative_minutes * 60_000,
         )
     return loss
+
+
+def _batches_of_moments(n: int, config: AlignmentConfig, device: torch.device) -> Iterator[Tensor]:
+    """Shuffled batches of an epoch, made of runs of `config.run` impressions that follow each other in time.
+
+    The negatives of the in-batch softmax are then rooms that were live at the moment of the click. Random ones teach
+    when users are awake instead of what they like.
+    """
+    runs = torch.arange(n).split(config.run)
+    order = torch.randperm(len(runs)).split(max(1, config.batch_size // config.run))
+    for batch in order:
+        yield torch.cat([runs[run] for run in batch.tolist()]).to(device)
 
 
 @torch.no_grad()
@@ -340,6 +248,7 @@ def _tables(examples: Examples, mean: NDArray, std: NDArray, config: AlignmentCo
         tensor(examples.author),
         tensor(examples.segment),
         tensor(examples.room_id),
+        tensor(examples.shown_at),
         tensor(position_index(examples.position, config.positions)),
         tensor(examples.label("click")),
         tensor(standardised(examples.features[:, USER_FEATURES], mean, std)),

@@ -154,17 +154,20 @@ class TwoTower(nn.Module):
         return self.log_temperature.exp().clamp(0.02, 1.0)
 
 
-def contrastive_loss(similarity: Tensor, temperature: Tensor, log_q: Tensor, same_user: Tensor, same_room: Tensor) -> Tensor:
+def contrastive_loss(
+    similarity: Tensor, temperature: Tensor, log_q: Tensor, same_user: Tensor, same_room: Tensor, same_time: Tensor
+) -> Tensor:
     """In-batch softmax over the clicks of a batch, corrected for how often each author is sampled.
 
     loss = −mean_i log softmax_j(s_ij / τ − log q_j)_i, the log-q correction of Yi et al. (RecSys 2019, eq. 4). Pairs
-    (i, j ≠ i) of the same user or the same room are no negatives and are left out of the sum.
+    (i, j ≠ i) of the same user or the same room are no negatives (they may be liked), nor are rooms of another time
+    (they were not to be had); both are left out of the sum.
 
     Args:
         similarity: [b, b], user i against room j; log_q: [b], log of author j's share of the clicks; same_user,
-        same_room: bool [b, b].
+        same_room, same_time: bool [b, b].
     """
     logits = similarity / temperature - log_q.unsqueeze(0)
-    others = (same_user | same_room) & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    others = (same_user | same_room | ~same_time) & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill(others, float("-inf"))
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

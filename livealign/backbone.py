@@ -66,7 +66,7 @@ class Backbone:
     @property
     def hidden_size(self) -> int:
         """Length of one embedding."""
-        return int(self.model.config.hidden_size)
+        return LayerStack(self.model).hidden_size
 
 
 def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None) -> Path:
@@ -212,7 +212,7 @@ def _convert(source: Path, target: Path) -> None:
     config.dtype = torch.bfloat16
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(packed.state_dict())
-    plain.to(torch.bfloat16).save_pretrained(target)
+    plain.bfloat16().save_pretrained(target)
     (target / "model.safetensors").chmod(0o644)  # the library makes it readable for its owner only
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
 

@@ -47,6 +47,45 @@ def simulate(
 
 
 @app.command()
+def inspect(folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known")]) -> None:
+    """Recognise an archive, count what is there, and say what each landing table can and cannot give. Writes nothing."""
+    from livealign.platforms.inspect import inspect_archive
+
+    with progress_bar("looking") as advance:
+        found = inspect_archive(folder, advance)
+    days = f"{len(found.days)} days, {found.days[0]} to {found.days[-1]}" if found.days else "no day"
+    console.print(f"[bold]{found.platform}[/] archive in {folder}: {days}")
+    files = Table("file", "becomes", "rows", "unreadable", "problem", title="files", title_justify="left")
+    for file in found.files:
+        rows = "–" if file.rows is None else f"{file.rows:,}"
+        files.add_row(file.file, file.becomes, rows, f"{file.bad_rows:,}", file.problem or "")
+    tables = Table("table", "given", "how", title="landing tables", title_justify="left")
+    for name, given in found.tables.items():
+        tables.add_row(name, given.can, given.says)
+    console.print(files, tables)
+    for note in found.notes:
+        console.print(f"• {note}", markup=False)
+
+
+@app.command()
+def validate(
+    landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter")],
+) -> None:
+    """Check a landing folder against the contract: types, keys, references, time order, units. Exits 1 on errors."""
+    from livealign.validate import validate_landing
+
+    with progress_bar("checking") as advance:
+        problems = validate_landing(landing, advance)
+    for problem in problems:
+        place = f"{problem.file}:{problem.row}" if problem.row else problem.file
+        console.print(f"{problem.severity}  {place}  {problem.detail} ({problem.count:,} rows)", markup=False)
+    errors = sum(problem.severity == "error" for problem in problems)
+    console.print(f"{landing}: {errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
 def land(
     archive: Annotated[Path, typer.Option(help="folder of the platform's archive")],
     platform: PlatformOption = "simulator",
@@ -85,11 +124,14 @@ def releases(platform: PlatformOption = "simulator") -> None:
     folder = Home.from_environment(platform).releases
     table = Table("", "release", "trained on", "backbone", "GAUC", title=f"{folder}", title_justify="left")
     for release in list_releases(folder):
+        if release.manifest is None:
+            table.add_row("★" if release.is_champion else "", release.release_id, release.problem, "", "")
+            continue
         window, gauc = release.manifest["data_window"], release.manifest["metrics"].get("gauc")
         table.add_row(
             "★" if release.is_champion else "",
             release.release_id,
-            f"{window['start']} to {window['end']}",
+            f"{window['start']} to {window['train_end']}",
             release.manifest["backbone"]["id"],
             "–" if gauc is None else f"{gauc:.4f}",
         )

@@ -45,16 +45,16 @@ class FinetuneConfig:
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
-    steps: int = 150
-    temperature: float = 0.05
+    steps: int = 60
+    temperature: float = 0.1
     max_gradient_norm: float = 1.0
     validation_share: float = 0.1  # of rooms, kept out of training
-    validate_every: int = 25  # steps
+    validate_every: int = 20  # steps
     patience: int = 3  # validations without a better loss before tuning stops and the best adapter is kept
     near_windows: int = 20  # two moments of one room closer than this (10 minutes) are never negatives of each other
     engagement_days: float = 1.0  # two long views of one user at most this far apart make a pair
-    engagement_share: float = 0.3  # of pairs: long views of one user in different rooms
-    neighbour_share: float = 0.35  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
+    engagement_share: float = 0.2  # of pairs: long views of one user in different rooms
+    neighbour_share: float = 0.4  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
     neighbour_windows: int = 4
     seed: int = 17
 
@@ -74,19 +74,21 @@ class AlignmentConfig:
 
     dim: int = 64
     hidden: int = 128
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 1_024
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     content_rank: int = 128  # principal components of the content vectors that are kept
     id_dropout: float = 0.1
     content_dropout: float = 0.1
-    user_l2: float = 0.01  # prior of the user embeddings, in the loss, for each impression
-    author_l2: float = 0.001
-    contrastive_weight: float = 0.3  # of the in-batch softmax beside the loss on shown impressions
+    user_l2: float = 0.05  # prior of the user embeddings, in the loss, for each impression
+    author_l2: float = 0.01
+    contrastive_weight: float = 0.05  # of the in-batch softmax beside the loss on shown impressions
+    run: int = 128  # impressions that follow each other in time and stay together in a batch: co-live negatives
+    negative_minutes: float = 10.0  # rooms clicked further apart are no negatives of each other
     positions: int = 32  # places of a list with a bias of their own
-    initial_temperature: float = 0.1
-    gate_bias: float = 2.0  # sigmoid(2) = 0.88: the gate starts as the author ID, content earns its share
+    initial_temperature: float = 0.3
+    gate_bias: float = 0.5  # sigmoid(0.5) = 0.62: the gate starts as the author ID, content earns its share
     seed: int = 17
 
 
@@ -106,16 +108,16 @@ class RankerConfig:
     """Multi-task ranker."""
 
     tasks: tuple[str, ...] = ("click", "long_view", "like", "comment", "gift")
-    id_dim: int = 32
-    code_dim: int = 16
-    hidden: tuple[int, ...] = (128, 64)
-    epochs: int = 3
+    id_dim: int = 8
+    code_dim: int = 32
+    hidden: tuple[int, ...] = (32,)
+    epochs: int = 4
     batch_size: int = 2_048
     learning_rate: float = 2e-3
     weight_decay: float = 1e-5
-    dropout: float = 0.1
-    user_l2: float = 0.01  # prior of the user factors, in the loss, for each impression
-    task_weights: tuple[float, ...] = (1.0, 0.3, 0.1, 0.1, 0.1)  # of each task's loss
+    dropout: float = 0.3
+    user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression
+    task_weights: tuple[float, ...] = (1.0, 1.0, 0.3, 0.3, 0.3)  # of each task's loss
     positions: int = 32  # places of a list with a bias of their own
     seed: int = 17
 

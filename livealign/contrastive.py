@@ -32,6 +32,17 @@ def contrastive_loss(left: Tensor, right: Tensor, no_negative: Tensor, temperatu
     return F.cross_entropy(logits, partner), (logits.argmax(dim=1) == partner).float().mean()
 
 
+def whitening(vectors: Tensor, floor: float = 0.1) -> Tensor:
+    """Map [hidden, hidden] that gives float32 `vectors` [n, hidden] even spread in all directions.
+
+    `floor` is added to the variances, in units of one dimension's: directions of almost no variance are noise.
+    """
+    spread = vectors.std(dim=0).clamp_min(1e-6)
+    standard = (vectors - vectors.mean(dim=0)) / spread
+    variances, directions = torch.linalg.eigh(standard.T @ standard / len(standard))
+    return (directions / (variances.clamp_min(0.0) + floor).sqrt()) / spread[:, None]
+
+
 def false_negatives(pairs: TextPairs, near_windows: int) -> Tensor:
     """bool [2n, 2n] (left sides, then right sides): same text, one room near in time, or one user's engagements."""
     room = np.concatenate([pairs.left_room, pairs.right_room])

@@ -13,94 +13,36 @@ Three numberings, all starting with "nothing known" at 0:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig
+from livealign.dataset_examples import Examples, Floats, KnownIds, Vocabulary
 from livealign.dataset_features import feature_matrix
+from livealign.dataset_marts import (
+    SEGMENT_COLUMNS,
+    SEGMENT_INFO,
+    TASKS,
+    DayTables,
+    Ints,
+    end_of,
+    flat,
+    floats,
+    ints,
+    milliseconds,
+    padded_lists,
+    partition,
+    place,
+    read,
+    read_day_tables,
+)
 from livealign.errors import TrainingError
-
-TASKS = ("click", "long_view", "like", "comment", "gift")
-_SEGMENT_COLUMNS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left", "retention")
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The ids that get an embedding of their own. `ids` is int64, sorted, distinct; index = place + 1, 0 = unknown."""
-
-    ids: Ints
-
-    @classmethod
-    def of(cls, ids: Ints, minimum: int = 1) -> "Vocabulary":
-        """The ids that occur at least `minimum` times."""
-        distinct, counts = np.unique(ids, return_counts=True)
-        return cls(distinct[counts >= minimum])
-
-    @property
-    def size(self) -> int:
-        """Rows of an embedding table for it, the unknown one included."""
-        return len(self.ids) + 1
-
-    def lookup(self, ids: NDArray) -> Ints:
-        """Index of each id, the shape of `ids`; 0 where unknown."""
-        return _place(self.ids, np.asarray(ids, dtype=np.int64)) + 1
-
-
-@dataclass(frozen=True)
-class KnownIds:
-    """The ids that a release's models know, and the shares that its features are smoothed towards."""
-
-    users: Vocabulary
-    authors: Vocabulary
-    base_rates: Mapping[str, float]  # share of training impressions, by task
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
-
-    labels are 1, 0 or NaN (not observable yet), in the order of TASKS; histories are newest first, padded with 0
-    behind `history_length`.
-    """
-
-    impression_id: Ints  # [n]
-    user_id: Ints  # [n] as landed
-    author_id: Ints  # [n] as landed
-    room_id: Ints  # [n] as landed
-    shown_at: Ints  # [n] epoch milliseconds
-    request: Ints  # [n] number of the list that the impression was part of
-    user: Ints  # [n] vocabulary index
-    author: Ints  # [n] vocabulary index
-    segment: Ints  # [n] segment row
-    item: Ints  # [n] item row
-    position: Floats  # [n] place in the list from 0, NaN where unknown
-    features: Floats  # [n, len(FEATURES)]
-    labels: Floats  # [n, len(TASKS)]
-    history_author: Ints  # [n, L] vocabulary index
-    history_segment: Ints  # [n, L] segment row
-    history_item: Ints  # [n, L] item row
-    history_length: Ints  # [n]
-
-    def __len__(self) -> int:
-        return len(self.impression_id)
-
-    def take(self, rows: NDArray) -> "Examples":
-        """The examples at `rows` (indices or a mask), in that order."""
-        return Examples(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
-    def label(self, task: str) -> Floats:
-        """[n] labels of one task."""
-        return self.labels[:, TASKS.index(task)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +78,7 @@ class Corpus:
 
     def segment_rows(self, segment_ids: NDArray) -> Ints:
         """Row of each segment id, 0 where it is not part of the corpus."""
-        return np.maximum(_place(self.segment_ids, np.asarray(segment_ids, dtype=np.int64)), 0)
+        return np.maximum(place(self.segment_ids, np.asarray(segment_ids, dtype=np.int64)), 0)
 
     def item_authors(self) -> Ints:
         """[items] the author of each item row."""
@@ -160,24 +102,24 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
         TrainingError: a mart is missing for `day`, or there is no earlier day to train on.
     """
     window = [day - timedelta(days=back) for back in range(config.train_days, 0, -1)]
-    train_days = [one for one in window if _partition(marts, "interactions", one).exists()]
+    train_days = [one for one in window if partition(marts, "interactions", one).exists()]
     if not train_days:
         raise TrainingError(
             f"there is nothing to train on before {day} in {marts / 'interactions'}; build the days before it first"
         )
-    train, test = _read_day_tables(marts, train_days), _read_day_tables(marts, [day])
-    segments = _read(marts, "segments", [*train_days, day], [*_SEGMENT_INFO, *_SEGMENT_COLUMNS])
+    train, test = read_day_tables(marts, train_days), read_day_tables(marts, [day])
+    segments = read(marts, "segments", [*train_days, day], [*SEGMENT_INFO, *SEGMENT_COLUMNS])
     if known is None:
         known = KnownIds(
-            Vocabulary.of(_ints(train.interactions, "user_id")),
-            Vocabulary.of(_ints(train.interactions, "author_id"), config.min_author_impressions),
-            {task: _rate(train.interactions, task) for task in TASKS},
+            Vocabulary.of(ints(train.interactions, "user_id")),
+            Vocabulary.of(ints(train.interactions, "author_id"), config.min_author_impressions),
+            _base_rates(_labels(train.interactions, end_of(train_days[-1]))),
         )
     users, authors, base_rates = known.users, known.authors, known.base_rates
     segments = _used_segments(segments, (train, test))
     corpus_segments = _segment_arrays(segments, authors, day)
 
-    def examples(tables: "_DayTables", until: date) -> Examples:
+    def examples(tables: "DayTables", until: date) -> Examples:
         return _examples(
             tables, segments, corpus_segments["segment_ids"], users, authors, base_rates, config.history_length, until
         )
@@ -201,11 +143,11 @@ def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
     It is what `load_corpus(...).segment_ids` will hold (without its row 0), read before any content exists.
     """
     window = [day - timedelta(days=back) for back in range(config.train_days, -1, -1)]
-    days = [one for one in window if _partition(marts, "interactions", one).exists()]
+    days = [one for one in window if partition(marts, "interactions", one).exists()]
     if not days:
         raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")
-    segments = _read(marts, "segments", days, list(_SEGMENT_INFO))
-    return _ints(_used_segments(segments, (_read_day_tables(marts, days),)), "segment_id")
+    segments = read(marts, "segments", days, list(SEGMENT_INFO))
+    return ints(_used_segments(segments, (read_day_tables(marts, days),)), "segment_id")
 
 
 def serving_examples(
@@ -257,95 +199,17 @@ def serving_examples(
     )
 
 
-# Reading
-
-_SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")
-_INTERACTION_INFO = (
-    *("impression_id", "user_id", "author_id", "room_id", "segment_id", "segment_age_seconds"),
-    *("shown_at", "position", "request_id", "minute_in_room"),
-)
-
-
-@dataclass(frozen=True)
-class _DayTables:
-    """The marts of some days: histories in the order of interactions, the running counts joined to them."""
-
-    interactions: pa.Table
-    history_author_ids: pa.ListArray
-    history_segment_ids: pa.ListArray
-    counts: dict[str, NDArray]
-
-
-def _partition(marts: Path, mart: str, day: date) -> Path:
-    return marts / mart / f"dt={day.isoformat()}" / "part-0.parquet"
-
-
-def _read(marts: Path, mart: str, days: Sequence[date], columns: Sequence[str]) -> pa.Table:
-    tables = []
-    for day in days:
-        path = _partition(marts, mart, day)
-        if not path.exists():
-            raise TrainingError(f"{path} is missing; build the warehouse for {day} first")
-        try:
-            tables.append(pq.ParquetFile(path).read(columns=list(columns)))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise TrainingError(f"{path} cannot be read ({error}); build the warehouse for {day} again") from error
-        if missing := set(columns) - set(tables[-1].column_names):
-            raise TrainingError(f"{path} lacks {sorted(missing)}; it was built by other code: build the warehouse again")
-    return pa.concat_tables(tables, promote_options="permissive")
-
-
-def _read_day_tables(marts: Path, days: Sequence[date]) -> _DayTables:
-    labels = [name for task in TASKS for name in (task, f"{task}_known_at")]
-    interactions = _read(marts, "interactions", days, [*_INTERACTION_INFO, *labels])
-    interactions = interactions.sort_by([("shown_at", "ascending"), ("impression_id", "ascending")]).combine_chunks()
-    histories = _read(
-        marts, "user_histories", days, ["impression_id", "history_author_ids", "history_segment_ids"]
-    ).combine_chunks()
-    order = _rows_by_key(_ints(histories, "impression_id"), _ints(interactions, "impression_id"))
-    taken = histories.take(pa.array(order, mask=order < 0))
-    counts = {
-        **_daily_counts(marts, "authors_daily", "author", ("impressions", "clicks", "long_views"), days, interactions),
-        **_daily_counts(marts, "users_daily", "user", ("impressions", "clicks"), days, interactions),
-    }
-    return _DayTables(
-        interactions,
-        taken.column("history_author_ids").combine_chunks(),
-        taken.column("history_segment_ids").combine_chunks(),
-        counts,
-    )
-
-
-def _daily_counts(
-    marts: Path, mart: str, person: str, measures: Sequence[str], days: Sequence[date], interactions: pa.Table
-) -> dict[str, NDArray]:
-    """Running counts up to the day before each impression, `<person>_<measure>` [n]; an id without a row has none."""
-    day_of = pc.cast(interactions["shown_at"], pa.timestamp("ms")).cast(pa.int64()).to_numpy() // 86_400_000
-    ids = _ints(interactions, f"{person}_id")
-    found = {f"{person}_{measure}": np.zeros(len(ids)) for measure in measures}
-    for day in days:
-        table = _read(marts, mart, [day], [f"{person}_id", *measures])
-        here = np.flatnonzero(day_of == (day - date(1970, 1, 1)).days)
-        rows = _rows_by_key(_ints(table, f"{person}_id"), ids[here])
-        for measure in measures:
-            found[f"{person}_{measure}"][here[rows >= 0]] = _floats(table, measure)[rows[rows >= 0]]
-    return found
-
-
-# Arrays
-
-
-def _used_segments(segments: pa.Table, parts: Sequence[_DayTables]) -> pa.Table:
+def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
     """The rows of `segments` that an impression or a history names, and the first of each of their rooms; by id."""
-    ids = _ints(segments, "segment_id")
+    ids = ints(segments, "segment_id")
     order = np.argsort(ids, kind="stable")
-    ids, rooms = ids[order], _ints(segments, "room_id")[order]
+    ids, rooms = ids[order], ints(segments, "room_id")[order]
     used = np.zeros(len(ids), dtype=bool)
     for part in parts:
-        for named in (_ints(part.interactions, "segment_id"), _flat(part.history_segment_ids)):
-            places = _place(ids, named)
+        for named in (ints(part.interactions, "segment_id"), flat(part.history_segment_ids)):
+            places = place(ids, named)
             used[places[places >= 0]] = True
-    index = _ints(segments, "segment_index")[order]
+    index = ints(segments, "segment_index")[order]
     by_room = np.lexsort((index, rooms))
     is_first = np.zeros(len(ids), dtype=bool)
     is_first[by_room[np.r_[True, rooms[by_room][1:] != rooms[by_room][:-1]]] if len(ids) else []] = True
@@ -355,29 +219,29 @@ def _used_segments(segments: pa.Table, parts: Sequence[_DayTables]) -> pa.Table:
 
 def _segment_arrays(segments: pa.Table, authors: Vocabulary, day: date) -> dict[str, NDArray]:
     """The per-segment columns of a Corpus, row 0 put before them. `segments` is sorted by id."""
-    rooms = _ints(segments, "room_id")
-    by_room = np.lexsort((_ints(segments, "segment_index"), rooms))
+    rooms = ints(segments, "room_id")
+    by_room = np.lexsort((ints(segments, "segment_index"), rooms))
     starts = np.flatnonzero(np.r_[True, rooms[by_room][1:] != rooms[by_room][:-1]]) if len(rooms) else np.zeros(0, dtype=int)
     first = np.empty(len(rooms), dtype=np.int64)
     first[by_room] = np.repeat(by_room[starts], np.diff(np.r_[starts, len(rooms)]))
-    started_at = _milliseconds(segments, "started_at")
+    started_at = milliseconds(segments, "started_at")
 
     def padded(values: NDArray) -> NDArray:
         return np.concatenate([np.zeros(1, dtype=values.dtype), values])
 
     return {
-        "segment_ids": padded(_ints(segments, "segment_id")),
-        "segment_author": padded(authors.lookup(_ints(segments, "author_id"))),
-        "segment_author_id": padded(_ints(segments, "author_id")),
+        "segment_ids": padded(ints(segments, "segment_id")),
+        "segment_author": padded(authors.lookup(ints(segments, "author_id"))),
+        "segment_author_id": padded(ints(segments, "author_id")),
         "segment_room_id": padded(rooms),
         "segment_started_at": padded(started_at),
         "segment_first": padded(first + 1),
-        "segment_is_train": padded(started_at < _end_of(day - timedelta(days=1))),
+        "segment_is_train": padded(started_at < end_of(day - timedelta(days=1))),
     }
 
 
 def _examples(
-    tables: _DayTables,
+    tables: DayTables,
     segments: pa.Table,
     segment_ids: Ints,
     users: Vocabulary,
@@ -388,31 +252,31 @@ def _examples(
 ) -> Examples:
     shown = tables.interactions
     n, n_segments = shown.num_rows, len(segment_ids)
-    segment = np.maximum(_place(segment_ids, _ints(shown, "segment_id")), 0)
-    author = authors.lookup(_ints(shown, "author_id"))
-    columns: dict[str, NDArray] = {name: _floats(shown, name) for name in ("minute_in_room", "segment_age_seconds")}
-    for name in _SEGMENT_COLUMNS:
-        columns[name] = np.concatenate([[np.nan], _floats(segments, name)])[segment]
-    history_author_ids, lengths = _padded(tables.history_author_ids, length)
-    history_segment_ids, _ = _padded(tables.history_segment_ids, length)
+    segment = np.maximum(place(segment_ids, ints(shown, "segment_id")), 0)
+    author = authors.lookup(ints(shown, "author_id"))
+    columns: dict[str, NDArray] = {name: floats(shown, name) for name in ("minute_in_room", "segment_age_seconds")}
+    for name in SEGMENT_COLUMNS:
+        columns[name] = np.concatenate([[np.nan], floats(segments, name)])[segment]
+    history_author_ids, lengths = padded_lists(tables.history_author_ids, length)
+    history_segment_ids, _ = padded_lists(tables.history_segment_ids, length)
     history_author = authors.lookup(history_author_ids)
-    history_segment = np.maximum(_place(segment_ids, history_segment_ids), 0)
+    history_segment = np.maximum(place(segment_ids, history_segment_ids), 0)
     history_item = np.where(history_segment > 0, history_segment, n_segments + history_author)
     history_item[np.arange(length) >= lengths[:, None]] = 0
     return Examples(
-        impression_id=_ints(shown, "impression_id"),
-        user_id=_ints(shown, "user_id"),
-        author_id=_ints(shown, "author_id"),
-        room_id=_ints(shown, "room_id"),
-        shown_at=_milliseconds(shown, "shown_at"),
+        impression_id=ints(shown, "impression_id"),
+        user_id=ints(shown, "user_id"),
+        author_id=ints(shown, "author_id"),
+        room_id=ints(shown, "room_id"),
+        shown_at=milliseconds(shown, "shown_at"),
         request=_request_numbers(shown),
-        user=users.lookup(_ints(shown, "user_id")),
+        user=users.lookup(ints(shown, "user_id")),
         author=author,
         segment=segment,
         item=np.where(segment > 0, segment, n_segments + author),
-        position=_floats(shown, "position").astype(np.float32),
+        position=floats(shown, "position").astype(np.float32),
         features=feature_matrix({**columns, **tables.counts}, base_rates, n),
-        labels=_labels(shown, _end_of(until)),
+        labels=_labels(shown, end_of(until)),
         history_author=history_author,
         history_segment=history_segment,
         history_item=history_item,
@@ -424,8 +288,8 @@ def _labels(shown: pa.Table, known_by: int) -> Floats:
     """float32 [n, tasks]; NaN where the label was not known at `known_by` (epoch milliseconds)."""
     labels = np.empty((shown.num_rows, len(TASKS)), dtype=np.float32)
     for column, task in enumerate(TASKS):
-        values = _floats(shown, task)
-        late = _milliseconds(shown, f"{task}_known_at") > known_by
+        values = floats(shown, task)
+        late = milliseconds(shown, f"{task}_known_at") > known_by
         labels[:, column] = np.where(late, np.nan, values)
     return labels
 
@@ -437,59 +301,13 @@ def _request_numbers(shown: pa.Table) -> Ints:
         named = named.combine_chunks()
     codes = named.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     unnamed = pc.equal(named, "").to_numpy(zero_copy_only=False)
-    user = np.where(unnamed, _ints(shown, "user_id"), 0)
-    at = np.where(unnamed, _milliseconds(shown, "shown_at"), 0)
+    user = np.where(unnamed, ints(shown, "user_id"), 0)
+    at = np.where(unnamed, milliseconds(shown, "shown_at"), 0)
     _, numbers = np.unique(np.stack([codes, user, at], axis=1), axis=0, return_inverse=True)
     return numbers.astype(np.int64).reshape(-1)
 
 
-def _padded(lists: pa.ListArray, length: int) -> tuple[Ints, Ints]:
-    """int64 [n, length] of the first entries of each list (0 behind its end and for null entries), and lengths [n]."""
-    filled = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    starts = np.cumsum(filled) - filled
-    values = _flat(lists)
-    matrix = np.zeros((len(filled), length), dtype=np.int64)
-    inside = np.arange(length) < filled[:, None]
-    matrix[inside] = values[(starts[:, None] + np.arange(length))[inside]]
-    return matrix, np.minimum(filled, length)
-
-
-def _flat(lists: pa.ListArray) -> Ints:
-    return pc.fill_null(pc.list_flatten(lists), 0).cast(pa.int64()).to_numpy(zero_copy_only=False)
-
-
-def _ints(table: pa.Table, column: str) -> Ints:
-    return pc.fill_null(table[column], 0).cast(pa.int64()).to_numpy()
-
-
-def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:
-    return table[column].cast(pa.float64()).to_numpy()  # null becomes NaN
-
-
-def _milliseconds(table: pa.Table, column: str) -> Ints:
-    return pc.fill_null(table[column].cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), 0).to_numpy()
-
-
-def _rate(table: pa.Table, column: str) -> float:
-    mean = pc.mean(table[column].cast(pa.float64())).as_py()
-    return 0.0 if mean is None else float(mean)
-
-
-def _place(sorted_ids: Ints, ids: Ints) -> Ints:
-    """Place of each id in `sorted_ids`, -1 where it is not there; the shape of `ids`."""
-    if not len(sorted_ids):
-        return np.full(ids.shape, -1, dtype=np.int64)
-    places = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)
-    return np.where(sorted_ids[places] == ids, places, -1)
-
-
-def _rows_by_key(keys: Ints, wanted: Ints) -> Ints:
-    """Row of each wanted key in `keys` (any order), -1 where it is not there."""
-    order = np.argsort(keys, kind="stable")
-    places = _place(keys[order], wanted)
-    return np.where(places >= 0, order[np.maximum(places, 0)] if len(order) else -1, -1)
-
-
-def _end_of(day: date) -> int:
-    """Epoch milliseconds of the midnight that ends `day` (UTC)."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + 86_400_000
+def _base_rates(labels: Floats) -> dict[str, float]:
+    """Share of positives among the observed labels [n, tasks]; 0 for a task that was never observed."""
+    observed = np.maximum((~np.isnan(labels)).sum(0), 1)
+    return dict(zip(TASKS, (np.nansum(labels, axis=0, dtype=np.float64) / observed).tolist(), strict=True))

@@ -40,7 +40,8 @@ FEATURES = (
     "user_impressions",
     "user_click_rate",
 )
-USER_FEATURES = slice(13, 15)  # the features that only depend on the user: inputs of the user tower
+ROOM_FEATURES = 13  # so many come first and do not depend on the user
+USER_FEATURES = slice(ROOM_FEATURES, len(FEATURES))  # the features that only depend on the user: inputs of the user tower
 _COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
 _SMOOTHING = 20.0  # impressions at the base rate that an id's own counts are mixed with
 

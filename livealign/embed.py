@@ -120,8 +120,8 @@ class Encoder:
                 chosen = rows[batch_rows]
                 for index, result in zip(targets, batch, strict=True):
                     vectors[index][chosen] = result
-                    if shards[index] is not None:
-                        shards[index].append([names[row] for row in chosen], result)
+                    if (shard := shards[index]) is not None:
+                        shard.append([names[row] for row in chosen], result)
                 done += len(chosen)
                 if progress:
                     progress(done, total)

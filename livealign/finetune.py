@@ -5,13 +5,13 @@ loss (`livealign.contrastive`) is computed in float32.
 """
 
 import hashlib
-import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
-from livealign.contrastive import contrastive_loss, false_negatives
+from livealign.contrastive import contrastive_loss, false_negatives, whitening
 from livealign.embed import adapter_sha256, check_layers, pad, pool, tokenize
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
@@ -32,6 +32,7 @@ Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
 ENCODER_TARGETS = ("query", "key", "value")  # what BERT calls its projections
 RECORD = "finetune.json"
+WHITENING_TEXTS = 1_024
 
 
 @dataclass
@@ -128,11 +129,11 @@ class _Trainer:
         self.parameters = _adapter_parameters(model)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.tokens = 0
-        self.spread = torch.ones(backbone.hidden_size, device=backbone.device)
+        self.whitening = torch.eye(backbone.hidden_size, device=backbone.device)
 
     def fit(self, train: TextPairs, validation: TextPairs, report: TuneReport, progress: Progress | None) -> None:
         config = self.config
-        self._measure_spread(train)
+        self._fit_whitening(train)
         best = self._validate(validation, 0, report)
         best_weights, worse = [p.detach().clone() for p in self.parameters], 0
         for step, batch in enumerate(_batches(train, config)):
@@ -165,15 +166,18 @@ class _Trainer:
             for parameter, kept in zip(self.parameters, best_weights, strict=True):
                 parameter.copy_(kept)
 
-    def _measure_spread(self, train: TextPairs) -> None:
-        """Spread of the frozen vectors, by which the loss divides.
+    def _fit_whitening(self, train: TextPairs) -> None:
+        """The linear map [hidden, hidden] under which frozen vectors have even spread; the loss looks through it.
 
-        A few dimensions of a language model are huge and the same for every text: in a plain cosine all texts are alike.
+        A few directions of a language model are huge and the same for every text, and what tells texts apart lies in small
+        ones: in a plain cosine all texts are alike.
         """
-        sample = itertools.islice(_batches(train, self.config), max(1, 256 // self.config.batch_size))
+        rows = np.random.default_rng(self.config.seed).permutation(len(train))[: WHITENING_TEXTS // 2]
+        sample = train.take(rows)
+        texts, size = [*sample.left, *sample.right], 2 * self.config.batch_size
         with torch.inference_mode(), self.model.disable_adapter():
-            vectors = [self._vectors([*batch.left, *batch.right]) for batch in sample]
-        self.spread = torch.cat(vectors).std(dim=0).clamp_min(1e-6).clone()
+            vectors = torch.cat([self._vectors(texts[start : start + size]) for start in range(0, len(texts), size)])
+        self.whitening = whitening(vectors).clone()
 
     def _validate(self, validation: TextPairs, step: int, report: TuneReport) -> float:
         """Mean loss over the validation pairs, in batches of the training size."""
@@ -196,9 +200,10 @@ class _Trainer:
     def _loss(self, batch: TextPairs) -> tuple[Tensor, Tensor]:
         vectors = self._vectors([*batch.left, *batch.right])
         # Centred by the batch itself: against a fixed centre, moving all texts away together is the easy way down.
-        vectors = (vectors - vectors.mean(dim=0)) / self.spread
+        vectors = (vectors - vectors.mean(dim=0)) @ self.whitening
         mask = false_negatives(batch, self.config.near_windows).to(vectors.device)
-        return contrastive_loss(*vectors.chunk(2), mask, self.config.temperature)
+        left, right = vectors.chunk(2)
+        return contrastive_loss(left, right, mask, self.config.temperature)
 
     def _vectors(self, texts: list[str]) -> Tensor:
         """Texts → float32 [n, hidden]; the graph begins at the first adapted layer."""
@@ -235,7 +240,7 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
                 model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the adapter in {warm_start} does not fit: {error}; tune without warm start") from error
-        before = model.peft_config["default"]
+        before: Any = model.peft_config["default"]
         if before.r != config.rank or sorted(before.layers_to_transform or []) != layers:
             raise TrainingError(
                 f"the adapter in {warm_start} has rank {before.r} and layers {before.layers_to_transform}, not rank "

@@ -200,7 +200,7 @@ def _not_finite(column: pa.Array) -> Mask:
     return np.zeros(len(column), np.bool_)
 
 
-def _any_inside(column: pa.Array, test) -> Mask:  # type: ignore[no-untyped-def]  # a function of pyarrow.compute
+def _any_inside(column: pa.Array, test: Callable[[pa.Array], pa.Array]) -> Mask:
     """Which lists hold a value that passes the test."""
     hit = np.zeros(len(column), np.bool_)
     parents = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)

@@ -17,14 +17,18 @@ class LayerStack:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
+        self.model: Any = model  # its parts are looked up by name: transformers' classes share no interface
         self.causal = hasattr(model, "layers") and hasattr(model, "rotary_emb")
-        layers = model.layers if self.causal else getattr(getattr(model, "encoder", None), "layer", None)
-        self.layers: list[nn.Module] = list(layers) if layers is not None else []
+        layers: Any = self.model.layers if self.causal else getattr(getattr(model, "encoder", None), "layer", ())
+        self.layers: list[nn.Module] = list(layers)
 
     @property
     def n_layers(self) -> int:
         return len(self.layers)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.model.config.hidden_size)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids int64 [rows, length] → layer-0 hidden states [rows, length, hidden]."""
@@ -63,11 +67,11 @@ class LayerStack:
         return torch.allclose(found.float(), expected.float(), rtol=2e-2, atol=2e-2 * float(expected.float().std()))
 
 
-def copy_with_own_layers(model: nn.Module, first: int, last: int) -> nn.Module:
+def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
     """A copy that ends after layer `last` and owns layers first..last-1; everything else shares memory with the original."""
     own = {id(parameter) for layer in LayerStack(model).layers[first:last] for parameter in layer.parameters()}
     shared = {id(parameter): parameter for parameter in model.parameters() if id(parameter) not in own}
-    duplicate = copy.deepcopy(model, shared)
+    duplicate: Any = copy.deepcopy(model, shared)
     if hasattr(duplicate, "layers"):
         duplicate.layers = duplicate.layers[:last]
     else:

@@ -11,7 +11,7 @@ sides would be all there is to learn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -44,8 +44,10 @@ class TextPairs:
 
     def take(self, rows: np.ndarray) -> "TextPairs":
         """The chosen pairs, in the order of `rows` int64 [k]."""
-        columns = (getattr(self, field.name) for field in fields(self))
-        return TextPairs(*(c[rows] if isinstance(c, np.ndarray) else [c[row] for row in rows] for c in columns))
+        arrays = {
+            name: getattr(self, name)[rows] for name in ("left_room", "right_room", "left_window", "right_window", "user")
+        }
+        return TextPairs([self.left[row] for row in rows], [self.right[row] for row in rows], **arrays)
 
 
 def choose_pairs(

@@ -7,6 +7,7 @@ Which inputs there are (codes, a pasted-in vector, neither) is decided by the `I
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Ranker:
 
     def predict(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
         """Probabilities [n, tasks] in the order of `config.tasks`."""
-        return 1.0 / (1.0 + np.exp(-self.logits(examples, items)))
+        return (1.0 / (1.0 + np.exp(-self.logits(examples, items)))).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file; its metadata names the config and the codebook."""
@@ -243,7 +244,7 @@ def _train(
     network.to(device)
     weights = torch.tensor(config.task_weights, device=device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    batches = -(-len(examples) // config.batch_size)
+    batches = math.ceil(len(examples) / config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
     losses = []
     for _ in range(config.epochs):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from livealign.config import RankerConfig
+from livealign.dataset_features import ROOM_FEATURES
 
 _PREFIX_TABLE = 4_096  # rows up to which a code is embedded together with the codes of the levels before it
 
@@ -77,20 +78,22 @@ class RankerNetwork(nn.Module):
         self.sizes = sizes
         self.author = nn.Embedding(sizes.authors, config.id_dim)
         self.codes = nn.ModuleList(nn.Embedding(rows, config.code_dim) for rows in sizes.code_tables)
-        self.vector = nn.Linear(sizes.vector_dim, config.id_dim) if sizes.vector_dim else None
-        fields = [config.id_dim] + [config.code_dim] * sizes.levels + ([config.id_dim] if sizes.vector_dim else [])
+        self.vector = nn.Linear(sizes.vector_dim, config.code_dim) if sizes.vector_dim else None
+        item_fields = [config.id_dim] + ([config.code_dim] if sizes.levels else [])
+        fields = item_fields + ([config.code_dim] if sizes.vector_dim else [])
         self.field_dims = fields
         self.user = nn.Embedding(sizes.users, sum(fields))
-        for table in (self.author, *self.codes):
-            nn.init.normal_(table.weight, std=0.1)
+        for depth, table in enumerate((self.author, *self.codes)):
+            nn.init.normal_(table.weight, std=0.1 if depth < 2 else 0.02)  # deeper codes start as small refinements
         nn.init.normal_(self.user.weight, std=0.01)
-        item_dim = config.id_dim + config.code_dim * sizes.levels
+        item_dim = sum(item_fields)
+        self.item_fields = item_fields
         self.query = nn.Linear(item_dim, config.id_dim, bias=False)
         self.key = nn.Linear(item_dim, config.id_dim, bias=False)
         self.recency = nn.Parameter(torch.zeros(sizes.history_length))
         self.attention_bias = nn.Parameter(torch.tensor(-1.0))
         wide = len(fields) + 1 + sizes.matches + sizes.features
-        inputs = sum(fields) + item_dim + wide
+        inputs = sum(fields) + item_dim + len(fields) + 1 + sizes.matches + ROOM_FEATURES
         layers: list[nn.Module] = []
         for width in config.hidden:
             layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(config.dropout)]
@@ -110,18 +113,29 @@ class RankerNetwork(nn.Module):
         The position's term is centred over the training impressions: at serving, where it is unknown, it is left out and
         the logit is that of the mean position.
         """
-        author = self.author(batch.author)
-        codes = [table(batch.codes[:, level]) for level, table in enumerate(self.codes)]
-        item = torch.cat([author, *codes], dim=1)
+        item = self._item(batch)
         fields = item if self.vector is None else torch.cat([item, self.vector(batch.vectors)], dim=1)
         products = self.user(batch.user) * fields
         taste = torch.stack([part.sum(1) for part in products.split(self.field_dims, dim=1)], dim=1)
         pooled, intensity = self._attend(item, batch)
         wide = torch.cat([taste, intensity, batch.matches, batch.features], dim=1)
-        hidden = self.trunk(torch.cat([self.embedding_dropout(fields), self.embedding_dropout(pooled), wide], dim=1))
+        # The user's own counts stay out of the trunk: they tell one user's day from another, and it would learn it by heart.
+        deep = torch.cat([taste, intensity, batch.matches, batch.features[:, :ROOM_FEATURES]], dim=1)
+        hidden = self.trunk(torch.cat([self.embedding_dropout(fields), self.embedding_dropout(pooled), deep], dim=1))
         centred = self.position.weight - self.position_share @ self.position.weight
         known = (batch.position > 0).unsqueeze(1)
         return self.heads(hidden) + self.wide(wide) + taste.sum(1, keepdim=True) + centred[batch.position] * known
+
+    def _item(self, batch: Batch) -> Tensor:
+        """The room's author and codes [b, item_dim].
+
+        The levels of the codes are added up, as in the residual quantization that made them: they share one taste of the
+        user, and a deeper level refines what the first one says.
+        """
+        parts = [self.author(batch.author)]
+        if len(self.codes):
+            parts.append(sum((table(batch.codes[:, level]) for level, table in enumerate(self.codes)), torch.zeros(())))
+        return torch.cat(parts, dim=1)
 
     def _attend(self, item: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pooled history [b, item_dim] and how much of it spoke for this room [b, 1].
@@ -130,24 +144,31 @@ class RankerNetwork(nn.Module):
         once for all its rows, [b, rows], and looked up; and entries are pooled by their rows. No [b, L, d] is made.
         """
         query = (self.query(item) @ self.key.weight) * self.query.out_features**-0.5  # (W_k h)·(W_q i) = h·(W_kᵀ W_q i)
+        by_author, *by_code = query.split(self.item_fields, dim=1)
         rows, local = torch.unique(batch.history_author, return_inverse=True)
         tables = [self.author(rows), *(table.weight for table in self.codes)]
         places = [local, *batch.history_codes.unbind(2)]
-        queries = query.split([table.shape[1] for table in tables], dim=1)
         logits = self.recency + self.attention_bias
-        for table, place, part in zip(tables, places, queries, strict=True):
+        for table, place, part in zip(tables, places, [by_author, *by_code * len(self.codes)], strict=True):
             logits = logits + (part @ table.T).gather(1, place)
         weights = torch.sigmoid(logits) * batch.mask
         share = weights / batch.mask.sum(1, keepdim=True).clamp_min(1).sqrt()
-        pooled = [
+        author, *codes = (
             torch.zeros(len(item), len(table), device=item.device, dtype=item.dtype).scatter_add(1, place, share) @ table
             for table, place in zip(tables, places, strict=True)
-        ]
-        return torch.cat(pooled, dim=1), torch.log1p(weights.sum(1, keepdim=True))
+        )
+        pooled = torch.cat([author, torch.stack(codes).sum(0)], dim=1) if codes else author
+        return pooled, torch.log1p(weights.sum(1, keepdim=True))
 
     def penalty(self, batch: Batch) -> Tensor:
-        """Mean squared length of the batch's user factors: the prior that keeps rare users near the average one."""
-        return self.user(batch.user).square().sum(1).mean()
+        """Mean squared length of the batch's user factors and room embeddings: the prior that keeps rare ones at the average.
+
+        Of both sides of the products: with one alone the other would grow and make up for it.
+        """
+        penalty = self.user(batch.user).square().sum(1).mean() + self._item(batch).square().sum(1).mean()
+        if self.vector is not None:
+            penalty = penalty + self.vector(batch.vectors).square().sum(1).mean()
+        return penalty
 
 
 def code_rows(codes: NDArray[np.integer], sizes: RankerSizes) -> NDArray[np.int64]:

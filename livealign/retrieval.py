@@ -50,7 +50,8 @@ class RoomIndex:
         scores, rows = self.index.search(np.ascontiguousarray(users, dtype=np.float32), width)
         kept = (rows >= 0) & ~barred[rows]
         order = np.argsort(~kept, axis=1, kind="stable")[:, :k]  # those kept first, still by falling score
-        kept, rows, scores = (np.take_along_axis(values, order, axis=1) for values in (kept, rows, scores))
+        kept, rows = np.take_along_axis(kept, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        scores = np.take_along_axis(scores, order, axis=1)
         found.room_ids[:, : order.shape[1]] = np.where(kept, self.room_ids[rows], -1)
         found.scores[:, : order.shape[1]] = np.where(kept, scores, -np.inf)
         return found

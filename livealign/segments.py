@@ -31,7 +31,7 @@ class Moment(NamedTuple):
     """One window of a room. `chat` holds viewers' messages in time order, without bots."""
 
     window: int  # floor(epoch seconds / 30)
-    index: int  # windows since the room began
+    age: int  # windows since the room began
     title: str = ""
     category: str = ""
     speech: str = ""
@@ -57,15 +57,16 @@ def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[Moment], np.nda
         ordered[name].to_pylist() for name in ("window", "segment_index", "title", "category", "speech_text", "chat_text")
     )
     moments = [
-        Moment(window, index, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
-        for window, index, title, category, speech, chat in zip(*columns, strict=True)
+        Moment(window, age, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
+        for window, age, title, category, speech, chat in zip(*columns, strict=True)
     ]
     return ordered["room_id"].to_numpy(), moments, ordered["segment_id"].to_numpy()
 
 
 def with_earlier(moments: Iterable[tuple[int, Moment]], config: SegmentConfig) -> Iterator[tuple[Moment, tuple[Moment, ...]]]:
     """(room, moment) pairs sorted by room and window → each moment with its room's earlier telling ones, newest first."""
-    room, earlier = None, ()
+    room: int | None = None
+    earlier: tuple[Moment, ...] = ()
     for room_id, moment in moments:
         if room_id != room:
             room, earlier = room_id, ()
@@ -84,7 +85,7 @@ def compose_text(moment: Moment, earlier: Sequence[Moment], config: SegmentConfi
     Whatever people wrote is only text: separators in it are neutralised, and nothing in it is obeyed or parsed.
     """
     budget = min(config.max_characters, int(config.token_budget * CHARACTERS_PER_TOKEN))
-    parts = [_head(moment.title, budget // 5), _head(moment.category, budget // 10), f"minute {_coarse(moment.index, config)}"]
+    parts = [_head(moment.title, budget // 5), _head(moment.category, budget // 10), f"minute {_coarse(moment.age, config)}"]
     state, context = moment, [past for past in earlier if moment.window - past.window <= config.context_windows]
     if moment.is_silent and earlier:
         state, context = earlier[0], list(earlier[1:])
@@ -94,10 +95,10 @@ def compose_text(moment: Moment, earlier: Sequence[Moment], config: SegmentConfi
     for said in _said(state, left):
         parts.append(said)
         left -= len(said) + 3
-    for age, past in enumerate(context, start=1):
+    for step, past in enumerate(context, start=1):
         if left < 24:  # a few letters would only be noise
             break
-        share = min(left, budget >> age) - 8
+        share = min(left, budget >> step) - 8
         before = _tail(_clean(past.speech, 4 * share), share) or _head(_fold_messages(past.chat, share), share)
         parts.append(f"before: {before}")
         left -= len(before) + 11

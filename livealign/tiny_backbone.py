@@ -35,11 +35,10 @@ def make_tiny_backbone(
         num_key_value_heads=2,
         max_position_embeddings=512,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaModel(config)
+        model = LlamaModel._from_config(config, attn_implementation="sdpa")
     digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode() + weight.numpy().tobytes())

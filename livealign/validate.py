@@ -92,14 +92,15 @@ def _trouble_with(path: Path, table: Table) -> tuple[str, str] | None:
         return "missing_file", "every landed day needs a file of every table, an empty one where there is nothing"
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+        names = schema.names
+    except (pa.ArrowException, OSError, ValueError) as error:
         return "unreadable_file", str(error)[:200]
     for column in table.schema:
-        if column.name not in schema.names:
+        if column.name not in names:
             return "missing_column", f"there is no column {column.name}"
         if schema.field(column.name).type != column.type:
             return "wrong_type", f"{column.name} is {schema.field(column.name).type}, not {column.type}"
-    unknown = [name for name in schema.names if name not in table.schema.names]
+    unknown = [name for name in names if name not in table.schema.names]
     return ("unknown_column", f"the contract has no column {unknown[0]}") if unknown else None
 
 

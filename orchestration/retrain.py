@@ -8,7 +8,7 @@ import fcntl
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +16,9 @@ from time import perf_counter
 from typing import Annotated
 
 import typer
-from dagster import BetaWarning, DagsterInstance, Definitions, PreviewWarning
+from dagster import BetaWarning, DagsterEvent, DagsterInstance, Definitions, PreviewWarning
+
+from dagster._utils.error import SerializableErrorInfo
 
 from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
@@ -24,6 +26,7 @@ from livealign.home import Home
 from livealign.landing import landed_days
 from livealign.platforms import archive_days
 from livealign.simulation import SimulationConfig, simulate
+from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
@@ -116,7 +119,8 @@ def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
             "dagster/asset_partition_range_start": history[0].isoformat(),
             "dagster/asset_partition_range_end": history[-1].isoformat(),
         }
-        run_job(defs, instance, "build_history", tags=span)
+        with stage_cost("history", workspace.artifacts(day).stages):
+            run_job(defs, instance, "build_history", tags=span)
     run_job(defs, instance, "daily_retrain", partition_key=day.isoformat())
 
 
@@ -154,13 +158,13 @@ def run_job(
         raise LiveAlignError(_failure(name, result.run_id, result.all_events))
 
 
-def _failure(job: str, run_id: str, events: list) -> str:
+def _failure(job: str, run_id: str, events: Sequence[DagsterEvent]) -> str:
     failed = [event for event in events if event.is_step_failure]
     reasons = [f"{event.step_key}: {_root_cause(event.step_failure_data.error)}" for event in failed]
     return f"{job} failed in {'; '.join(reasons) or 'its set-up'} (run {run_id}; `make ui` shows its log)"
 
 
-def _root_cause(error) -> str:
+def _root_cause(error: SerializableErrorInfo | None) -> str:
     while error and error.cause:
         error = error.cause
     return error.message.strip() if error else "unknown"
@@ -180,6 +184,7 @@ def only_one_retrain(home: Home) -> Iterator[None]:
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", category=BetaWarning)  # day-wise backfills and checks of partitions are still marked so
     warnings.filterwarnings("ignore", category=PreviewWarning)
+    warnings.filterwarnings("ignore", message="(?s).*varying BackfillPolicies")
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(main)
     app()

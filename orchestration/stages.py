@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 
-from dagster import AssetExecutionContext
+from dagster import AssetCheckExecutionContext, AssetExecutionContext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -17,14 +17,14 @@ console = Console(stderr=True, highlight=False)
 @contextmanager
 def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
     """Run the block as the named stage of the last day in the run's partition range."""
-    day = day_of(context)
-    console.print(f"[bold cyan]▶[/] {name} [dim]{day}[/]")
+    day, keys = day_of(context), context.partition_keys
+    console.print(f"[bold cyan]▶[/] {name} [dim]{keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}'}[/]")
     with stage_cost(name, workspace.artifacts(day).stages) as cost:
         yield
     console.print(f"[bold green]✓[/] {name} [dim]{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB[/]")
 
 
-def day_of(context: AssetExecutionContext) -> date:
+def day_of(context: AssetExecutionContext | AssetCheckExecutionContext) -> date:
     """The day that a run is for: its partition, or the last of its range."""
     return date.fromisoformat(context.partition_keys[-1])
 

@@ -8,7 +8,7 @@ from livealign.config import EncoderConfig, SegmentConfig
 from livealign.embed import Encoder, length_batches, pool
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BackboneError
-from livealign.layers import copy_with_own_layers
+from livealign.layers import copy_with_own_layers, quiet_adapters
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 TEXTS = [
@@ -66,7 +66,8 @@ def test_the_raw_embedding_is_the_mean_of_transformers_hidden_states_at_the_exit
 def test_the_tuned_embedding_is_that_of_the_unmerged_adapter(backbone, adapter):
     from peft import PeftModel
 
-    unmerged = PeftModel.from_pretrained(copy_with_own_layers(backbone.model, 1, 2), str(adapter)).eval().get_base_model()
+    with quiet_adapters():
+        unmerged = PeftModel.from_pretrained(copy_with_own_layers(backbone.model, 1, 2), str(adapter)).eval().get_base_model()
     raw, tuned = Encoder.load(backbone, adapter, CONFIG).encode_raw_and_tuned(TEXTS)
     for row, text in enumerate(TEXTS):
         np.testing.assert_allclose(tuned[row], plain_reference(unmerged, backbone, text, 2), rtol=1e-3, atol=1e-4)

@@ -93,7 +93,13 @@ def test_title_vectors_that_do_not_fit_are_rejected_each(tmp_path, vectors, reas
     assert set(summary.tables["content_vectors"].reasons) == {reason}
 
 
-@pytest.mark.parametrize("content", [b"", b"no numpy", np.zeros((2, 3)).tobytes()])
+def npy_header(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no numpy", np.zeros((2, 3)).tobytes(), npy_header(b"{'shape': (2,\n"), npy_header(b"[]\n")]
+)
 def test_a_title_file_that_is_none_costs_only_the_titles(tmp_path, content):
     make.write_kuailive(tmp_path)
     (tmp_path / "title_embeddings.npy").write_bytes(content)

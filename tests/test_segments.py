@@ -9,7 +9,7 @@ from livealign.segments import Moment, compose_text, remember, segment_texts, wi
 CONFIG = SegmentConfig()
 COOKING = Moment(
     window=100,
-    index=12,
+    age=12,
     title="noodles all night",
     category="food",
     speech="now the garlic goes in and then the chili oil",
@@ -24,7 +24,7 @@ def mart(moments: dict[int, list[Moment]]) -> pa.Table:
             "segment_id": pa.array([room * 1_000 + moment.window for room, moment in rows], pa.int64()),
             "room_id": pa.array([room for room, _ in rows], pa.int64()),
             "window": pa.array([moment.window for _, moment in rows], pa.int64()),
-            "segment_index": pa.array([moment.index for _, moment in rows], pa.int64()),
+            "segment_index": pa.array([moment.age for _, moment in rows], pa.int64()),
             "title": [moment.title or None for _, moment in rows],
             "category": [moment.category or None for _, moment in rows],
             "speech_text": [moment.speech or None for _, moment in rows],
@@ -83,7 +83,7 @@ def test_earlier_windows_fade_in_as_context():
 
 
 def test_an_empty_window_carries_the_last_words_with_their_age():
-    silent = Moment(window=106, index=18, title=COOKING.title, category=COOKING.category)
+    silent = Moment(window=106, age=18, title=COOKING.title, category=COOKING.category)
     text = compose_text(silent, (COOKING,), CONFIG)
     assert "quiet for 3 min" in text
     assert "garlic" in text
@@ -106,7 +106,7 @@ def test_any_text_becomes_one_line_that_cannot_pose_as_another_part(text):
 
 def test_the_table_form_and_the_online_form_write_the_same_text():
     rooms = {
-        7: [COOKING._replace(window=window, index=window - 90, speech=f"step {window}") for window in (90, 91, 92)],
+        7: [COOKING._replace(window=window, age=window - 90, speech=f"step {window}") for window in (90, 91, 92)],
         3: [
             Moment(200, 0, "chess", "games", "e4 e5"),
             Moment(201, 1, "chess", "games"),
@@ -130,7 +130,7 @@ def test_context_never_crosses_from_one_room_to_another():
 
 
 def test_windows_in_which_nothing_new_happens_read_the_same():
-    silent = [Moment(COOKING.window + step, COOKING.index + step, COOKING.title) for step in (10, 11)]
+    silent = [Moment(COOKING.window + step, COOKING.age + step, COOKING.title) for step in (10, 11)]
     assert len({compose_text(moment, (COOKING,), CONFIG) for moment in silent}) == 1
 
 
@@ -139,7 +139,7 @@ def test_an_empty_mart_gives_an_empty_table():
 
 
 def test_five_thousand_windows_take_less_than_two_seconds():
-    table = mart({room: [COOKING._replace(window=window, index=window) for window in range(100)] for room in range(50)})
+    table = mart({room: [COOKING._replace(window=window, age=window) for window in range(100)] for room in range(50)})
     started = time.perf_counter()
     assert segment_texts(table, CONFIG).num_rows == 5_000
     assert time.perf_counter() - started < 2.0

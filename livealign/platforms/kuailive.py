@@ -20,6 +20,7 @@ action can repeat within a millisecond.
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +120,18 @@ FILES: dict[str, FileSpec] = {
     ),
 }
 TITLES = "title_embeddings.npy"
+# NumPy reads the header as a Python literal, and a damaged one fails in as many ways as Python source can.
+_HEADER_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    TokenError,
+    RecursionError,
+)
 TITLE_DIMENSION = 128
 
 
@@ -186,7 +199,7 @@ def open_titles(path: Path) -> npt.NDArray[np.floating]:
     """
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except _HEADER_ERRORS as error:
         raise ArchiveError(f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] != TITLE_DIMENSION:
         raise ArchiveError(f"{path} is no array of {TITLE_DIMENSION} columns; fetch it again")

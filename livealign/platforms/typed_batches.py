@@ -37,6 +37,7 @@ PARQUET_ROWS = 131_072
 VECTOR_ROWS = 16_384  # of 512 bytes each
 MAX_ROW_GROUP_BYTES = 4 << 30  # of one Parquet row group when unpacked
 
+_PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 _WHOLE_NUMBER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"  # pandas writes 12.0 where a column of whole numbers had a gap
 _NOT_FINITE = r"(?i)^\s*[+-]?(nan|inf|infinity)\s*$"
 
@@ -123,7 +124,10 @@ def _header(block: Rows | BadLine) -> tuple[list[str], bytes]:
     if isinstance(block, BadLine):
         raise UnreadableFileError("unreadable_file", "the first line is no header; fetch the file again")
     head, _, rows = block.data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
-    fields = next(csv.reader(io.StringIO(head.decode("utf-8", "replace").strip("\r"))), [])
+    try:
+        fields = next(csv.reader(io.StringIO(head.decode("utf-8", "replace").strip("\r"), newline="")), [])
+    except csv.Error as error:
+        raise UnreadableFileError("unreadable_file", f"the first line is no header ({error}); fetch the file again") from error
     return [name.strip() for name in fields], rows
 
 
@@ -163,7 +167,11 @@ def _attempt(data: bytes, names: list[str], types: Mapping[str, pa.DataType], en
             block_size=_inner_block(data),
             encoding=encoding,
         ),
-        parse_options=pacsv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=set_apart),
+        parse_options=pacsv.ParseOptions(
+            newlines_in_values=b'"' in data,
+            ignore_empty_lines=len(names) > 1,  # where there is one column, an empty line is a row with nothing in it
+            invalid_row_handler=set_apart,
+        ),
         convert_options=pacsv.ConvertOptions(
             column_types={numbers[name]: type_ for name, type_ in types.items()},
             include_columns=list(numbers.values()),
@@ -214,7 +222,7 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
         while True:
             try:
                 part = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
+            except _PARQUET_ERRORS as error:
                 detail = f"{path} cannot be read after row {line - 1} ({error}); fetch it again"
                 raise UnreadableFileError("unreadable_file", detail) from error
             if part is None:
@@ -230,8 +238,10 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
 
 def _parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError, OverflowError, MemoryError) as error:
+        file = pq.ParquetFile(path, buffer_size=4 << 20, pre_buffer=False)  # row groups need not fit in memory
+        _ = file.schema_arrow.names  # damaged names show only here
+        return file
+    except _PARQUET_ERRORS as error:
         raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
 
 

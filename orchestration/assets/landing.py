@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 from dagster import AssetExecutionContext, AssetSpec, BackfillPolicy, MaterializeResult, ResourceParam, multi_asset
 
@@ -42,6 +43,6 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
                 "path": str(workspace.home.landing / name),
             },
         )
-    totals = {"read": summary.read, "landed": summary.landed, "rejected": summary.rejected, "reasons": dict(summary.reasons)}
+    totals: dict[str, Any] = {"read": summary.read, "landed": summary.landed, "rejected": summary.rejected, "reasons": dict(summary.reasons)}
     for name in ("ledger", "rejects"):
         yield MaterializeResult(asset_key=["landing", name], metadata={**totals, "path": str(workspace.home.landing / name)})

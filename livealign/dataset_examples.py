@@ -1,0 +1,80 @@
+"""What a model sees of impressions: columns of numbers, and the vocabularies that the numbers come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.dataset_marts import TASKS, Ints, place
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids that get an embedding of their own. `ids` is int64, sorted, distinct; index = place + 1, 0 = unknown."""
+
+    ids: Ints
+
+    @classmethod
+    def of(cls, ids: Ints, minimum: int = 1) -> "Vocabulary":
+        """The ids that occur at least `minimum` times."""
+        distinct, counts = np.unique(ids, return_counts=True)
+        return cls(distinct[counts >= minimum])
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for it, the unknown one included."""
+        return len(self.ids) + 1
+
+    def lookup(self, ids: NDArray) -> Ints:
+        """Index of each id, the shape of `ids`; 0 where unknown."""
+        return place(self.ids, np.asarray(ids, dtype=np.int64)) + 1
+
+
+@dataclass(frozen=True)
+class KnownIds:
+    """The ids that a release's models know, and the shares that its features are smoothed towards."""
+
+    users: Vocabulary
+    authors: Vocabulary
+    base_rates: Mapping[str, float]  # share of training impressions, by task
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
+
+    labels are 1, 0 or NaN (not observable yet), in the order of TASKS; histories are newest first, padded with 0
+    behind `history_length`.
+    """
+
+    impression_id: Ints  # [n]
+    user_id: Ints  # [n] as landed
+    author_id: Ints  # [n] as landed
+    room_id: Ints  # [n] as landed
+    shown_at: Ints  # [n] epoch milliseconds
+    request: Ints  # [n] number of the list that the impression was part of
+    user: Ints  # [n] vocabulary index
+    author: Ints  # [n] vocabulary index
+    segment: Ints  # [n] segment row
+    item: Ints  # [n] item row
+    position: Floats  # [n] place in the list from 0, NaN where unknown
+    features: Floats  # [n, len(FEATURES)]
+    labels: Floats  # [n, len(TASKS)]
+    history_author: Ints  # [n, L] vocabulary index
+    history_segment: Ints  # [n, L] segment row
+    history_item: Ints  # [n, L] item row
+    history_length: Ints  # [n]
+
+    def __len__(self) -> int:
+        return len(self.impression_id)
+
+    def take(self, rows: NDArray) -> "Examples":
+        """The examples at `rows` (indices or a mask), in that order."""
+        return Examples(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def label(self, task: str) -> Floats:
+        """[n] labels of one task."""
+        return self.labels[:, TASKS.index(task)]
