@@ -19,6 +19,7 @@ Text that spells a number is converted; times may be Unix milliseconds, or text 
 fractions of a millisecond are cut off.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise

@@ -17,7 +17,6 @@ from typing import Annotated
 
 import typer
 from dagster import BetaWarning, DagsterEvent, DagsterInstance, Definitions, PreviewWarning
-
 from dagster._utils.error import SerializableErrorInfo
 
 from livealign.backbone import PINNED, fetch_backbone

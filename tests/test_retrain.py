@@ -35,7 +35,9 @@ def start(home: Path, archive: Path, log: Path, *options: str) -> subprocess.Pop
     environment.update(LIVEALIGN_HOME=str(home), DO_NOT_TRACK="1", BENTOML_DO_NOT_TRACK="true", DAGSTER_DISABLE_TELEMETRY="1")
     command = [sys.executable, "-m", "orchestration.retrain", "--profile", "tiny", "--archive", str(archive), *options]
     with log.open("wb") as out:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def retrain(home: Path, archive: Path, *options: str) -> tuple[int, str]:

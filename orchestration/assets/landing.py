@@ -12,6 +12,7 @@ from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import stage
 
+
 def _spec(name: str, description: str) -> AssetSpec:
     return AssetSpec(["landing", name], group_name="landing", kinds={"parquet"}, description=description)
 
@@ -43,6 +44,7 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
                 "path": str(workspace.home.landing / name),
             },
         )
-    totals: dict[str, Any] = {"read": summary.read, "landed": summary.landed, "rejected": summary.rejected, "reasons": dict(summary.reasons)}
+    totals: dict[str, Any] = {name: getattr(summary, name) for name in ("read", "landed", "rejected")}
+    totals["reasons"] = dict(summary.reasons)
     for name in ("ledger", "rejects"):
         yield MaterializeResult(asset_key=["landing", name], metadata={**totals, "path": str(workspace.home.landing / name)})
