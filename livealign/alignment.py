@@ -1,12 +1,13 @@
 """Gated alignment: the space in which users and room-moments meet, learned from who entered what.
 
-    alignment = train_alignment(corpus, content, config)       # content: float32 [segments, d], row 0 = none
-    z = alignment.room_vectors(author, content)                 # float32 [n, dim], unit length
+    alignment, report = train_alignment(corpus, content, config)  # content: float32 [segments, d], row 0 = none
+    z = alignment.room_vectors(author, content)                    # float32 [n, dim], unit length
     u = alignment.user_vectors(user, history_vectors, lengths, features)
     score = (u * z).sum(1)
 
 Two losses are summed over every batch: binary cross-entropy on shown impressions (clicked or not: the negatives that a
-ranking is measured on) and an in-batch softmax over the clicks (negatives from other requests: what retrieval needs).
+ranking is measured on) and, lightly, an in-batch softmax over the clicks (negatives from other requests: what retrieval
+needs). The softmax weighs little because a platform decides what is shown: much of what it can learn is exposure, not taste.
 """
 
 import math
@@ -26,6 +27,7 @@ from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import TrainingError
 from livealign.scaling import feature_moments, position_index, standardised
+from livealign.seeding import seeded
 
 
 class AlignmentReport(NamedTuple):
@@ -33,7 +35,8 @@ class AlignmentReport(NamedTuple):
 
     losses: tuple[float, ...]  # mean over each epoch
     temperature: float
-    gate_mean: float  # over training impressions that have content; 1 = the author ID alone
+    gate_mean: float  # of g over training impressions that have content; 1 = the author ID alone
+    id_share: float  # mean share of z that comes from the ID, over the same
 
 
 class GateReport(NamedTuple):
@@ -42,6 +45,7 @@ class GateReport(NamedTuple):
     impressions_from: NDArray[np.int64]  # least number of training impressions of an author in the group
     authors: NDArray[np.int64]  # authors in the group
     gate: NDArray[np.float32]  # mean of g over the group's segments; 1 = ID, 0 = content
+    id_share: NDArray[np.float32]  # mean share of z that comes from the ID
 
 
 def train_alignment(
@@ -66,8 +70,7 @@ def train_alignment(
     if not len(examples) or not np.nansum(examples.label("click")):
         raise TrainingError(f"there is no click in the training days {corpus.train_days}; nothing to align on")
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, device):
         return _train(corpus, content, config, gate_mode, device)
 
 
@@ -86,13 +89,16 @@ def gate_by_popularity(
     counts = np.bincount(corpus.train.author, minlength=corpus.authors.size)
     counts[0] = 0
     rows = np.flatnonzero((content != 0).any(1))
-    gates = alignment.gates(corpus.segment_author[rows], content[rows]).mean(1) if len(rows) else np.zeros(0, np.float32)
-    group = np.searchsorted(np.asarray(edges), counts[corpus.segment_author[rows]], side="right") - 1
+    authors = corpus.segment_author[rows]
+    gates = alignment.gates(authors, content[rows]).mean(1) if len(rows) else np.zeros(0, np.float32)
+    shares = alignment.id_share(authors, content[rows]) if len(rows) else np.zeros(0, np.float32)
+    group = np.searchsorted(np.asarray(edges), counts[authors], side="right") - 1
     kept = [g for g in range(len(edges)) if (group == g).any()]
     return GateReport(
         np.asarray([edges[g] for g in kept]),
         np.asarray([len(np.unique(corpus.segment_author_id[rows[group == g]])) for g in kept]),
         np.asarray([gates[group == g].mean() for g in kept], dtype=np.float32),
+        np.asarray([shares[group == g].mean() for g in kept], dtype=np.float32),
     )
 
 
@@ -170,8 +176,11 @@ def _train(
     network.eval()
     alignment = Alignment(network, sizes, config, gate_mode, history_length, mean, std, device)
     shown = kept.segment[present[kept.segment]][:50_000]
-    gate = float(alignment.gates(corpus.segment_author[shown], content[shown]).mean()) if len(shown) else 1.0
-    return alignment, AlignmentReport(tuple(losses), float(network.temperature.detach()), gate)
+    gate, share = 1.0, 1.0
+    if len(shown):
+        gate = float(alignment.gates(corpus.segment_author[shown], content[shown]).mean())
+        share = float(alignment.id_share(corpus.segment_author[shown], content[shown]).mean())
+    return alignment, AlignmentReport(tuple(losses), float(network.temperature.detach()), gate, share)
 
 
 def _batch_loss(

@@ -20,6 +20,7 @@ from livealign.errors import BundleError
 from livealign.scaling import standardised
 
 _FORMAT = "livealign-alignment-1"
+_CHUNK = 16_384  # rooms at a time
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ class Alignment:
     def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
         """g [n, dim]: 1 = the author ID alone, 0 = content alone."""
         return np.concatenate([gate.cpu().numpy() for _, gate in self._rooms(author, content)])
+
+    @torch.no_grad()
+    def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """[n] how much of z comes from the ID: |g ⊙ P_id|² / (|g ⊙ P_id|² + |(1 − g) ⊙ P_llm|²).
+
+        The gate alone does not tell: a projection may grow where its gate is small.
+        """
+        shares = []
+        for index, scaled, present in self._inputs(author, content):
+            by_id, by_content, gate = self.network.rooms.gated(index, scaled, present)
+            of_id, of_content = (gate * by_id).square().sum(1), ((1 - gate) * by_content).square().sum(1)
+            shares.append((of_id / (of_id + of_content).clamp_min(1e-12)).cpu().numpy())
+        return np.concatenate(shares)
 
     @torch.no_grad()
     def user_vectors(
@@ -117,10 +131,15 @@ class Alignment:
         return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
 
     def _rooms(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, max(1, len(author)), 16_384):
-            batch = torch.from_numpy(np.asarray(content[start : start + 16_384], dtype=np.float32)).to(self.device)
-            index = torch.from_numpy(np.asarray(author[start : start + 16_384], dtype=np.int64)).to(self.device)
-            yield self.network.rooms(index, self.network.rooms.scaler(batch), (batch != 0).any(1))
+        for index, scaled, present in self._inputs(author, content):
+            yield self.network.rooms(index, scaled, present)
+
+    def _inputs(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Author, scaled content and whether there is content, some thousand rows at a time."""
+        for start in range(0, max(1, len(author)), _CHUNK):
+            batch = torch.from_numpy(np.asarray(content[start : start + _CHUNK], dtype=np.float32)).to(self.device)
+            index = torch.from_numpy(np.asarray(author[start : start + _CHUNK], dtype=np.int64)).to(self.device)
+            yield index, self.network.rooms.scaler(batch), (batch != 0).any(1)
 
     def _user_features(self, features: NDArray) -> Tensor:
         return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)

@@ -92,14 +92,18 @@ class RoomTower(nn.Module):
         Args:
             author: int [n]; scaled_content: [n, rank], what `scaler` made; has_content: bool [n].
         """
+        by_id, by_content, gate = self.gated(author, scaled_content, has_content)
+        return F.normalize(gate * by_id + (1 - gate) * by_content, dim=1), gate
+
+    def gated(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """P_id, P_llm and g, each [n, dim]."""
         by_id, by_content = self.parts(author, scaled_content)
         if self.gate_mode == "learned":
             popularity = self.author_popularity[author].unsqueeze(1)
             gate = torch.sigmoid(self.gate(torch.cat([by_id, by_content, popularity], dim=1)))
         else:
             gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
-        gate = torch.where(has_content.unsqueeze(1), gate, torch.ones_like(gate))
-        return F.normalize(gate * by_id + (1 - gate) * by_content, dim=1), gate
+        return by_id, by_content, torch.where(has_content.unsqueeze(1), gate, torch.ones_like(gate))
 
 
 class UserTower(nn.Module):

@@ -14,7 +14,7 @@ from livealign.errors import LiveAlignError
 from livealign.home import Home
 
 app = typer.Typer(
-    help="LiveAlign: recommendation that follows the moment of a live stream. `make retrain` runs all of it; these are its parts.",
+    help="LiveAlign: recommendation that follows the moment. `make retrain` runs all of it; these are its parts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -27,7 +27,7 @@ class EncoderConfig:
     `exit_layer` layers.
     """
 
-    exit_layer: int = 10
+    exit_layer: int = 8
     first_adapted_layer: int = 4
     pooling: str = "mean"  # mean | last
     batch_tokens: int = 4_096  # tokens of one packed or bucketed batch
@@ -45,7 +45,7 @@ class FinetuneConfig:
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
-    steps: int = 60
+    steps: int = 40
     temperature: float = 0.1
     max_gradient_norm: float = 1.0
     validation_share: float = 0.1  # of rooms, kept out of training

@@ -24,6 +24,7 @@ from livealign.dataset import Corpus, Examples
 from livealign.errors import BundleError, TrainingError
 from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from livealign.scaling import feature_moments, position_index, standardised
+from livealign.seeding import seeded
 
 __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
@@ -123,8 +124,7 @@ def train_ranker(
     if items.codes is not None and not (codebook_version and codes_per_level):
         raise TrainingError("a ranker with codes has to name the codebook they come from")
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, device):
         return _train(corpus, items, config, codebook_version, codes_per_level, device)
 
 

@@ -203,7 +203,7 @@ def _level_health(codes: NDArray[np.int32], size: int, norms: Floats) -> LevelHe
         used=used,
         dead=size - used,
         usage=used / size,
-        entropy_ratio=entropy / np.log(size) if size > 1 else 1.0,
+        entropy_ratio=entropy / float(np.log(size)) if size > 1 else 1.0,
         perplexity=float(np.exp(entropy)),
         largest_share=float(share.max()),
         gini=gini,

@@ -54,6 +54,7 @@ def plant_marts(
     noise: float = 0.2,
     taste_scale: float = 1.0,
     base_logit: float = -2.2,
+    topics_of_author: int = 4,
     seed: int = 0,
 ) -> Planted:
     """Write the marts of `days` days from FIRST_DAY on."""
@@ -63,7 +64,7 @@ def plant_marts(
     favourites = rng.random((users, topics)).argsort(1) < max(1, topics // 6)
     taste = np.where(favourites, 1.8, -0.4) * taste_scale + 0.3 * rng.normal(size=(users, topics))
     affinity = np.where(rng.random((users, authors)) < 0.03, 1.5, 0.0) + 0.3 * rng.normal(size=authors)
-    mix_size = min(4, topics)
+    mix_size = min(topics_of_author, topics)
     author_topics = rng.random((authors, topics)).argsort(1)[:, :mix_size]
     author_mix = rng.dirichlet(np.ones(mix_size) * 2, size=authors)
     popularity = 1.0 / (1 + np.arange(authors)) ** 0.7

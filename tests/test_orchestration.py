@@ -51,17 +51,8 @@ def test_every_asset_is_partitioned_by_day_and_says_what_it_is(defs: Definitions
 def test_the_promotion_waits_for_every_model_and_for_the_bento(defs: Definitions) -> None:
     graph = defs.resolve_asset_graph()
     upstream = graph.get_ancestor_asset_keys(AssetKey("promotion"))
-    for key in (
-        "llm_adapter",
-        "segment_embeddings",
-        "aligned_vectors",
-        "semantic_codes",
-        "ranker",
-        "comparison",
-        "bundle",
-        "bento",
-    ):
-        assert AssetKey(key) in upstream
+    models = {"llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "ranker", "comparison"}
+    assert {AssetKey(key) for key in (*models, "bundle", "bento")} <= upstream
 
 
 def test_all_that_opens_the_warehouse_for_writing_is_in_its_pool(defs: Definitions) -> None:

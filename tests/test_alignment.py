@@ -1,0 +1,185 @@
+"""The gate, the loss and the towers against planted truth."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from livealign.alignment import Alignment, author_log_q, gate_by_popularity, item_vectors, train_alignment
+from livealign.alignment_network import ContentScaler, contrastive_loss
+from livealign.config import AlignmentConfig, DatasetConfig
+from livealign.dataset import Corpus, load_corpus
+from livealign.dataset_features import USER_FEATURES
+from livealign.errors import BundleError, TrainingError
+from livealign.metrics import gauc, user_auc
+from tests.planted_marts import plant_marts
+
+CONFIG = AlignmentConfig(dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16)
+CONTENT = "tuned_llm"
+
+
+def planted_corpus(folder: Path, topics_of_author: int) -> Corpus:
+    planted = plant_marts(
+        folder,
+        users=100,
+        authors=16,
+        topics=4,
+        days=4,
+        requests_per_day=350,
+        noise=0.1,
+        taste_scale=1.8,
+        base_logit=-1.2,
+        topics_of_author=topics_of_author,
+    )
+    corpus = load_corpus(planted.marts, planted.days[-1], DatasetConfig(history_length=10))
+    return corpus.with_content(CONTENT, planted.segment_ids, planted.vectors)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Authors whose rooms go through all topics: the ID says little, the moment much."""
+    return planted_corpus(tmp_path_factory.mktemp("marts"), topics_of_author=4)
+
+
+@pytest.fixture(scope="module")
+def alignment(corpus: Corpus) -> Alignment:
+    return train_alignment(corpus, corpus.content[CONTENT], CONFIG)[0]
+
+
+def noise_like(content: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=content.shape).astype(np.float32)
+    noise[0] = 0
+    return noise
+
+
+def within_users(alignment: Alignment, corpus: Corpus, content: np.ndarray) -> float:
+    scores = alignment.scores(corpus.test, item_vectors(alignment, corpus, content))
+    known = ~np.isnan(corpus.test.label("click"))
+    return float(gauc(user_auc(scores[known], corpus.test.label("click")[known], corpus.test.user_id[known])))
+
+
+def test_log_q_correction_and_masks_are_the_formula() -> None:
+    similarity = torch.tensor([[0.9, 0.1, 0.4, 0.2], [0.3, 0.8, 0.0, 0.1], [0.5, 0.2, 0.7, 0.3], [0.1, 0.2, 0.3, 0.6]])
+    log_q = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()
+    same_user, same_room, same_time = torch.eye(4).bool(), torch.eye(4).bool(), torch.ones(4, 4).bool()
+    same_user[0, 1] = same_user[1, 0] = True
+    same_room[2, 3] = same_room[3, 2] = True
+    same_time[0, 3] = same_time[3, 0] = False
+    kept = [[0, 2], [1, 2, 3], [2, 0, 1], [3, 1]]  # first the positive, then its negatives
+    logits = similarity.numpy() / 0.2 - log_q.numpy()
+    expected = -np.mean([logits[i, js[0]] - np.log(np.exp(logits[i, js]).sum()) for i, js in enumerate(kept)])
+    loss = contrastive_loss(similarity, torch.tensor(0.2), log_q, same_user, same_room, same_time)
+    assert float(loss) == pytest.approx(expected, abs=1e-5)
+
+
+def test_log_q_is_each_authors_share_of_the_clicks(corpus: Corpus) -> None:
+    clicked = corpus.train.author[corpus.train.label("click") == 1]
+    counts = np.array([(clicked == author).sum() for author in range(corpus.authors.size)])
+    assert np.allclose(np.exp(author_log_q(corpus.train, corpus.authors.size)), (counts + 1) / (counts + 1).sum())
+
+
+def test_content_that_tells_the_topic_is_learned(corpus: Corpus, alignment: Alignment) -> None:
+    by_id = train_alignment(corpus, corpus.content[CONTENT], CONFIG, gate_mode="id")[0]
+    assert within_users(alignment, corpus, corpus.content[CONTENT]) > 0.65
+    assert (
+        within_users(alignment, corpus, corpus.content[CONTENT]) > within_users(by_id, corpus, corpus.content[CONTENT]) + 0.08
+    )
+
+
+def test_rooms_lean_on_content_where_it_tells_and_on_the_id_where_content_is_noise(corpus: Corpus, tmp_path: Path) -> None:
+    longer = replace(CONFIG, epochs=25, learning_rate=1e-2)
+    told_by_content = train_alignment(corpus, corpus.content[CONTENT], longer)[1].id_share
+    one_topic_authors = planted_corpus(tmp_path, topics_of_author=1)
+    told_by_id = train_alignment(one_topic_authors, noise_like(one_topic_authors.content[CONTENT]), longer)[1].id_share
+    assert told_by_content < 0.35
+    assert told_by_id > 0.55
+
+
+def test_a_cold_author_is_ranked_by_content(corpus: Corpus, alignment: Alignment) -> None:
+    """For an author never seen, a moment like those a user entered scores above one they passed by."""
+    content, test = corpus.content[CONTENT], corpus.test
+    vectors = item_vectors(alignment, corpus, content)
+    cold = alignment.room_vectors(np.zeros(len(content), dtype=np.int64), content)
+    users = alignment.example_user_vectors(test, vectors)
+    scores = np.einsum("nd,nd->n", users, cold[test.segment])
+    known = (test.segment > 0) & ~np.isnan(test.label("click"))
+    assert float(gauc(user_auc(scores[known], test.label("click")[known], test.user_id[known]))) > 0.62
+
+
+def test_without_content_the_author_alone_speaks(corpus: Corpus, alignment: Alignment) -> None:
+    nothing = np.zeros((3, alignment.sizes.content_dim), dtype=np.float32)
+    assert (alignment.gates(np.array([1, 2, 0]), nothing) == 1).all()
+    assert np.allclose(alignment.id_share(np.array([1, 2, 0]), nothing), 1)
+    vectors = item_vectors(alignment, corpus, corpus.content[CONTENT])
+    assert np.allclose(vectors[len(corpus.segment_ids) + 2], alignment.room_vectors(np.array([2]), nothing[:1])[0], atol=1e-6)
+    assert np.allclose(np.linalg.norm(vectors[1:], axis=1), 1, atol=1e-5)
+    assert not vectors[0].any()
+
+
+def test_the_gate_report_covers_every_segment_with_content(corpus: Corpus, alignment: Alignment) -> None:
+    report = gate_by_popularity(alignment, corpus, corpus.content[CONTENT])
+    assert (np.diff(report.impressions_from) > 0).all()
+    assert report.authors.sum() == len(np.unique(corpus.segment_author_id[1:]))
+    assert ((report.gate > 0) & (report.gate < 1)).all()
+    assert ((report.id_share > 0) & (report.id_share < 1)).all()
+
+
+def test_user_vectors_know_only_the_given_history(corpus: Corpus, alignment: Alignment) -> None:
+    vectors = item_vectors(alignment, corpus, corpus.content[CONTENT])
+    rows = np.flatnonzero(corpus.test.history_length >= 3)[:4]
+    part = corpus.test.take(rows)
+    features = part.features[:, USER_FEATURES]
+    short = alignment.user_vectors(part.user, vectors[part.history_item[:, :3]], np.full(len(rows), 3), features)
+    garbage = vectors[part.history_item].copy()
+    garbage[:, 3:] = 9.0
+    assert np.allclose(short, alignment.user_vectors(part.user, garbage, np.full(len(rows), 3), features), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_towers_and_another_does_not(corpus: Corpus) -> None:
+    config, content = replace(CONFIG, epochs=1), corpus.content[CONTENT]
+    first, again, other = (train_alignment(corpus, content, one)[0] for one in (config, config, replace(config, seed=5)))
+    assert (item_vectors(first, corpus, content) == item_vectors(again, corpus, content)).all()
+    assert not np.allclose(item_vectors(first, corpus, content), item_vectors(other, corpus, content))
+
+
+def test_saved_towers_come_back_as_they_were(corpus: Corpus, alignment: Alignment, tmp_path: Path) -> None:
+    path = tmp_path / "alignment.safetensors"
+    alignment.save(path)
+    loaded = Alignment.load(path)
+    vectors = item_vectors(alignment, corpus, corpus.content[CONTENT])
+    assert (item_vectors(loaded, corpus, corpus.content[CONTENT]) == vectors).all()
+    assert (loaded.scores(corpus.test, vectors) == alignment.scores(corpus.test, vectors)).all()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BundleError, match=r"alignment\.safetensors"):
+        Alignment.load(path)
+    with pytest.raises(BundleError, match="nowhere"):
+        Alignment.load(tmp_path / "nowhere.safetensors")
+
+
+def test_what_cannot_be_trained_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(TrainingError, match="gate mode"):
+        train_alignment(corpus, corpus.content[CONTENT], CONFIG, gate_mode="both")
+    empty = replace(corpus, train=corpus.train.take(corpus.train.label("click") == 0))
+    with pytest.raises(TrainingError, match="no click"):
+        train_alignment(empty, corpus.content[CONTENT], CONFIG)
+
+
+def test_the_scaler_gives_uncorrelated_components_of_unit_variance_on_average() -> None:
+    rng = np.random.default_rng(0)
+    cone = torch.from_numpy((5 + rng.normal(size=(2_000, 12)) * np.linspace(0.1, 3, 12)).astype(np.float32))
+    scaler = ContentScaler(12, 6)
+    scaler.fit(cone)
+    covariance = np.cov(scaler(cone).numpy().T)
+    assert np.diag(covariance).mean() == pytest.approx(1, abs=0.01)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-3
+
+
+def test_training_leaves_the_callers_random_numbers_and_threads_alone(corpus: Corpus) -> None:
+    torch.manual_seed(3)
+    wanted, threads = torch.rand(4), torch.get_num_threads()
+    torch.manual_seed(3)
+    train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1))
+    assert (torch.rand(4) == wanted).all()
+    assert torch.get_num_threads() == threads
