@@ -19,8 +19,9 @@ class LayerStack:
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = model  # its parts are looked up by name: transformers' classes share no interface
         self.causal = hasattr(model, "layers") and hasattr(model, "rotary_emb")
-        layers: Any = self.model.layers if self.causal else getattr(getattr(model, "encoder", None), "layer", ())
-        self.layers: list[nn.Module] = list(layers)
+        encoder: Any = getattr(model, "encoder", None)
+        layers: Any = self.model.layers if self.causal else getattr(encoder, "layer", None)
+        self.layers: list[nn.Module] = list(layers or ())
 
     @property
     def n_layers(self) -> int:

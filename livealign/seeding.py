@@ -10,9 +10,9 @@ import torch
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Torch draws from `seed` inside and goes on as before afterwards; on a CPU it computes on one thread.
 
-    The towers and the ranker are many small operations: a second thread spends its time waiting for the first (measured on
-    2 cores: 1.5 to 2 times slower, 20 times when the cores are shared). One thread also adds up in one order, so that the
-    result does not depend on how many cores there are.
+    The towers and the ranker are many small operations: where the cores are shared, a second thread spends its time waiting
+    (seen on 2 busy cores: 110 s for a ranker that one thread trains in 15). One thread also adds up in one order, so that
+    the result does not depend on how many cores there are.
     """
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
