@@ -17,7 +17,7 @@ from livealign.config import AlignmentConfig
 from livealign.dataset import Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError
-from livealign.scaling import standardised
+from livealign.scaling import METADATA, standardised
 
 _FORMAT = "livealign-alignment-1"
 _CHUNK = 16_384  # rooms at a time
@@ -98,12 +98,12 @@ class Alignment:
         tensors["feature_std"] = torch.from_numpy(self.feature_std)
         metadata = {
             "format": _FORMAT,
-            "sizes": json.dumps(self.sizes._asdict()),
-            "config": json.dumps(asdict(self.config)),
+            "sizes": self.sizes._asdict(),
+            "config": asdict(self.config),
             "gate_mode": self.gate_mode,
-            "history_length": str(self.history_length),
+            "history_length": self.history_length,
         }
-        save_file(tensors, path, metadata)
+        save_file(tensors, path, {METADATA: json.dumps(metadata, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
@@ -114,12 +114,12 @@ class Alignment:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
                 if metadata.get("format") != _FORMAT:
                     raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sizes = Sizes(**json.loads(metadata["sizes"]))
-            config = AlignmentConfig(**json.loads(metadata["config"]))
+            sizes = Sizes(**metadata["sizes"])
+            config = AlignmentConfig(**metadata["config"])
             mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
             history_length = int(metadata["history_length"])
             network = TwoTower(sizes, config, history_length, metadata["gate_mode"])

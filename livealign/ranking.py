@@ -23,7 +23,7 @@ from livealign.config import RankerConfig
 from livealign.dataset import Corpus, Examples
 from livealign.errors import BundleError, TrainingError
 from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
-from livealign.scaling import feature_moments, position_index, standardised
+from livealign.scaling import METADATA, feature_moments, position_index, standardised
 from livealign.seeding import seeded
 
 __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
@@ -65,11 +65,11 @@ class Ranker:
         metadata = {
             "format": _FORMAT,
             "codebook_version": self.codebook_version,
-            "sizes": json.dumps(self.sizes._asdict()),
-            "config": json.dumps(asdict(self.config)),
-            "losses": json.dumps(self.losses),
+            "sizes": self.sizes._asdict(),
+            "config": asdict(self.config),
+            "losses": self.losses,
         }
-        save_file(tensors, path, metadata)
+        save_file(tensors, path, {METADATA: json.dumps(metadata, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path, codebook_version: str, device: torch.device | str = "cpu") -> "Ranker":
@@ -80,7 +80,7 @@ class Ranker:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
                 if metadata.get("format") != _FORMAT:
                     raise BundleError(f"{path} is no ranker of this version ({_FORMAT}); run the retrain again")
                 if metadata["codebook_version"] != codebook_version:
@@ -89,9 +89,9 @@ class Ranker:
                         "its code embeddings would mean something else; take both files from the same release"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sizes = RankerSizes(**json.loads(metadata["sizes"]))
-            config = RankerConfig(**_tuples(json.loads(metadata["config"])))
-            losses = tuple(json.loads(metadata["losses"]))
+            sizes = RankerSizes(**metadata["sizes"])
+            config = RankerConfig(**_tuples(metadata["config"]))
+            losses = tuple(metadata["losses"])
             moments = {name[8:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("moments.")}
             network = RankerNetwork(sizes, config)
             network.load_state_dict(tensors)

@@ -20,6 +20,7 @@ from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BundleError
 from livealign.evaluation import release_metrics
 from livealign.files import replace_json
+from livealign.finetune import RECORD
 from livealign.home import Home
 from livealign.offline import CLICK, RELEASE, data_window, held_out_frame, window_days
 from livealign.promotion import Decision, decide
@@ -72,7 +73,8 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
         path = write_bundle(
             home.releases,
             {
-                ADAPTER: artifacts.adapter,
+                # Without the record of the tuning: its timings would give the same release another id each time.
+                **{f"{ADAPTER}/{file.name}": file for file in artifacts.adapter.iterdir() if file.name != RECORD},
                 ALIGNMENT: artifacts.alignment / ALIGNMENT,
                 CODEBOOK: artifacts.codes / CODEBOOK,
                 CODE_NAMES: artifacts.codes / CODE_NAMES,

@@ -1,7 +1,9 @@
-"""Small numeric helpers that both trained models use, in training and in serving alike."""
+"""Small helpers that both trained models use, in training and in serving alike."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+METADATA = "livealign"  # the one entry of a weight file's metadata: safetensors writes several in random order
 
 
 def feature_moments(features: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -26,7 +26,7 @@ def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Work
         report = evaluate_day(
             corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile.evaluation, file
         )
-    shown = {name.lower().replace(" ", "_"): plots.to_markdown_image(png) for name, png in report_plots(report).items()}
+    shown = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(report_plots(report).values(), 1)}
     rows = {**report.variants, **report.oracle}
     table = [
         f"| {name} | {m.auc or 0:.4f} | {m.uauc or 0:.4f} | {m.gauc or 0:.4f} | {m.ndcg or 0:.4f} |" for name, m in rows.items()
