@@ -15,8 +15,6 @@ LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `mak
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
-nux:
-  enabled: false
 concurrency:
   pools:
     granularity: op
