@@ -15,6 +15,7 @@ from orchestration.stages import day_of
 
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
+LEAST_IMPRESSIONS = 1_000  # a day of fewer is a handful of broadcasts and says little of calibration: it warns
 
 
 @asset_check(
@@ -34,10 +35,11 @@ def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: Resource
 )
 def ranker_is_calibrated(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     metrics = read_json(workspace.artifacts(day_of(context)).evaluation / "evaluation.json")["variants"][RELEASE]
-    error = metrics["ece"]
+    error, impressions = metrics["ece"], metrics["n_impressions"]
     return AssetCheckResult(
         passed=error is not None and error <= LARGEST_CALIBRATION_ERROR,
-        metadata={"ece": json.dumps(error), "largest": LARGEST_CALIBRATION_ERROR},
+        severity=AssetCheckSeverity.ERROR if impressions >= LEAST_IMPRESSIONS else AssetCheckSeverity.WARN,
+        metadata={"ece": json.dumps(error), "largest": LARGEST_CALIBRATION_ERROR, "impressions": impressions},
     )
 
 
