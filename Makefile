@@ -50,6 +50,10 @@ test: setup ## the default tests: offline, on CPU, under five minutes
 test-slow: setup ## the slow lane: the real backbone and real processes
 	$(BIN)/python -m pytest -q -m slow --timeout 1200
 
+bench: setup ## speed of the simulator and of the embedding engine (the backbone has to be fetched: make retrain)
+	$(BIN)/python benchmarks/bench_simulator.py
+	$(BIN)/python benchmarks/bench_embed.py
+
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
