@@ -6,11 +6,12 @@ Stopped at any moment and started again, it ends in the same state: every stage 
 
 import fcntl
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -86,9 +87,12 @@ def prepare(workspace: Workspace, day: str | None) -> date:
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
-    known = archive_days(workspace.home.platform, workspace.archive)
+    today = datetime.now(UTC).date()  # not over yet, so not complete
+    known = [one for one in archive_days(workspace.home.platform, workspace.archive) if one < today]
     if not known:
-        raise ArchiveError(f"{workspace.archive} holds no day; give a folder of {workspace.home.platform} archives by ARCHIVE=")
+        raise ArchiveError(
+            f"{workspace.archive} holds no complete day; give a folder of {workspace.home.platform} archives by ARCHIVE="
+        )
     if day is None:
         return known[-1]
     chosen = date.fromisoformat(day)
@@ -112,6 +116,7 @@ def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
     from orchestration.definitions import defs  # it reads the dbt manifest, which needs the workspace's environment
 
     bury_dead_runs(instance, {"build_history", "daily_retrain"})
+    shutil.rmtree(workspace.artifacts(day).stages, ignore_errors=True)  # costs of an earlier run are not this one's
     history = missing_history(workspace, day)
     if history:
         span = {
