@@ -9,7 +9,6 @@ The release id is `<day>-<short content hash>`: the same content has the same id
 Loading needs the path alone. Nothing in a bundle is ever unpickled.
 """
 
-import fcntl
 import hashlib
 import json
 import math
@@ -18,16 +17,17 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from livealign import __version__
 from livealign.errors import BundleError
+from livealign.files import exclusive
 
 BUNDLE_FORMAT = 1
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # of the releases folder: one writer at a time
 RELEASE_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{12}")
 
 REQUIRED_FIELDS = ("data_window", "platform", "profile", "backbone", "seeds", "metrics", "codebook_version")
@@ -81,7 +81,7 @@ def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fie
     day = _release_day(fields)
     sources = _expand(parts)
     out_root.mkdir(parents=True, exist_ok=True)
-    with exclusive(out_root):
+    with exclusive(out_root / LOCK):
         for leftover in out_root.glob(f"{_UNFINISHED}*"):  # of a writer that was killed: we hold the lock, nobody writes it
             shutil.rmtree(leftover)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=out_root))
@@ -145,14 +145,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         )
     _check_manifest(file, manifest)
     return manifest
-
-
-@contextmanager
-def exclusive(releases: Path) -> Iterator[None]:
-    """Hold the releases folder's writer lock; the system lets it go when the process ends, however it ends."""
-    with (releases / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def sync_directory(path: Path) -> None:

@@ -26,7 +26,7 @@ from livealign.dataset import Corpus, KnownIds, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
 from livealign.home import Home
-from livealign.marts import read_mart
+from livealign.marts import built_days, read_mart
 from livealign.ranking import ItemTable, Ranker, train_ranker
 from livealign.release_parts import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
@@ -120,7 +120,7 @@ def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
 def retrieve(corpus: Corpus, marts: Path, artifacts: DayArtifacts) -> RetrievalMetrics:
     """Measure retrieval by the aligned vectors on the held-out day and write the numbers."""
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT, choose_device())
-    nearby = [day for day in (corpus.day - timedelta(days=1), corpus.day) if (marts / "rooms" / f"dt={day}").exists()]
+    nearby = [day for day in built_days(marts, "rooms") if corpus.day - timedelta(days=1) <= day <= corpus.day]
     metrics = retrieval_metrics(corpus, alignment, read_vectors(artifacts), read_mart(marts, "rooms", nearby))
     replace_json(artifacts.retriever / "metrics.json", metrics.to_dict())
     return metrics

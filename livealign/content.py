@@ -10,13 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.backbone import load_backbone
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig, Profile, SegmentConfig
 from livealign.dataset import Corpus, referenced_segments
+from livealign.dataset_marts import rows_by_key
 from livealign.embed import Encoder, Progress
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import LiveAlignError, TrainingError
 from livealign.files import replaced_directory
-from livealign.marts import read_mart
+from livealign.marts import built_days, read_mart
 from livealign.pairs import TextPairs, choose_pairs
 from livealign.segments import segment_texts
 
@@ -54,13 +55,20 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
     )
 
 
-def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], profile: Profile) -> list[str]:
-    """The text of each of `segment_ids` [n], which lie in `days`."""
-    table = segment_texts(read_mart(marts, "segments", _built(marts, days), TEXT_COLUMNS), profile.segments)
-    known = table["segment_id"].to_numpy()
-    order = np.argsort(known)
-    places = order[np.searchsorted(known[order], segment_ids)]
-    return table["text"].take(pa.array(places)).to_pylist()
+def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig) -> list[str]:
+    """The text of each of `segment_ids` [n], which lie in `days`; a room's windows of the day before are its context.
+
+    Raises:
+        TrainingError: a segment lies in none of the days.
+    """
+    read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
+    table = segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config)
+    rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
+    if (rows < 0).any():
+        raise TrainingError(
+            f"{(rows < 0).sum()} segments lie in none of the days {days[0]} to {days[-1]} of {marts}; build them again"
+        )
+    return table["text"].take(pa.array(rows)).to_pylist()
 
 
 def embed_segments(
@@ -77,8 +85,8 @@ def embed_segments(
 ) -> Embedded:
     """Embed what a retrain for `day` needs, raw and tuned, and write `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole."""
     segment_ids = referenced_segments(marts, day, dataset)
-    window = [day - timedelta(days=back) for back in range(dataset.train_days + CONTEXT_DAYS, -1, -1)]
-    texts = texts_of(marts, segment_ids, window, profile)
+    window = [day - timedelta(days=back) for back in range(dataset.train_days, -1, -1)]
+    texts = texts_of(marts, segment_ids, window, profile.segments)
     encoder = Encoder.load(load_backbone(profile.backbone, models), adapter, profile.encoder, profile.segments)
     cached: list[int] = []
 
@@ -117,7 +125,7 @@ def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
 
 
 def _built(marts: Path, days: Sequence[date]) -> list[date]:
-    built = [day for day in days if (marts / "segments" / f"dt={day.isoformat()}").exists()]
+    built = sorted(set(days) & set(built_days(marts, "segments")))
     if not built:
         raise TrainingError(
             f"{marts / 'segments'} holds none of the days {days[0]} to {days[-1]}; build the warehouse for them first"

@@ -1,5 +1,6 @@
 """Writes that are seen whole or not at all: a temporary name, then one rename."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -38,6 +39,14 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(old)
     else:
         temporary.rename(path)
+
+
+@contextmanager
+def exclusive(lock_file: Path) -> Iterator[None]:
+    """Hold the lock file; another process that wants it waits. The system lets go of it when the process ends, however."""
+    with lock_file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def replace_bytes(path: Path, data: bytes) -> None:

@@ -33,7 +33,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from livealign.errors import LandingError
-from livealign.landing_files import FILE, LINE, PART, Spool, abandoned, exclusive, publish, staged, write_partition, write_rows
+from livealign.files import exclusive
+from livealign.landing_files import FILE, LINE, PART, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing_rejects import row_json, rows_json
 from livealign.landing_rules import DAY_MS, UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.schemas import TABLES

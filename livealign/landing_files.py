@@ -8,7 +8,6 @@ a finished set of files into place and can be repeated after a crash until it is
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -141,14 +140,6 @@ def publish(ready: Path, root: Path) -> None:
                 other.unlink()
         path.replace(target)
     shutil.rmtree(ready)
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file; another process that wants it waits. The system lets go of it when the process dies."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def abandoned(path: Path) -> bool:

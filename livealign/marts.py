@@ -78,6 +78,12 @@ def affected_days(connection: duckdb.DuckDBPyConnection, days: Sequence[date], m
     return sorted({*days, *before, *later})
 
 
+def built_days(marts_root: Path, mart: str) -> list[date]:
+    """The days of which the mart has been exported, in order."""
+    files = (marts_root / mart).glob("dt=*/part-0.parquet")
+    return sorted(date.fromisoformat(file.parent.name.removeprefix("dt=")) for file in files)
+
+
 def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of these days, day by day, each in order of its key.
 

@@ -13,10 +13,11 @@ from livealign.artifacts import DayArtifacts
 from livealign.challenger import read_comparison, read_scores
 from livealign.config import EvaluationConfig
 from livealign.dataset import TASKS, Corpus
+from livealign.dataset_marts import rows_by_key
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.files import replace_json
 from livealign.heldout import EvaluationFrame, read_truth, standard_slices
-from livealign.marts import read_mart
+from livealign.marts import built_days, read_mart
 from livealign.report import write_report
 
 RELEASE = "aligned_codes"
@@ -92,7 +93,7 @@ def window_days(window: dict[str, str]) -> tuple[date, date]:
 
 def _characters(corpus: Corpus, marts: Path) -> NDArray[np.int64]:
     """[segments] length of what was said in each segment row; 0 for no segment."""
-    days = [day for day in (*corpus.train_days, corpus.day) if (marts / "segments" / f"dt={day}").exists()]
+    days = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
     table = read_mart(marts, "segments", days, ["segment_id", "speech_text", "chat_text"])
     lengths = pc.add(*(pc.utf8_length(pc.fill_null(table[name], "")) for name in ("speech_text", "chat_text")))
     return _aligned(table["segment_id"], lengths, corpus.segment_ids).astype(np.int64)
@@ -100,8 +101,6 @@ def _characters(corpus: Corpus, marts: Path) -> NDArray[np.int64]:
 
 def _aligned(keys: pa.ChunkedArray, values: pa.ChunkedArray, wanted: NDArray[np.int64]) -> NDArray:
     """The value of each wanted key, 0 where the table has none."""
-    known, numbers = keys.to_numpy(), values.cast(pa.float64()).to_numpy()
-    order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
-    found = order[place]
-    return np.where(known[found] == wanted, np.nan_to_num(numbers[found]), 0.0)
+    rows = rows_by_key(keys.to_numpy(), wanted)
+    numbers = np.nan_to_num(values.cast(pa.float64()).to_numpy())
+    return np.where(rows >= 0, numbers[rows], 0.0)

@@ -34,6 +34,7 @@ from livealign.release_parts import (
     REFERENCE,
     SNAPSHOT,
     VOCABULARY,
+    moments_with_content,
     read_vocabulary,
 )
 from livealign.releases import champion_path, promote, read_champion
@@ -60,15 +61,12 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
     backbone = load_backbone(profile.backbone, home.models)
     evaluation = read_json(artifacts.evaluation / "evaluation.json")
     with tempfile.TemporaryDirectory(prefix="livealign-snapshot-") as scratch:
-        rows = np.flatnonzero((corpus.content[TUNED] != 0).any(1))
         snapshot = write_snapshot(
             Path(scratch) / SNAPSHOT,
             home.marts,
             busy_moment(home.marts, corpus.day),
-            corpus.segment_ids[rows],
-            read_vectors(artifacts)[rows],
-            read_codes(artifacts)[rows],
-            profile.dataset.history_length,
+            *moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)),
+            history_length=profile.dataset.history_length,
         )
         path = write_bundle(
             home.releases,
@@ -117,7 +115,7 @@ def decide_promotion(
         checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
         if unseen:
             same = champion.release_id == challenger.release_id
-            scores = read_scores(artifacts) if same else champion_scores(champion, corpus, home, dataset, profile)
+            scores = read_scores(artifacts) if same else champion_scores(champion, corpus, home, dataset)
             theirs = release_metrics(scores[:, CLICK], frame, corpus.day)
     decision = decide(theirs, mine, checks, profile.promotion)
     if decision.decision == "promote":
@@ -127,16 +125,14 @@ def decide_promotion(
     return decision
 
 
-def champion_scores(
-    champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig, profile: Profile
-) -> NDArray[np.float32]:
+def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
     """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions, all by its own parts.
 
     Its own adapter reads the segments (vectors that it made before are in the cache), its own vocabularies number the ids.
     """
     device = choose_device()
     theirs = load_corpus(home.marts, corpus.day, dataset, read_vocabulary(champion))
-    content = _champion_content(champion, theirs, home, profile)
+    content = _champion_content(champion, theirs, home)
     alignment = Alignment.load(champion.file(ALIGNMENT), device)
     codebook = Codebook.load(champion.file(CODEBOOK))
     ranker = Ranker.load(champion.file(RANKER), codebook.version, device)
@@ -144,25 +140,21 @@ def champion_scores(
     return ranker.predict(theirs.test, ItemTable(vectors, codebook.encode(vectors)))
 
 
-def _champion_content(champion: Bundle, corpus: Corpus, home: Home, profile: Profile) -> NDArray[np.float32]:
+def _champion_content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
     """[segments, hidden] of the segments that the held-out impressions name; zero for the others, which are not needed."""
     config = champion.manifest["config"]
-    encoder = Encoder.load(
-        _champion_backbone(champion, home, profile),
-        champion.path / ADAPTER,
-        EncoderConfig(**config["encoder"]),
-        SegmentConfig(**config["segments"]),
-    )
+    segments, backbone = SegmentConfig(**config["segments"]), _champion_backbone(champion, home)
+    encoder = Encoder.load(backbone, champion.path / ADAPTER, EncoderConfig(**config["encoder"]), segments)
     test = corpus.test
     rows = np.unique(np.concatenate([test.segment, test.history_segment.reshape(-1)]))
     rows = rows[rows > 0]
-    texts = texts_of(home.marts, corpus.segment_ids[rows], [*corpus.train_days, corpus.day], profile)
+    texts = texts_of(home.marts, corpus.segment_ids[rows], [*corpus.train_days, corpus.day], segments)
     content = np.zeros((len(corpus.segment_ids), encoder.hidden_size), dtype=np.float32)
     content[rows] = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
     return content
 
 
-def _champion_backbone(champion: Bundle, home: Home, profile: Profile) -> Backbone:
+def _champion_backbone(champion: Bundle, home: Home) -> Backbone:
     wanted = champion.manifest["backbone"]
     backbone = load_backbone(wanted["id"], home.models)
     if backbone.sha256 != wanted["sha256"]:

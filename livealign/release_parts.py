@@ -68,6 +68,13 @@ def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
     content, (vectors, codes) = trained.content, trained.items
     if content is None or vectors is None or codes is None:
         raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")
+    return moments_with_content(corpus, content, vectors, codes)
+
+
+def moments_with_content(
+    corpus: Corpus, content: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.integer]
+) -> SegmentMoments:
+    """The segments whose row of `content` [segments, d] is not empty, from the vectors and codes of all items."""
     rows = np.flatnonzero((content != 0).any(1))
     return SegmentMoments(corpus.segment_ids[rows], vectors[rows], codes[rows])
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from livealign.bundle import RELEASE_ID, exclusive, open_bundle, read_manifest, sync_directory
+from livealign.bundle import LOCK, RELEASE_ID, open_bundle, read_manifest, sync_directory
 from livealign.errors import BundleError
-from livealign.files import replace_bytes
+from livealign.files import exclusive, replace_bytes
 
 CHAMPION = "champion"
 HISTORY = "history.jsonl"
@@ -69,7 +69,7 @@ def promote(releases: Path, release_id: str, reason: str = "", now: datetime | N
         BundleError: the id is no release id, or its bundle is missing or damaged; the champion stays.
     """
     _verify(releases, release_id)
-    with exclusive(releases):
+    with exclusive(releases / LOCK):
         _move(releases, release_id, "promote", reason, now)
 
 
@@ -79,7 +79,7 @@ def rollback(releases: Path, reason: str = "", now: datetime | None = None) -> s
     Raises:
         BundleError: there is no earlier champion, or its bundle is missing or damaged; the champion stays.
     """
-    with exclusive(releases):
+    with exclusive(releases / LOCK):
         champion = read_champion(releases)
         line = _lineage(read_history(releases), champion)
         if len(line) < 2:

@@ -24,7 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from livealign.dataset_marts import place
 from livealign.errors import TrainingError
+from livealign.marts import built_days
 
 WINDOW_MILLISECONDS = 30_000
 WINDOW_COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left", "retention")
@@ -84,19 +86,19 @@ def write_snapshot(
     """
     histories = _histories(marts, moment, history_length)
     windows = _windows(marts, moment)
-    windows = windows.filter(pa.array(_place(segment_ids, windows["segment_id"].to_numpy()) >= 0)) if len(windows) else windows
+    windows = windows.filter(pa.array(place(segment_ids, windows["segment_id"].to_numpy()) >= 0)) if len(windows) else windows
     rooms = _rooms(marts, moment)
     chosen = _first_of_each(windows["room_id"].to_numpy(), rooms["room_id"].to_numpy())  # row of windows, -1 = none
     room_windows = windows.take(pa.array(chosen, mask=chosen < 0))
 
     used = np.concatenate([_ids(room_windows["segment_id"]), _ids(histories["segment_id"])])
-    kept = np.unique(_place(segment_ids, used))
+    kept = np.unique(place(segment_ids, used))
     kept = kept[kept >= 0]  # rows of segment_ids that become items
     items = _items(marts, moment, segment_ids[kept], vectors[kept], codes[kept])
 
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(items, folder / "items.parquet", compression="zstd")
-    rooms = rooms.append_column("item", pa.array(_place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
+    rooms = rooms.append_column("item", pa.array(place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
     for name in WINDOW_COUNTS:
         rooms = rooms.append_column(name, room_windows[name].cast(pa.float64()))
     pq.write_table(rooms, folder / "rooms.parquet", compression="zstd")
@@ -191,7 +193,7 @@ def _history_lists(histories: pa.Table, segment_ids: Ints) -> pa.Table:
     users, starts = np.unique(histories["user_id"].to_numpy(), return_index=True)
     offsets = pa.array(np.concatenate([starts, [histories.num_rows]]), pa.int32())
     columns = {
-        "items": pa.array(_place(segment_ids, _ids(histories["segment_id"])), pa.int64()),
+        "items": pa.array(place(segment_ids, _ids(histories["segment_id"])), pa.int64()),
         "author_ids": histories["author_id"].combine_chunks(),
         "engaged_at": histories["engaged_at"].combine_chunks(),
     }
@@ -206,10 +208,10 @@ def _counts(marts: Path, moment: int, person: str, measures: Sequence[str]) -> p
     partition is brought forward by the interactions of its day and those after it.
     """
     day, key = _day_of(moment), f"{person[:-1]}_id"
-    built = [one for one in _built_days(marts, f"{person}_daily") if one <= day]
+    built = [one for one in built_days(marts, f"{person}_daily") if one <= day]
     if not built:
         raise TrainingError(f"{marts / f'{person}_daily'} has no day up to {day}; build the warehouse first")
-    between = [one for one in _built_days(marts, "interactions") if built[-1] <= one < day]
+    between = [one for one in built_days(marts, "interactions") if built[-1] <= one < day]
     sums = {"impressions": "count(*)", "clicks": "sum(coalesce(click, 0))", "long_views": "sum(coalesce(long_view, 0))"}
     parameters: dict[str, object] = {"before": _partitions(marts, f"{person}_daily", built[-1:])}
     # What is formatted into the SQL are constants of this module.
@@ -239,15 +241,9 @@ def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
     return found
 
 
-def _built_days(marts: Path, mart: str) -> list[date]:
-    return sorted(
-        date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in (marts / mart).glob("dt=*/part-0.parquet")
-    )
-
-
 def _days_until(marts: Path, mart: str, moment: int) -> list[date]:
     day = _day_of(moment)
-    return [one for one in _built_days(marts, mart) if one <= day]
+    return [one for one in built_days(marts, mart) if one <= day]
 
 
 def _last_two_days(moment: int) -> list[date]:
@@ -272,16 +268,8 @@ def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
 
 
-def _place(sorted_ids: Ints, ids: NDArray) -> Ints:
-    """Place of each id in `sorted_ids`, -1 where it is not there."""
-    if not len(sorted_ids):
-        return np.full(len(ids), -1, dtype=np.int64)
-    places = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)
-    return np.where(sorted_ids[places] == ids, places, -1).astype(np.int64)
-
-
 def _first_of_each(keys: NDArray, wanted: NDArray) -> Ints:
     """Row of the first occurrence of each wanted key in `keys` (grouped), -1 where it does not occur."""
     distinct, rows = np.unique(keys, return_index=True)
-    places = _place(distinct, wanted)
+    places = place(distinct, wanted)
     return np.where(places >= 0, rows[np.maximum(places, 0)] if len(rows) else -1, -1).astype(np.int64)

@@ -1,6 +1,5 @@
 """The dbt project as Dagster sees it: its manifest, its environment, and how its models become assets."""
 
-import fcntl
 import os
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 from dagster import AssetKey
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject
 
+from livealign.files import exclusive
 from livealign.home import Home
 
 PROJECT_FOLDER = Path(__file__).parent.parent / "dbt_project"
@@ -23,8 +23,7 @@ def prepared_project() -> DbtProject:
     project = DbtProject(PROJECT_FOLDER)
     target = PROJECT_FOLDER / "target"
     target.mkdir(exist_ok=True)
-    with (target / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(target / ".lock"):
         if _is_stale(project.manifest_path):
             dbt_resource(project).cli(["parse", "--quiet"], target_path=project.project_dir / project.target_path).wait()
     return project

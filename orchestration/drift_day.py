@@ -1,6 +1,6 @@
 """The drift of one day: which days are the reference, and what is compared."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from livealign.challenger import day_corpus, read_codes, read_vectors
 from livealign.content import RAW
 from livealign.dataset import Corpus
 from livealign.files import replace_bytes, replaced_directory
+from livealign.marts import built_days
 from livealign.offline import window_days
 from livealign.release import champion_bundle
 from livealign.release_parts import REFERENCE
@@ -51,8 +52,7 @@ def _champion_days(workspace: Workspace) -> list[date]:
     if champion is None:
         return []
     first, last = window_days(champion.manifest["data_window"])
-    window = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-    return [one for one in window if (workspace.home.marts / "interactions" / f"dt={one}").exists()]
+    return [day for day in built_days(workspace.home.marts, "interactions") if first <= day <= last]
 
 
 def _segments_of(corpus: Corpus, days: list[date]) -> np.ndarray:

@@ -24,6 +24,7 @@ from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing import landed_days
+from livealign.marts import built_days
 from livealign.platforms import archive_days
 from livealign.simulation import SimulationConfig, simulate
 from livealign.stopwatch import stage_cost
@@ -132,15 +133,11 @@ def missing_history(workspace: Workspace, day: date) -> list[date]:
     """The span of days before `day`, first to last, that landing or marts lack; empty if all are there."""
     known = set(archive_days(workspace.home.platform, workspace.archive))
     wanted = [past for past in workspace.training_days(day) if past >= min(known)]
-    built = set(landed_days(workspace.home.landing))
-    missing = [past for past in wanted if past not in built or not _has_marts(workspace, past)]
+    built = set(landed_days(workspace.home.landing)) & set(built_days(workspace.home.marts, "interactions"))
+    missing = [past for past in wanted if past not in built]
     if not missing:
         return []
     return [missing[0] + timedelta(days=offset) for offset in range((wanted[-1] - missing[0]).days + 1)]
-
-
-def _has_marts(workspace: Workspace, day: date) -> bool:
-    return (workspace.home.marts / "interactions" / f"dt={day.isoformat()}").exists()
 
 
 def run_job(

@@ -43,7 +43,7 @@ def semantic_codes(context: AssetExecutionContext, workspace: ResourceParam[Work
     with stage(context, workspace, "semantic_codes"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         window = [*workspace.training_days(day), day]
-        texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile)
+        texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile.segments)
         codes = encode(corpus, workspace.profile, artifacts, texts)
     names = [f"| {path} | {name} |" for path, name in sorted(codes.names.items(), key=lambda item: _path_order(item[0]))]
     return MaterializeResult(
