@@ -119,6 +119,19 @@ def test_a_failed_data_test_stops_everything_downstream_and_the_champion_stays(a
     assert read_champion(home.releases) == champion
 
 
+def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(archive: Path, tmp_path: Path) -> None:
+    code, log = retrain(tmp_path / "home", archive, "--day", "2025-06-03")
+    assert code == 0, log
+    home = Home(tmp_path / "home", "simulator")
+    champion = read_champion(home.releases)
+    code, log = retrain(tmp_path / "home", archive, "--day", "2025-06-04")
+    assert code == 0, log
+    promotion = summary_of(home)["promotion"]
+    assert promotion["release"] != champion
+    assert promotion["rule"] in {"not_worse", "worse", "slice_worse"}
+    assert read_champion(home.releases) == (promotion["release"] if promotion["decision"] == "promote" else champion)
+
+
 def test_a_missing_archive_is_one_line_with_its_remedy(tmp_path: Path) -> None:
     code, log = retrain(tmp_path / "home", tmp_path / "nowhere", "--platform", "twitch")
     assert code == 1
