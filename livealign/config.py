@@ -66,6 +66,7 @@ class DatasetConfig:
     train_days: int = 7
     history_length: int = 20
     min_author_impressions: int = 1  # authors below are "unknown" to id embeddings
+    half_life_seconds: float = 60.0  # of a window's part in what its room is about; 0: each window for itself
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class RankerConfig:
     weight_decay: float = 1e-5
     dropout: float = 0.3
     user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression
+    user_l2_with_tastes: float = 1.0  # the same with codes: the tastes (livealign.tastes) know nearly all of it already
+    taste_days_share: float = 0.34  # of the training days, the first ones, that only the tastes learn from
     task_weights: tuple[float, ...] = (1.0, 1.0, 0.3, 0.3, 0.3)  # of each task's loss
     positions: int = 32  # places of a list with a bias of their own
     seed: int = 17

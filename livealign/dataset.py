@@ -43,6 +43,7 @@ from livealign.dataset_marts import (
     read_day_tables,
 )
 from livealign.errors import TrainingError
+from livealign.recent_content import recent_content
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Corpus:
     segment_first: Ints  # [S] row of the first segment of the same room
     segment_is_train: NDArray[np.bool_]  # [S] whether the segment lies in the training days
     base_rates: Mapping[str, float]  # share of training impressions, by task
+    half_life_seconds: float  # of a window's part in its room's content
     content: dict[str, Floats]  # name -> [S, d]; a row of zeros has no content
     train: Examples
     test: Examples
@@ -70,10 +72,14 @@ class Corpus:
         return len(self.segment_ids) + self.authors.size
 
     def with_content(self, name: str, segment_ids: Ints, vectors: NDArray) -> "Corpus":
-        """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n]; others get a row of zeros."""
+        """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n]; others get a row of zeros.
+
+        What is kept of a segment is the average of its room's last windows (`livealign.recent_content`).
+        """
         matrix = np.zeros((len(self.segment_ids), vectors.shape[1]), dtype=np.float32)
         rows = self.segment_rows(segment_ids)
         matrix[rows[rows > 0]] = vectors[rows > 0]
+        matrix = recent_content(matrix, self.segment_room_id, self.segment_started_at, self.half_life_seconds)
         return replace(self, content={**self.content, name: matrix})
 
     def segment_rows(self, segment_ids: NDArray) -> Ints:
@@ -131,6 +137,7 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
         authors=authors,
         **corpus_segments,
         base_rates=base_rates,
+        half_life_seconds=config.half_life_seconds,
         content={},
         train=examples(train, train_days[-1]),
         test=examples(test, day),
@@ -192,6 +199,7 @@ def serving_examples(
         position=np.full(n, np.nan, dtype=np.float32),
         features=feature_matrix(columns, base_rates, n),
         labels=np.full((n, len(TASKS)), np.nan, dtype=np.float32),
+        click_known_at=np.zeros(n, dtype=np.int64),
         history_author=history_author,
         history_segment=history_item,
         history_item=history_item,
@@ -277,6 +285,7 @@ def _examples(
         position=floats(shown, "position").astype(np.float32),
         features=feature_matrix({**columns, **tables.counts}, base_rates, n),
         labels=_labels(shown, end_of(until)),
+        click_known_at=milliseconds(shown, "click_known_at"),
         history_author=history_author,
         history_segment=history_segment,
         history_item=history_item,

@@ -63,6 +63,7 @@ class Examples:
     position: Floats  # [n] place in the list from 0, NaN where unknown
     features: Floats  # [n, len(FEATURES)]
     labels: Floats  # [n, len(TASKS)]
+    click_known_at: Ints  # [n] epoch milliseconds
     history_author: Ints  # [n, L] vocabulary index
     history_segment: Ints  # [n, L] segment row
     history_item: Ints  # [n, L] item row

@@ -3,7 +3,8 @@
     ranker = train_ranker(corpus, items, config, codebook_version)   # items: ItemTable over the corpus' item rows
     probabilities = ranker.predict(corpus.test, items)                # float32 [n, tasks]
 
-Which inputs there are (codes, a pasted-in vector, neither) is decided by the `ItemTable`; the network is otherwise the same.
+Which inputs there are (codes, a pasted-in vector, neither) is decided by the `ItemTable`; the network is otherwise the
+same. With codes the ranker also learns every user's tastes (`livealign.tastes`) and reads their score of the room.
 """
 
 import json
@@ -25,10 +26,11 @@ from livealign.errors import BundleError, TrainingError
 from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from livealign.scaling import METADATA, feature_moments, position_index, standardised
 from livealign.seeding import seeded
+from livealign.tastes import Affinity, Tastes, learn_tastes
 
 __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
-_FORMAT = "livealign-ranker-1"
+_FORMAT = "livealign-ranker-2"
 _CHUNK = 8_192  # impressions scored at a time
 
 
@@ -43,14 +45,19 @@ class Ranker:
     moments: dict[str, NDArray[np.float32]]  # feature_mean, feature_std, match_mean, match_std
     losses: tuple[float, ...]  # mean over each epoch of training
     device: torch.device
+    tastes: Tastes | None = None  # of a ranker with codes
 
     @torch.no_grad()
     def logits(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
         """[n, tasks], as at the mean position of a list; the examples' own positions are not used."""
         parts = []
+        weights = None if self.tastes is None else self.tastes.affinity.weights(_codes(items), items.vectors)
         for start in range(0, len(examples), _CHUNK):
             part = examples.take(np.arange(start, min(start + _CHUNK, len(examples))))
-            table = _Table.of(part, items, self.sizes, self.moments, self.device, position=None)
+            found = history_matches(part, items)
+            if self.tastes is not None and weights is not None:
+                found = np.column_stack([found, self.tastes.scores(part.user, weights[part.item])])
+            table = _Table.of(part, items, self.sizes, self.moments, self.device, None, found)
             parts.append(self.network(table.batch(torch.arange(len(part), device=self.device))).cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.sizes.tasks), dtype=np.float32)
 
@@ -62,6 +69,12 @@ class Ranker:
         """Write one safetensors file; its metadata names the config and the codebook."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         tensors |= {f"moments.{name}": torch.from_numpy(values) for name, values in self.moments.items()}
+        if self.tastes is not None:
+            tensors |= {
+                "tastes.log_rates": torch.from_numpy(self.tastes.log_rates),
+                "tastes.centroids": torch.from_numpy(self.tastes.affinity.centroids),
+                "tastes.width": torch.tensor(self.tastes.affinity.width, dtype=torch.float64),
+            }
         metadata = {
             "format": _FORMAT,
             "codebook_version": self.codebook_version,
@@ -93,13 +106,17 @@ class Ranker:
             config = RankerConfig(**_tuples(metadata["config"]))
             losses = tuple(metadata["losses"])
             moments = {name[8:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("moments.")}
+            tastes = None
+            if sizes.levels:
+                log_rates, centroids, width = (tensors.pop(f"tastes.{name}") for name in ("log_rates", "centroids", "width"))
+                tastes = Tastes(Affinity(centroids.numpy(), float(width)), log_rates.numpy())
             network = RankerNetwork(sizes, config)
             network.load_state_dict(tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise BundleError(f"{path} is not a readable ranker ({error}); run the retrain again") from error
         device = torch.device(device)
         network.to(device).eval()
-        return cls(network, sizes, config, codebook_version, moments, losses, device)
+        return cls(network, sizes, config, codebook_version, moments, losses, device, tastes)
 
 
 def train_ranker(
@@ -128,34 +145,28 @@ def train_ranker(
         return _train(corpus, items, config, codebook_version, codes_per_level, device)
 
 
-def history_matches(examples: Examples, items: ItemTable, sizes: RankerSizes) -> NDArray[np.float32]:
-    """How the room resembles what the user engaged with before: float32 [n, sizes.matches], free of parameters.
+def history_matches(examples: Examples, items: ItemTable) -> NDArray[np.float32]:
+    """How the room resembles what the user engaged with before: float32 [n, 3 or 6], free of parameters.
 
-    log(1 + length of the history); for the author and for each code prefix: log(1 + entries that share it) and their
-    share; for vectors: mean, largest and mean positive cosine. NaN becomes 0 for an empty history.
+    log(1 + length of the history); for the author: log(1 + entries that share it) and their share; for vectors without
+    codes: mean, largest and mean positive cosine. With codes the tastes say it better: cosines and shared codes are too good
+    on the impressions that made the vectors, and a ranker that trusts them is worse on others (docs/experiments.md).
     """
     parts = []
     for start in range(0, len(examples), _CHUNK):
         rows = slice(start, start + _CHUNK)
         length = examples.history_length[rows]
         inside = np.arange(examples.history_item.shape[1]) < length[:, None]
-        history, now = examples.history_item[rows], examples.item[rows]
         same = inside & (examples.history_author[rows] == examples.author[rows, None]) & (examples.author[rows, None] > 0)
-        columns = [np.log1p(length)]
         count = np.maximum(length, 1)
-        columns += [np.log1p(same.sum(1)), same.sum(1) / count]
-        if items.codes is not None:
-            same = inside
-            for level in range(sizes.levels):
-                same = same & (items.codes[history, level] == items.codes[now, level][:, None])
-                columns += [np.log1p(same.sum(1)), same.sum(1) / count]
-        if items.vectors is not None:
-            here, there = items.vectors[now], items.vectors[history]
+        columns = [np.log1p(length), np.log1p(same.sum(1)), same.sum(1) / count]
+        if items.vectors is not None and items.codes is None:
+            here, there = items.vectors[examples.item[rows]], items.vectors[examples.history_item[rows]]
             norms = np.linalg.norm(there, axis=2) * np.linalg.norm(here, axis=1)[:, None]
             cosine = np.einsum("nld,nd->nl", there, here) / np.maximum(norms, 1e-9) * inside
             columns += [cosine.sum(1) / count, cosine.max(1), np.maximum(cosine, 0).sum(1) / np.sqrt(count)]
         parts.append(np.stack(columns, axis=1).astype(np.float32))
-    return np.concatenate(parts) if parts else np.zeros((0, sizes.matches), dtype=np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, 3), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -175,16 +186,15 @@ class _Table:
         moments: dict[str, NDArray[np.float32]],
         device: torch.device,
         position: int | None,
-        matches: NDArray[np.float32] | None = None,
+        matches: NDArray[np.float32],
     ) -> "_Table":
-        """`position`: rows of the position table, None to leave positions unknown."""
+        """`position`: rows of the position table, None to leave positions unknown; `matches` [n, sizes.matches]."""
 
         def tensor(values: NDArray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
         n, length = examples.history_item.shape
         known = np.zeros(n, dtype=np.int64) if position is None else position_index(examples.position, position)
-        found = history_matches(examples, items, sizes) if matches is None else matches
         n_items = 1 + int(max(examples.item.max(initial=0), examples.history_item.max(initial=0)))
         codes = np.zeros((n_items, 0), dtype=np.int64) if items.codes is None else code_rows(items.codes, sizes)
         vectors = np.zeros((n_items, 0), dtype=np.float32) if items.vectors is None else items.vectors
@@ -195,7 +205,7 @@ class _Table:
                 "item": tensor(examples.item),
                 "position": tensor(known),
                 "features": tensor(standardised(examples.features, moments["feature_mean"], moments["feature_std"])),
-                "matches": tensor(standardised(found, moments["match_mean"], moments["match_std"])),
+                "matches": tensor(standardised(matches, moments["match_mean"], moments["match_std"])),
                 "history_author": tensor(examples.history_author),
                 "history_item": tensor(examples.history_item),
                 "mask": tensor(np.arange(length) < examples.history_length[:, None]),
@@ -225,7 +235,15 @@ def _train(
         history_length=examples.history_item.shape[1],
         tasks=len(config.tasks),
     )
-    matches = history_matches(examples, items, sizes)
+    matches, tastes = history_matches(examples, items), None
+    if items.codes is not None:
+        tastes, scores = learn_tastes(
+            examples, items.codes, items.vectors, sizes.users, codes_per_level, config.positions, device
+        )
+        # The first days only feed the tastes: a score by one day or none is not what the ranker will meet.
+        kept = _after_first_days(examples.shown_at, config.taste_days_share)
+        examples, matches = examples.take(kept), np.column_stack([matches, scores])[kept]
+    user_l2 = config.user_l2 if tastes is None else config.user_l2_with_tastes
     moments = dict(
         zip(
             ("feature_mean", "feature_std", "match_mean", "match_std"),
@@ -252,7 +270,7 @@ def _train(
         total = 0.0
         for rows in _shuffled(len(examples), config.batch_size, device):
             batch = table.batch(rows)
-            loss = masked_loss(network(batch), table.columns["labels"][rows], weights) + config.user_l2 * network.penalty(batch)
+            loss = masked_loss(network(batch), table.columns["labels"][rows], weights) + user_l2 * network.penalty(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -262,12 +280,25 @@ def _train(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the ranker's loss became {losses[-1]}; lower ranker.learning_rate")
     network.eval()
-    return Ranker(network, sizes, config, codebook_version, moments, tuple(losses), device)
+    return Ranker(network, sizes, config, codebook_version, moments, tuple(losses), device, tastes)
 
 
 def _shuffled(n: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """Index batches of one epoch; drawn on the CPU, so that every device sees the same order."""
     yield from torch.randperm(n).to(device).split(batch_size)
+
+
+def _codes(items: ItemTable) -> NDArray[np.integer]:
+    if items.codes is None:
+        raise TrainingError("this ranker was trained with semantic codes and is given items without; encode them first")
+    return items.codes
+
+
+def _after_first_days(shown_at: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Rows of the impressions after the first `share` of the days that there are (rounded down)."""
+    days = shown_at // 86_400_000
+    distinct = np.unique(days)
+    return np.flatnonzero(days >= distinct[min(len(distinct) - 1, int(share * len(distinct)))])
 
 
 def _with_row(labels: NDArray[np.float32]) -> NDArray[np.float32]:

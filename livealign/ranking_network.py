@@ -43,8 +43,8 @@ class RankerSizes(NamedTuple):
 
     @property
     def matches(self) -> int:
-        """Columns of `history_matches`."""
-        return 3 + 2 * self.levels + (3 if self.vector_dim else 0)
+        """Columns of `ranking.matches`: history (3), then the taste for the codes (1), or likeness of vectors (3)."""
+        return 3 + (1 if self.levels else 3 if self.vector_dim else 0)
 
 
 class Batch(NamedTuple):

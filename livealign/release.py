@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,8 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
     Its own adapter reads the segments (vectors that it made before are in the cache), its own vocabularies number the ids.
     """
     device = choose_device()
-    theirs = load_corpus(home.marts, corpus.day, dataset, read_vocabulary(champion))
+    half_life = float(champion.manifest["config"]["dataset"]["half_life_seconds"])
+    theirs = load_corpus(home.marts, corpus.day, replace(dataset, half_life_seconds=half_life), read_vocabulary(champion))
     content = _champion_content(champion, theirs, home)
     alignment = Alignment.load(champion.file(ALIGNMENT), device)
     codebook = Codebook.load(champion.file(CODEBOOK))
@@ -141,17 +143,18 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
 
 
 def _champion_content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
-    """[segments, hidden] of the segments that the held-out impressions name; zero for the others, which are not needed."""
+    """[segments, hidden] of all windows of the rooms that the held-out impressions name; zero for the others."""
     config = champion.manifest["config"]
     segments, backbone = SegmentConfig(**config["segments"]), _champion_backbone(champion, home)
     encoder = Encoder.load(backbone, champion.path / ADAPTER, EncoderConfig(**config["encoder"]), segments)
     test = corpus.test
-    rows = np.unique(np.concatenate([test.segment, test.history_segment.reshape(-1)]))
-    rows = rows[rows > 0]
-    texts = texts_of(home.marts, corpus.segment_ids[rows], [*corpus.train_days, corpus.day], segments)
-    content = np.zeros((len(corpus.segment_ids), encoder.hidden_size), dtype=np.float32)
-    content[rows] = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
-    return content
+    named = np.unique(np.concatenate([test.segment, test.history_segment.reshape(-1)]))
+    rooms = np.unique(corpus.segment_room_id[named[named > 0]])
+    rows = np.flatnonzero(np.isin(corpus.segment_room_id, rooms))
+    segment_ids = corpus.segment_ids[rows[rows > 0]]
+    texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
+    vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
+    return corpus.with_content(TUNED, segment_ids, vectors).content[TUNED]
 
 
 def _champion_backbone(champion: Bundle, home: Home) -> Backbone:

@@ -33,7 +33,7 @@ def planted_corpus(folder: Path, topics_of_author: int) -> Corpus:
         base_logit=-1.2,
         topics_of_author=topics_of_author,
     )
-    corpus = load_corpus(planted.marts, planted.days[-1], DatasetConfig(history_length=10))
+    corpus = load_corpus(planted.marts, planted.days[-1], DatasetConfig(history_length=10, half_life_seconds=0))
     return corpus.with_content(CONTENT, planted.segment_ids, planted.vectors)
 
 

@@ -172,12 +172,10 @@ def test_history_matches_count_what_is_shared(corpus: Corpus) -> None:
         history_author=authors,
         history_length=np.array([3]),
     )
-    codes = np.array([[0, 0], [5, 1], [5, 2], [5, 1], [6, 1]], dtype=np.int32)
     vectors = np.array([[0, 0], [1, 0], [1, 0], [0, 2], [-3, 0]], dtype=np.float32)
-    sizes = RankerSizes(1, 3, 2, 8, 2, 15, length, 5)
-    found = history_matches(examples, ItemTable(vectors, codes), sizes)[0]
-    counts = [np.log1p(3), np.log1p(2), 2 / 3, np.log1p(2), 2 / 3, np.log1p(1), 1 / 3]
-    assert found == pytest.approx([*counts, 0.0, 1.0, 1 / np.sqrt(3)], abs=1e-6)
+    counts = [np.log1p(3), np.log1p(2), 2 / 3]
+    assert history_matches(examples, ItemTable(vectors))[0] == pytest.approx([*counts, 0.0, 1.0, 1 / np.sqrt(3)], abs=1e-6)
+    assert history_matches(examples, ItemTable(vectors, np.zeros((5, 2), np.int32)))[0] == pytest.approx(counts, abs=1e-6)
 
 
 def test_codes_are_embedded_with_their_prefix_while_prefixes_are_few() -> None:
