@@ -22,7 +22,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup retrain ui serve test test-slow lint bench clean
+.PHONY: help setup retrain ui serve docs test test-slow lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,11 @@ ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and s
 
 serve: setup ## the champion's Bento on 127.0.0.1:$(PORT)
 	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT)
+
+docs: setup ## dbt's documentation of every table and column, from the warehouse of the last retrain
+	LIVEALIGN_LANDING=$(abspath $(LIVEALIGN_HOME))/landing LIVEALIGN_WAREHOUSE_FILE=$(abspath $(LIVEALIGN_HOME))/warehouse/warehouse.duckdb \
+	$(BIN)/dbt docs generate --project-dir dbt_project --profiles-dir dbt_project --target-path $(abspath $(LIVEALIGN_HOME))/dbt_docs --static
+	@echo "open $(abspath $(LIVEALIGN_HOME))/dbt_docs/static_index.html"
 
 test: setup ## the default tests: offline, on CPU, under five minutes
 	$(BIN)/python -m pytest -q

@@ -74,6 +74,27 @@ class Dbt:
         )
 
 
+def document(folder: Path, landing: Path, warehouse: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`dbt docs generate`: the catalogue of what is in the warehouse, and the manifest of what is said of it."""
+    where = [
+        "--project-dir",
+        str(PROJECT),
+        "--profiles-dir",
+        str(PROJECT),
+        "--target-path",
+        str(folder),
+        "--log-path",
+        str(folder),
+    ]
+    with _environment(LIVEALIGN_LANDING=str(landing), LIVEALIGN_WAREHOUSE_FILE=str(warehouse)):
+        done = dbtRunner().invoke(["docs", "generate", "--quiet", *where])
+        DuckDBConnectionManager.close_all_connections()
+    assert done.success, done.exception
+    assert (folder / "index.html").exists()
+    catalog, manifest = (json.loads((folder / f"{name}.json").read_text()) for name in ("catalog", "manifest"))
+    return catalog, manifest
+
+
 def rows(warehouse: Path, query: str, *parameters: Any) -> list[dict[str, Any]]:
     """The rows of a query as dicts."""
     with duckdb.connect(str(warehouse), read_only=True) as connection:

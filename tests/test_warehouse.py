@@ -12,7 +12,7 @@ import pytest
 import slow_warehouse
 from landing_maker import at, write_landing
 from planted_landing import DAYS, REJECTS, planted_rows
-from run_dbt import PROJECT, Dbt, DbtRun, rows
+from run_dbt import PROJECT, Dbt, DbtRun, document, rows
 
 from livealign.ids import segment_id
 from livealign.marts import MARTS, export_marts
@@ -57,6 +57,17 @@ def test_every_dbt_test_passes_and_rows_of_rooms_that_never_landed_are_only_warn
     assert built.run.named("warn") == {"known_room_stg_comments_"}
     assert built.run.named("fail", "error", "skipped") == set()
     assert len(built.run.named("pass")) > 50
+
+
+def test_the_docs_say_what_each_table_and_each_column_is(built: Built, tmp_path: Path) -> None:
+    catalog, manifest = document(tmp_path, built.landing, built.warehouse)
+    unsaid = []
+    for name, table in catalog["nodes"].items():
+        said = manifest["nodes"][name]
+        unsaid += [] if said["description"] else [name]
+        unsaid += [f"{name}.{column}" for column in table["columns"] if not said["columns"].get(column, {}).get("description")]
+    assert unsaid == []
+    assert {name.rpartition(".")[2] for name in catalog["nodes"]} >= set(MARTS)
 
 
 def test_nothing_is_written_into_the_project(built: Built) -> None:
@@ -244,6 +255,24 @@ def test_days_built_one_by_one_as_they_land_or_again_give_the_same_marts(dbt: Db
     assert contents(warehouse) == contents(built.warehouse)
     land_and_build(DAYS[1])
     assert contents(warehouse) == contents(built.warehouse)
+
+
+def test_a_shared_warehouse_that_dbt_attaches_gets_the_same_marts_day_by_day(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared.duckdb"
+    monkeypatch.setenv("LIVEALIGN_DBT_TARGET", "shared")
+    monkeypatch.setenv("LIVEALIGN_SHARED_WAREHOUSE", str(shared))
+    dbt = Dbt(tmp_path / "dbt")  # parsed anew: the target is a part of what is parsed
+    dbt.root.mkdir()
+    write_landing(tmp_path / "landing", DAYS, planted_rows(), REJECTS)
+    for days in (DAYS[:-1], DAYS[-1:]):
+        run = dbt.run(
+            "build", tmp_path / "landing", tmp_path / "warehouse.duckdb", days, "--exclude-resource-type", "unit_test"
+        )
+        assert run.success, run.messages
+    assert contents(shared) == contents(built.warehouse)
+    assert not (tmp_path / "warehouse.duckdb").exists()
 
 
 def test_a_day_that_lands_late_is_put_in_its_place(dbt: Dbt, built: Built, tmp_path: Path) -> None:

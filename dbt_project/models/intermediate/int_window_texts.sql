@@ -17,7 +17,7 @@ chat as (
         {{ window_of('sent_at') }} as "window",
         right(
             string_agg(right(message, {{ var('segment_text_characters') }}), chr(10) order by sent_at, comment_id)
-                filter (not is_bot),
+                filter (not is_bot and trim(message) <> ''),
             {{ var('segment_text_characters') }}
         ) as chat_text,
         (count(*) filter (not is_bot))::integer as n_comments,
