@@ -11,7 +11,7 @@ from typing import Protocol
 
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing import LandingRun, LandingSummary, Progress
-from livealign.platforms import kuailive, kuailive_m3, simulator, twitch
+from livealign.platforms import kuailive, kuailive_m3, served, simulator, twitch
 
 
 class Adapter(Protocol):
@@ -29,6 +29,7 @@ PLATFORMS: dict[str, Adapter] = {
     "twitch": twitch,
     "kuailive": kuailive,
     "kuailive_m3": kuailive_m3,
+    "served": served,
 }
 
 

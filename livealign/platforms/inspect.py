@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from livealign.errors import ArchiveError
 from livealign.landing import Progress, landed_days, midnight
 from livealign.landing_rules import DAY_MS
-from livealign.platforms import kuailive, simulator, twitch
+from livealign.platforms import kuailive, served, simulator, twitch
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.inspect_tables import TABLES_OF, Given
 from livealign.platforms.kuai_files import FOLDERS, SUFFIXES, FileSpec, Source, find_paths, open_sources, scan
@@ -27,7 +27,7 @@ from livealign.platforms.typed_batches import Kind, column_names, read_batches
 from livealign.schemas import TABLES
 from livealign.simulation.platform import MANIFEST
 
-FORMATS = ("simulator", "twitch", "kuailive", "kuailive_m3", "landing")
+FORMATS = ("simulator", "twitch", "kuailive", "kuailive_m3", "served", "landing")
 NO_TABLE = {
     "live_room_set": "nothing: live_room_meta has the same ids",
     "live_questionnaire": "nothing: the landing contract has no table for surveys (its options are JSON arrays)",
@@ -72,6 +72,7 @@ def inspect_archive(folder: Path, progress: Progress | None = None) -> Inspectio
         "twitch": _inspect_twitch,
         "kuailive": _inspect_kuailive,
         "kuailive_m3": _inspect_m3,
+        "served": _inspect_served,
         "landing": _inspect_landing,
     }
     return looks[recognise(folder)](folder, progress or (lambda done, total: None))
@@ -94,13 +95,16 @@ def recognise(folder: Path) -> str:
         found.append("kuailive")
     if _has(folder, M3_FILES, ("rooms", "plays", "shows", "segment_vectors")):
         found.append("kuailive_m3")
+    if any(folder.glob("events-*.log")):
+        found.append("served")
     if any(folder.glob("ledger/dt=*")):
         found.append("landing")
     if len(found) != 1:
         what = f"looks like {' and '.join(found)} at once" if found else "is of no known format"
         raise ArchiveError(
             f"{folder} {what}; expected one of: {MANIFEST} (simulator), CHANNEL/BROADCAST/vod.json (twitch), click.csv with "
-            "room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), ledger/ (a landing folder)"
+            "room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), events-*.log (served), "
+            "ledger/ (a landing folder)"
         )
     return found[0]
 
@@ -184,6 +188,14 @@ def _inspect_simulator(folder: Path, progress: Progress) -> Inspection:
     files = [_count_parquet(folder, f"dt=*/{name}.parquet", name) for name in TABLES]
     notes = ["made up from a seed; truth/ is never landed"]
     return Inspection(folder, "simulator", files, days, TABLES_OF["simulator"], notes)
+
+
+def _inspect_served(folder: Path, progress: Progress) -> Inspection:
+    found = served.count_events(folder)
+    span = (found.days[0], found.days[-1]) if found.days else (None, None)
+    files = [FileCount("events-*.log", "every table but vectors and frames", found.events, found.damaged, *span)]
+    notes = ["what the service was told and what it showed; the file that it still writes to is not read"]
+    return Inspection(folder, "served", files, found.days, TABLES_OF["served"], notes)
 
 
 def _inspect_landing(folder: Path, progress: Progress) -> Inspection:

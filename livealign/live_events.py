@@ -1,0 +1,220 @@
+"""What a platform tells the service while it runs: one model for each kind of event, and the bounds that an event must keep.
+
+Ids are those of the landing contract (63 bits). `at` is the platform's own time: epoch milliseconds, or ISO 8601 text, in UTC
+where it names no zone. Every event has an `event_id` of the sender's choice; the same id again is the same event.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from livealign.ids import MAX_ID
+
+MAX_TEXT = 2_000  # characters of one comment or stretch of speech
+MAX_NAME = 200  # characters of a title, category, language, surface, source
+MINUTE_MS = 60_000
+
+
+def _milliseconds(value: object) -> object:
+    """Epoch milliseconds of ISO 8601 text; anything else is left for the type check."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("not a time: give epoch milliseconds or ISO 8601 text") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
+Key = Annotated[str, Field(strict=True, min_length=1, max_length=64)]
+Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TEXT)]
+Milliseconds = Annotated[int, BeforeValidator(_milliseconds), Field(strict=True, ge=0, le=MAX_ID)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: Key
+    at: Milliseconds
+    room_id: Id
+    author_id: Id
+
+
+class _Action(_Event):
+    user_id: Id
+
+
+class RoomStarted(_Event):
+    """A broadcast begins at `at`."""
+
+    kind: Literal["room_started"] = "room_started"
+    title: Name | None = None
+    category: Name | None = None
+    language: Name | None = None
+
+
+class RoomEnded(_Event):
+    """A broadcast ends at `at`."""
+
+    kind: Literal["room_ended"] = "room_ended"
+
+
+class Speech(_Event):
+    """What the host said from `at` to `ended_at`, transcribed."""
+
+    kind: Literal["speech"] = "speech"
+    ended_at: Milliseconds
+    text: Text
+
+
+class Comment(_Action):
+    """A viewer's message in the room's chat."""
+
+    kind: Literal["comment"] = "comment"
+    text: Text
+    is_bot: bool = False
+
+
+class Like(_Action):
+    """One or more likes at once."""
+
+    kind: Literal["like"] = "like"
+    count: Count = 1
+
+
+class Gift(_Action):
+    """One or more gifts at once; `value` is their price together, where it is known."""
+
+    kind: Literal["gift"] = "gift"
+    count: Count = 1
+    value: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+
+
+class Share(_Action):
+    """The room was shared."""
+
+    kind: Literal["share"] = "share"
+
+
+class Follow(_Action):
+    """The author was followed from this room."""
+
+    kind: Literal["follow"] = "follow"
+
+
+class PlayStarted(_Action):
+    """A user enters a room; `request_id` names the list it was chosen from."""
+
+    kind: Literal["play_started"] = "play_started"
+    request_id: Key | None = None
+    source: Name | None = None
+
+
+class PlayEnded(_Action):
+    """A user leaves a room; `play_id` is the `event_id` with which they entered."""
+
+    kind: Literal["play_ended"] = "play_ended"
+    play_id: Key
+
+
+class ImpressionShown(_Action):
+    """A room was shown to a user in the list `request_id`."""
+
+    kind: Literal["impression"] = "impression"
+    request_id: Key | None = None
+    position: Annotated[int, Field(strict=True, ge=0, le=100_000)] | None = None
+    surface: Name | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    model_version: Name | None = None
+
+
+Event = RoomStarted | RoomEnded | Speech | Comment | Like | Gift | Share | Follow | PlayStarted | PlayEnded | ImpressionShown
+_Told = Annotated[Event, Field(discriminator="kind")]
+_ONE: TypeAdapter[Event] = TypeAdapter(_Told)
+_MANY: TypeAdapter[list[Event]] = TypeAdapter(list[_Told])
+
+
+class Rejection(NamedTuple):
+    """Why the item at `place` of the batch was not taken. `reason` is a code to count by, `detail` is for the sender."""
+
+    place: int
+    event_id: str | None
+    reason: str  # invalid | in_future | too_late
+    detail: str
+
+
+@dataclass(frozen=True)
+class TimeBounds:
+    """How far an event's time may lie from the clock of the service."""
+
+    future_ms: int = 5 * MINUTE_MS
+    late_ms: int = 60 * MINUTE_MS
+
+
+def parse_events(items: Sequence[object], now_ms: int, bounds: TimeBounds | None = None) -> tuple[list[Event], list[Rejection]]:
+    """The events among `items`, in their order, and why the others are none.
+
+    Args:
+        items: decoded JSON, nothing of it trusted.
+        now_ms: the service's clock, epoch milliseconds.
+    """
+    bounds = bounds or TimeBounds()
+    parsed, rejected = _parsed(items)
+    first, last = now_ms - bounds.late_ms, now_ms + bounds.future_ms
+    events: list[Event] = []
+    for index, event in parsed:
+        if first <= event.at <= last:
+            events.append(event)
+        elif event.at > last:
+            detail = f"at is {event.at - now_ms} ms ahead of the service's clock; at most {bounds.future_ms} are taken"
+            rejected.append(Rejection(index, event.event_id, "in_future", detail))
+        else:
+            detail = f"at is {now_ms - event.at} ms old; at most {bounds.late_ms} are taken"
+            rejected.append(Rejection(index, event.event_id, "too_late", detail))
+    return events, sorted(rejected)
+
+
+def record_of(event: Event) -> bytes:
+    """The event as one line of JSON (UTF-8, no line break), which `event_of` reads."""
+    return event.__pydantic_serializer__.to_json(event, exclude_none=True)
+
+
+def event_of(record: bytes) -> Event:
+    """The event of a record.
+
+    Raises:
+        ValueError: it is no event.
+    """
+    return _ONE.validate_json(record)
+
+
+def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:
+    """All at once where all are good; one by one where any is not."""
+    try:
+        return list(enumerate(_MANY.validate_python(items))), []
+    except ValidationError:
+        parsed, rejected = [], []
+    for index, item in enumerate(items):
+        try:
+            parsed.append((index, _ONE.validate_python(item)))
+        except ValidationError as error:
+            rejected.append(Rejection(index, _event_id(item), "invalid", _detail(error)))
+    return parsed, rejected
+
+
+def _event_id(item: Any) -> str | None:
+    found = item.get("event_id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) and len(found) <= 64 else None
+
+
+def _detail(error: ValidationError) -> str:
+    """The first thing that is wrong, by field; never the value, which is a user's."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return f"{where}: {first['msg']}"[:300] if where else str(first["msg"])[:300]

@@ -1,0 +1,224 @@
+"""The event log of the service (`livealign.event_log`) → landing tables: what was served today is learned from tomorrow.
+
+    <archive>/events-00000001.log …      closed files only
+
+An event lands under the day of its own time, whichever file it lies in: the end of a room or a play is often in a later one. A
+play belongs to the impression of its request, room and user. Ids of rooms and people are as they were sent: the service speaks
+the ids of the landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
+
+Rejected here: `damaged_record` (the checksum does not fit) and `unknown_event` (a record that is no event of
+`livealign.live_events`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from livealign.errors import ArchiveError
+from livealign.event_log import CLOSED, log_files, read_lines
+from livealign.ids import hashed_id
+from livealign.landing import EPOCH, LandingRun, Progress
+from livealign.landing_rules import DAY_MS
+from livealign.live_events import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
+
+BATCH_ROWS = 131_072
+
+# kind → table, the name that the table has for `event_id` and for `at`, and the fields that it takes as they are
+_ACTIONS = {
+    "comment": ("comments", "comment_id", "sent_at", ("user_id", "text", "is_bot")),
+    "like": ("likes", "action_id", "at", ("user_id", "count")),
+    "gift": ("gifts", "action_id", "at", ("user_id", "count", "value")),
+    "share": ("shares", "action_id", "at", ("user_id",)),
+    "follow": ("follows", "action_id", "at", ("user_id",)),
+    "speech": ("speech", "speech_id", "started_at", ("ended_at", "text")),
+    "impression": (
+        "impressions",
+        "impression_id",
+        "shown_at",
+        ("user_id", "position", "surface", "request_id", "score", "model_version"),
+    ),
+    "play_started": ("plays", "play_id", "entered_at", ("user_id", "source")),
+}
+
+
+class EventCount(NamedTuple):
+    """What the closed files hold."""
+
+    events: int
+    damaged: int  # lines that are no event
+    days: list[date]  # of the events, sorted
+
+
+class _Read(NamedTuple):
+    """One line of the log; `event` is None where it cannot be read, for `reason`."""
+
+    file: str
+    line: int
+    event: Event | None
+    reason: str
+
+
+@dataclass
+class _Rows:
+    """Rows of one table, with the file and line of each."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    places: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class _Ends:
+    """What later events say of earlier ones."""
+
+    of_room: dict[int, int] = field(default_factory=dict)
+    of_play: dict[str, int] = field(default_factory=dict)  # by the event id of its start
+    impressions: dict[tuple[str, int, int], int] = field(default_factory=dict)  # (request, room, user) → impression
+
+
+def count_events(archive: Path) -> EventCount:
+    """Read every closed file once.
+
+    Raises:
+        ArchiveError: there is none.
+    """
+    events, damaged, days = 0, 0, set[int]()
+    for one in _read(archive):
+        if one.event is None:
+            damaged += 1
+        else:
+            events += 1
+            days.add(one.event.at // DAY_MS)
+    return EventCount(events, damaged, [EPOCH + timedelta(days=day) for day in sorted(days)])
+
+
+def archive_days(archive: Path) -> list[date]:
+    """All days of which the closed files hold an event, sorted.
+
+    Raises:
+        ArchiveError: there is none.
+    """
+    return count_events(archive).days
+
+
+def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Progress | None = None) -> None:
+    """Hand every event of the days to the run.
+
+    Raises:
+        ArchiveError: there is no closed file.
+    """
+    wanted = {(day - EPOCH).days for day in days}
+    tables: dict[str, _Rows] = defaultdict(_Rows)
+    people: set[tuple[str, int, int]] = set()  # (table, id, day)
+    ends, day = _Ends(), None
+    total, done, file = len(_closed_files(archive)), 0, ""
+    for one in _read(archive):
+        if one.file != file:
+            file = one.file
+            if progress:
+                progress(done, total)
+            done += 1
+        if one.event is None:
+            run.reject("comments", one.file, one.line, one.reason, "what table it is of cannot be known", day=day)
+            continue
+        event, number = one.event, one.event.at // DAY_MS
+        day = EPOCH + timedelta(days=number)
+        _note_end(event, ends)
+        if number not in wanted:
+            continue
+        _add_people(event, number, one, people, tables)
+        name, row = _row(event)
+        if name is not None:
+            _add(tables[name], row, one)
+            # Rooms and plays wait for their ends.
+            if name not in ("rooms", "plays") and len(tables[name].rows) >= BATCH_ROWS:
+                _flush(name, tables.pop(name), run)
+    _join(tables, ends)
+    for name, rows in tables.items():
+        _flush(name, rows, run)
+    if progress:
+        progress(total, total)
+
+
+def _note_end(event: Event, ends: _Ends) -> None:
+    match event:
+        case RoomEnded():
+            ends.of_room.setdefault(event.room_id, event.at)
+        case PlayEnded():
+            ends.of_play.setdefault(event.play_id, event.at)
+        case ImpressionShown(request_id=str(request)):
+            key = (request, event.room_id, event.user_id)
+            ends.impressions.setdefault(key, hashed_id("impression", event.event_id))
+
+
+def _add_people(event: Event, day: int, one: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
+    """The first sight of a person on a day is a row of that person."""
+    found = [("authors", "author_id", event.author_id)]
+    if not isinstance(event, RoomStarted | RoomEnded | Speech):
+        found.append(("users", "user_id", event.user_id))
+    for name, key, person in found:
+        if (name, person, day) not in people:
+            people.add((name, person, day))
+            _add(tables[name], {key: person, "observed_at": event.at}, one)
+
+
+def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
+    """The table and row that an event becomes; the ends of rooms and plays are no rows."""
+    if isinstance(event, RoomStarted):
+        names = ("room_id", "author_id", "title", "category", "language")
+        return "rooms", {**{name: getattr(event, name) for name in names}, "started_at": event.at}
+    if event.kind not in _ACTIONS:
+        return None, {}
+    table, key, time, fields = _ACTIONS[event.kind]
+    row = {name: getattr(event, name) for name in ("room_id", "author_id", *fields)}
+    row |= {key: hashed_id(event.kind, event.event_id), time: event.at}
+    if isinstance(event, PlayStarted):  # replaced by what `_join` finds
+        row |= {"left_at": event.event_id, "impression_id": (event.request_id, event.room_id, event.user_id)}
+    return table, row
+
+
+def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
+    for row in tables["rooms"].rows:
+        row["ended_at"] = ends.of_room.get(row["room_id"])
+    for row in tables["plays"].rows:
+        row["left_at"] = ends.of_play.get(row["left_at"])
+        row["impression_id"] = ends.impressions.get(row["impression_id"])
+
+
+def _add(rows: _Rows, row: dict[str, Any], one: _Read) -> None:
+    rows.rows.append(row)
+    rows.places.append((one.file, one.line))
+
+
+def _flush(name: str, rows: _Rows, run: LandingRun) -> None:
+    """Hand the rows on, file by file."""
+    start = 0
+    while start < len(rows.rows):
+        file = rows.places[start][0]
+        end = next((i for i in range(start, len(rows.rows)) if rows.places[i][0] != file), len(rows.rows))
+        lines = [line for _, line in rows.places[start:end]]
+        run.add(name, pa.Table.from_pylist(rows.rows[start:end]), file, lines=lines)
+        start = end
+
+
+def _read(archive: Path) -> Iterator[_Read]:
+    for path in _closed_files(archive):
+        for line in read_lines(path):
+            if line.payload is None:
+                yield _Read(path.name, line.number, None, "damaged_record")
+                continue
+            try:
+                yield _Read(path.name, line.number, event_of(line.payload), "")
+            except ValueError:
+                yield _Read(path.name, line.number, None, "unknown_event")
+
+
+def _closed_files(archive: Path) -> list[Path]:
+    files = [path for path in log_files(archive) if path.suffix == CLOSED]
+    if not files:
+        raise ArchiveError(f"{archive} holds no closed file of an event log (events-*{CLOSED}); give the service's log folder")
+    return files
