@@ -22,11 +22,11 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup retrain ui serve docs test test-slow lint bench clean
+.PHONY: help setup retrain ui serve docs test test-slow lint bench bench-warehouse clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/.installed ## create .venv and install the pinned dependencies
 
@@ -58,6 +58,9 @@ test-slow: setup ## the slow lane: the real backbone and real processes
 bench: setup ## speed of the simulator and of the embedding engine (the backbone has to be fetched: make retrain)
 	$(BIN)/python benchmarks/bench_simulator.py
 	$(BIN)/python benchmarks/bench_embed.py
+
+bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
+	$(BIN)/python benchmarks/bench_warehouse.py --scale $(or $(SCALE),0.05)
 
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .
