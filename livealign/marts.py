@@ -106,11 +106,13 @@ def _open(warehouse_file: Path, memory_limit: str, threads: int) -> duckdb.DuckD
     if not warehouse_file.exists():
         raise LiveAlignError(f"{warehouse_file} is missing; build the warehouse first (dbt build)")
     try:
-        return duckdb.connect(
+        connection = duckdb.connect(
             str(warehouse_file),
             read_only=True,
             config={"memory_limit": memory_limit, "threads": threads, "temp_directory": f"{warehouse_file}.export.tmp"},
         )
+        connection.execute("set enable_progress_bar = false")  # a bar for each day would drown the caller's own
+        return connection
     except duckdb.Error as error:
         raise LiveAlignError(
             f"{warehouse_file} cannot be read: it is being written, or damaged ({_first_line(error)}); wait for the writer "
