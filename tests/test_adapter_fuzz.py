@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livealign.errors import LiveAlignError
+from livealign.event_log import EventLog
 from livealign.landing import LandingSummary
 from livealign.platforms import PLATFORMS, csv_blocks, land, twitch_messages
 from livealign.platforms.inspect import inspect_archive
@@ -44,9 +46,14 @@ def pristine(platform: str) -> dict[str, bytes]:
     """A small good archive as bytes by path."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        {"kuailive": make.write_kuailive, "kuailive_m3": make.write_m3, "twitch": _write_twitch, "simulator": _write_simulator}[
-            platform
-        ](folder)
+        writers: dict[str, Callable[[Path], object]] = {
+            "kuailive": make.write_kuailive,
+            "kuailive_m3": make.write_m3,
+            "twitch": _write_twitch,
+            "simulator": _write_simulator,
+            "served": _write_served,
+        }
+        writers[platform](folder)
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -80,6 +87,23 @@ def _write_simulator(folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT}))
+
+
+def _write_served(folder: Path) -> None:
+    """Two files of an event log: the second has the ends of what began in the first."""
+    at = 1_749_470_000_000
+    who = {"room_id": 10, "author_id": 1}
+    for kinds in (("room_started", "impression", "play_started", "comment", "like"), ("speech", "play_ended", "room_ended")):
+        with EventLog(folder) as log:
+            for kind in kinds:
+                event = {"kind": kind, "event_id": kind, "at": at, **who}
+                event |= {} if kind in ("room_started", "room_ended", "speech") else {"user_id": 7}
+                event |= {"text": "hi"} if kind in ("comment", "speech") else {}
+                event |= {"ended_at": at + 1_000} if kind == "speech" else {}
+                event |= {"play_id": "play_started"} if kind == "play_ended" else {}
+                log.append([json.dumps(event).encode()])
+                at += 20_000
+    (folder / "lock").unlink()
 
 
 def land_bytes(platform: str, files: dict[str, bytes]) -> LandingSummary | None:
