@@ -142,6 +142,33 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class LiveConfig:
+    """The running service: how it keeps its state, and what a list is made of."""
+
+    lateness_seconds: float = 2.0  # a window is encoded so long after its end; what comes later than that is logged only
+    tick_budget_seconds: float = 24.0  # of the LLM in one tick; rooms beyond it wait for the next, by viewers × age
+    encode_chunk: int = 128  # rooms that are encoded and shown together, those of most value first
+    publish_seconds: float = 0.25  # rooms that start or end are seen at most so much later
+    room_memory_seconds: float = 1_800.0  # an ended room is forgotten so long after its end
+    room_silence_seconds: float = 6 * 3_600.0  # a room of which nothing was heard for so long has ended
+    windows_kept: int = 6  # encoded windows kept of each room, to look at
+    max_rooms: int = 50_000
+    max_users: int = 200_000  # with a history; those who engaged longest ago give way
+    max_moments: int = 400_000  # vectors that rooms and histories share
+    event_ids: int = 1_000_000  # remembered to tell duplicates
+    candidates: int = 300  # rooms that the ranker sees; of more, those nearest to the user's vector
+    max_same_code: int = 3  # rooms of a list that share their first code, as far as there are others
+    exploration_share: float = 0.1  # of a list's places that go to rooms drawn among the candidates, seeded by the request
+    seen_minutes: float = 10.0  # a room shown to the user so recently, and not entered, ranks lower
+    seen_penalty: float = 0.5  # its scores times this, for each time it was shown
+    seen_rooms: int = 64  # shown rooms remembered of each user
+    log_flush_seconds: float = 0.05  # impressions of lists are in the log at most so much later
+    checkpoint_seconds: float = 300.0  # a restart reads the events since the last checkpoint
+    champion_poll_seconds: float = 1.0
+    takeover_seconds: float = 4.0  # that a new release may spend on encoding the rooms of most value before it serves
+
+
+@dataclass(frozen=True)
 class DriftConfig:
     """Evidently drift report. A column drifts when its score is above its floor *and* above what chance and quiet days show."""
 
