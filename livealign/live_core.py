@@ -94,6 +94,7 @@ class LiveCore:
         surface: str | None = None,
         at: int | None = None,
         content: bool = True,
+        record: bool = True,
     ) -> Recommendations:
         """At most `k` rooms that are live, best first. Shown rooms are logged as impressions under the request id.
 
@@ -104,6 +105,7 @@ class LiveCore:
             at: epoch milliseconds; None for now. Lists of other moments than now are not logged.
             content: False ranks by who is streaming alone, as if nothing were known of the moment; such a list is for
                 comparison and is not logged.
+            record: False logs nothing and remembers nothing as shown: for whoever only looks, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
@@ -118,8 +120,8 @@ class LiveCore:
         """
         raise NotImplementedError
 
-    def rooms(self) -> tuple[RoomState, ...]:
-        """The rooms that are live now, those with most viewers first; of each the newest window alone."""
+    def rooms(self, limit: int = 50, offset: int = 0) -> tuple[RoomState, ...]:
+        """A page of the rooms that are live now, those with most viewers first; of each the newest window alone."""
         raise NotImplementedError
 
     def room(self, room_id: int) -> RoomState | None:
