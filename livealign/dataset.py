@@ -4,6 +4,7 @@
     corpus = corpus.with_content("tuned_llm", segment_ids, vectors)  # once for each kind of content
     corpus.train, corpus.test                                        # Examples
     corpus.content["tuned_llm"]                                      # float32 [segments + 1, d], row 0 = no content
+    corpus.content["platform"]                                       # where the platform has vectors of its own
 
 Three numberings, all starting with "nothing known" at 0:
 - user, author: index in a vocabulary built from the training days alone; 0 is an id never seen there.
@@ -29,21 +30,21 @@ from livealign.dataset_marts import (
     SEGMENT_COLUMNS,
     SEGMENT_INFO,
     TASKS,
-    DayTables,
     Ints,
     end_of,
-    flat,
     floats,
     ints,
     milliseconds,
-    padded_lists,
     partition,
     place,
     read,
-    read_day_tables,
 )
+from livealign.day_tables import DayTables, read_day_tables
 from livealign.errors import TrainingError
+from livealign.platform_vectors import read_platform_vectors
 from livealign.recent_content import recent_content
+
+PLATFORM_CONTENT = "platform"  # name of the content that came with the platform's logs
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Corpus:
 def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds | None = None) -> Corpus:
     """Read the `config.train_days` days before `day` (those that exist) for training and `day` for the test.
 
-    Labels count only as far as they were known at the end of the training days (train) or of `day` (test).
+    Labels count only as far as they were known at the end of the training days (train) or of `day` (test). Where the platform
+    has content vectors of its own, `content` holds them as PLATFORM_CONTENT.
 
     Args:
         known: the ids and rates of a release that was trained before, to score it on this day; None makes them anew from
@@ -113,7 +115,7 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
         raise TrainingError(
             f"there is nothing to train on before {day} in {marts / 'interactions'}; build the days before it first"
         )
-    train, test = read_day_tables(marts, train_days), read_day_tables(marts, [day])
+    train, test = (read_day_tables(marts, days, config.history_length) for days in (train_days, [day]))
     segments = read(marts, "segments", [*train_days, day], [*SEGMENT_INFO, *SEGMENT_COLUMNS])
     if known is None:
         known = KnownIds(
@@ -126,11 +128,9 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
     corpus_segments = _segment_arrays(segments, authors, day)
 
     def examples(tables: "DayTables", until: date) -> Examples:
-        return _examples(
-            tables, segments, corpus_segments["segment_ids"], users, authors, base_rates, config.history_length, until
-        )
+        return _examples(tables, segments, corpus_segments["segment_ids"], users, authors, base_rates, until)
 
-    return Corpus(
+    corpus = Corpus(
         day=day,
         train_days=tuple(train_days),
         users=users,
@@ -142,6 +142,8 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
         train=examples(train, train_days[-1]),
         test=examples(test, day),
     )
+    platform = read_platform_vectors(marts, [*train_days, day], corpus.segment_ids[1:])
+    return corpus if platform is None else corpus.with_content(PLATFORM_CONTENT, *platform)
 
 
 def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
@@ -154,7 +156,7 @@ def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
     if not days:
         raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")
     segments = read(marts, "segments", days, list(SEGMENT_INFO))
-    return ints(_used_segments(segments, (read_day_tables(marts, days),)), "segment_id")
+    return ints(_used_segments(segments, (read_day_tables(marts, days, config.history_length),)), "segment_id")
 
 
 def serving_examples(
@@ -214,7 +216,7 @@ def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
     ids, rooms = ids[order], ints(segments, "room_id")[order]
     used = np.zeros(len(ids), dtype=bool)
     for part in parts:
-        for named in (ints(part.interactions, "segment_id"), flat(part.history_segment_ids)):
+        for named in (ints(part.interactions, "segment_id"), part.histories.segment_id.reshape(-1)):
             places = place(ids, named)
             used[places[places >= 0]] = True
     index = ints(segments, "segment_index")[order]
@@ -255,7 +257,6 @@ def _examples(
     users: Vocabulary,
     authors: Vocabulary,
     base_rates: Mapping[str, float],
-    length: int,
     until: date,
 ) -> Examples:
     shown = tables.interactions
@@ -265,12 +266,11 @@ def _examples(
     columns: dict[str, NDArray] = {name: floats(shown, name) for name in ("minute_in_room", "segment_age_seconds")}
     for name in SEGMENT_COLUMNS:
         columns[name] = np.concatenate([[np.nan], floats(segments, name)])[segment]
-    history_author_ids, lengths = padded_lists(tables.history_author_ids, length)
-    history_segment_ids, _ = padded_lists(tables.history_segment_ids, length)
-    history_author = authors.lookup(history_author_ids)
-    history_segment = np.maximum(place(segment_ids, history_segment_ids), 0)
-    history_item = np.where(history_segment > 0, history_segment, n_segments + history_author)
-    history_item[np.arange(length) >= lengths[:, None]] = 0
+    history = tables.histories
+    inside = np.arange(history.author_id.shape[1]) < history.length[:, None]
+    history_author = np.where(inside, authors.lookup(history.author_id), 0)
+    history_segment = np.maximum(place(segment_ids, history.segment_id), 0)
+    history_item = np.where(inside, np.where(history_segment > 0, history_segment, n_segments + history_author), 0)
     return Examples(
         impression_id=ints(shown, "impression_id"),
         user_id=ints(shown, "user_id"),
@@ -289,7 +289,7 @@ def _examples(
         history_author=history_author,
         history_segment=history_segment,
         history_item=history_item,
-        history_length=lengths,
+        history_length=history.length,
     )
 
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.dataset_marts import TASKS, Ints, place
-
-Floats = NDArray[np.float32]
+from livealign.dataset_marts import TASKS, Floats, Ints, place
 
 
 @dataclass(frozen=True)

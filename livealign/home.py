@@ -65,8 +65,13 @@ class Home:
         return self.warehouse / "warehouse.duckdb"
 
     @property
+    def warehouse_tables(self) -> Path:
+        """What dbt wrote last, `tables/<model>/dt=YYYY-MM-DD/part-0.parquet`; what passed its tests is in `marts`."""
+        return self.warehouse / "tables"
+
+    @property
     def marts(self) -> Path:
-        """Parquet marts, `marts/<mart>/dt=YYYY-MM-DD/part-0.parquet`."""
+        """Published Parquet marts, `marts/<mart>/dt=YYYY-MM-DD/part-0.parquet`."""
         return self.warehouse / "marts"
 
     @property

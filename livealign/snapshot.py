@@ -148,20 +148,17 @@ def _windows(marts: Path, moment: int) -> pa.Table:
 
 
 def _histories(marts: Path, moment: int, length: int) -> pa.Table:
-    """The last `length` engagements of each user that were known before the moment: by user, newest first.
-
-    Engaged = clicked, as in the mart user_histories.
-    """
+    """The last `length` engagements of each user that were known before the moment: by user, newest first."""
     return _query(
         """
-        select user_id, author_id, segment_id, epoch_ms(click_known_at) as engaged_at
-        from read_parquet($interactions)
-        where click = 1 and epoch_ms(click_known_at) < $moment
-        qualify row_number() over (partition by user_id order by click_known_at desc, impression_id desc) <= $length
-        order by user_id, click_known_at desc, impression_id desc
+        select user_id, author_id, segment_id, epoch_ms(engaged_at) as engaged_at
+        from read_parquet($histories)
+        where epoch_ms(engaged_at) < $moment
+        qualify row_number() over (partition by user_id order by engaged_at desc, impression_id desc) <= $length
+        order by user_id, engaged_at desc, impression_id desc
         """,
         {
-            "interactions": _partitions(marts, "interactions", _days_until(marts, "interactions", moment)),
+            "histories": _partitions(marts, "user_histories", _days_until(marts, "user_histories", moment)),
             "moment": moment,
             "length": length,
         },

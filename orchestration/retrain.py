@@ -130,10 +130,12 @@ def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
 
 
 def missing_history(workspace: Workspace, day: date) -> list[date]:
-    """The span of days before `day`, first to last, that landing or marts lack; empty if all are there."""
+    """The span of days before `day`, first to last, that landing, dbt or marts lack; empty if all are there."""
     known = set(archive_days(workspace.home.platform, workspace.archive))
     wanted = [past for past in workspace.training_days(day) if past >= min(known)]
-    built = set(landed_days(workspace.home.landing)) & set(built_days(workspace.home.marts, "interactions"))
+    home = workspace.home
+    published, tables = (set(built_days(folder, "interactions")) for folder in (home.marts, home.warehouse_tables))
+    built = set(landed_days(home.landing)) & published & tables
     missing = [past for past in wanted if past not in built]
     if not missing:
         return []

@@ -136,7 +136,7 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
     """A random crowd in rooms of all three days, some over midnight, with short, long, repeated and overlapping sessions."""
     rng = np.random.default_rng(seed)
     made: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("rooms", "impressions", "plays", "likes", "gifts", "comments", "speech")
+        name: [] for name in ("rooms", "impressions", "plays", "likes", "gifts", "comments", "speech", "content_vectors")
     }
     first = datetime(2025, 6, 1, 22)
     for n in range(rooms):
@@ -151,6 +151,12 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
                 "ended_at": start + length if n % 4 else None,
             }
         )
+        for step in range(0, 40, 2 + n % 3):  # every minute or so of the first twenty, some on the grid of windows
+            at_step = start.replace(microsecond=0, second=0) + timedelta(seconds=30 * step + (n % 2) * 7)
+            vector = {"room_id": 1_000 + n, "ended_at": at_step, "vector": [float(n), float(step)], "source": "segment_2"}
+            made["content_vectors"].append(vector)
+        title = {"room_id": 1_000 + n, "ended_at": start, "vector": [float(n)] * 3, "source": "title"}
+        made["content_vectors"].append(title)
     for n in range(plays):
         room = made["rooms"][int(rng.integers(rooms))]
         seconds = ((room["ended_at"] or room["started_at"] + timedelta(hours=2)) - room["started_at"]).total_seconds()

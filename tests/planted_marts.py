@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 WINDOW = 30_000  # milliseconds
 FIRST_DAY = date(2025, 3, 1)
-HISTORY = 20
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ def plant_marts(
     def midnight(day: date) -> int:
         return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
-    clicks_before = np.zeros((0, 4), dtype=np.int64)  # user, known_at, author, segment_id
     running = {"authors": np.zeros((authors, 3)), "users": np.zeros((users, 3))}  # impressions, clicks, long views
     all_ids, all_topics, all_vectors, truths = [], [], [], []
     all_days = tuple(FIRST_DAY + timedelta(days=d) for d in range(days))
@@ -117,10 +115,6 @@ def plant_marts(
         impression = (d + 1) * 10_000_000 + np.arange(n)
         known = np.where(click, at + 5_000, at + 60_000)
 
-        histories = _histories(user, at, clicks_before, click, known, author, segment)
-        clicks_before = np.concatenate(
-            [clicks_before, np.stack([user, known, author, np.maximum(segment, 0)], axis=1)[click]], axis=0
-        )
         late = known + 60_000
         _write(
             marts,
@@ -144,7 +138,14 @@ def plant_marts(
                 **_label("gift", gift, late),
             },
         )
-        _write(marts, "user_histories", day, {"impression_id": impression, **histories})
+        engagements = {
+            "impression_id": impression[click],
+            "user_id": 500 + user[click],
+            "engaged_at": pa.array(known[click], pa.timestamp("ms")),  # no click is known after midnight here
+            "author_id": 900 + author[click],
+            "segment_id": pa.array(segment[click], mask=segment[click] < 0),
+        }
+        _write(marts, "user_histories", day, engagements)
         viewers = 20 + 20 * highlight
         flat = {
             "segment_id": segment_id,
@@ -186,27 +187,6 @@ def plant_marts(
         truth,
         static,
     )
-
-
-def _histories(
-    user: NDArray, at: NDArray, before: NDArray, click: NDArray, known: NDArray, author: NDArray, segment: NDArray
-) -> dict[str, pa.Array]:
-    """The last HISTORY clicks of each impression's user that were known strictly before it was shown, newest first."""
-    today = np.stack([user, known, author, np.maximum(segment, 0)], axis=1)[click]
-    events = np.concatenate([before, today], axis=0)
-    events = events[np.lexsort((events[:, 1], events[:, 0]))]
-    scale = 10**14
-    keys = events[:, 0] * scale + events[:, 1]
-    stop = np.searchsorted(keys, user * scale + at)
-    start = np.maximum(np.searchsorted(events[:, 0], user), stop - HISTORY)
-    lengths = stop - start
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    rows = np.repeat(stop - 1, lengths) - (np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths))
-    segments = pa.array(events[rows, 3], mask=events[rows, 3] == 0)
-    return {
-        "history_author_ids": pa.ListArray.from_arrays(offsets, pa.array(900 + events[rows, 2])),
-        "history_segment_ids": pa.ListArray.from_arrays(offsets, segments),
-    }
 
 
 def _label(name: str, values: NDArray, known_at: NDArray) -> dict[str, pa.Array]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,6 +94,29 @@ def document(folder: Path, landing: Path, warehouse: Path) -> tuple[dict[str, An
     assert (folder / "index.html").exists()
     catalog, manifest = (json.loads((folder / f"{name}.json").read_text()) for name in ("catalog", "manifest"))
     return catalog, manifest
+
+
+def copy_warehouse(warehouse: Path, folder: Path) -> Path:
+    """A copy of the warehouse and its tables in `folder`, with views of its own files."""
+    shutil.copytree(warehouse.parent / "tables", folder / "tables")
+    copy = Path(shutil.copy(warehouse, folder))
+    with duckdb.connect(str(copy)) as connection:
+        views = connection.execute("select sql from duckdb_views() where sql like '%/tables/%'").fetchall()
+        for (view,) in views:
+            here = view.replace(str(warehouse.parent), str(folder))
+            connection.execute(here.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    return copy
+
+
+def spoil(warehouse: Path, mart: str, statement: str) -> None:
+    """Change rows of a mart behind dbt's back: the statement changes `spoilt`, whose rows then are the mart's."""
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(f"create temp table spoilt as select * from marts.{mart}")  # noqa: S608  a name from a test
+        connection.execute(statement)
+        for file in (warehouse.parent / "tables" / mart).glob("dt=*/part-0.parquet"):
+            day = date.fromisoformat(file.parent.name.removeprefix("dt="))
+            relation = connection.table("spoilt").filter(duckdb.ColumnExpression("dt") == duckdb.ConstantExpression(day))
+            relation.write_parquet(str(file))
 
 
 def rows(warehouse: Path, query: str, *parameters: Any) -> list[dict[str, Any]]:

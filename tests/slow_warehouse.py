@@ -109,18 +109,18 @@ def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[i
     return made
 
 
-def histories(shown: Iterable[Row], labels: Mapping[int, Row], length: int = 20) -> dict[int, list[tuple]]:
-    """By impression: (author, segment or 0, known at) of the user's last clicks before it, newest first."""
-    shown = list(shown)
-    made = {}
-    for one in shown:
-        clicks = [
-            (labels[other["impression_id"]]["click_known_at"], other["impression_id"], other["author_id"])
-            for other in shown
-            if other["user_id"] == one["user_id"] and labels[other["impression_id"]]["click"]
+def vectors(rows: Mapping[str, Sequence[Row]], windows: Iterable[tuple[int, int]]) -> dict[tuple[int, int, str], list[float]]:
+    """By (room, window, source): the latest vector that had ended with the window, of its day or the day before."""
+    made: dict[tuple[int, int, str], list[float]] = {}
+    for room_id, window in windows:
+        earliest = start_of(window).replace(hour=0, minute=0, second=0) - timedelta(days=1)
+        ended = [
+            row
+            for row in rows["content_vectors"]
+            if row["room_id"] == room_id and earliest <= row["ended_at"] <= start_of(window + 1)
         ]
-        before = sorted((click for click in clicks if click[0] < one["shown_at"]), reverse=True)[:length]
-        made[one["impression_id"]] = [(author, labels[i]["segment_id"] or 0, at) for at, i, author in before]
+        for row in sorted(ended, key=lambda row: row["ended_at"]):
+            made[room_id, window, row["source"]] = row["vector"]
     return made
 
 

@@ -1,6 +1,6 @@
 """The corpus against a plain reading of the same marts."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +50,32 @@ def test_ids_that_only_the_held_out_day_has_are_unknown(corpus: Corpus) -> None:
     assert (corpus.users.lookup(np.array([-1])) == 0).all()
 
 
-def test_histories_are_those_of_the_mart_newest_first_and_cut_to_length(planted: Planted, corpus: Corpus) -> None:
-    wanted = {row["impression_id"]: row for row in rows_of(planted, "user_histories", 2)}
-    for row in range(0, len(corpus.test), 7):
-        authors = wanted[int(corpus.test.impression_id[row])]["history_author_ids"][:6]
-        segments = wanted[int(corpus.test.impression_id[row])]["history_segment_ids"][:6]
-        n = len(authors)
-        assert corpus.test.history_length[row] == n
-        assert corpus.test.history_author[row, :n].tolist() == corpus.authors.lookup(np.array(authors, dtype=int)).tolist()
-        assert corpus.segment_ids[corpus.test.history_segment[row, :n]].tolist() == [one or 0 for one in segments]
-        assert not corpus.test.history_item[row, n:].any()
+def test_histories_are_the_clicks_known_strictly_before_newest_first_and_cut_to_length(
+    planted: Planted, corpus: Corpus
+) -> None:
+    shown = [row for day in (0, 1, 2) for row in rows_of(planted, "interactions", day)]
+    checked = 0
+    for examples in (corpus.train, corpus.test):
+        for row in range(0, len(examples), 7):
+            wanted = slow_history(shown, int(examples.user_id[row]), int(examples.shown_at[row]))[:6]
+            n = len(wanted)
+            authors, segments = [one["author_id"] for one in wanted], [one["segment_id"] or 0 for one in wanted]
+            assert examples.history_length[row] == n
+            assert examples.history_author[row, :n].tolist() == corpus.authors.lookup(np.array(authors, dtype=int)).tolist()
+            assert corpus.segment_ids[examples.history_segment[row, :n]].tolist() == segments
+            assert not examples.history_item[row, n:].any()
+            checked += n
+    assert checked > 100
+
+
+def slow_history(shown: list[dict], user_id: int, at: int) -> list[dict]:
+    """The rows of `shown` that the user had clicked, and that was known, strictly before `at`; newest first."""
+    mine = [row for row in shown if row["user_id"] == user_id and row["click"] and milliseconds(row["click_known_at"]) < at]
+    return sorted(mine, key=lambda row: (row["click_known_at"], row["impression_id"]), reverse=True)
+
+
+def milliseconds(time: datetime) -> int:
+    return round(time.replace(tzinfo=UTC).timestamp() * 1_000)
 
 
 def test_a_room_without_an_ended_window_is_its_author(corpus: Corpus) -> None:

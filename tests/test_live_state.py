@@ -90,17 +90,19 @@ def test_a_snapshot_holds_the_rooms_live_then_each_with_its_last_ended_window(pl
 
 
 def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_first(planted: Planted, tmp_path: Path) -> None:
-    # The mart user_histories is the reference: the snapshot of an impression's instant must hold that impression's history.
-    interactions, lists = mart(planted, "interactions"), mart(planted, "user_histories")
-    by_impression = dict(zip(lists["impression_id"].to_pylist(), lists.to_pylist(), strict=True))
-    lengths = {impression: len(row["history_author_ids"]) for impression, row in by_impression.items()}
-    rows = [row for row in interactions.to_pylist() if lengths[row["impression_id"]] >= 3]
+    shown = mart(planted, "interactions").to_pylist()
+    clicks: dict[int, list[dict]] = {}
+    for row in sorted(shown, key=lambda row: (row["click_known_at"], row["impression_id"]), reverse=True):
+        if row["click"]:
+            clicks.setdefault(row["user_id"], []).append(row)
+    rows = [row for row in shown if len(clicks.get(row["user_id"], ())) >= 6][-60:]
     for number, row in enumerate(rows[:: len(rows) // 5]):
         moment = int(row["shown_at"].replace(tzinfo=UTC).timestamp() * 1000)
         history = state_at(tmp_path / str(number), planted, moment).history(row["user_id"])
-        expected = by_impression[row["impression_id"]]
-        assert [one.moment.author_id for one in history] == expected["history_author_ids"][:LENGTH]
-        assert [one.moment.segment_id for one in history] == [one or 0 for one in expected["history_segment_ids"][:LENGTH]]
+        before = [one for one in clicks[row["user_id"]] if one["click_known_at"] < row["shown_at"]][:LENGTH]
+        assert len(before) >= 3
+        assert [one.moment.author_id for one in history] == [one["author_id"] for one in before]
+        assert [one.moment.segment_id for one in history] == [one["segment_id"] or 0 for one in before]
         assert all(one.at < moment for one in history)
 
 

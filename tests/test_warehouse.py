@@ -12,10 +12,10 @@ import pytest
 import slow_warehouse
 from landing_maker import at, write_landing
 from planted_landing import DAYS, REJECTS, planted_rows
-from run_dbt import PROJECT, Dbt, DbtRun, document, rows
+from run_dbt import PROJECT, Dbt, DbtRun, copy_warehouse, document, rows, spoil
 
 from livealign.ids import segment_id
-from livealign.marts import MARTS, export_marts
+from livealign.marts import MARTS, publish_marts
 
 HORIZON = datetime(2025, 6, 4)
 LABELS = ("click", "watch_seconds", "long_view", "like", "comment", "gift")
@@ -169,14 +169,17 @@ def test_the_segment_of_an_impression_is_the_last_that_had_ended(built: Built) -
     assert got[3]["minute_in_room"] == pytest.approx(110 / 60)
 
 
-def test_histories_hold_earlier_clicks_newest_first(built: Built) -> None:
-    got = rows(built.warehouse, "select * from marts.user_histories where impression_id in (12, 21, 31) order by 1")
-    first, second = segment_id(1, slow_warehouse.window_of(at("01 12:00:00"))), segment_id(2, 58_294_079)
-    assert slow_warehouse.window_of(at("01 23:59:00")) == 58_294_078
-    assert [row["history_author_ids"] for row in got] == [[], [10], [20, 10]]
-    assert [row["history_segment_ids"] for row in got] == [[], [first], [segment_id(2, 58_294_078), first]]
-    assert got[2]["history_engaged_at"] == [at("02 00:00:20"), at("01 12:00:45")]
-    assert second not in got[2]["history_segment_ids"]
+def test_histories_are_clicks_on_the_day_on_which_they_became_known(built: Built) -> None:
+    got = rows(built.warehouse, "select * from marts.user_histories where impression_id < 100 order by engaged_at")
+    first = segment_id(1, slow_warehouse.window_of(at("01 12:00:00")))
+    names = ("impression_id", "dt", "user_id", "engaged_at", "author_id", "segment_id")
+    assert [tuple(row[name] for name in names) for row in got][:3] == [
+        (12, DAYS[0], 1, at("01 12:00:45"), 10, first),
+        (13, DAYS[0], 2, at("01 12:00:55"), 10, first),
+        # Shown before midnight, clicked after it.
+        (21, DAYS[1], 1, at("02 00:00:20"), 20, segment_id(2, slow_warehouse.window_of(at("01 23:59:00")))),
+    ]
+    assert {row["impression_id"] for row in got} == {12, 13, 21, 31, 32}
 
 
 def test_running_counts_hold_what_was_known_when_the_day_began(built: Built) -> None:
@@ -232,11 +235,21 @@ def test_labels_and_histories_of_a_random_crowd_are_those_computed_the_slow_way(
     for one in found:
         assert {name: found[one][name] for name in expected[one]} == expected[one], one
     assert {row["click"] for row in found.values()} == {0, 1, None}
-    histories = slow_warehouse.histories(shown, expected)
-    for row in rows(built.warehouse, "select * from marts.user_histories"):
-        parts = (row["history_author_ids"], row["history_segment_ids"], row["history_engaged_at"])
-        assert list(zip(*parts, strict=True)) == histories[row["impression_id"]]
-    assert max(map(len, histories.values())) == 20
+    clicks = {one: (row["click_known_at"], row["segment_id"]) for one, row in expected.items() if one in found and row["click"]}
+    histories = rows(built.warehouse, "select * from marts.user_histories")
+    assert {row["impression_id"]: (row["engaged_at"], row["segment_id"]) for row in histories} == clicks
+    assert len(clicks) > 100
+    assert all(row["dt"] == row["engaged_at"].date() for row in histories)
+
+
+def test_a_segment_has_the_vectors_of_the_platform_that_had_ended_with_it(built: Built) -> None:
+    windows = [(row["room_id"], row["window"]) for row in rows(built.warehouse, 'select room_id, "window" from marts.segments')]
+    found = {
+        (row["room_id"], row["window"], row["vector_source"]): row["content_vector"]
+        for row in rows(built.warehouse, "select * from marts.segment_vectors")
+    }
+    assert found == slow_warehouse.vectors(planted_rows(), windows)
+    assert len({source for *_, source in found}) == 2
 
 
 def test_days_built_one_by_one_as_they_land_or_again_give_the_same_marts(dbt: Dbt, built: Built, tmp_path: Path) -> None:
@@ -253,7 +266,36 @@ def test_days_built_one_by_one_as_they_land_or_again_give_the_same_marts(dbt: Db
     for day in DAYS[1:]:
         land_and_build(day)
     assert contents(warehouse) == contents(built.warehouse)
+    files = {path: path.stat().st_ino for path in (tmp_path / "tables").rglob("*.parquet")}
+    land_and_build(DAYS[2])
+    rewritten = {path.parent.name for path, inode in files.items() if path.stat().st_ino != inode}
+    assert rewritten == {f"dt={DAYS[1]}", f"dt={DAYS[2]}"}  # the day and the one before, whose late labels it knows
     land_and_build(DAYS[1])
+    assert contents(warehouse) == contents(built.warehouse)
+    refreshed = dbt.run("run", landing, warehouse, DAYS, "--full-refresh")
+    assert refreshed.success, refreshed.messages
+    assert contents(warehouse) == contents(built.warehouse)
+
+
+def test_days_that_other_code_built_are_refused(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
+    warehouse = copied("old")
+    spoil(warehouse, "rooms", "alter table spoilt rename column title to heading")
+    run = dbt.run("run", built.landing, warehouse, DAYS[2:], "--select", "rooms")
+    assert not run.success
+    assert "was built by other code; run dbt build --full-refresh" in run.messages
+
+
+def test_a_row_that_breaks_the_contract_is_refused_and_the_day_stays(
+    dbt: Dbt, built: Built, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken_project"
+    shutil.copytree(PROJECT, broken, ignore=shutil.ignore_patterns("target", "logs"))
+    model = broken / "models" / "marts" / "rooms.sql"
+    model.write_text(model.read_text().replace("    author_id,", "    nullif(author_id, 20) as author_id,"))
+    warehouse = copied("broken")
+    run = dbt.run("run", built.landing, warehouse, DAYS, "--select", "rooms", project=broken)
+    assert not run.success
+    assert "NOT NULL constraint failed" in run.messages
     assert contents(warehouse) == contents(built.warehouse)
 
 
@@ -287,36 +329,34 @@ def test_a_day_that_lands_late_is_put_in_its_place(dbt: Dbt, built: Built, tmp_p
     assert contents(warehouse) == contents(built.warehouse)
 
 
-def _spoil(warehouse: Path, *statements: str) -> None:
-    with duckdb.connect(str(warehouse)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
 @pytest.fixture
 def copied(built: Built, tmp_path: Path) -> Callable[[str], Path]:
     def copy(name: str) -> Path:
         (tmp_path / name).mkdir()
-        return Path(shutil.copy(built.warehouse, tmp_path / name))
+        return copy_warehouse(built.warehouse, tmp_path / name)
 
     return copy
 
 
 def test_tests_fail_on_rows_from_the_future_and_on_lost_rows(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
     warehouse = copied("spoilt")
-    _spoil(
+    # A window that went on when the room was shown; a click known before the impression; a count of the day itself.
+    spoil(
         warehouse,
-        # A window that went on when the room was shown; a click known before the impression; a count of the day itself.
-        "update marts.interactions set segment_id = (select max_by(segment_id, ended_at) from marts.segments where room_id = 1)"
-        " where impression_id = 13",
-        "update marts.interactions set click_known_at = shown_at - interval '1 second' where impression_id = 12",
-        "update marts.authors_daily set clicks = clicks + 1 where author_id = 30",
-        "update marts.users_daily set impressions = impressions + 1 where user_id = 1 and dt = '2025-06-03'",
-        # A click that came later in place of the last one.
-        "update marts.user_histories set history_engaged_at = [shown_at] where impression_id = 21",
-        "update marts.segments set n_comments = n_comments + 1 where room_id = 1 and segment_index = 2",
-        "delete from marts.quarantine where reason = 'duplicate_key'",
+        "interactions",
+        "update spoilt set segment_id = (select max_by(segment_id, ended_at) from marts.segments where room_id = 1)"
+        " where impression_id = 13;"
+        " update spoilt set click_known_at = shown_at - interval '1 second' where impression_id = 12",
     )
+    spoil(warehouse, "authors_daily", "update spoilt set clicks = clicks + 1 where author_id = 30")
+    spoil(warehouse, "users_daily", "update spoilt set impressions = impressions + 1 where user_id = 1 and dt = '2025-06-03'")
+    # A click known earlier than it was, and a vector of a moment that went on.
+    spoil(
+        warehouse, "user_histories", "update spoilt set engaged_at = engaged_at - interval '1 minute' where impression_id = 21"
+    )
+    spoil(warehouse, "segment_vectors", "update spoilt set vector_ended_at = vector_ended_at + interval '1 day'")
+    spoil(warehouse, "segments", "update spoilt set n_comments = n_comments + 1 where room_id = 1 and segment_index = 2")
+    spoil(warehouse, "quarantine", "delete from spoilt where reason = 'duplicate_key'")
     run = dbt.run("test", built.landing, warehouse, DAYS, "--select", "test_type:singular")
     assert not run.success
     assert run.named("fail") == {
@@ -324,8 +364,8 @@ def test_tests_fail_on_rows_from_the_future_and_on_lost_rows(dbt: Dbt, built: Bu
         "labels_are_known_between_impression_and_horizon",
         "authors_daily_counts_only_days_before",
         "users_daily_counts_only_days_before",
-        "histories_are_strictly_before",
-        "histories_are_clicks_of_the_user",
+        "histories_are_the_clicks",
+        "vectors_had_ended_with_their_segment",
         "segments_hold_only_their_window",
         "ledger_is_conserved",
     }
@@ -350,8 +390,9 @@ def test_a_model_that_looks_ahead_fails_the_build_and_stops_what_depends_on_it(
     assert {"user_histories", "int_author_days", "int_user_days"} <= run.named("skipped")
 
 
-def test_the_marts_are_exported_as_they_are(built: Built, tmp_path: Path) -> None:
-    written = export_marts(built.warehouse, tmp_path / "marts", DAYS)
+def test_the_marts_are_published_as_they_are(built: Built, tmp_path: Path) -> None:
+    written = publish_marts(built.warehouse.parent / "tables", tmp_path / "marts")
     for mart in MARTS:
         (counted,) = rows(built.warehouse, f"select count(*) as n from marts.{mart}")  # noqa: S608
-        assert written[mart] == counted["n"]
+        assert written[mart] == counted["n"] > 0
+        assert {path.name for path in (tmp_path / "marts" / mart).iterdir()} >= {f"dt={day}" for day in DAYS}

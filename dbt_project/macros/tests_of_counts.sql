@@ -4,7 +4,7 @@ with daily as (
 
     select * from {{ ref(person ~ 's_daily') }}
     where dt = (
-        select max(dt) from {{ ref(person ~ 's_daily') }} where dt between {{ first_day() }} and {{ last_day() }}
+        select max(dt) from {{ ref(person ~ 's_daily') }} where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
     )
 
 ),

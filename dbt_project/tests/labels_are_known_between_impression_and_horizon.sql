@@ -2,7 +2,7 @@
 -- without one it is null. Nothing follows from a click that was not made.
 with interactions as (
 
-    select * from {{ ref('interactions') }} where dt between {{ first_day() }} and {{ last_day() }}
+    select * from {{ ref('interactions') }} where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
 
 ),
 

@@ -8,7 +8,7 @@ with ledger as (
 
     select table_name, dt, sum(n_read) as n_read, sum(n_landed) as n_landed, sum(n_rejected) as n_rejected
     from {{ ref('stg_ledger') }}
-    where dt between {{ first_day() }} and {{ last_day() }}
+    where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
     group by all
 
 ),
@@ -24,7 +24,7 @@ staged as (
     {% for table in tables -%}
     select '{{ table }}' as table_name, dt, count(*) as n_staged
     from {{ ref('stg_' ~ table) }}
-    where dt between {{ first_day() }} and {{ last_day() }} and dt in (select dt from landed_days)
+    where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }} and dt in (select dt from landed_days)
     group by all
     {{ 'union all' if not loop.last }}
     {% endfor %}
@@ -36,7 +36,7 @@ quarantined as (
     select table_name, dt, count(*) as n_quarantined
     from {{ ref('quarantine') }}
     where
-        dt between {{ first_day() }} and {{ last_day() }}
+        dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
         and dt in (select dt from landed_days)
         and reason <> 'unknown_field'
     group by all

@@ -4,9 +4,9 @@ from {{ ref('interactions') }} as interactions
 left join {{ ref('segments') }} as segments
     on
         interactions.segment_id = segments.segment_id
-        and segments.dt between {{ first_day() }} - 1 and {{ last_day() }}
+        and segments.dt between {{ first_recomputed_day() }} - 1 and {{ last_recomputed_day() }}
 where
-    interactions.dt between {{ first_day() }} and {{ last_day() }}
+    interactions.dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
     and interactions.segment_id is not null
     and (
         segments.segment_id is null

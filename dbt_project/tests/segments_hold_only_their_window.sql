@@ -4,7 +4,7 @@ with segments as (
 
     select room_id, "window", ended_at, n_speech, n_comments + n_bot_comments as n_messages
     from {{ ref('segments') }}
-    where dt between {{ first_day() }} and {{ last_day() }}
+    where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
 
 ),
 
@@ -12,11 +12,11 @@ landed as (
 
     select room_id, {{ window_of('sent_at') }} as "window", 0 as n_speech, 1 as n_messages
     from {{ ref('stg_comments') }}
-    where dt between {{ first_day() }} and {{ last_day() }}
+    where dt between {{ first_recomputed_day() }} and {{ last_recomputed_day() }}
     union all
     select room_id, {{ last_window_of('ended_at', 'started_at') }}, 1, 0
     from {{ ref('stg_speech') }}
-    where dt between {{ first_day() }} - 1 and {{ last_day() }}
+    where dt between {{ first_recomputed_day() }} - 1 and {{ last_recomputed_day() }}
 
 ),
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,15 @@ from dagster import (
 )
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from livealign.marts import MARTS, export_marts
+from livealign.marts import MARTS, publish_marts
 from orchestration.dbt import WarehouseTranslator, dbt_environment
 from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.stages import stage
+
+# Unit tests and keys of views prove the SQL, not the day: `make test` runs them.
+BUILD_A_DAY = ("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:proves_sql")
 
 
 def warehouse_assets(project: DbtProject) -> AssetsDefinition:
@@ -41,9 +43,7 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
         dbt_environment(workspace.home)
         span = {"start_day": context.partition_key_range.start, "end_day": context.partition_key_range.end}
         with stage(context, workspace, "warehouse"), dbt_talks_to(context, workspace.home.warehouse / "dbt.log"):
-            # Unit tests prove the SQL, not the day: `make test` runs them.
-            command = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(span)]
-            yield from dbt.cli(command, context=context).stream()
+            yield from dbt.cli([*BUILD_A_DAY, "--vars", json.dumps(span)], context=context).stream()
 
     return dbt_models
 
@@ -68,10 +68,9 @@ def dbt_talks_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
     pool=WAREHOUSE_POOL,
 )
 def exported_marts(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
-    """The marts as day partitions of Parquet, so that no model training ever holds the warehouse file."""
-    exported_days = [date.fromisoformat(key) for key in context.partition_keys]
+    """The days whose tests passed, published as Parquet, so that no model training ever holds the warehouse file."""
     with stage(context, workspace, "marts"):
-        rows = export_marts(workspace.home.warehouse_file, workspace.home.marts, exported_days)
+        rows = publish_marts(workspace.home.warehouse_tables, workspace.home.marts)
     return MaterializeResult(
         metadata={**{f"rows/{mart}": count for mart, count in rows.items()}, "path": str(workspace.home.marts)}
     )

@@ -1,6 +1,9 @@
-{{ config(materialized='incremental', incremental_strategy='replace_days', on_schema_change='fail', meta={'reach': 'later'}) }}
+{{ config(materialized='days', meta={'key': ['author_id'], 'reach': 'later'}) }}
 
 {% set rooms %}
-    select author_id, dt, count(*) as n_rooms from {{ ref('rooms') }} group by all
+    select author_id, dt, count(*) as n_rooms
+    from {{ ref('rooms') }}
+    where dt between {{ first_day() }} and {{ last_day() }}
+    group by all
 {% endset %}
-{{ counts_by_day('author', rooms, first_day(), last_day('later')) }}
+{{ counts_by_day('author', rooms, first_day(), last_day()) }}

@@ -1,14 +1,13 @@
-with clicks as (
+with sessions as (
 
     select
-        clicks.impression_id,
-        impressions.user_id,
-        impressions.room_id,
-        clicks.entered_at,
-        least(clicks.stayed_until, clicks.entered_at + {{ seconds('action_window_seconds') }}) as window_ends_at
-    from {{ ref('int_clicks') }} as clicks
-    inner join {{ ref('stg_impressions') }} as impressions on clicks.impression_id = impressions.impression_id
-    where impressions.dt between {{ first_day() }} and {{ last_day() }}
+        play_id,
+        user_id,
+        room_id,
+        entered_at,
+        least(stayed_until, entered_at + {{ seconds('action_window_seconds') }}) as window_ends_at
+    from {{ ref('int_sessions') }}
+    where dt >= {{ first_day() }}
 
 ),
 
@@ -26,14 +25,16 @@ actions as (
 )
 
 select
-    clicks.impression_id,
+    sessions.play_id,
     min(actions.acted_at) filter (actions.action = 'like') as liked_at,
     min(actions.acted_at) filter (actions.action = 'comment') as commented_at,
     min(actions.acted_at) filter (actions.action = 'gift') as gifted_at
-from clicks
+from sessions
 inner join actions
     on
-        clicks.user_id = actions.user_id
-        and clicks.room_id = actions.room_id
-        and actions.acted_at between clicks.entered_at and clicks.window_ends_at
-group by clicks.impression_id
+        sessions.user_id = actions.user_id
+        and sessions.room_id = actions.room_id
+        and actions.acted_at between sessions.entered_at and sessions.window_ends_at
+-- The latest action that can matter: ten minutes after an entry a minute after midnight.
+where actions.acted_at <= {{ last_day() }} + 1 + {{ seconds('click_window_seconds') }} + {{ seconds('action_window_seconds') }}
+group by sessions.play_id

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with ledger as (
 
     select * from {{ ref('stg_ledger') }}

@@ -1,16 +1,20 @@
-{{ config(materialized='view') }}
-
-with plays as (
+with plays as not materialized (
 
     select * from {{ ref('stg_plays') }}
-    -- A day before: sessions over midnight. A day after: an impression just before midnight may be entered after it.
-    where dt between {{ first_day() }} - 1 and {{ last_day() }} + 1
+    -- Sessions of the evening before may go on; an impression just before midnight may be entered after it.
+    where
+        dt between {{ first_day() }} - 1 and {{ last_day() }} + 1
+        and entered_at >= {{ first_day() }} - {{ hours('session_cap_hours') }}
+        and entered_at <= {{ last_day() }} + 1 + {{ seconds('click_window_seconds') }}
 
 ),
 
+-- Only rooms of these sessions: a join with all rooms of all days would be most of the work.
 rooms as (
 
-    select * from {{ ref('rooms') }}
+    select room_id, started_at, ended_at
+    from {{ ref('rooms') }}
+    where room_id in (select room_id from plays)
 
 ),
 

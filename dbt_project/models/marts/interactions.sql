@@ -1,3 +1,5 @@
+{{ config(meta={'key': ['impression_id']}) }}
+
 with impressions as (
 
     select * from {{ ref('stg_impressions') }} where dt between {{ first_day() }} and {{ last_day() }}
@@ -8,13 +10,17 @@ segments as (
 
     select segment_id, room_id, ended_at
     from {{ ref('segments') }}
-    where dt between {{ first_day() }} - 1 and {{ last_day() }}
+    where
+        dt between {{ first_day() }} - 1 and {{ last_day() }}
+        and ended_at >= {{ first_day() }} - {{ hours('segment_age_cap_hours') }}
 
 ),
 
 rooms as (
 
-    select room_id, started_at, ended_at from {{ ref('rooms') }}
+    select room_id, started_at, ended_at
+    from {{ ref('rooms') }}
+    where room_id in (select room_id from impressions)
 
 ),
 
@@ -69,7 +75,7 @@ observed as (
     from decided
     left join rooms on decided.room_id = rooms.room_id
     left join clicks on decided.impression_id = clicks.impression_id
-    left join first_actions on decided.impression_id = first_actions.impression_id
+    left join first_actions on clicks.play_id = first_actions.play_id
     cross join horizon
 
 ),

@@ -1,3 +1,6 @@
+{{ config(meta={'key': ['table_name', 'file', 'line', 'reason', 'detail']}) }}
+-- depends_on: {{ ref('stg_ledger') }}
+
 with rejects as (
 
     select * from {{ ref('stg_rejects') }}

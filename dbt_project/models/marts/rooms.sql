@@ -1,3 +1,6 @@
+{{ config(meta={'key': ['room_id']}) }}
+-- depends_on: {{ ref('stg_ledger') }}
+
 with landed as (
 
     select * from {{ ref('stg_rooms') }} where dt <= {{ last_day() }} + 1

@@ -1,18 +1,22 @@
-with segments as (
+{{ config(meta={'key': ['room_id', 'window'], 'over_midnight': true}) }}
 
-    select * from {{ ref('segments') }} where dt between {{ first_day() }} - 1 and {{ last_day() }} + 1
-
-),
-
--- A room is judged as a whole, so only after its end; rooms of more than two days are not.
-ended_rooms as (
+-- A room is judged as a whole, so on the day of its end; rooms of more than two days are not.
+with ended_rooms as (
 
     select rooms.room_id, rooms.ended_at
     from {{ ref('rooms') }} as rooms
     cross join {{ ref('int_horizon') }} as horizon
     where
-        rooms.ended_at < least(horizon.horizon_at, ({{ last_day() }} + 1)::timestamp)
-        and rooms.ended_at::date <= rooms.started_at::date + 1
+        rooms.dt between {{ first_day() }} - 1 and {{ last_day() }}
+        and rooms.ended_at::date between {{ first_day() }} and {{ last_day() }}
+        and rooms.ended_at < horizon.horizon_at
+        and rooms.ended_at::date <= rooms.dt + 1
+
+),
+
+segments as (
+
+    select * from {{ ref('segments') }} where dt between {{ first_day() }} - 1 and {{ last_day() }}
 
 ),
 
@@ -20,7 +24,6 @@ measured as (
 
     select
         segments.segment_id,
-        segments.dt,
         segments.room_id,
         segments."window",
         coalesce(segments.retention, 0) as retention,
@@ -32,19 +35,27 @@ measured as (
 
 ),
 
+ranges as (
+
+    select
+        room_id,
+        min(retention) as least_retention,
+        nullif(max(retention) - min(retention), 0) as retention_range,
+        min(engagement_density) as least_density,
+        nullif(max(engagement_density) - min(engagement_density), 0) as density_range
+    from measured
+    group by room_id
+
+),
+
 scored as (
 
     select
-        *,
-        0.6 * coalesce(
-            (retention - min(retention) over room) / nullif(max(retention) over room - min(retention) over room, 0), 0
-        ) + 0.4 * coalesce(
-            (engagement_density - min(engagement_density) over room)
-            / nullif(max(engagement_density) over room - min(engagement_density) over room, 0),
-            0
-        ) as score
+        measured.*,
+        0.6 * coalesce((retention - least_retention) / retention_range, 0)
+        + 0.4 * coalesce((engagement_density - least_density) / density_range, 0) as score
     from measured
-    window room as (partition by room_id)
+    inner join ranges on measured.room_id = ranges.room_id
 
 ),
 
@@ -60,7 +71,7 @@ ranked as (
 
 select
     segment_id,
-    dt,
+    ended_at::date as dt,
     room_id,
     "window",
     retention,
@@ -69,4 +80,3 @@ select
     (place <= ceil(0.3 * n_segments))::tinyint as highlight,
     ended_at as highlight_known_at
 from ranked
-where dt between {{ first_day() }} and {{ last_day() }}

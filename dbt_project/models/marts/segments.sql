@@ -1,14 +1,6 @@
-with rooms as (
+{{ config(meta={'key': ['room_id', 'window'], 'over_midnight': true}) }}
 
-    select
-        *,
-        {{ window_of('started_at') }} as first_window,
-        {{ last_window_of("coalesce(ended_at, timestamp '9999-01-01')", 'started_at') }} as last_window
-    from {{ ref('rooms') }}
-
-),
-
-viewers as (
+with viewers as (
 
     select * from {{ ref('int_window_viewers') }}
 
@@ -27,12 +19,23 @@ actions as (
 ),
 
 -- Windows in which anything happened.
-happened as (
+happened as materialized (
 
     select *
     from viewers
     full join texts using (room_id, "window")
     full join actions using (room_id, "window")
+
+),
+
+rooms as (
+
+    select
+        *,
+        {{ window_of('started_at') }} as first_window,
+        {{ last_window_of("coalesce(ended_at, timestamp '9999-01-01')", 'started_at') }} as last_window
+    from {{ ref('rooms') }}
+    where room_id in (select room_id from happened)
 
 )
 

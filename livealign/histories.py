@@ -1,0 +1,104 @@
+"""What each user had engaged with when an impression was shown: cut from the mart `user_histories` at that moment.
+
+The mart has one row an engagement, sorted by user and by the time from which the engagement may be known. The history of an
+impression is the last few rows of its user whose time lies strictly before the impression's; so nothing of the impression
+itself, and nothing of the same instant, can be in it.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from livealign.dataset_marts import Ints, ints, milliseconds, read
+from livealign.errors import TrainingError
+from livealign.marts import built_days
+
+_COLUMNS = ("user_id", "engaged_at", "impression_id", "author_id", "segment_id")
+
+
+class Engagements(NamedTuple):
+    """Engagements, [e], sorted by user, time and impression."""
+
+    user_id: Ints
+    engaged_at: Ints  # epoch milliseconds from which it may be known
+    impression_id: Ints
+    author_id: Ints
+    segment_id: Ints  # 0 where no window of the room had ended
+
+
+class Histories(NamedTuple):
+    """Histories of n impressions, newest first, padded with 0 behind `length`."""
+
+    author_id: Ints  # [n, L]
+    segment_id: Ints  # [n, L], 0 also where no window of the room had ended
+    engaged_at: Ints  # [n, L] epoch milliseconds
+    length: Ints  # [n]
+
+
+def read_engagements(marts: Path, first: date, last: date, users: NDArray, length: int) -> Engagements:
+    """The engagements of these users that impressions of the days `first` to `last` can have in a history of `length`.
+
+    Those of the days themselves, and of the days before only the last `length` of each user: days are read backwards
+    and no further than some user still lacks some.
+
+    Raises:
+        TrainingError: the mart lacks the day `last`, or a file of it cannot be read.
+    """
+    built = [day for day in built_days(marts, "user_histories") if day <= last]
+    if not built or built[-1] < last:
+        raise TrainingError(f"{marts / 'user_histories'} has no day {last}; build the warehouse for {last} first")
+    users = np.unique(users)
+    within = [day for day in built if day >= first]
+    parts = [_of_users(read(marts, "user_histories", within, _COLUMNS), users)] if within else []
+    lacking = users
+    found = np.zeros(len(users), dtype=np.int64)  # engagements before `first`, by user
+    for day in reversed([day for day in built if day < first]):
+        if not len(lacking):
+            break
+        part = _of_users(read(marts, "user_histories", [day], _COLUMNS), lacking)
+        parts.append(part)
+        found += np.bincount(np.searchsorted(users, part.user_id), minlength=len(users))
+        lacking = users[found < length]
+    return _sorted(parts)
+
+
+def histories_before(engagements: Engagements, user_id: NDArray, shown_at: NDArray, length: int) -> Histories:
+    """The last `length` engagements of each `user_id` [n] that were known strictly before `shown_at` [n], in ms."""
+    users = np.unique(engagements.user_id)
+    times = np.concatenate([engagements.engaged_at, shown_at]).astype(np.int64)
+    low, high = (int(times.min()), int(times.max())) if len(times) else (0, 0)
+    span = high - low + 1  # of one user's times on a line that has all users behind each other
+    user = np.searchsorted(users, user_id)
+    line = np.searchsorted(users, engagements.user_id) * span + (engagements.engaged_at - low)
+    stop = np.searchsorted(line, user * span + (shown_at - low))
+    start = np.searchsorted(line, user * span)
+    known = np.isin(user_id, users)
+    lengths = np.where(known, np.minimum(stop - start, length), 0)
+    inside = np.arange(length) < lengths[:, None]
+    rows = (stop[:, None] - 1 - np.arange(length))[inside]
+
+    def padded(values: Ints) -> Ints:
+        matrix = np.zeros((len(stop), length), dtype=np.int64)
+        matrix[inside] = values[rows]
+        return matrix
+
+    return Histories(
+        padded(engagements.author_id), padded(engagements.segment_id), padded(engagements.engaged_at), lengths.astype(np.int64)
+    )
+
+
+def _of_users(table: pa.Table, users: Ints) -> Engagements:
+    columns = [milliseconds(table, name) if name == "engaged_at" else ints(table, name) for name in _COLUMNS]
+    mine = np.isin(columns[0], users)
+    return Engagements(*(column[mine] for column in columns))
+
+
+def _sorted(parts: Sequence[Engagements]) -> Engagements:
+    user_id, engaged_at, impression_id, author_id, segment_id = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((impression_id, engaged_at, user_id))
+    return Engagements(user_id[order], engaged_at[order], impression_id[order], author_id[order], segment_id[order])
