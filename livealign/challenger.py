@@ -28,7 +28,8 @@ from livealign.files import replace_json, replaced_directory
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.ranking import ItemTable, Ranker, train_ranker
-from livealign.release_parts import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_vocabulary
+from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
+from livealign.release_parts import write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.semantic_codes import (
     Codebook,

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.release_commands import PlatformOption, add_release_commands
 
 app = typer.Typer(
     help="LiveAlign: recommendation that follows the moment. `make retrain` runs all of it; these are its parts.",
@@ -19,8 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
-
-PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
 
 
 @app.command()
@@ -116,36 +115,7 @@ def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "s
     console.print(f"{name} is in {folder}")
 
 
-@app.command()
-def releases(platform: PlatformOption = "simulator") -> None:
-    """List the releases of a workspace, the champion marked."""
-    from livealign.releases import list_releases
-
-    folder = Home.from_environment(platform).releases
-    table = Table("", "release", "trained on", "backbone", "GAUC", title=f"{folder}", title_justify="left")
-    for release in list_releases(folder):
-        if release.manifest is None:
-            table.add_row("★" if release.is_champion else "", release.release_id, release.problem, "", "")
-            continue
-        window, gauc = release.manifest["data_window"], release.manifest["metrics"].get("gauc")
-        table.add_row(
-            "★" if release.is_champion else "",
-            release.release_id,
-            f"{window['start']} to {window['train_end']}",
-            release.manifest["backbone"]["id"],
-            "–" if gauc is None else f"{gauc:.4f}",
-        )
-    console.print(table)
-
-
-@app.command()
-def rollback(
-    platform: PlatformOption = "simulator", reason: Annotated[str, typer.Option(help="kept in the history")] = ""
-) -> None:
-    """Move the champion pointer back to the champion before this one."""
-    from livealign import releases as pointer
-
-    console.print(f"the champion is {pointer.rollback(Home.from_environment(platform).releases, reason)} again")
+add_release_commands(app)
 
 
 def progress_bar(label: str):

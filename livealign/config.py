@@ -191,11 +191,35 @@ class PromotionConfig:
 
     gauc_margin: float = 0.01  # the challenger may be at most this much worse; 22,000 impressions tell 0.0033 apart, not less
     min_users: int = 20  # with fewer evaluable users no decision is made on metrics
-    confidence: float = 0.95  # of each one-sided bound
-    slice_margin: float = 0.02  # a guarded slice may not be shown to be worse by more than this
-    guarded_slices: tuple[str, ...] = ("author_popularity", "user_activity", "content")
-    bootstrap_samples: int = 500
+    confidence: float = 0.95  # of the one-sided bound on all, and of all guarded slices together
+    guarded_slices: tuple[tuple[str, float], ...] = (  # slice → GAUC that the challenger may lose there
+        ("author_popularity=tail", 0.02),
+        ("author_popularity=unseen", 0.03),
+        ("user_activity=light", 0.02),
+        ("user_activity=new", 0.03),
+        ("content=little", 0.02),
+        ("content=none", 0.03),
+    )
+    bootstrap_samples: int = 1_000  # the bound of one slice of six is a 99.2 % one
     seed: int = 17
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """How much is kept. Days and releases are counted, newest first, not compared with the clock: a clock may jump.
+
+    What the champion was made from and is served with is kept whatever its age, and so it is for the former champions that a
+    rollback may go back to.
+    """
+
+    landing_days: int = 400  # running counts of users and authors are made from what is landed: long
+    marts_days: int = 60
+    artifacts_days: int = 14  # models, vectors and scores of each retrain
+    reports_days: int = 180
+    encoder_versions: int = 8  # of the embedding cache, last written first
+    releases: int = 30  # bundles and their Bentos
+    rollback_champions: int = 5  # former champions that stay whole, beyond those
+    event_log_days: int = 30  # closed files of the event log, and only once all their days are landed
 
 
 @dataclass(frozen=True)
@@ -215,6 +239,7 @@ class Profile:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, for manifests and reports."""

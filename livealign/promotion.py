@@ -17,6 +17,8 @@ Rule = Literal[
     "missing_metrics",
     "not_finite",
     "first_release",
+    "champion_damaged",
+    "champion_not_scored",
     "different_day",
     "too_few_users",
     "tie",
@@ -46,6 +48,14 @@ class ReleaseMetrics:
 
 
 @dataclass(frozen=True)
+class Unscored:
+    """A champion without metrics on the day, and why."""
+
+    problem: str
+    damaged: bool  # its bundle is no longer what it was: it could not be served again after a restart
+
+
+@dataclass(frozen=True)
 class Decision:
     """The outcome, the rule that decided, a sentence for people, and the numbers behind it (JSON-able)."""
 
@@ -59,13 +69,17 @@ class Decision:
 
 
 def decide(
-    champion: ReleaseMetrics | None, challenger: ReleaseMetrics | None, checks: Mapping[str, bool], config: PromotionConfig
+    champion: ReleaseMetrics | Unscored | None,
+    challenger: ReleaseMetrics | None,
+    checks: Mapping[str, bool],
+    config: PromotionConfig,
 ) -> Decision:
     """Promote the challenger if its checks are green and it is not worse than the champion by more than the margin.
 
     Not worse: the one-sided lower confidence bound of GAUC(challenger) − GAUC(champion), by paired bootstrap over users, lies
-    above −`gauc_margin` (non-inferiority; a challenger has newer data, so it need not be better). No guarded slice may
-    be shown to be worse than its own margin: slices are small, so there the upper bound decides and noise alone does not block.
+    above −`gauc_margin` (non-inferiority; a challenger has newer data, so it need not be better). In no guarded slice may it
+    lose more than the slice's margin and be surely worse: slices are small, so noise alone must not block. All slices share
+    one error rate (Bonferroni), or six of them could refuse one in four equally good challengers.
 
     Args:
         champion: what serves now, rescored on the challenger's day; None if nothing serves yet.
@@ -89,6 +103,17 @@ def decide(
     if champion is None:
         said = f"its GAUC on {challenger.day} is {challenger.gauc:.4f}" if enough else f"its quality is not known: {few}"
         return Decision("promote", "first_release", f"Promoted, because nothing was serving yet; {said}.", numbers)
+    if isinstance(champion, Unscored):
+        if not champion.damaged:
+            reason = f"Kept, because the champion could not be scored on {challenger.day}: {champion.problem}."
+            return Decision("keep", "champion_not_scored", reason, numbers)
+        if not enough:
+            return Decision("keep", "too_few_users", f"Kept, because {few}.", numbers)
+        reason = (
+            f"Promoted, because the champion's bundle is damaged and could not serve again ({champion.problem}); "
+            f"the challenger's GAUC on {challenger.day} is {challenger.gauc:.4f}."
+        )
+        return Decision("promote", "champion_damaged", reason, numbers)
     if champion.day != challenger.day or not np.array_equal(champion.users.users, challenger.users.users):
         reason = (
             f"Kept, because champion and challenger were not scored on the same rows ({champion.day} and {challenger.day}); "
@@ -106,7 +131,7 @@ def decide(
 def _compare(
     champion: ReleaseMetrics, challenger: ReleaseMetrics, config: PromotionConfig, numbers: dict[str, Any]
 ) -> Decision:
-    difference = _difference(champion.users, challenger.users, config)
+    difference = _difference(champion.users, challenger.users, config, config.confidence)
     numbers |= {
         "difference": difference.difference,
         "low": difference.low,
@@ -125,25 +150,32 @@ def _compare(
         how = "is worse" if difference.high < 0 else "may be worse than the margin allows"
         return Decision("keep", "worse", f"Kept, because the challenger {how}: {said}.", numbers)
 
-    worse, numbers["slices"] = [], {}
-    for name in sorted(set(champion.slices) & set(challenger.slices)):
-        if name.split("=")[0] not in config.guarded_slices:
-            continue
-        part = _difference(champion.slices[name], challenger.slices[name], config)
-        numbers["slices"][name] = {"difference": part.difference, "low": part.low, "high": part.high, "n_users": part.n_users}
-        if part.n_users >= config.min_users and part.high < -config.slice_margin:
-            worse.append(f"{name} ({part.difference:+.4f})")
+    numbers["slices"] = _guarded(champion, challenger, config)
+    worse = [f"{name} ({part['difference']:+.4f})" for name, part in numbers["slices"].items() if part["worse"]]
     if worse:
-        reason = (
-            f"Kept, because the challenger is worse by more than {config.slice_margin} for {', '.join(worse)}; overall {said}."
-        )
+        reason = f"Kept, because the challenger is worse than its margin for {', '.join(worse)}; overall {said}."
         return Decision("keep", "slice_worse", reason, numbers)
     how = "is better" if difference.low > 0 else "is not worse and knows newer data"
     return Decision("promote", "not_worse", f"Promoted, because the challenger {how}: {said}.", numbers)
 
 
-def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig) -> Interval:
-    """Challenger − champion over the users both know. Bounds of one-sided `confidence` c are a two-sided interval of 2c − 1."""
+def _guarded(champion: ReleaseMetrics, challenger: ReleaseMetrics, config: PromotionConfig) -> dict[str, dict[str, Any]]:
+    """Each guarded slice that the day has: its difference, its bounds, and whether it is worse than its margin."""
+    sure = 1 - (1 - config.confidence) / max(len(config.guarded_slices), 1)
+    parts: dict[str, dict[str, Any]] = {}
+    for name, margin in config.guarded_slices:
+        if name not in champion.slices or name not in challenger.slices:
+            continue
+        part = _difference(champion.slices[name], challenger.slices[name], config, sure)
+        if part.n_users == 0:  # nobody both clicked and skipped there
+            continue
+        worse = part.n_users >= config.min_users and part.difference < -margin and part.high < 0
+        parts[name] = {**part._asdict(), "margin": margin, "worse": bool(worse)}
+    return parts
+
+
+def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig, confidence: float) -> Interval:
+    """Challenger − champion over the users both know. Bounds of one-sided confidence c are a two-sided interval of 2c − 1."""
     _, mine, theirs = np.intersect1d(challenger.users, champion.users, return_indices=True)
     return paired_bootstrap(
         challenger.auc[mine],
@@ -151,14 +183,18 @@ def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig)
         challenger.impressions[mine],
         config.bootstrap_samples,
         config.seed,
-        2 * config.confidence - 1,
+        2 * confidence - 1,
     )
 
 
-def _numbers(champion: ReleaseMetrics | None, challenger: ReleaseMetrics | None, checks: Mapping[str, bool]) -> dict[str, Any]:
-    def of(release: ReleaseMetrics | None) -> dict[str, Any] | None:
+def _numbers(
+    champion: ReleaseMetrics | Unscored | None, challenger: ReleaseMetrics | None, checks: Mapping[str, bool]
+) -> dict[str, Any]:
+    def of(release: ReleaseMetrics | Unscored | None) -> dict[str, Any] | None:
         if release is None:
             return None
+        if isinstance(release, Unscored):
+            return {"problem": release.problem}
         value = release.gauc  # JSON knows no NaN
         return {"day": release.day, "gauc": value if np.isfinite(value) else None, "n_users": release.n_users}
 

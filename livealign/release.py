@@ -3,7 +3,9 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +18,20 @@ from livealign.challenger import read_codes, read_scores, read_vectors
 from livealign.config import DatasetConfig, EncoderConfig, Profile, SegmentConfig
 from livealign.content import TUNED, texts_of
 from livealign.dataset import Corpus, load_corpus
+from livealign.decisions import read_decision, write_decision
 from livealign.embed import Encoder
 from livealign.embedding_cache import EmbeddingCache
-from livealign.errors import BundleError
+from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation import release_metrics
 from livealign.files import replace_json
 from livealign.finetune import RECORD
+from livealign.heldout import EvaluationFrame
 from livealign.home import Home
 from livealign.offline import CLICK, RELEASE, data_window, held_out_frame, window_days
-from livealign.promotion import Decision, decide
+from livealign.promotion import ReleaseMetrics, Unscored, decide
 from livealign.ranking import ItemTable, Ranker
-from livealign.release_parts import (
-    ADAPTER,
-    ALIGNMENT,
-    CODE_NAMES,
-    CODEBOOK,
-    RANKER,
-    REFERENCE,
-    SNAPSHOT,
-    VOCABULARY,
-    moments_with_content,
-    read_vocabulary,
-)
+from livealign.release_files import ADAPTER, ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, REFERENCE, SNAPSHOT, VOCABULARY
+from livealign.release_parts import moments_with_content, read_vocabulary
 from livealign.releases import champion_path, promote, read_champion
 from livealign.semantic_codes import Codebook
 from livealign.snapshot import busy_moment, write_snapshot
@@ -85,7 +79,7 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
             {
                 "platform": home.platform,
                 "profile": profile.name,
-                "config": profile.to_dict(),
+                "config": {name: value for name, value in profile.to_dict().items() if name != "retention"},
                 "data_window": data_window(corpus),
                 "backbone": {"id": backbone.name, "sha256": backbone.sha256},
                 "seeds": {"all": profile.seed},
@@ -100,30 +94,86 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
 
 
 def decide_promotion(
-    corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
-) -> Decision:
+    corpus: Corpus, bundle: Path, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
+) -> dict[str, Any]:
     """Hold the challenger against the champion on the day that neither was trained on, and move the pointer if it wins.
 
-    The decision is written to the day's artifacts, beside the numbers that it was made from.
+    The decision is written beside the bundle before the pointer moves, so that a run that is killed in between finds it and
+    ends the same way; about a release that serves already nothing is decided again.
+
+    Args:
+        bundle: the challenger's.
+        checks: name of each guarding check → whether it passed.
+
+    Returns:
+        The record of `decisions.read_decision`.
+
+    Raises:
+        BundleError: the challenger's bundle is damaged. That it was kept for this is written down before.
     """
-    artifacts = DayArtifacts.of(home, corpus.day)
+    try:
+        challenger = open_bundle(bundle)
+    except BundleError as error:
+        refused = decide(None, None, {**checks, f"the bundle is whole ({error})": False}, profile.promotion)
+        write_decision(home.releases, bundle.name, read_champion(home.releases), refused)
+        raise
+    checks = {**checks, "the bundle is whole": True}
+    champion_id = read_champion(home.releases)
+    record = read_decision(home.releases, challenger.release_id)
+    if record is None or record["decision"] != "promote" or champion_id != challenger.release_id:
+        record = _decide(corpus, challenger, home, dataset, profile, checks)
+    replace_json(
+        DayArtifacts.of(home, corpus.day).release / "promotion.json", {**record, "champion": read_champion(home.releases)}
+    )
+    return record
+
+
+def _decide(
+    corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
+) -> dict[str, Any]:
     frame = held_out_frame(corpus, home.marts, profile.evaluation)
-    mine = release_metrics(read_scores(artifacts)[:, CLICK], frame, corpus.day)
-    champion = champion_bundle(home.releases)
-    theirs = None
-    if champion is not None:
-        unseen = window_days(champion.manifest["data_window"])[1] < corpus.day
-        checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
-        if unseen:
-            same = champion.release_id == challenger.release_id
-            scores = read_scores(artifacts) if same else champion_scores(champion, corpus, home, dataset)
-            theirs = release_metrics(scores[:, CLICK], frame, corpus.day)
-    decision = decide(theirs, mine, checks, profile.promotion)
+    checks = {**checks, f"the challenger was not trained on {corpus.day}": _is_unseen(challenger, corpus.day)}
+    champion, checks = _champion_metrics(challenger, corpus, frame, home, dataset, checks)
+    decision = decide(champion, _challenger_metrics(corpus, frame, home), checks, profile.promotion)
+    record = write_decision(home.releases, challenger.release_id, read_champion(home.releases), decision)
     if decision.decision == "promote":
         promote(home.releases, challenger.release_id, decision.reason)
-    record = {**decision.to_dict(), "release": challenger.release_id, "champion": read_champion(home.releases)}
-    replace_json(artifacts.release / "promotion.json", record)
-    return decision
+    return record
+
+
+def _is_unseen(release: Bundle, day: date) -> bool:
+    return window_days(release.manifest["data_window"])[1] < day
+
+
+def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> ReleaseMetrics | None:
+    """None where the day's ranker left no scores that can be read."""
+    try:
+        scores = read_scores(DayArtifacts.of(home, corpus.day))
+    except LiveAlignError:
+        return None
+    return release_metrics(scores[:, CLICK], frame, corpus.day)
+
+
+def _champion_metrics(
+    challenger: Bundle, corpus: Corpus, frame: EvaluationFrame, home: Home, dataset: DatasetConfig, checks: Mapping[str, bool]
+) -> tuple[ReleaseMetrics | Unscored | None, dict[str, bool]]:
+    """The champion on the day (None before the first promotion), and the checks with that of its training days added."""
+    try:
+        champion = champion_bundle(home.releases)
+    except BundleError as error:
+        return Unscored(str(error), damaged=True), dict(checks)
+    if champion is None:
+        return None, dict(checks)
+    unseen = _is_unseen(champion, corpus.day)
+    checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
+    if not unseen:
+        return Unscored(f"it was trained on {corpus.day}", damaged=False), checks
+    try:
+        same = champion.release_id == challenger.release_id
+        scores = read_scores(DayArtifacts.of(home, corpus.day)) if same else champion_scores(champion, corpus, home, dataset)
+    except LiveAlignError as error:
+        return Unscored(str(error), damaged=False), checks
+    return release_metrics(scores[:, CLICK], frame, corpus.day), checks
 
 
 def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:

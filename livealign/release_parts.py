@@ -11,16 +11,8 @@ from numpy.typing import NDArray
 from livealign.bundle import Bundle
 from livealign.dataset import Corpus, KnownIds, Vocabulary
 from livealign.errors import BundleError
+from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, SNAPSHOT, VOCABULARY
 from livealign.variants import TrainedVariant
-
-ALIGNMENT = "alignment.safetensors"
-CODEBOOK = "codebook.npz"
-RANKER = "ranker.safetensors"
-CODE_NAMES = "code_names.json"
-ADAPTER = "adapter"
-VOCABULARY = "vocabulary"
-SNAPSHOT = "snapshot"
-REFERENCE = "reference"
 
 
 class SegmentMoments(NamedTuple):

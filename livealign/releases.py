@@ -73,20 +73,34 @@ def promote(releases: Path, release_id: str, reason: str = "", now: datetime | N
         _move(releases, release_id, "promote", reason, now)
 
 
-def rollback(releases: Path, reason: str = "", now: datetime | None = None) -> str:
-    """Move the pointer to the champion before this one. Again, to the one before that. Returns the release id.
+def rollback(releases: Path, reason: str = "", release_id: str | None = None, now: datetime | None = None) -> str:
+    """Move the pointer to the champion before this one, again to the one before that, or to the former champion that is named.
+
+    Returns:
+        The release id of the champion now.
 
     Raises:
-        BundleError: there is no earlier champion, or its bundle is missing or damaged; the champion stays.
+        BundleError: there is no earlier champion, the release never was one, or its bundle is missing or damaged; the
+            champion stays.
     """
     with exclusive(releases / LOCK):
-        champion = read_champion(releases)
-        line = _lineage(read_history(releases), champion)
-        if len(line) < 2:
+        history = read_history(releases)
+        line = _lineage(history, read_champion(releases))
+        if release_id is None and len(line) < 2:
             raise BundleError(f"{releases} has no earlier champion to roll back to; run `livealign promote <id>` to pick one")
-        _verify(releases, line[-2])
-        _move(releases, line[-2], "rollback", reason, now)
-        return line[-2]
+        target = line[-2] if release_id is None else release_id
+        _verify(releases, target)
+        if target not in line and all(target not in (move["release"], move["previous"]) for move in history):
+            raise BundleError(
+                f"{target} was never the champion, so there is no way back to it; run `livealign promote {target}`"
+            )
+        _move(releases, target, "rollback", reason, now)
+        return target
+
+
+def champion_line(releases: Path) -> list[str]:
+    """The champions that one can go back through, the present one last."""
+    return _lineage(read_history(releases), read_champion(releases))
 
 
 def list_releases(releases: Path) -> list[Release]:

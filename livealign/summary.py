@@ -12,7 +12,7 @@ from livealign.home import Home, replace_link
 SUMMARY = "summary.json"
 STAGE_ORDER = (
     *("history", "landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes"),
-    *("retriever", "ranker", "comparison", "offline_report", "drift_report", "bundle", "bento", "promotion"),
+    *("retriever", "ranker", "comparison", "offline_report", "drift_report", "bundle", "bento", "promotion", "retention"),
 )
 
 

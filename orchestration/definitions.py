@@ -36,6 +36,7 @@ def build_definitions(workspace: Workspace) -> Definitions:
             release.bundle,
             release.bento,
             release.promotion,
+            release.retention,
         ],
         asset_checks=release_guards,
         jobs=[build_history, daily_retrain, retune_llm],

@@ -13,7 +13,7 @@ from livealign.files import replace_bytes, replaced_directory
 from livealign.marts import built_days
 from livealign.offline import window_days
 from livealign.release import champion_bundle
-from livealign.release_parts import REFERENCE
+from livealign.release_files import REFERENCE
 from livealign.summary import reports_of
 from orchestration.drift import DriftResult, day_frame, drift_report, reference_frame
 from orchestration.resources import Workspace

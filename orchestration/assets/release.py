@@ -3,18 +3,23 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue, ResourceParam, asset
 
 from livealign import release
 from livealign.artifacts import read_json
-from livealign.bundle import open_bundle
 from livealign.challenger import day_corpus
+from livealign.decisions import decision_file
 from livealign.files import replace_json
-from livealign.release_parts import REFERENCE
+from livealign.release_files import REFERENCE
+from livealign.releases import read_champion
+from livealign.retention import plan_pruning, prune
 from livealign.summary import write_summary
 from orchestration.assets.evaluation import drift_report, offline_report
+from orchestration.guards import guard_results, guards_of
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -61,20 +66,53 @@ def promotion(context: AssetExecutionContext, workspace: ResourceParam[Workspace
     artifacts = workspace.artifacts(day)
     with stage(context, workspace, "promotion"):
         corpus = day_corpus(home, day, workspace.dataset)
-        challenger = open_bundle(Path(read_json(artifacts.release / "bundle.json")["path"]))
-        smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.release_id
-        checks = {"the Bento of this release answered": smoke_tested}
+        challenger = Path(read_json(artifacts.release / "bundle.json")["path"])
+        smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.name
+        guards = guard_results(context.instance, guards_of(context.repository_def.asset_graph), day.isoformat())
+        checks = {**guards, "the Bento of this release answered": smoke_tested}
         decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
     summary = write_summary(home, day, workspace.profile)
+    numbers = decision["numbers"]
     return MaterializeResult(
         metadata={
-            "decision": decision.decision,
-            "rule": decision.rule,
-            "reason": decision.reason,
-            "numbers": MetadataValue.json(decision.numbers),
+            **{name: decision[name] for name in ("decision", "rule", "reason", "release")},
+            "champion": read_champion(home.releases) or "none",
+            "slices": MetadataValue.md(slices_table(numbers.get("slices", {}))),
+            "checks": len(numbers["checks"]),
+            "numbers": MetadataValue.json(numbers),
+            "kept_in": MetadataValue.path(str(decision_file(home.releases, challenger.name))),
             "summary": MetadataValue.path(str(summary)),
         }
     )
+
+
+@asset(deps=[promotion], group_name=GROUP, partitions_def=days)
+def retention(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+    """Partitions, artifacts, bundles and Bentos older than the policy go; never what the champion or a rollback needs."""
+    with stage(context, workspace, "retention"):
+        planned = plan_pruning(workspace.home, workspace.profile.retention, workspace.archive)
+        removed = prune(workspace.home, planned)
+    return MaterializeResult(
+        metadata={
+            "removed": len(removed),
+            "bytes": sum(one.bytes for one in removed),
+            "protected_releases": ", ".join(planned.protected) or "none",
+            "what": MetadataValue.md(
+                "\n".join(f"- {one.kind}: `{one.path.name}`, {one.reason}" for one in removed) or "nothing"
+            ),
+        }
+    )
+
+
+def slices_table(slices: Mapping[str, Mapping[str, Any]]) -> str:
+    """The guarded slices as a Markdown table."""
+    rows = [
+        f"| {name} | {part['difference']:+.4f} | {part['low']:+.4f} to {part['high']:+.4f} | {-part['margin']:+.4f} "
+        f"| {part['n_users']:,} | {'worse' if part['worse'] else 'passes'} |"
+        for name, part in slices.items()
+    ]
+    head = ["| slice | GAUC, challenger − champion | interval | margin | users | |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows]) if rows else "no slices were compared"
 
 
 def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:

@@ -1,0 +1,64 @@
+"""What the promotion learns of checks that ran before it, in whichever run."""
+
+from collections.abc import Iterator
+
+import pytest
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    DagsterInstance,
+    DailyPartitionsDefinition,
+    Definitions,
+    asset,
+    asset_check,
+    materialize,
+)
+
+from orchestration.guards import guard_results, guards_of
+
+days = DailyPartitionsDefinition("2025-01-01")
+results: dict[str, AssetCheckResult] = {}  # what the checks below say
+
+
+@asset(partitions_def=days)
+def codes() -> None: ...
+
+
+@asset_check(asset=codes, blocking=True, partitions_def=days)
+def healthy() -> AssetCheckResult:
+    return results["healthy"]
+
+
+@asset_check(asset=codes, partitions_def=days)
+def quiet() -> AssetCheckResult:
+    return AssetCheckResult(passed=False)
+
+
+KEYS = guards_of(Definitions(assets=[codes], asset_checks=[healthy, quiet]).resolve_asset_graph())
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def run(instance: DagsterInstance, day: str, passed: bool, severity: AssetCheckSeverity = AssetCheckSeverity.ERROR) -> None:
+    results["healthy"] = AssetCheckResult(passed=passed, severity=severity)
+    materialize([codes, healthy, quiet], instance=instance, partition_key=day, raise_on_error=False)
+
+
+def test_the_last_result_of_each_blocking_check_counts_for_its_day_alone(instance: DagsterInstance) -> None:
+    assert [key.name for key in KEYS] == ["healthy"]
+    assert guard_results(instance, KEYS, "2025-01-09") == {}
+    run(instance, "2025-01-09", passed=False)
+    run(instance, "2025-01-10", passed=True)
+    assert guard_results(instance, KEYS, "2025-01-09") == {"codes: healthy": False}
+    assert guard_results(instance, KEYS, "2025-01-10") == {"codes: healthy": True}
+    run(instance, "2025-01-09", passed=True)
+    assert guard_results(instance, KEYS, "2025-01-09") == {"codes: healthy": True}
+
+
+def test_a_warning_is_no_failure(instance: DagsterInstance) -> None:
+    run(instance, "2025-01-11", passed=False, severity=AssetCheckSeverity.WARN)
+    assert guard_results(instance, KEYS, "2025-01-11") == {"codes: healthy": True}
