@@ -1,6 +1,7 @@
 """The `livealign` command: everything finer than `make`."""
 
 import sys
+import time
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -113,6 +114,35 @@ def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "s
 
     folder = fetch_backbone(name, Home.from_environment().models, progress=console.print)
     console.print(f"{name} is in {folder}")
+
+
+@app.command()
+def export_events(
+    out: Annotated[Path | None, typer.Option(help="folder of the closed files; default: LIVEALIGN_HOME/archive/served")] = None,
+    once: Annotated[bool, typer.Option("--once", help="write what there is and end, instead of going on")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 5.0,
+) -> None:
+    """Write the shared event log in Redis (LIVEALIGN_REDIS_URL) to the files that platform `served` lands, by one process."""
+    from livealign.redis_export import RedisExport
+    from livealign.redis_log import URL, RedisLog
+
+    log = RedisLog.from_environment()
+    if log is None:
+        raise LiveAlignError(f"{URL} is not set; it names the server of the shared log, as redis://host:6379/0")
+    folder = out or Home.from_environment("served").archive
+    export = RedisExport.open(log, folder)
+    try:
+        while True:
+            step = export.step()
+            if step.written or once:
+                console.print(f"{folder}: {step.written:,} events written, {step.trimmed:,} trimmed from the stream")
+            if once:
+                return
+            time.sleep(every)
+    except KeyboardInterrupt:
+        console.print("stopped; what was written stays, and the next start goes on behind it")
+    finally:
+        export.close()
 
 
 add_release_commands(app)
