@@ -22,7 +22,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup retrain ui serve docs test test-slow lint bench bench-warehouse clean
+.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit lint bench bench-warehouse clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,10 +50,20 @@ docs: setup ## dbt's documentation of every table and column, from the warehouse
 	@echo "open $(abspath $(LIVEALIGN_HOME))/dbt_docs/static_index.html"
 
 test: setup ## the default tests: offline, on CPU, under five minutes
-	$(BIN)/python -m pytest -q
+	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(PYTEST_FLAGS)
 
 test-slow: setup ## the slow lane: the real backbone and real processes
-	$(BIN)/python -m pytest -q -m slow --timeout 1200
+	$(BIN)/python -m pytest -q -m slow --timeout 1200 $(PYTEST_FLAGS)
+
+coverage: ## the default tests, and how much of the code they run
+	$(MAKE) test COVERAGE=1
+	$(MAKE) coverage-report
+
+coverage-report: setup # of the last `make test COVERAGE=1`
+	$(BIN)/python -m coverage report --skip-covered
+
+audit: setup ## known vulnerabilities of the pinned packages, where the advisory database can be reached
+	$(BIN)/python .ci/audit.py $(AUDIT_FLAGS)
 
 bench: setup ## speed of the simulator and of the embedding engine (the backbone has to be fetched: make retrain)
 	$(BIN)/python benchmarks/bench_simulator.py

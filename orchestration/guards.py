@@ -11,6 +11,15 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 
+RUNS_BACK = 200  # of one check, in which the results of a day's last run are looked for
+
+
+def blocking_checks() -> list[AssetCheckKey]:
+    """The blocking checks of the whole graph, also those that the present run does not run."""
+    from orchestration.definitions import defs  # here, for the graph holds the asset that asks
+
+    return guards_of(defs.resolve_asset_graph())
+
 
 def guards_of(graph: BaseAssetGraph) -> list[AssetCheckKey]:
     """The blocking checks of the graph: dbt's tests of severity error, and those that orchestration.checks marks so."""
@@ -18,12 +27,22 @@ def guards_of(graph: BaseAssetGraph) -> list[AssetCheckKey]:
 
 
 def guard_results(instance: DagsterInstance, keys: Iterable[AssetCheckKey], day: str) -> dict[str, bool]:
-    """Name of each check that ran for the day → whether it let the day pass, by its last run.
+    """Name of each check that was to run for the day → whether it let the day pass, the last time it was to run.
 
-    A check that never ran for this partition is left out; one that was planned and did not come to an end has not passed.
+    A check that was never to run for this partition is left out; one that was planned and came to no end has not passed.
     """
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys), PartitionKeyFilter(key=day))
-    return {f"{key.asset_key.path[-1]}: {key.name}": _passed(record) for key, record in sorted(found.items(), key=str)}
+    storage = instance.event_log_storage
+    found = storage.get_latest_asset_check_execution_by_key(list(keys), PartitionKeyFilter(key=day))
+    results = {}
+    for key, record in sorted(found.items(), key=str):
+        if record.status == AssetCheckExecutionRecordStatus.PLANNED:
+            # dbt's tests are planned for a partition, and their results name none: the run tells which belong together.
+            unpartitioned = storage.get_asset_check_execution_history(
+                key, RUNS_BACK, partition_filter=PartitionKeyFilter(key=None)
+            )
+            record = next((one for one in unpartitioned if one.run_id == record.run_id), record)
+        results[f"{key.asset_key.path[-1]}: {key.name}"] = _passed(record)
+    return results
 
 
 def _passed(record: AssetCheckExecutionRecord) -> bool:

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckResult,
     AssetCheckSeverity,
+    AssetCheckSpec,
     DagsterInstance,
     DailyPartitionsDefinition,
     Definitions,
+    MaterializeResult,
     asset,
     asset_check,
     materialize,
@@ -34,6 +37,14 @@ def quiet() -> AssetCheckResult:
     return AssetCheckResult(passed=False)
 
 
+@asset(partitions_def=days, check_specs=[AssetCheckSpec("fits", asset="table", blocking=True)])
+def table() -> Iterator[MaterializeResult | AssetCheckEvaluation]:
+    """Like the dbt assets: the test is planned for a partition, its result names none."""
+    yield MaterializeResult()
+    if results.get("fits"):
+        yield AssetCheckEvaluation(table.key, "fits", results["fits"].passed)
+
+
 KEYS = guards_of(Definitions(assets=[codes], asset_checks=[healthy, quiet]).resolve_asset_graph())
 
 
@@ -57,6 +68,18 @@ def test_the_last_result_of_each_blocking_check_counts_for_its_day_alone(instanc
     assert guard_results(instance, KEYS, "2025-01-10") == {"codes: healthy": True}
     run(instance, "2025-01-09", passed=True)
     assert guard_results(instance, KEYS, "2025-01-09") == {"codes: healthy": True}
+
+
+def test_a_result_without_a_partition_belongs_to_the_run_that_planned_it(instance: DagsterInstance) -> None:
+    keys = guards_of(Definitions(assets=[table]).resolve_asset_graph())
+    for day, passed in (("2025-01-09", True), ("2025-01-10", False)):
+        results["fits"] = AssetCheckResult(passed=passed)
+        materialize([table], instance=instance, partition_key=day, raise_on_error=False)
+    assert guard_results(instance, keys, "2025-01-09") == {"table: fits": True}
+    assert guard_results(instance, keys, "2025-01-10") == {"table: fits": False}
+    del results["fits"]  # the run ends before the test does
+    materialize([table], instance=instance, partition_key="2025-01-09", raise_on_error=False)
+    assert guard_results(instance, keys, "2025-01-09") == {"table: fits": False}
 
 
 def test_a_warning_is_no_failure(instance: DagsterInstance) -> None:

@@ -95,7 +95,8 @@ def stream_array(path: Path) -> Iterator[Any]:
         raise ArchiveError(f"{path} is not a JSON list of messages; fetch it again")
     position = 1
     while True:
-        position = _SEPARATORS.match(buffer, position).end()  # type: ignore[union-attr]  # the pattern matches anything
+        separators = _SEPARATORS.match(buffer, position)
+        position = separators.end() if separators else position
         if buffer.startswith("]", position):
             break
         try:

@@ -19,7 +19,7 @@ from livealign.releases import read_champion
 from livealign.retention import plan_pruning, prune
 from livealign.summary import write_summary
 from orchestration.assets.evaluation import drift_report, offline_report
-from orchestration.guards import guard_results, guards_of
+from orchestration.guards import blocking_checks, guard_results
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -68,7 +68,7 @@ def promotion(context: AssetExecutionContext, workspace: ResourceParam[Workspace
         corpus = day_corpus(home, day, workspace.dataset)
         challenger = Path(read_json(artifacts.release / "bundle.json")["path"])
         smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.name
-        guards = guard_results(context.instance, guards_of(context.repository_def.asset_graph), day.isoformat())
+        guards = guard_results(context.instance, blocking_checks(), day.isoformat())
         checks = {**guards, "the Bento of this release answered": smoke_tested}
         decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
     summary = write_summary(home, day, workspace.profile)
