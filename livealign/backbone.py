@@ -21,7 +21,7 @@ from transformers.utils.quantization_config import GgufConfig
 
 from livealign.errors import BackboneError
 from livealign.files import replace_json, replaced_directory
-from livealign.layers import LayerStack
+from livealign.layers import LayerStack, agrees_with
 from livealign.tiny_backbone import make_tiny_backbone
 
 Progress = Callable[[str], None]
@@ -114,7 +114,8 @@ def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None
         chosen_dtype = dtype or choose_dtype(chosen_device)
         model, tokenizer = _load_folder(folder, chosen_dtype)
     model = model.to(chosen_device, chosen_dtype).eval().requires_grad_(False)
-    if not LayerStack.agrees_with(model):
+    stack = LayerStack(model)
+    if not stack.layers or not agrees_with(stack, model, stack.n_layers - 1):
         raise BackboneError(f"the layers of '{name_or_path}' cannot be run one by one; use a Llama-, Qwen- or BERT-like model")
     return Backbone(model, tokenizer, name_or_path, sha256, chosen_device, chosen_dtype)
 

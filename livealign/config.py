@@ -30,12 +30,12 @@ class EncoderConfig:
     exit_layer: int = 8
     first_adapted_layer: int = 4
     pooling: str = "mean"  # mean | last
-    batch_tokens: int = 4_096  # tokens of one packed or bucketed batch
+    batch_tokens: int = 512  # of one packed batch: on a CPU what lies between two products should fit its caches
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """LoRA tuning on segments (contrastive)."""
+    """LoRA tuning on segments: contrastive, and where asked for a language model of a description of the moment."""
 
     rank: int = 8
     alpha: int = 16
@@ -48,7 +48,11 @@ class FinetuneConfig:
     steps: int = 40
     temperature: float = 0.1
     max_gradient_norm: float = 1.0
-    validation_share: float = 0.1  # of rooms, kept out of training
+    warm_steps: int = 15  # instead of `steps`, from an earlier adapter on
+    chunk_tokens: int = 8_192  # of texts whose graph is held at once; larger batches are read twice (GradCache)
+    checkpoint_layers: bool = False  # keep only each layer's input for the backward pass: less memory, a third more work
+    save_every: int = 10  # steps after which a killed run can go on
+    validation_share: float = 0.1  # of pairs, from the last day alone; of a single day: of its rooms
     validate_every: int = 20  # steps
     patience: int = 3  # validations without a better loss before tuning stops and the best adapter is kept
     near_windows: int = 20  # two moments of one room closer than this (10 minutes) are never negatives of each other
@@ -56,6 +60,8 @@ class FinetuneConfig:
     engagement_share: float = 0.2  # of pairs: long views of one user in different rooms
     neighbour_share: float = 0.4  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
     neighbour_windows: int = 4
+    description_weight: float = 0.0  # of the language-model loss beside the contrastive one
+    description_texts: int = 8  # a step
     seed: int = 17
 
 

@@ -1,25 +1,28 @@
 """The embedding engine: texts → float32 vectors, with work only where there is news.
 
 One pass stops at `exit_layer`. LoRA sits only in layers `first_adapted_layer..exit_layer`, so the raw and the tuned vector
-of a text share everything below: the frozen layers are computed once, the adapted ones twice.
+of a text share everything below: the frozen layers are computed once, the adapted ones twice. Batches hold no padding and what
+texts begin with in common only once (`livealign.packing`). On a CPU each core works on batches of its own.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
-from torch import Tensor
 
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.embedding_cache import EmbeddingCache, text_key
 from livealign.errors import BackboneError
-from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
+from livealign.fused_layers import stack_of
+from livealign.layers import Stack, copy_with_own_layers, quiet_adapters
+from livealign.packing import PackedBatch, pack
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
@@ -30,13 +33,13 @@ class Encoder:
     """A backbone that stops early, with an adapter merged into its upper layers or without."""
 
     def __init__(
-        self, backbone: Backbone, adapted: LayerStack | None, adapter_sha256: str | None, config: EncoderConfig, tokens: int
+        self, backbone: Backbone, adapted: Stack | None, adapter_sha256: str | None, config: EncoderConfig, tokens: int
     ) -> None:
         self.backbone = backbone
         self.config = config
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
-        self._frozen = LayerStack(backbone.model)
+        self._frozen = stack_of(backbone.model)
         self._adapted = adapted
 
     @classmethod
@@ -52,7 +55,7 @@ class Encoder:
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
-            adapted, sha256 = LayerStack(_merged(own, adapter)), adapter_sha256(adapter)
+            adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
         return cls(backbone, adapted, sha256, config, (segments or SegmentConfig()).token_budget)
 
     @property
@@ -132,20 +135,31 @@ class Encoder:
         return [matrix[expand] for matrix in vectors]
 
     def _forward_all(self, texts: list[str], kinds: list[bool]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), longest texts first."""
+        """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), in an order of their own."""
         tokens = tokenize(self.backbone, texts, self.token_budget)
-        for rows in length_batches([len(ids) for ids in tokens], self.config.batch_tokens):
-            ids, lengths = pad([tokens[row] for row in rows], self.backbone)
-            with torch.inference_mode():
-                pooled = self._forward(ids, lengths, kinds)
-            yield rows, [vector.float().cpu().numpy() for vector in pooled]
+        device, workers = self.backbone.device, torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
+        packed = pack(tokens, self.config.batch_tokens, self._frozen.causal, device, least_batches=workers)
+        if workers == 1:
+            yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
+            return
+        # One core a batch: the cores meet once a batch instead of after every small operation.
+        with ThreadPoolExecutor(workers, "encode", torch.set_num_threads, (1,)) as pool:
+            try:
+                work = [(rows, pool.submit(self._forward, batch, kinds)) for rows, batch in packed]
+                for rows, vectors in work:
+                    yield rows, vectors.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(workers)  # a thread's number is also that of threads to come
 
-    def _forward(self, ids: Tensor, lengths: Tensor, kinds: list[bool]) -> list[Tensor]:
-        """ids [rows, length], lengths [rows] → one [rows, hidden] for each kind."""
+    def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
+        """One float32 [texts, hidden] for each kind, in the batch's order."""
         first, last = self.config.first_adapted_layer, self.config.exit_layer
-        shared = self._frozen.run(self._frozen.embed(ids), lengths, 0, first)
-        stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
-        return [pool(stack.run(shared, lengths, first, last), lengths, self.config.pooling) for stack in stacks]
+        with torch.inference_mode():
+            shared = self._frozen.run(self._frozen.embed(batch), batch, 0, first)
+            stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
+            pooled = [stack.read(shared, batch, first, last, self.config.pooling) for stack in stacks]
+            return [vectors.cpu().numpy() for vectors in pooled]
 
 
 def check_layers(backbone: Backbone, config: EncoderConfig) -> None:
@@ -163,38 +177,6 @@ def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list
         return []
     ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget)["input_ids"]
     return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers in batches of like length, the longest first (memory peaks at once, not at the end).
-
-    A batch holds at most `batch_tokens` tokens with padding, or a single row.
-    """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
-
-
-def pad(tokens: Sequence[Sequence[int]], backbone: Backbone) -> tuple[Tensor, Tensor]:
-    """Token ids → (ids int64 [rows, longest] padded on the right, lengths int64 [rows]) on the backbone's device."""
-    lengths = torch.tensor([len(row) for row in tokens])
-    ids = torch.full((len(tokens), int(lengths.max())), backbone.tokenizer.pad_token_id or 0)
-    for row, values in enumerate(tokens):
-        ids[row, : len(values)] = torch.tensor(values)
-    return ids.to(backbone.device, non_blocking=True), lengths.to(backbone.device, non_blocking=True)
-
-
-def pool(hidden: Tensor, lengths: Tensor, pooling: str) -> Tensor:
-    """Hidden states [rows, length, hidden] → one vector a row [rows, hidden], float32, over real tokens only."""
-    if pooling == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1].float()
-    if pooling != "mean":
-        raise BackboneError(f"there is no pooling '{pooling}'; use mean or last")
-    weights = (torch.arange(hidden.shape[1], device=hidden.device)[None] < lengths[:, None]).float()
-    return torch.einsum("blh,bl->bh", hidden.float(), weights) / lengths[:, None]
 
 
 def adapter_sha256(adapter: Path) -> str:

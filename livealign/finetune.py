@@ -1,15 +1,14 @@
-"""LoRA tuning of the language model on live segments: pairs of texts that belong together are drawn together.
+"""LoRA tuning of the language model on live segments: texts that belong together are drawn together.
 
-Only the layers between `first_adapted_layer` and `exit_layer` carry adapters, so everything below runs without a graph. The
-loss (`livealign.contrastive`) is computed in float32.
+Only the layers between `first_adapted_layer` and `exit_layer` carry adapters. `livealign.tuning_loop` does the steps; here is
+what goes in and what comes out.
 """
 
 import hashlib
 import json
-import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,23 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.helpers import disable_input_dtype_casting
-from torch import Tensor, nn
+from torch import nn
 
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
-from livealign.contrastive import contrastive_loss, false_negatives, whitening
-from livealign.embed import adapter_sha256, check_layers, pad, pool, tokenize
+from livealign.descriptions import Descriptions
+from livealign.embed import adapter_sha256, check_layers
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
-from livealign.pairs import TextPairs
+from livealign.pairs import TextPairs, first_window_of_last_day
+from livealign.tuning_loop import TuningLoop, TuningProgress
+from livealign.tuning_state import TuningCheckpoint
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
 ENCODER_TARGETS = ("query", "key", "value")  # what BERT calls its projections
 RECORD = "finetune.json"
-WHITENING_TEXTS = 1_024
 
 
 @dataclass
@@ -40,15 +40,18 @@ class TuneReport:
     """What one tuning run did. Losses are nats; chance is log(2·batch_size − 1)."""
 
     losses: list[float] = field(default_factory=list)  # one a step
+    description_losses: list[float] = field(default_factory=list)  # one a step, nats a token; empty without descriptions
     validation_steps: list[int] = field(default_factory=list)  # steps taken before each validation; 0 is the start
     validation_losses: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)  # share of texts whose partner is the nearest of its batch
+    validated_on: str = ""  # "last day", "rooms" or "nothing"
     best_step: int = 0
     seconds: float = 0.0
     tokens_per_second: float = 0.0
     trainable_parameters: int = 0
     adapter_sha256: str = ""
     warm_started: bool = False
+    resumed_at: int = 0  # the step at which a killed run was taken up again
 
 
 def tune_adapter(
@@ -60,28 +63,64 @@ def tune_adapter(
     out: Path,
     warm_start: Path | None = None,
     progress: Progress | None = None,
+    descriptions: Descriptions | None = None,
 ) -> TuneReport:
     """Tune on `pairs` and save the adapter of the best validation to the folder `out`, whole or not at all.
 
-    `out` holds peft's adapter_model.safetensors and adapter_config.json, and finetune.json (configs, backbone, report).
-    `warm_start` is an earlier adapter folder, with the same rank and layers, to go on from.
+    `out` holds peft's adapter_model.safetensors and adapter_config.json, and finetune.json (configs, backbone, report). Beside
+    it, while tuning lasts, lies `<out>.checkpoint`: a killed run with the same input goes on from there.
+
+    Args:
+        warm_start: an earlier adapter folder, with the same rank and layers, to go on from for `config.warm_steps`.
+        descriptions: what the language model learns to say of moments; needed where `config.description_weight` is not 0.
 
     Raises:
         TrainingError: too few pairs, an adapter that does not fit, or a loss that is not finite.
         BackboneError: layers that the backbone does not have.
     """
     check_layers(backbone, encoder)
-    train, validation = split_by_room(pairs, config)
+    if warm_start is not None:
+        config = replace(config, steps=min(config.steps, config.warm_steps))
+    train, validation, validated_on = split_for_validation(pairs, segment_config, config)
     if len(train) < 2:
         raise TrainingError(f"{len(pairs)} pairs leave {len(train)} to train on; land more days of the archive")
+    if config.description_weight and not descriptions:
+        raise TrainingError("FinetuneConfig.description_weight is set, but there is no moment to describe; set it to 0")
+    if config.description_weight and not LayerStack(backbone.model).causal:
+        raise TrainingError(
+            f"'{backbone.name}' is no causal model and cannot describe; set FinetuneConfig.description_weight to 0"
+        )
     model = _with_adapter(backbone, encoder, config, warm_start)
-    trainer = _Trainer(backbone, model, segment_config, encoder, config)
-    report = TuneReport(trainable_parameters=sum(p.numel() for p in trainer.parameters), warm_started=warm_start is not None)
-    started = time.perf_counter()
+    parameters = _adapter_parameters(model)
+    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, descriptions)
+    done = TuningProgress()
+    checkpoint = TuningCheckpoint(
+        out.with_name(f"{out.name}.checkpoint"),
+        _identity(backbone, pairs, segment_config, encoder, config, warm_start, descriptions),
+    )
+    resumed_at = checkpoint.restore(loop, done)
+    started = time.perf_counter() - done.seconds
     with disable_input_dtype_casting(model):  # autocast already gives every matrix its type; casting twice costs 7 %
-        trainer.fit(train, validation, report, progress)
-    report.seconds = time.perf_counter() - started
-    report.tokens_per_second = trainer.tokens / max(report.seconds, 1e-9)
+        for steps in loop.fit(train, validation, done):
+            done.seconds = time.perf_counter() - started
+            if steps % config.save_every == 0:
+                checkpoint.save(loop, done)
+            if progress:
+                progress(steps, config.steps)
+    report = TuneReport(
+        losses=done.losses,
+        description_losses=done.description_losses,
+        validation_steps=done.validation_steps,
+        validation_losses=done.validation_losses,
+        validation_accuracy=done.validation_accuracy,
+        validated_on=validated_on,
+        best_step=done.best_step,
+        seconds=done.seconds,
+        tokens_per_second=done.tokens / max(done.seconds, 1e-9),
+        trainable_parameters=sum(parameter.numel() for parameter in parameters),
+        warm_started=warm_start is not None,
+        resumed_at=resumed_at,
+    )
     with replaced_directory(out) as folder:
         _save_adapter(model, folder)
         report.adapter_sha256 = adapter_sha256(folder)
@@ -94,6 +133,7 @@ def tune_adapter(
             "report": asdict(report),
         }
         replace_json(folder / RECORD, record)
+    checkpoint.remove()
     return report
 
 
@@ -109,121 +149,27 @@ def read_report(adapter: Path) -> TuneReport:
     return TuneReport(**json.loads(file.read_text())["report"])
 
 
-def split_by_room(pairs: TextPairs, config: FinetuneConfig) -> tuple[TextPairs, TextPairs]:
-    """(training pairs, validation pairs): no room of a validation pair is in training; rooms are drawn by the seed."""
+def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: FinetuneConfig) -> tuple[TextPairs, TextPairs, str]:
+    """(training pairs, validation pairs, "last day", "rooms" or "nothing").
+
+    Pairs of the last day are for validation and no pair crosses its beginning, as no room does: what is told of a room in
+    training would be known. Of a single day, rooms drawn by the seed are held out. Validation is never more than a quarter.
+    """
+    begins = first_window_of_last_day(np.concatenate([pairs.left_window, pairs.right_window]), segments)
+    late = (pairs.left_window >= begins).astype(int) + (pairs.right_window >= begins)
+    train = np.flatnonzero(late == 0)
+    if len(train):
+        known = np.union1d(pairs.left_room[train], pairs.right_room[train])
+        unseen = ~np.isin(pairs.left_room, known) & ~np.isin(pairs.right_room, known)
+        validation = np.flatnonzero((late == 2) & unseen)[: max(1, len(train) // 3)]
+        if config.validation_share > 0 and len(validation):
+            return pairs.take(train), pairs.take(validation), "last day"
     held_out = np.zeros(len(pairs), np.int64)
     for rooms in (pairs.left_room, pairs.right_room):
         distinct, place = np.unique(rooms, return_inverse=True)
         held_out += np.array([_is_held_out(int(room), config) for room in distinct], bool)[place]
-    return pairs.take(np.flatnonzero(held_out == 0)), pairs.take(np.flatnonzero(held_out == 2))
-
-
-class _Trainer:
-    """The loop: batches, steps, validations, and the best adapter so far."""
-
-    def __init__(
-        self, backbone: Backbone, model: PeftModel, segments: SegmentConfig, encoder: EncoderConfig, config: FinetuneConfig
-    ) -> None:
-        self.backbone, self.model, self.segments, self.encoder, self.config = backbone, model, segments, encoder, config
-        self.frozen, self.adapted = LayerStack(backbone.model), LayerStack(model.get_base_model())
-        self.parameters = _adapter_parameters(model)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.tokens = 0
-        self.whitening = torch.eye(backbone.hidden_size, device=backbone.device)
-
-    def fit(self, train: TextPairs, validation: TextPairs, report: TuneReport, progress: Progress | None) -> None:
-        config = self.config
-        self._fit_whitening(train)
-        best = self._validate(validation, 0, report)
-        best_weights, worse = [p.detach().clone() for p in self.parameters], 0
-        for step, batch in enumerate(_batches(train, config)):
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * learning_rate_factor(step, config)
-            loss, _ = self._loss(batch)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TrainingError(f"the tuning loss is {value} at step {step}; lower FinetuneConfig.learning_rate")
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
-            self.optimizer.step()
-            report.losses.append(value)
-            if progress:
-                progress(step + 1, config.steps)
-            last = step + 1 == config.steps
-            if len(validation) and (last or (step + 1) % config.validate_every == 0):
-                current = self._validate(validation, step + 1, report)
-                worse = 0 if current < best else worse + 1
-                if current < best:
-                    best, report.best_step = current, step + 1
-                    best_weights = [p.detach().clone() for p in self.parameters]
-                if worse >= config.patience:
-                    break
-        if not len(validation):
-            report.best_step = len(report.losses)
-            return
-        with torch.no_grad():
-            for parameter, kept in zip(self.parameters, best_weights, strict=True):
-                parameter.copy_(kept)
-
-    def _fit_whitening(self, train: TextPairs) -> None:
-        """The linear map [hidden, hidden] under which frozen vectors have even spread; the loss looks through it.
-
-        A few directions of a language model are huge and the same for every text, and what tells texts apart lies in small
-        ones: in a plain cosine all texts are alike.
-        """
-        rows = np.random.default_rng(self.config.seed).permutation(len(train))[: WHITENING_TEXTS // 2]
-        sample = train.take(rows)
-        texts, size = [*sample.left, *sample.right], 2 * self.config.batch_size
-        with torch.inference_mode(), self.model.disable_adapter():
-            vectors = torch.cat([self._vectors(texts[start : start + size]) for start in range(0, len(texts), size)])
-        self.whitening = whitening(vectors).clone()
-
-    def _validate(self, validation: TextPairs, step: int, report: TuneReport) -> float:
-        """Mean loss over the validation pairs, in batches of the training size."""
-        size = self.config.batch_size
-        losses, accuracies = [], []
-        with torch.inference_mode():
-            for start in range(0, len(validation), size):
-                batch = validation.take(np.arange(start, min(start + size, len(validation))))
-                if len(batch) == size or start == 0:  # a smaller last batch would have an easier loss
-                    loss, accuracy = self._loss(batch)
-                    losses.append(float(loss))
-                    accuracies.append(float(accuracy))
-        if not losses:
-            return math.inf
-        report.validation_steps.append(step)
-        report.validation_losses.append(float(np.mean(losses)))
-        report.validation_accuracy.append(float(np.mean(accuracies)))
-        return report.validation_losses[-1]
-
-    def _loss(self, batch: TextPairs) -> tuple[Tensor, Tensor]:
-        vectors = self._vectors([*batch.left, *batch.right])
-        # Centred by the batch itself: against a fixed centre, moving all texts away together is the easy way down.
-        vectors = (vectors - vectors.mean(dim=0)) @ self.whitening
-        mask = false_negatives(batch, self.config.near_windows).to(vectors.device)
-        left, right = vectors.chunk(2)
-        return contrastive_loss(left, right, mask, self.config.temperature)
-
-    def _vectors(self, texts: list[str]) -> Tensor:
-        """Texts → float32 [n, hidden]; the graph begins at the first adapted layer."""
-        tokens = tokenize(self.backbone, texts, self.segments.token_budget)
-        self.tokens += sum(map(len, tokens))
-        ids, lengths = pad(tokens, self.backbone)
-        first, last = self.encoder.first_adapted_layer, self.encoder.exit_layer
-        with torch.no_grad():
-            shared = self.frozen.run(self.frozen.embed(ids), lengths, 0, first)
-        with torch.autocast(self.backbone.device.type, self.backbone.dtype, enabled=self.backbone.dtype != torch.float32):
-            hidden = self.adapted.run(shared, lengths, first, last)
-        return pool(hidden, lengths, self.encoder.pooling)
-
-
-def learning_rate_factor(step: int, config: FinetuneConfig) -> float:
-    """Linear warm-up, then a cosine to zero: the share of the full rate at a step counted from 0."""
-    warmup = max(1, round(config.warmup_share * config.steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
+    validation = np.flatnonzero(held_out == 2)
+    return pairs.take(np.flatnonzero(held_out == 0)), pairs.take(validation), "rooms" if len(validation) else "nothing"
 
 
 def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneConfig, warm_start: Path | None) -> PeftModel:
@@ -282,16 +228,17 @@ def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
     return list(trainable.values())
 
 
-def _batches(pairs: TextPairs, config: FinetuneConfig) -> Iterator[TextPairs]:
-    """`config.steps` batches, in a new seeded order each time the pairs are used up."""
-    rng = np.random.default_rng(config.seed)
-    size = min(config.batch_size, len(pairs))
-    order = np.zeros(0, np.int64)
-    for _ in range(config.steps):
-        if len(order) < size:
-            order = rng.permutation(len(pairs))
-        yield pairs.take(order[:size])
-        order = order[size:]
+def _identity(backbone: Backbone, *inputs: Any) -> str:
+    """Of everything that a run depends on; a checkpoint of another one is not gone on from."""
+    digest = hashlib.blake2b(backbone.sha256.encode(), digest_size=16)
+    for value in inputs:
+        if isinstance(value, Path):
+            digest.update(adapter_sha256(value).encode())
+        elif isinstance(value, TextPairs):
+            digest.update(json.dumps([list(value.left), list(value.right)]).encode())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
 
 
 def _is_held_out(room: int, config: FinetuneConfig) -> bool:

@@ -4,16 +4,38 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from livealign.packing import Group, PackedBatch
+
+
+class Stack(Protocol):
+    """Layers of a model that run on packed batches, one after another."""
+
+    causal: bool
+    n_layers: int
+    hidden_size: int
+
+    def embed(self, batch: PackedBatch) -> Tensor:
+        """Layer-0 hidden states [nodes, hidden]."""
+        ...
+
+    def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
+        """Hidden states [nodes, hidden] after layers first..last-1."""
+        ...
+
+    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: str) -> Tensor:
+        """`run`, then one vector a text: float32 [texts, hidden]."""
+        ...
+
 
 class LayerStack:
-    """Runs layers `first..last` of a decoder (Llama, Qwen, Mistral) or encoder (BERT) body, and never its head.
+    """transformers' own layers of a decoder (Llama, Qwen, Mistral, …) or encoder (BERT) body, never its head.
 
-    Sequences are padded on the right, so a causal model needs no mask at all: real tokens never see padding.
+    Each group of a batch is padded on the right, so a causal model needs no mask at all: real tokens never see padding.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -22,50 +44,53 @@ class LayerStack:
         encoder: Any = getattr(model, "encoder", None)
         layers: Any = self.model.layers if self.causal else getattr(encoder, "layer", None)
         self.layers: list[nn.Module] = list(layers or ())
+        self.n_layers = len(self.layers)
+        config: Any = self.model.config
+        self.hidden_size = int(config.hidden_size)
 
-    @property
-    def n_layers(self) -> int:
-        return len(self.layers)
+    def embed(self, batch: PackedBatch) -> Tensor:
+        """Layer-0 hidden states [nodes, hidden]."""
+        if self.causal:
+            embedded: Tensor = self.model.embed_tokens(batch.ids)
+            return embedded
+        return batch.to_nodes([self.model.embeddings(input_ids=batch.ids[group.nodes]) for group in batch.groups])
 
-    @property
-    def hidden_size(self) -> int:
-        return int(self.model.config.hidden_size)
+    def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
+        """Hidden states [nodes, hidden] after layers first..last-1."""
+        paths = zip(batch.to_paths(hidden), batch.groups, strict=True)
+        return batch.to_nodes([self._run_padded(states, group, first, last) for states, group in paths])
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Token ids int64 [rows, length] → layer-0 hidden states [rows, length, hidden]."""
-        embedded: Tensor = self.model.embed_tokens(ids) if self.causal else self.model.embeddings(input_ids=ids)
-        return embedded
+    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: str) -> Tensor:
+        """`run`, then one vector a text: float32 [texts, hidden]."""
+        return batch.pool(self.run(hidden, batch, first, last), pooling)
 
-    def run(self, hidden: Tensor, lengths: Tensor, first: int, last: int) -> Tensor:
-        """Hidden states [rows, length, hidden] after layers first..last-1; `lengths` int64 [rows] counts real tokens."""
-        arguments = self._arguments(hidden, lengths)
+    def _run_padded(self, hidden: Tensor, group: Group, first: int, last: int) -> Tensor:
+        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        arguments: dict[str, Any]
+        if self.causal:
+            arguments = {"position_ids": positions, "position_embeddings": self.model.rotary_emb(hidden, positions)}
+        else:
+            arguments = {"attention_mask": (positions < group.lengths[:, None])[:, None, None, :]}
         for layer in self.layers[first:last]:
             output = layer(hidden, **arguments)
             hidden = output[0] if isinstance(output, tuple) else output
         return hidden
 
-    def _arguments(self, hidden: Tensor, lengths: Tensor) -> dict[str, Any]:
-        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        if self.causal:
-            return {"position_ids": positions, "position_embeddings": self.model.rotary_emb(hidden, positions)}
-        return {"attention_mask": (positions < lengths[:, None])[:, None, None, :]}
 
-    @classmethod
-    def agrees_with(cls, model: nn.Module) -> bool:
-        """True where running the layers one by one gives what the model's own forward pass gives."""
-        stack = cls(model)
-        if not stack.layers:
+def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
+    """True where `layers` layers of the stack, run one by one, give what the model's own forward pass gives."""
+    device = next(model.parameters()).device
+    ids = torch.arange(1, 13, device=device).view(2, 6)
+    nodes = torch.arange(12, device=device)
+    group = Group(nodes.view(2, 6), torch.tensor([6, 6], device=device))
+    batch = PackedBatch(ids.flatten(), nodes % 6, (group,), nodes)
+    with torch.inference_mode():
+        expected = model(input_ids=ids, output_hidden_states=True).hidden_states[layers].flatten(0, 1).float()
+        try:
+            found = stack.run(stack.embed(batch), batch, 0, layers).float()
+        except (AttributeError, KeyError, TypeError):
             return False
-        device = next(model.parameters()).device
-        ids = torch.arange(1, 13, device=device).view(2, 6)
-        lengths = torch.tensor([6, 6], device=device)
-        with torch.inference_mode():
-            expected = model(input_ids=ids, output_hidden_states=True).hidden_states[-2]
-            try:
-                found = stack.run(stack.embed(ids), lengths, 0, stack.n_layers - 1)
-            except (AttributeError, KeyError, TypeError):
-                return False
-        return torch.allclose(found.float(), expected.float(), rtol=2e-2, atol=2e-2 * float(expected.float().std()))
+    return torch.allclose(found, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
 
 
 def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:

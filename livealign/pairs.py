@@ -55,7 +55,9 @@ def choose_pairs(
 ) -> TextPairs:
     """As many pairs as `config` trains and validates on, from the marts `segments` and `interactions` of the training days.
 
-    Too few engagements leave their place to the other kinds, too few neighbours to views. The order of the pairs is random.
+    Pairs of the last day are for validation, `validation_share` of all, and no pair joins it with the days before; of a single
+    day all are chosen alike. Too few engagements leave their place to the other kinds, too few neighbours to views. The order
+    of the pairs is random.
 
     Raises:
         TrainingError: no pair can be made: nobody watched two rooms, and in no room anything was said.
@@ -63,32 +65,78 @@ def choose_pairs(
     rng = np.random.default_rng(config.seed if seed is None else seed)
     rooms, moments, ids = sorted_moments(segments)
     windows = np.fromiter((moment.window for moment in moments), np.int64, len(moments))
-    wanted = int(np.ceil(config.steps * config.batch_size / (1.0 - config.validation_share)))
-
-    left, right, user = _engaged_together(ids, rooms, interactions, config)
-    chosen = _draw(len(left), int(wanted * config.engagement_share), rng)
-    engaged = (left[chosen], right[chosen], user[chosen])
-    near = _neighbours(rooms, windows, moments, config)
-    chosen = _draw(
-        len(near[0]), int((wanted - len(chosen)) * config.neighbour_share / (1.0 - config.engagement_share + 1e-9)), rng
+    candidates = _Candidates(
+        *_engaged_together(ids, rooms, interactions, config),
+        *_neighbours(rooms, windows, moments, config),
+        _with_views(moments),
     )
-    near = (near[0][chosen], near[1][chosen])
-    views = _draw_rows(_with_views(moments), wanted - len(engaged[0]) - len(near[0]), rng)
+    training = config.steps * config.batch_size
+    validation = int(np.ceil(training * config.validation_share / (1.0 - config.validation_share)))
+    last_day = windows >= first_window_of_last_day(windows, segment_config)
+    if last_day.all():
+        chosen = candidates.draw(training + validation, config, rng)
+    else:
+        chosen = candidates.among(~last_day).draw(training, config, rng)
+        chosen = chosen.joined(candidates.among(last_day).draw(validation, config, rng))
 
-    texts = [*_engaged_texts(rooms, moments, *engaged[:2], segment_config)]
-    texts += [_neighbour_texts(moments[a], moments[b], segment_config, rng) for a, b in zip(*near, strict=True)]
-    texts += [_view_texts(moments[row], segment_config, rng) for row in views]
+    texts = _engaged_texts(rooms, moments, chosen.engaged_left, chosen.engaged_right, segment_config)
+    near = zip(chosen.near_left, chosen.near_right, strict=True)
+    texts += [_neighbour_texts(moments[a], moments[b], segment_config, rng) for a, b in near]
+    texts += [_view_texts(moments[row], segment_config, rng) for row in chosen.views]
     if not texts:
         raise TrainingError(
             "no training pair can be made: nobody watched two rooms and nobody spoke; land more days of the archive"
         )
-    order = rng.permutation(len(texts))
-    lefts, rights = np.concatenate([engaged[0], near[0], views]), np.concatenate([engaged[1], near[1], views])
-    users = np.concatenate([engaged[2], np.full(len(texts) - len(engaged[2]), NOBODY, np.int64)])
+    lefts = np.concatenate([chosen.engaged_left, chosen.near_left, chosen.views])
+    rights = np.concatenate([chosen.engaged_right, chosen.near_right, chosen.views])
+    users = np.concatenate([chosen.user, np.full(len(texts) - len(chosen.user), NOBODY, np.int64)])
     pairs = TextPairs(
         [a for a, _ in texts], [b for _, b in texts], rooms[lefts], rooms[rights], windows[lefts], windows[rights], users
     )
-    return pairs.take(order)
+    return pairs.take(rng.permutation(len(texts)))
+
+
+def first_window_of_last_day(windows: np.ndarray, config: SegmentConfig) -> int:
+    """Where the UTC day of the last of `windows` int64 [n] begins."""
+    a_day = 86_400 // config.window_seconds
+    return int(windows.max(initial=0)) // a_day * a_day
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Rows of all pairs that can be made: engaged ones with their user, neighbours, and windows with two views."""
+
+    engaged_left: Rows
+    engaged_right: Rows
+    user: np.ndarray
+    near_left: Rows
+    near_right: Rows
+    views: Rows
+
+    def among(self, rows: np.ndarray) -> "_Candidates":
+        """Those with both sides in the bool [segments] `rows`."""
+        engaged, near = rows[self.engaged_left] & rows[self.engaged_right], rows[self.near_left] & rows[self.near_right]
+        return self._keep(np.flatnonzero(engaged), np.flatnonzero(near), np.flatnonzero(rows[self.views]))
+
+    def draw(self, wanted: int, config: FinetuneConfig, rng: np.random.Generator) -> "_Candidates":
+        """At most `wanted` pairs, the kinds mixed as `config` says."""
+        engaged = _draw(len(self.user), int(wanted * config.engagement_share), rng)
+        rest = wanted - len(engaged)
+        near = _draw(len(self.near_left), int(rest * config.neighbour_share / (1.0 - config.engagement_share + 1e-9)), rng)
+        return self._keep(engaged, near, _draw(len(self.views), rest - len(near), rng))
+
+    def joined(self, other: "_Candidates") -> "_Candidates":
+        return _Candidates(**{name: np.concatenate([rows, getattr(other, name)]) for name, rows in vars(self).items()})
+
+    def _keep(self, engaged: np.ndarray, near: np.ndarray, views: np.ndarray) -> "_Candidates":
+        return _Candidates(
+            self.engaged_left[engaged],
+            self.engaged_right[engaged],
+            self.user[engaged],
+            self.near_left[near],
+            self.near_right[near],
+            self.views[views],
+        )
 
 
 def _engaged_together(
@@ -178,7 +226,3 @@ def _without_some_words(moment: Moment, rng: np.random.Generator) -> Moment:
 def _draw(count: int, wanted: int, rng: np.random.Generator) -> Rows:
     """At most `wanted` of the numbers below `count`, without repetition, in ascending order."""
     return np.sort(rng.choice(count, size=min(count, max(0, wanted)), replace=False))
-
-
-def _draw_rows(rows: Rows, wanted: int, rng: np.random.Generator) -> Rows:
-    return rows[_draw(len(rows), wanted, rng)]

@@ -13,8 +13,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Co
 from livealign import backbone as backbones
 from livealign.backbone import PINNED, choose_dtype, fetch_backbone, load_backbone
 from livealign.errors import BackboneError
+from livealign.fused_layers import FusedStack, stack_of
 from livealign.home import Home
 from livealign.layers import LayerStack, copy_with_own_layers
+from livealign.packing import pack_whole
 
 IDS = torch.arange(3, 23).view(2, 10)
 LENGTHS = torch.tensor([10, 6])
@@ -80,14 +82,38 @@ def test_no_weight_of_a_loaded_backbone_trains(tmp_path):
 def test_a_local_folder_of_any_kind_loads_and_runs_layer_by_layer_as_its_own_forward_does(tmp_path, make):
     loaded = load_backbone(str(small_folder(tmp_path, make())), tmp_path, device="cpu", dtype=torch.float32)
     assert (loaded.n_layers, loaded.hidden_size) == (3, 32)
-    stack = LayerStack(loaded.model)
     mask = (torch.arange(10)[None] < LENGTHS[:, None]).long()
-    with torch.inference_mode():
-        reference = loaded.model(input_ids=IDS, attention_mask=mask, output_hidden_states=True).hidden_states
-        for last in (1, 2):
-            found = stack.run(stack.run(stack.embed(IDS), LENGTHS, 0, 1), LENGTHS, 1, last)
-            for row, length in enumerate(LENGTHS.tolist()):
-                torch.testing.assert_close(found[row, :length], reference[last][row, :length], rtol=1e-4, atol=1e-5)
+    tokens = [ids[:length] for ids, length in zip(IDS.tolist(), LENGTHS.tolist(), strict=True)]
+    for stack in (LayerStack(loaded.model), stack_of(loaded.model)):
+        rows, batch = pack_whole(tokens, stack.causal, loaded.device)
+        with torch.inference_mode():
+            reference = loaded.model(input_ids=IDS, attention_mask=mask, output_hidden_states=True).hidden_states
+            for last in (1, 2):
+                found = batch.to_paths(stack.run(stack.run(stack.embed(batch), batch, 0, 1), batch, 1, last))[0]
+                for place, row in enumerate(rows):
+                    length = LENGTHS[row]
+                    torch.testing.assert_close(found[place, :length], reference[last][row, :length], rtol=1e-4, atol=1e-5)
+
+
+def test_a_llama_like_model_gets_the_fused_layers_and_any_other_its_own(tmp_path):
+    assert isinstance(stack_of(small_qwen()), FusedStack)
+    assert isinstance(stack_of(small_bert()), LayerStack)
+    strange = small_qwen()
+    strange.layers[0].mlp.act_fn = torch.nn.Tanh()
+    assert isinstance(stack_of(strange), LayerStack)
+
+
+def test_fusing_adds_no_memory_and_changes_no_weight():
+    model = small_qwen()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    stack_of(model)
+    attention = model.layers[1].self_attn
+    storage = attention.q_proj.weight.untyped_storage()
+    assert storage.data_ptr() == attention.v_proj.weight.untyped_storage().data_ptr()
+    first = stack_of(model)
+    assert attention.q_proj.weight.untyped_storage().data_ptr() == storage.data_ptr()
+    assert isinstance(first, FusedStack)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 def test_a_copy_owns_its_adapted_layers_and_shares_everything_else(tmp_path):

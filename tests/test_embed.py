@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 
 from livealign.backbone import Backbone, load_backbone
 from livealign.config import EncoderConfig, SegmentConfig
-from livealign.embed import Encoder, length_batches, pool
+from livealign.embed import Encoder
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BackboneError
 from livealign.layers import copy_with_own_layers, quiet_adapters
@@ -43,8 +45,8 @@ def adapter(backbone, tmp_path_factory):
     return folder
 
 
-def plain_reference(model: torch.nn.Module, backbone: Backbone, text: str, layer: int) -> np.ndarray:
-    """transformers' own hidden state after `layer` layers, one text at a time, averaged over its tokens."""
+def plain_reference(model: torch.nn.Module, backbone: Backbone, text: str, layer: int, last: bool = False) -> np.ndarray:
+    """transformers' own hidden state after `layer` layers, one text at a time, averaged over its tokens or of the last."""
     ids = backbone.tokenizer(text, truncation=True, max_length=SegmentConfig().token_budget, return_tensors="pt")["input_ids"]
     if ids.shape[1] == 0:
         ids = torch.tensor([[backbone.tokenizer.pad_token_id]])
@@ -53,7 +55,8 @@ def plain_reference(model: torch.nn.Module, backbone: Backbone, text: str, layer
     with torch.inference_mode():
         model(input_ids=ids.long())
     hook.remove()
-    return kept[0][0].float().mean(dim=0).numpy()
+    states = kept[0][0].float()
+    return (states[-1] if last else states.mean(dim=0)).numpy()
 
 
 @pytest.mark.parametrize("layer", [1, 2])
@@ -97,25 +100,44 @@ def test_raw_and_tuned_together_are_the_same_as_each_alone(backbone, adapter):
 def test_equal_texts_are_embedded_once_and_an_empty_list_is_allowed(backbone):
     seen = []
     vectors = Encoder.load(backbone, None, CONFIG).encode(["a", "b", "a", "a"], lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 2), (2, 2)]
+    assert (seen[0], seen[-1]) == ((0, 2), (2, 2))
     np.testing.assert_array_equal(vectors[0], vectors[3])
     assert Encoder.load(backbone, None, CONFIG).encode([]).shape == (0, 64)
 
 
-def test_batches_hold_every_row_once_and_respect_the_token_budget():
-    lengths = np.random.default_rng(3).integers(1, 64, 500)
-    batches = list(length_batches(lengths.tolist(), 256))
-    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
-    assert all(len(rows) * lengths[rows].max() <= 256 for rows in batches)
-    assert sum(len(rows) * lengths[rows].max() for rows in batches) < 1.1 * lengths.sum()
-    assert [rows.tolist() for rows in length_batches([900], 256)] == [[0]]
-
-
-def test_last_pooling_reads_the_last_real_token():
-    hidden = torch.arange(24.0).view(2, 4, 3)
-    assert pool(hidden, torch.tensor([4, 2]), "last").tolist() == [[9, 10, 11], [15, 16, 17]]
+def test_a_pooling_that_is_not_there_is_an_error(backbone):
     with pytest.raises(BackboneError, match="mean or last"):
-        pool(hidden, torch.tensor([4, 2]), "median")
+        Encoder.load(backbone, None, EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="median")).encode(["a"])
+
+
+def test_last_pooling_reads_the_last_token(backbone):
+    config = EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="last")
+    found = Encoder.load(backbone, None, config).encode(TEXTS)
+    for row, text in enumerate(TEXTS):
+        expected = plain_reference(backbone.model, backbone, text, 2, last=True)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cores_with_batches_of_their_own_give_what_one_core_gives(backbone, adapter):
+    threads = torch.get_num_threads()
+    encoder = Encoder.load(backbone, adapter, replace(CONFIG, batch_tokens=16))
+    try:
+        torch.set_num_threads(1)
+        alone = encoder.encode(TEXTS)
+        torch.set_num_threads(3)
+        np.testing.assert_allclose(encoder.encode(TEXTS), alone, rtol=1e-4, atol=1e-5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_an_error_on_one_core_reaches_the_caller(backbone):
+    encoder = Encoder.load(backbone, None, CONFIG)
+    encoder.backbone.tokenizer.pad_token_id  # noqa: B018 - the tokenizer is warm
+    broken = replace(encoder.backbone, tokenizer=lambda texts, **_: {"input_ids": [[10**6] for _ in texts]})
+    encoder.backbone = broken
+    with pytest.raises(IndexError):
+        encoder.encode(["a", "b"])
 
 
 def test_a_second_day_computes_only_what_is_new(backbone, adapter, tmp_path):
@@ -142,8 +164,6 @@ def test_another_adapter_finds_the_raw_vectors_in_the_cache_but_not_the_tuned_on
 
 @pytest.mark.parametrize("change", [{"exit_layer": 1, "first_adapted_layer": 0}, {"pooling": "last"}])
 def test_another_way_to_read_the_model_is_another_cache_version(backbone, change):
-    from dataclasses import replace
-
     version = Encoder.load(backbone, None, CONFIG).version(tuned=False)
     assert Encoder.load(backbone, None, replace(CONFIG, **change)).version(tuned=False) != version
     assert Encoder.load(backbone, None, replace(CONFIG, batch_tokens=64)).version(tuned=False) == version

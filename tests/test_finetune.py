@@ -10,10 +10,15 @@ import torch
 from livealign.backbone import Backbone, load_backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.contrastive import contrastive_loss, false_negatives, whitening
+from livealign.descriptions import choose_descriptions, description_loss, read_captions
 from livealign.embed import Encoder
 from livealign.errors import TrainingError
-from livealign.finetune import learning_rate_factor, read_report, split_by_room, tune_adapter
+from livealign.finetune import _adapter_parameters, _with_adapter, read_report, split_for_validation, tune_adapter
+from livealign.fused_layers import FusedStack, stack_of
+from livealign.layers import LayerStack
+from livealign.packing import pack_whole
 from livealign.pairs import NOBODY, TextPairs, choose_pairs
+from livealign.tuning_loop import learning_rate_factor
 
 ENCODER = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 SEGMENTS = SegmentConfig()
@@ -170,6 +175,122 @@ def test_a_loss_that_is_not_finite_is_an_error_and_leaves_the_old_adapter(backbo
     assert (out / "adapter_model.safetensors").read_bytes() == before
 
 
+class KilledError(Exception):
+    """What a killed process looks like from within."""
+
+
+def kill_at(step: int):
+    def progress(done: int, _: int) -> None:
+        if done == step:
+            raise KilledError
+
+    return progress
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(backbone, tmp_path):
+    config = replace(CONFIG, steps=6, save_every=2, validate_every=2)
+    undisturbed = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a")
+    with pytest.raises(KilledError):
+        tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "b", progress=kill_at(5))
+    assert not (tmp_path / "b").exists()
+    resumed = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "b")
+    assert (resumed.resumed_at, undisturbed.resumed_at) == (4, 0)
+    assert resumed.adapter_sha256 == undisturbed.adapter_sha256
+    assert resumed.losses == undisturbed.losses
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("damage", ["other input", "truncated"])
+def test_a_checkpoint_that_does_not_belong_to_the_run_or_is_damaged_is_not_used(backbone, tmp_path, damage):
+    config = replace(CONFIG, steps=3, save_every=1)
+    with pytest.raises(KilledError):
+        tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a", progress=kill_at(2))
+    state = tmp_path / "a.checkpoint" / "state.safetensors"
+    pairs = planted_pairs(60, seed=4) if damage == "other input" else planted_pairs(60)
+    if damage == "truncated":
+        state.write_bytes(state.read_bytes()[:100])
+    assert tune_adapter(backbone, pairs, SEGMENTS, ENCODER, config, tmp_path / "a").resumed_at == 0
+
+
+@pytest.mark.parametrize("change", [{"chunk_tokens": 64}, {"checkpoint_layers": True}], ids=["chunks", "checkpointing"])
+def test_saving_memory_changes_the_losses_by_rounding_only(backbone, tmp_path, change):
+    config = replace(CONFIG, steps=3)
+    whole, saving = (
+        tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, replace(config, **changes), tmp_path / name).losses
+        for name, changes in (("whole", {}), ("saving", change))
+    )
+    assert saving == pytest.approx(whole, rel=1e-3)
+
+
+def test_training_through_the_fused_layers_has_the_gradients_of_peft(backbone):
+    model = _with_adapter(backbone, ENCODER, CONFIG, None)
+    parameters = _adapter_parameters(model)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    _, batch = pack_whole([[5, 6, 7, 8], [5, 6, 9], [40, 41]], True, backbone.device)
+    found = []
+    stacks = [LayerStack(model.get_base_model()), stack_of(model.get_base_model())]
+    for stack in stacks:
+        shared = stack.run(stack.embed(batch), batch, 0, 1).detach()
+        vectors = stack.read(shared, batch, 1, 2, "mean")
+        found.append(torch.autograd.grad(vectors.square().sum(), parameters))
+    assert isinstance(stacks[1], FusedStack)
+    for of_peft, of_fused in zip(*found, strict=True):
+        assert float((of_fused - of_peft).norm()) < 1e-4 * float(of_peft.norm())
+
+
+def test_descriptions_are_learned_beside_the_pairs(backbone, tmp_path):
+    segments, _ = planted_marts()
+    descriptions = choose_descriptions(segments, SEGMENTS, CONFIG)
+    assert descriptions.descriptions[0].startswith("live, title of ")
+    assert not any("title of" in said for said in descriptions.said)
+    config = replace(CONFIG, steps=40, description_weight=0.5)
+    inputs = (backbone, planted_pairs(200), SEGMENTS, ENCODER, config)
+    report = tune_adapter(*inputs, tmp_path / "a", descriptions=descriptions)
+    # The tiny backbone's output weights are small and frozen: no reading of it is far from log(606) = 6.41 nats.
+    assert np.mean(report.description_losses[-5:]) < np.mean(report.description_losses[:3]) - 0.05
+    with pytest.raises(TrainingError, match="set it to 0"):
+        tune_adapter(*inputs, tmp_path / "b")
+
+
+def test_the_description_loss_is_that_of_the_model_itself(backbone):
+    tokens, begins = [[5, 6, 7, 8, 9], [10, 11, 12]], [2, 1]
+    rows, batch = pack_whole(tokens, True, backbone.device)
+    stack = stack_of(backbone.model)
+    found = description_loss(backbone.model, stack.run(stack.embed(batch), batch, 0, 2), batch, [begins[row] for row in rows])
+    losses = []
+    for ids, begin in zip(tokens, begins, strict=True):
+        logits = backbone.model(input_ids=torch.tensor([ids])).last_hidden_state[0] @ backbone.model.embed_tokens.weight.T
+        losses += [-float(logits[place - 1].log_softmax(dim=0)[ids[place]]) for place in range(begin, len(ids))]
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_a_teachers_captions_take_the_place_of_category_and_title(tmp_path):
+    segments, _ = planted_marts()
+    (tmp_path / "captions.csv").write_text("segment_id,caption\n0,he adds salt\n1,\n")
+    chosen = choose_descriptions(segments, SEGMENTS, CONFIG, read_captions(tmp_path / "captions.csv"))
+    assert list(chosen.descriptions).count("he adds salt") == 1
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(TrainingError, match="segment_id and caption"):
+        read_captions(tmp_path / "other.csv")
+
+
+def test_the_last_day_is_for_validation_and_no_room_is_on_both_sides():
+    segments, interactions = planted_marts(rooms=12, windows=20)
+    a_day = 86_400 // SEGMENTS.window_seconds
+    rooms, windows = segments["room_id"].to_numpy(), segments["window"].to_numpy()
+    segments = segments.set_column(2, "window", pa.array(windows + a_day * (rooms // 4)))
+    pairs = choose_pairs(segments, interactions, SEGMENTS, replace(CONFIG, steps=4))
+    train, validation, on = split_for_validation(pairs, SEGMENTS, CONFIG)
+    assert on == "last day"
+    assert len(train) == 4 * 16
+    assert len(validation) == 16
+    assert train.right_window.max() < 2 * a_day <= validation.left_window.min()
+    assert not set(train.left_room) & set(validation.left_room)
+
+
 def test_too_few_pairs_are_an_error(backbone, tmp_path):
     with pytest.raises(TrainingError, match="more days"):
         tune_adapter(backbone, planted_pairs(1), SEGMENTS, ENCODER, CONFIG, tmp_path / "x")
@@ -216,10 +337,11 @@ def test_same_text_same_user_and_near_windows_are_no_negatives():
 
 def test_validation_rooms_are_never_trained_on_and_do_not_depend_on_the_number_of_pairs():
     pairs = planted_pairs(400)
-    train, validation = split_by_room(pairs, CONFIG)
+    train, validation, on = split_for_validation(pairs, SEGMENTS, CONFIG)
+    assert on == "rooms"
     assert not set(train.left_room) & set(validation.left_room)
     assert 0.1 < len(validation) / len(pairs) < 0.3
-    fewer = split_by_room(pairs.take(np.arange(100)), CONFIG)[1]
+    fewer = split_for_validation(pairs.take(np.arange(100)), SEGMENTS, CONFIG)[1]
     assert set(fewer.left_room) == {room for room in validation.left_room if room < 100}
 
 

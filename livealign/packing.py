@@ -1,0 +1,164 @@
+"""Texts as one flat row of tokens: no padding, and what several texts begin with is there once.
+
+In a causal model a token sees only what stands before it, so two texts with the same beginning have the same hidden states
+there, in every layer. The tokens of a batch therefore form the nodes of a prefix tree, and everything but attention (norms,
+projections, the MLP: nearly all of the work) is computed once a node. Attention reads each text's own path through the tree.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from livealign.errors import BackboneError
+
+LENGTH_STEP = 16  # texts whose lengths differ by less share one attention call
+PATHS_PER_NODE = 4  # shared beginnings may lengthen the attention of a batch at most so far beyond its nodes
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts of like length: `nodes` int64 [rows, longest] (padded on the right by node 0), `lengths` int64 [rows]."""
+
+    nodes: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """n nodes that hold the tokens of some texts.
+
+    `ids` and `positions` are int64 [n]; `home` int64 [n] is each node's place among the groups' padded tokens, laid end to end.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    groups: tuple[Group, ...]
+    home: Tensor
+
+    def to_paths(self, values: Tensor) -> list[Tensor]:
+        """[n, width] of the nodes → [rows, longest, width] of the texts, for each group."""
+        return [F.embedding(group.nodes, values) for group in self.groups]
+
+    def to_nodes(self, paths: Sequence[Tensor]) -> Tensor:
+        """[rows, longest, width] for each group → [n, width]; texts that share a node agree there, one of them is read."""
+        return F.embedding(self.home, torch.cat([values.flatten(0, 1) for values in paths]))
+
+    def pool(self, values: Tensor, pooling: str) -> Tensor:
+        """[n, width] of the nodes → one vector a text [texts, width], float32, in the order of the groups.
+
+        Raises:
+            BackboneError: `pooling` is neither mean nor last.
+        """
+        if pooling not in ("mean", "last"):
+            raise BackboneError(f"there is no pooling '{pooling}'; use mean or last")
+        pooled = []
+        for group in self.groups:
+            if pooling == "last":
+                last = group.nodes.gather(1, group.lengths[:, None] - 1)[:, 0]
+                pooled.append(F.embedding(last, values).float())
+            else:
+                real = torch.arange(group.nodes.shape[1], device=values.device)[None] < group.lengths[:, None]
+                weights = real.float() / group.lengths[:, None]
+                pooled.append(torch.bmm(weights[:, None], F.embedding(group.nodes, values).float())[:, 0])
+        return torch.cat(pooled)
+
+
+def pack(
+    tokens: Sequence[Sequence[int]], most_nodes: int, share: bool, device: torch.device, least_batches: int = 1
+) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+    """Token ids of texts (none empty) → batches of about equal cost: (row numbers in the batch's order, batch).
+
+    Args:
+        tokens: one list of ids a text.
+        most_nodes: of a batch; a longer text has a batch of its own.
+        share: whether equal beginnings are one; only a causal model allows it.
+        device: where the batches will be used.
+        least_batches: as many batches as there are workers, where the texts suffice.
+    """
+    if not tokens:
+        return
+    order, table, lengths, shared = _sorted(tokens, share)
+    for start, end in _cuts(lengths, shared, most_nodes, least_batches):
+        again = shared[start:end].copy()
+        again[0] = 0  # its row before lies in another batch
+        rows, batch = _batch(table[start:end], lengths[start:end], again, device)
+        yield order[start:end][rows], batch
+
+
+def pack_whole(tokens: Sequence[Sequence[int]], share: bool, device: torch.device) -> tuple[np.ndarray, PackedBatch]:
+    """All texts as one batch, however long: (row numbers in the batch's order, batch)."""
+    order, table, lengths, shared = _sorted(tokens, share)
+    rows, batch = _batch(table, lengths, shared, device)
+    return order[rows], batch
+
+
+def _sorted(tokens: Sequence[Sequence[int]], share: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(order, ids [n, longest] with −1 behind the end, lengths, leading tokens shared with the row before), int64, sorted.
+
+    Texts that begin alike stand together, or where nothing is shared texts of like length, the longest first.
+    """
+    lengths = np.fromiter((len(ids) for ids in tokens), np.int64, len(tokens))
+    order = (
+        np.array(sorted(range(len(tokens)), key=lambda row: list(tokens[row])))
+        if share
+        else np.argsort(-lengths, kind="stable")
+    )
+    lengths = lengths[order]
+    columns = np.arange(lengths.max())
+    table = np.full((len(tokens), len(columns)), -1, np.int64)
+    table[columns < lengths[:, None]] = np.concatenate([tokens[row] for row in order])
+    return order, table, lengths, _shared_with_row_before(table) if share else np.zeros(len(tokens), np.int64)
+
+
+def _shared_with_row_before(table: np.ndarray) -> np.ndarray:
+    """How many leading tokens of each row of `table` [n, width] (−1 behind its end) are those of the row before: int64 [n]."""
+    equal = (table[1:] == table[:-1]) & (table[1:] >= 0)
+    return np.concatenate([[0], np.logical_and.accumulate(equal, axis=1).sum(axis=1)])
+
+
+def _cuts(lengths: np.ndarray, shared: np.ndarray, most_nodes: int, least_batches: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows, each with about the same number of nodes and none with more than `most_nodes`."""
+    nodes, paths = np.cumsum(lengths - shared), np.cumsum(lengths)
+    batches = -(-int(nodes[-1]) // max(1, most_nodes))
+    batches = -(-batches // least_batches) * least_batches
+    size = min(most_nodes, -(-int(nodes[-1]) // batches))
+    start = 0
+    while start < len(lengths):
+        before = (nodes[start] - lengths[start], paths[start] - lengths[start])  # the first row is there whole
+        end = min(
+            np.searchsorted(nodes, before[0] + max(size, int(lengths[start])), side="right"),
+            np.searchsorted(paths, before[1] + PATHS_PER_NODE * max(size, int(lengths[start])), side="right"),
+        )
+        yield start, int(end)
+        start = int(end)
+
+
+def _batch(table: np.ndarray, lengths: np.ndarray, shared: np.ndarray, device: torch.device) -> tuple[np.ndarray, PackedBatch]:
+    """(the order of the rows in the batch, the batch) of sorted rows `table` [rows, width]."""
+    columns = np.arange(table.shape[1])
+    real = columns < lengths[:, None]
+    new = real & (columns >= shared[:, None])
+    number = np.where(new, np.cumsum(new).reshape(new.shape) - 1, -1)
+    # A row's shared tokens are the newest nodes of their columns: the row before has them, or shares them with its own.
+    number = np.where(real, np.maximum.accumulate(number, axis=0), 0)
+    steps = -(-lengths // LENGTH_STEP)
+    rows = np.argsort(steps, kind="stable")
+    first_place, groups, places = np.empty(len(rows), np.int64), [], 0
+    for step in np.unique(steps):
+        members = rows[steps[rows] == step]
+        width = int(lengths[members].max())
+        first_place[members] = places + width * np.arange(len(members))
+        places += width * len(members)
+        groups.append(Group(_tensor(number[members, :width], device), _tensor(lengths[members], device)))
+    home = (first_place[:, None] + columns)[new]
+    positions = np.broadcast_to(columns, table.shape)[new]
+    return rows, PackedBatch(_tensor(table[new], device), _tensor(positions, device), tuple(groups), _tensor(home, device))
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
