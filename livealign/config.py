@@ -167,7 +167,7 @@ class LiveConfig:
     exploration_share: float = 0.1  # of a list's places that go to rooms drawn among the candidates, seeded by the request
     seen_minutes: float = 10.0  # a room shown to the user so recently, and not entered, ranks lower
     seen_penalty: float = 0.5  # its scores times this, for each time it was shown
-    seen_rooms: int = 64  # shown rooms remembered of each user
+    seen_rooms: int = 100  # shown rooms remembered of each user; at least as many as a list may have
     log_flush_seconds: float = 0.05  # impressions of lists are in the log at most so much later
     checkpoint_seconds: float = 300.0  # a restart reads the events since the last checkpoint
     champion_poll_seconds: float = 1.0

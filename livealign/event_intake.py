@@ -1,6 +1,6 @@
 """Items from outside → events in the log, each once.
 
-intake = EventIntake.open(log)
+intake = EventIntake(log)
 report = intake.ingest(items)        # what it accepts is on disk when it returns
 """
 
@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic_core import from_json
 
 from livealign.event_log import START, Log
-from livealign.live_events import Event, Rejection, TimeBounds, parse_events, record_of
+from livealign.live_events import Event, Placed, Rejection, TimeBounds, parse_events, record_of
 
 REMEMBERED = 1_000_000  # event ids; the sender's retries come long before as many others
 
@@ -24,6 +24,23 @@ class IngestReport(NamedTuple):
     accepted: list[Event]  # in the log, in the order of the batch
     duplicate: int  # were in the log already
     rejected: list[Rejection]
+
+
+class Receiver(Protocol):
+    """Whoever keeps a state from the events. Called by one thread at a time, in the order of the log."""
+
+    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
+        """Those of the batch that say nothing to the state and shall not be kept."""
+
+    def receive(self, events: Sequence[Event]) -> None:
+        """These are in the log now."""
+
+
+class _Nobody:
+    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
+        return []
+
+    def receive(self, events: Sequence[Event]) -> None: ...
 
 
 class RecentIds:
@@ -45,16 +62,22 @@ class RecentIds:
         while len(self._ids) > self._size:
             del self._ids[next(iter(self._ids))]
 
+    def newest(self, count: int) -> list[str]:
+        """The last `count` of them, oldest first."""
+        return list(self._ids)[-count:]
+
 
 @dataclass
 class EventIntake:
-    """Takes batches from any thread. A batch is judged beside the log; only duplicates and the write wait for each other."""
+    """Takes batches from any thread. A batch is judged beside the log; only duplicates, the write and the receiver wait for
+    each other: while `lock` is held, the receiver knows exactly what the log holds."""
 
     log: Log
     clock: Callable[[], float] = time.time  # seconds since 1970
     bounds: TimeBounds = field(default_factory=TimeBounds)
     known: RecentIds = field(default_factory=RecentIds)
-    _lock: Lock = field(default_factory=Lock, init=False)
+    receiver: Receiver = field(default_factory=_Nobody)
+    lock: Lock = field(default_factory=Lock, init=False)
 
     @classmethod
     def open(cls, log: Log, clock: Callable[[], float] = time.time, bounds: TimeBounds | None = None) -> "EventIntake":
@@ -70,12 +93,18 @@ class EventIntake:
             EventLogError: the log could not be written; nothing of the batch was kept, and it may be sent again.
         """
         events, rejected = parse_events(items, int(self.clock() * 1000), self.bounds)
-        with self._lock:
-            fresh: dict[str, Event] = {}
-            for event in events:
-                if event.event_id not in self.known:
-                    fresh.setdefault(event.event_id, event)
-            new = list(fresh.values())
+        with self.lock:
+            fresh: dict[str, Placed] = {}
+            for one in events:
+                if one.event.event_id not in self.known:
+                    fresh.setdefault(one.event.event_id, one)
+            duplicate = len(events) - len(fresh)
+            if refused := self.receiver.refused(list(fresh.values())):
+                places = {one.place for one in refused}
+                fresh = {name: one for name, one in fresh.items() if one.place not in places}
+                rejected = sorted([*rejected, *refused])
+            new = [one.event for one in fresh.values()]
             self.log.append([record_of(event) for event in new])
-            self.known.add(event.event_id for event in new)
-        return IngestReport(new, len(events) - len(new), rejected)
+            self.known.add(fresh)
+            self.receiver.receive(new)
+        return IngestReport(new, duplicate, rejected)

@@ -60,11 +60,18 @@ class Line(NamedTuple):
 class Log(Protocol):
     """What the service needs of a log, wherever it is kept."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether others append to it too, so that whoever keeps a state has to read it as it grows."""
+
     def append(self, records: Sequence[bytes]) -> None:
         """Keep the records; they are durable when it returns."""
 
     def read(self, after: Position) -> Iterator[tuple[Position, bytes]]:
         """Every record after the position, in order."""
+
+    def end(self) -> Position:
+        """The position after the last record that there is."""
 
     def close(self) -> None:
         """Let go of the log."""
@@ -106,6 +113,8 @@ class EventLog:
     _gate: Lock = field(default_factory=Lock, init=False)
     _waiting: list[_Write] = field(default_factory=list, init=False)
 
+    shared = False
+
     def __post_init__(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +133,10 @@ class EventLog:
         except OSError as error:
             os.close(self._lock)
             raise EventLogError(f"{self.folder} cannot be recovered ({error}); free some space and start again") from error
-        self._number = max((file_number(path) for path in log_files(self.folder)), default=0)
+        # Files may be removed once they have landed, but a number never comes again: positions are ordered by it.
+        last = os.pread(self._lock, 16, 0).strip()
+        numbers = [file_number(path) for path in log_files(self.folder)]
+        self._number = max([int(last) if last.isdigit() else 0, *numbers])
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +178,11 @@ class EventLog:
                     break
                 if line.payload is not None:
                     yield Position(file, line.end), line.payload
+
+    def end(self) -> Position:
+        """The position after the last acknowledged record."""
+        with self._writer:
+            return Position(self._number, self._size) if self._file is not None else Position(self._number + 1)
 
     def closed_files(self) -> list[Path]:
         """The files to which nothing will be added, oldest first; closes the open one where its time is over."""
@@ -213,6 +230,7 @@ class EventLog:
             path = self._path(self._number + 1)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             self._number, self._size, self._period = self._number + 1, 0, self._now()
+            os.pwrite(self._lock, b"%16d" % self._number, 0)
             _sync_folder(self.folder)
         return self._file
 
@@ -248,6 +266,54 @@ class EventLog:
 
     def _is_over(self) -> bool:
         return self._now() != self._period
+
+
+@dataclass(frozen=True)
+class FollowedLog:
+    """The log of another process on this machine, read as it grows. What this process has to tell goes to a log of its own.
+
+    Args:
+        folder: the other's log.
+        own: where `append` goes; None refuses it.
+    """
+
+    folder: Path
+    own: Log | None = None
+
+    shared = True
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Keep the records in the log of this process.
+
+        Raises:
+            EventLogError: it has none, or it cannot be written.
+        """
+        if self.own is None:
+            raise EventLogError(f"this process only follows {self.folder}; send events to the process that writes it")
+        self.own.append(records)
+
+    def read(self, after: Position = START) -> Iterator[tuple[Position, bytes]]:
+        """Every whole record after the position, oldest first; a line that is still being written is left for the next time."""
+        for path in log_files(self.folder):
+            file = file_number(path)
+            if file < after.file:
+                continue
+            for line in read_lines(path, after.offset if file == after.file else 0):
+                if line.payload is not None:
+                    yield Position(file, line.end), line.payload
+
+    def end(self) -> Position:
+        """The position after the last whole record."""
+        for path in reversed(log_files(self.folder)):
+            ends = [line.end for line in read_lines(path) if line.payload is not None]
+            if ends:
+                return Position(file_number(path), ends[-1])
+        return START
+
+    def close(self) -> None:
+        """Close the log of this process."""
+        if self.own is not None:
+            self.own.close()
 
 
 def log_files(folder: Path) -> list[Path]:

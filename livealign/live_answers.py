@@ -136,8 +136,9 @@ class Observer(Protocol):
     def took_over(self, release_id: str, seconds: float) -> None:
         """Another release is in service."""
 
-    def failed(self, what: Literal["encode", "log", "takeover", "checkpoint"], detail: str) -> None:
-        """Something went wrong that the core survives."""
+    def failed(self, what: str, detail: str) -> None:
+        """Something went wrong that the core survives: encode, log, takeover, checkpoint, backbone; refresh, journal or
+        champion for what nobody foresaw in these threads."""
 
 
 class SilentObserver:
@@ -148,4 +149,4 @@ class SilentObserver:
     def recommended(self, seconds: Mapping[str, float], fallbacks: Sequence[str]) -> None: ...
     def ticked(self, report: TickReport) -> None: ...
     def took_over(self, release_id: str, seconds: float) -> None: ...
-    def failed(self, what: Literal["encode", "log", "takeover", "checkpoint"], detail: str) -> None: ...
+    def failed(self, what: str, detail: str) -> None: ...

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from livealign.ids import MAX_ID
 
 MAX_TEXT = 2_000  # characters of one comment or stretch of speech
 MAX_NAME = 200  # characters of a title, category, language, surface, source
 MINUTE_MS = 60_000
+LONGEST_SPEECH_MS = 30 * MINUTE_MS
 
 
 def _milliseconds(value: object) -> object:
@@ -71,6 +72,12 @@ class Speech(_Event):
     kind: Literal["speech"] = "speech"
     ended_at: Milliseconds
     text: Text
+
+    @model_validator(mode="after")
+    def _ends_in_time(self) -> "Speech":
+        if self.ended_at > self.at + LONGEST_SPEECH_MS:
+            raise ValueError(f"ended_at lies more than {LONGEST_SPEECH_MS // MINUTE_MS} minutes after at; send it in parts")
+        return self
 
 
 class Comment(_Action):
@@ -145,7 +152,7 @@ class Rejection(NamedTuple):
 
     place: int
     event_id: str | None
-    reason: str  # invalid | in_future | too_late
+    reason: str  # invalid | in_future | too_late | unknown_room
     detail: str
 
 
@@ -157,7 +164,16 @@ class TimeBounds:
     late_ms: int = 60 * MINUTE_MS
 
 
-def parse_events(items: Sequence[object], now_ms: int, bounds: TimeBounds | None = None) -> tuple[list[Event], list[Rejection]]:
+class Placed(NamedTuple):
+    """An event and its place in the batch."""
+
+    place: int
+    event: Event
+
+
+def parse_events(
+    items: Sequence[object], now_ms: int, bounds: TimeBounds | None = None
+) -> tuple[list[Placed], list[Rejection]]:
     """The events among `items`, in their order, and why the others are none.
 
     Args:
@@ -167,10 +183,10 @@ def parse_events(items: Sequence[object], now_ms: int, bounds: TimeBounds | None
     bounds = bounds or TimeBounds()
     parsed, rejected = _parsed(items)
     first, last = now_ms - bounds.late_ms, now_ms + bounds.future_ms
-    events: list[Event] = []
+    events: list[Placed] = []
     for index, event in parsed:
         if first <= event.at <= last:
-            events.append(event)
+            events.append(Placed(index, event))
         elif event.at > last:
             detail = f"at is {event.at - now_ms} ms ahead of the service's clock; at most {bounds.future_ms} are taken"
             rejected.append(Rejection(index, event.event_id, "in_future", detail))

@@ -40,6 +40,8 @@ class RedisLog:
     client: "Redis"
     stream: str = STREAM
 
+    shared = True
+
     @classmethod
     def open(cls, url: str, stream: str = STREAM, insist: bool = True) -> Self:
         """Connect and see whether the server keeps what it acknowledges.
@@ -116,6 +118,18 @@ class RedisLog:
                     return
         except _package().RedisError as error:
             raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
+
+    def end(self) -> Position:
+        """The position after the last record that there is.
+
+        Raises:
+            EventLogError: the server is gone.
+        """
+        try:
+            last = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrevrange(self.stream, count=1))
+        except _package().RedisError as error:
+            raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
+        return _position_of(last[0][0]) if last else self.trimmed()
 
     def trim(self, before: Position) -> int:
         """Forget the records up to and with the position, which somebody has put into files; returns how many went."""

@@ -45,8 +45,8 @@ def comment(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_no_event_is_rejected_and_the_rest_of_the_batch_is_taken(bad: object) -> None:
-    events, rejected = parse_events([comment(event_id="a"), bad, comment(event_id="b")], NOW)
-    assert [event.event_id for event in events] == ["a", "b"]
+    placed, rejected = parse_events([comment(event_id="a"), bad, comment(event_id="b")], NOW)
+    assert [(one.place, one.event.event_id) for one in placed] == [(0, "a"), (2, "b")]
     assert [(one.place, one.reason) for one in rejected] == [(1, "invalid")]
     assert rejected[0].detail
 
@@ -60,19 +60,19 @@ def test_a_rejection_never_repeats_the_text_of_a_user() -> None:
 def test_events_of_the_far_future_and_the_far_past_are_rejected_with_their_distance() -> None:
     bounds = TimeBounds(future_ms=1_000, late_ms=2_000)
     at = [NOW + 1_000, NOW + 1_001, NOW - 2_000, NOW - 2_001]
-    events, rejected = parse_events([comment(event_id=f"e{i}", at=one) for i, one in enumerate(at)], NOW, bounds)
-    assert [event.event_id for event in events] == ["e0", "e2"]
+    placed, rejected = parse_events([comment(event_id=f"e{i}", at=one) for i, one in enumerate(at)], NOW, bounds)
+    assert [one.event.event_id for one in placed] == ["e0", "e2"]
     assert [(one.place, one.event_id, one.reason) for one in rejected] == [(1, "e1", "in_future"), (3, "e3", "too_late")]
 
 
 def test_a_time_may_be_iso_text_in_any_zone() -> None:
     texts = ["2025-06-15T15:06:40", "2025-06-15T15:06:40Z", "2025-06-15T17:06:40+02:00", "2025-06-15T15:06:40.000"]
-    events, rejected = parse_events([comment(at=text) for text in texts], NOW)
+    placed, rejected = parse_events([comment(at=text) for text in texts], NOW)
     assert not rejected
-    assert {event.at for event in events} == {NOW}
+    assert {one.event.at for one in placed} == {NOW}
 
 
 def test_a_record_is_one_line_and_reads_back_as_the_same_event() -> None:
-    (event,), _ = parse_events([comment(text="two\nlines \u2028 ‮ 🎉")], NOW)
+    ((_, event),), _ = parse_events([comment(text="two\nlines \u2028 ‮ 🎉")], NOW)
     assert b"\n" not in record_of(event)
     assert event_of(record_of(event)) == event

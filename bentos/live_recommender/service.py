@@ -7,6 +7,7 @@ It serves the release bundle that `LIVEALIGN_BUNDLE` names, else the one packed 
 
 import os
 from pathlib import Path
+from tempfile import mkdtemp
 
 import bentoml
 from starlette.applications import Starlette
@@ -50,26 +51,27 @@ class LiveRecommender:
     """Ranked live rooms for a viewer, by what each room is about at this moment."""
 
     def __init__(self) -> None:
-        from livealign.recommend import Recommender  # heavy: only the process that serves imports the models
+        from livealign.event_log import EventLog
+        from livealign.live_core import LiveCore  # heavy: only the process that serves imports the models
 
-        self.recommender = Recommender.open(bundle_path())
+        self.core = LiveCore.open(bundle_path(), EventLog(Path(mkdtemp(prefix="livealign-log-"))), Path("models"))
 
     @bentoml.api(route="/recommend")
     def recommend(self, request: RecommendRequest, /) -> RecommendResponse:
         """Rooms that are live, best first, each with its scores, its codes and a reason."""
-        answer = self.recommender.recommend(request.user_id, request.k, request.exclude, request.at_milliseconds())
+        answer = self.core.recommend(request.user_id, request.k, request.exclude, at=request.at_milliseconds())
         return RecommendResponse.of(answer)
 
     def version(self) -> Version:
         """The release in service."""
-        manifest = self.recommender.bundle.manifest
+        told = self.core.version()
         return Version(
-            release_id=manifest["release_id"],
-            livealign=manifest["livealign"],
-            platform=manifest["platform"],
-            data_window=manifest["data_window"],
-            profile=manifest["profile"],
-            codebook_version=manifest["codebook_version"],
+            release_id=told.release_id,
+            livealign=told.livealign,
+            platform=told.platform,
+            data_window=dict(told.data_window),
+            profile=told.profile,
+            codebook_version=told.codebook_version,
         )
 
 
