@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from livealign.errors import ArchiveError
 
@@ -92,7 +93,32 @@ def _last_row_end(data: bytes) -> tuple[int, bool]:
     """Where the last whole row ends (0: nowhere), and whether the data ends inside a quotation."""
     if _QUOTE not in data:
         return data.rfind(_NEWLINE) + 1, False
-    opened, closed, quoted = _quotations(data)
+    characters = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(characters == _QUOTE[0])
+    if not _only_around_fields(characters, quotes):
+        return _last_row_end_quote_by_quote(data, quotes)
+    end = len(data)
+    while True:
+        newline = data.rfind(_NEWLINE, 0, end)
+        before = int(np.searchsorted(quotes, newline))
+        if newline < 0 or before % 2 == 0:
+            return newline + 1, len(quotes) % 2 == 1
+        end = int(quotes[before - 1])
+
+
+def _only_around_fields(characters: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
+    """Whether every second quote, from the first, opens a field or follows on a quote.
+
+    Then the data is inside a quotation exactly after an odd number of quotes: a doubled quote ends one and begins the next.
+    """
+    opening = quotes[::2]
+    before = characters[opening[opening > 0] - 1]
+    return bool(np.isin(before, [*_BEFORE_FIELD, _QUOTE[0]]).all())
+
+
+def _last_row_end_quote_by_quote(data: bytes, quotes: npt.NDArray[np.int64]) -> tuple[int, bool]:
+    """The same where quotes stand in the middle of fields too, which is text."""
+    opened, closed, quoted = _quotations(data, quotes.tolist())
     end = opened.pop() if quoted else len(data)
     while True:
         newline = data.rfind(_NEWLINE, 0, end)
@@ -104,9 +130,8 @@ def _last_row_end(data: bytes) -> tuple[int, bool]:
         end = opened[-1]
 
 
-def _quotations(data: bytes) -> tuple[list[int], list[int], bool]:
+def _quotations(data: bytes, quotes: list[int]) -> tuple[list[int], list[int], bool]:
     """Where quotations open and close, and whether the last one is still open."""
-    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == _QUOTE[0]).tolist()
     opened: list[int] = []
     closed: list[int] = []
     inside, i = False, 0

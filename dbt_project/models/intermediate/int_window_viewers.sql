@@ -48,14 +48,14 @@ covering as (
 
 in_bounds as (
 
-    select covering.*, bounds.first_window as lowest, bounds.last_window as highest
+    select covering.*, bounds.first_window as lowest
     from covering
     cross join bounds
     where covering.last_window >= bounds.first_window and covering.first_window <= bounds.last_window
 
 ),
 
-new_coverage as (
+coverage as (
 
     select
         room_id,
@@ -63,9 +63,8 @@ new_coverage as (
         last_window,
         first_instant,
         lowest,
-        highest,
-        coalesce(max(last_window) over earlier, -1) as windows_covered_to,
-        max(last_window) filter (first_instant <= last_window) over earlier as instants_covered_to
+        coalesce(max(last_window) over earlier, -2) as windows_covered_to,
+        coalesce(max(last_window) filter (first_instant <= last_window) over earlier, -2) as instants_covered_to
     from in_bounds
     window earlier as (
         partition by room_id, user_id
@@ -75,10 +74,16 @@ new_coverage as (
 
 ),
 
-new_instants as (
+sessions_with_news as (
 
-    select * from new_coverage
-    where first_instant <= last_window and last_window > coalesce(instants_covered_to, -1)
+    select
+        *,
+        last_window > windows_covered_to as has_new_windows,
+        first_instant <= last_window and last_window > instants_covered_to as has_new_instants,
+        -- Most sessions touch none that the viewer had before in the room.
+        first_window > windows_covered_to as all_windows_are_new,
+        first_instant > instants_covered_to + 1 as all_instants_are_new
+    from coverage
 
 ),
 
@@ -86,40 +91,37 @@ changes as (
 
     select
         room_id,
-        greatest(first_window, windows_covered_to + 1, lowest) as "window",
-        highest,
-        1 as viewers, 0 as at_start, 0 as retained, 0 as entered, 0 as "left"
-    from new_coverage
-    where last_window > windows_covered_to
+        greatest(first_window, lowest) as "window",
+        all_windows_are_new::integer as viewers,
+        0 as at_start,
+        0 as retained,
+        (first_window >= lowest)::integer as entered,
+        0 as "left"
+    from sessions_with_news
     union all
-    select room_id, last_window + 1, highest, -1, 0, 0, 0, 0
-    from new_coverage
-    where last_window > windows_covered_to
+    select room_id, greatest(first_instant, lowest), 0, 1, 1, 0, 0
+    from sessions_with_news
+    where has_new_instants and all_instants_are_new
     union all
-    select room_id, greatest(first_instant, instants_covered_to + 1, lowest), highest, 0, 1, 0, 0, 0
-    from new_instants
+    select room_id, last_window, 0, 0, -has_new_instants::integer, 0, 1
+    from sessions_with_news
     union all
-    select room_id, last_window + 1, highest, 0, -1, 0, 0, 0
-    from new_instants
+    select room_id, last_window + 1, -has_new_windows::integer, -has_new_instants::integer, 0, 0, 0
+    from sessions_with_news
+    where has_new_windows or has_new_instants
+    union all
+    select room_id, greatest(windows_covered_to + 1, lowest), 1, 0, 0, 0, 0
+    from sessions_with_news
+    where has_new_windows and not all_windows_are_new
+    union all
+    select room_id, greatest(instants_covered_to + 1, lowest), 0, 1, 0, 0, 0
+    from sessions_with_news
+    where has_new_instants and not all_instants_are_new
     union all
     -- Where the new instants follow on covered ones, the window between them is retained too.
-    select
-        room_id,
-        greatest(
-            case when first_instant <= instants_covered_to + 1 then instants_covered_to else first_instant end, lowest
-        ),
-        highest, 0, 0, 1, 0, 0
-    from new_instants
-    union all
-    select room_id, greatest(last_window, lowest), highest, 0, 0, -1, 0, 0
-    from new_instants
-    union all
-    select room_id, first_window, highest, 0, 0, 0, 1, 0
-    from new_coverage
-    where first_window >= lowest
-    union all
-    select room_id, last_window, highest, 0, 0, 0, 0, 1
-    from new_coverage
+    select room_id, greatest(instants_covered_to, lowest), 0, 0, 1, 0, 0
+    from sessions_with_news
+    where has_new_instants and not all_instants_are_new
 
 ),
 
@@ -128,14 +130,13 @@ by_window as (
     select
         room_id,
         "window",
-        highest,
-        sum(viewers) as viewers,
-        sum(at_start) as at_start,
-        sum(retained) as retained,
-        sum(entered) as entered,
-        sum("left") as "left"
+        sum(viewers)::integer as viewers,
+        sum(at_start)::integer as at_start,
+        sum(retained)::integer as retained,
+        sum(entered)::integer as entered,
+        sum("left")::integer as "left"
     from changes
-    where "window" <= highest
+    where "window" <= (select last_window from bounds)
     group by all
 
 ),
@@ -150,7 +151,9 @@ running as (
         sum(retained) over up_to_now as n_retained,
         entered,
         "left",
-        coalesce(lead("window") over (partition by room_id order by "window"), highest + 1) as next_window
+        coalesce(
+            lead("window") over (partition by room_id order by "window"), (select last_window from bounds) + 1
+        ) as next_window
     from by_window
     window up_to_now as (partition by room_id order by "window" rows between unbounded preceding and current row)
 
