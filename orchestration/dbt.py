@@ -46,6 +46,11 @@ def dbt_environment(home: Home) -> None:
     )
 
 
+def set_days(first: str, last: str) -> None:
+    """Tell dbt which days to build, `YYYY-MM-DD`, both included (dbt_project/macros/days.sql)."""
+    os.environ.update(LIVEALIGN_START_DAY=first, LIVEALIGN_END_DAY=last)
+
+
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """dbt of this environment, whether or not the environment is on PATH."""
     executable = Path(sys.executable).parent / "dbt"

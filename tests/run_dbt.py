@@ -50,12 +50,13 @@ class Dbt:
         link = self.root / "landing"
         link.unlink(missing_ok=True)
         link.symlink_to(landing)
-        variables = json.dumps({"start_day": str(days[0]), "end_day": str(days[-1])})
-        common = ["--quiet", "--project-dir", str(project), "--profiles-dir", str(project), "--vars", variables]
+        common = ["--quiet", "--project-dir", str(project), "--profiles-dir", str(project)]
         with _environment(
             LIVEALIGN_LANDING=str(link),
             LIVEALIGN_WAREHOUSE_FILE=str(warehouse),
             LIVEALIGN_WAREHOUSE_MEMORY="1GB",
+            LIVEALIGN_START_DAY=str(days[0]),
+            LIVEALIGN_END_DAY=str(days[-1]),
             DBT_TARGET_PATH=str(self.root / "target"),
             DBT_LOG_PATH=str(self.root / "logs"),
         ):

@@ -1,10 +1,11 @@
 {#-
   The only place that says which days a run recomputes.
 
-  Asked for start_day..end_day, a run recomputes
-    from  start_day - 1   labels of a late evening become known on the next day, and a room may go on past midnight
-    to    end_day         where nothing later has been built, the usual case; otherwise
-          end_day + 1     ('next') what looks back one day: segments at decision time, sessions over midnight
+  Asked for start..end (LIVEALIGN_START_DAY and LIVEALIGN_END_DAY of the environment; without them every landed day), a run
+  recomputes
+    from  start - 1       labels of a late evening become known on the next day, and a room may go on past midnight
+    to    end             where nothing later has been built, the usual case; otherwise
+          end + 1         ('next') what looks back one day: segments at decision time, sessions over midnight
           the last day    ('later') what looks back without limit: running counts
   so that building days at once, one by one, or in any order ends in the same marts.
 
@@ -13,12 +14,17 @@
   Tests of views, where nobody sets the variables, see all days that were asked for.
 -#}
 
+{#- Read at execution alone: a variable of dbt, or of an environment that parsing reads, would have every day's run parse anew. -#}
+{% macro start_day() %} {{ return(env_var('LIVEALIGN_START_DAY', '2000-01-01') if execute else '2000-01-01') }} {% endmacro %}
+
+{% macro end_day() %} {{ return(env_var('LIVEALIGN_END_DAY', '2999-12-31') if execute else '2999-12-31') }} {% endmacro %}
+
 {% macro first_day() -%} coalesce(getvariable('first_day')::date, {{ first_recomputed_day() }}) {%- endmacro %}
 
-{% macro last_day() -%} coalesce(getvariable('last_day')::date, date '{{ var('end_day') }}') {%- endmacro %}
+{% macro last_day() -%} coalesce(getvariable('last_day')::date, date '{{ end_day() }}') {%- endmacro %}
 
 {% macro first_recomputed_day() -%}
-    {%- set start = modules.datetime.date.fromisoformat(var('start_day') | string) -%}
+    {%- set start = modules.datetime.date.fromisoformat(start_day()) -%}
     date '{{ start - modules.datetime.timedelta(days=1) }}'
 {%- endmacro %}
 
@@ -26,7 +32,7 @@
     {%- if reach not in ('next', 'later') -%}
         {{ exceptions.raise_compiler_error("last_recomputed_day: reach is 'next' or 'later', not '" ~ reach ~ "'") }}
     {%- endif -%}
-    {%- set end = modules.datetime.date.fromisoformat(var('end_day') | string) -%}
+    {%- set end = modules.datetime.date.fromisoformat(end_day()) -%}
     {%- set built = last_built_day() -%}
     {%- if built is not none and built > end -%}
         {%- set end = built if reach == 'later' else end + modules.datetime.timedelta(days=1) -%}

@@ -8,29 +8,80 @@
   `rooms` is a query for (person id, dt, number of rooms).
 -#}
 {% macro counts_by_day(person, rooms, first, last) %}
+{%- set labels = [
+    ('clicks', 'click'), ('long_views', 'long_view'), ('likes', 'like'), ('comments', 'comment'), ('gifts', 'gift')
+] %}
 with interactions as (
 
-    select * from {{ ref('interactions') }}
+    select
+        {{ person }}_id,
+        dt,
+        {%- for _, label in labels %}
+        "{{ label }}",
+        "{{ label }}_known_at",
+        {%- endfor %}
+        watch_seconds_known_at,
+        -- Whole milliseconds: sums of integers do not depend on the order.
+        round(watch_seconds * 1000)::bigint as watch_ms,
+        room_id
+    from {{ ref('interactions') }}
     -- An outcome is known less than a day after its impression.
     where dt between {{ first }} - 1 and {{ last }}
 
 ),
 
-events as (
+-- Nearly every outcome is known on the day of its impression: those are counted in one go.
+on_the_day as (
 
-    select {{ person }}_id, dt, 'impressions' as measure, 1 as amount from interactions
-    {%- for measure, label in [
-        ('clicks', 'click'), ('long_views', 'long_view'), ('likes', 'like'), ('comments', 'comment'), ('gifts', 'gift')
-    ] %}
-    union all
-    select {{ person }}_id, "{{ label }}_known_at"::date, '{{ measure }}', 1 from interactions where "{{ label }}" = 1
-    {%- endfor %}
-    union all
-    -- Whole milliseconds: sums of integers do not depend on the order.
-    select {{ person }}_id, watch_seconds_known_at::date, 'watch_ms', round(watch_seconds * 1000)::bigint
-    from interactions where watch_seconds > 0
-    union all
-    select {{ person }}_id, dt, 'rooms', n_rooms from ({{ rooms }})
+    select
+        {{ person }}_id,
+        dt,
+        count(*) as impressions,
+        sum(watch_ms) filter (watch_seconds_known_at < dt + 1) as watch_ms,
+        {%- for measure, label in labels %}
+        count(*) filter ("{{ label }}" = 1 and "{{ label }}_known_at" < dt + 1) as {{ measure }},
+        {%- endfor %}
+        0 as rooms
+    from interactions
+    group by all
+
+),
+
+late as (
+
+    select *, dt + 1 as next_day
+    from interactions
+    where
+        watch_seconds_known_at >= dt + 1
+        {%- for _, label in labels %}
+        or "{{ label }}_known_at" >= dt + 1
+        {%- endfor %}
+
+),
+
+on_the_next_day as (
+
+    select
+        {{ person }}_id,
+        next_day as dt,
+        0 as impressions,
+        sum(watch_ms) filter (watch_seconds_known_at >= next_day) as watch_ms,
+        {%- for measure, label in labels %}
+        count(*) filter ("{{ label }}" = 1 and "{{ label }}_known_at" >= next_day) as {{ measure }},
+        {%- endfor %}
+        0 as rooms
+    from late
+    group by all
+
+),
+
+counts as (
+
+    select * from on_the_day
+    union all by name
+    select * from on_the_next_day
+    union all by name
+    select {{ person }}_id, dt, n_rooms as rooms from ({{ rooms }})
 
 )
 
@@ -38,11 +89,13 @@ select
     {{ person }}_id,
     dt,
     {%- for measure in counted_outcomes() %}
-    (coalesce(sum(amount) filter (measure = '{{ measure }}'), 0))::bigint as {{ measure }}{{ ',' if not loop.last }}
+    coalesce(sum({{ measure }}), 0)::bigint as {{ measure }}{{ ',' if not loop.last }}
     {%- endfor %}
-from events
+from counts
 where dt between {{ first }} and {{ last }}
 group by all
+-- A late impression may have no outcome on the next day.
+having {% for measure in counted_outcomes() -%} sum({{ measure }}) > 0 {{ 'or ' if not loop.last }} {%- endfor %}
 {% endmacro %}
 
 {#- Running counts for each person and landed day: everything of the days before, for every person seen up to that day. -#}

@@ -1,6 +1,5 @@
 """[warehouse] The dbt models on DuckDB, incremental by day, and their marts as Parquet for everything downstream."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -18,14 +17,12 @@ from dagster import (
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from livealign.marts import MARTS, publish_marts
-from orchestration.dbt import WarehouseTranslator, dbt_environment
+from orchestration.dbt import WarehouseTranslator, dbt_environment, set_days
+from orchestration.dbt_command import BUILD_A_DAY
 from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.stages import stage
-
-# Unit tests and keys of views prove the SQL, not the day: `make test` runs them.
-BUILD_A_DAY = ("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:proves_sql")
 
 
 def warehouse_assets(project: DbtProject) -> AssetsDefinition:
@@ -41,9 +38,9 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
     )
     def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource, workspace: ResourceParam[Workspace]) -> Iterator[Any]:
         dbt_environment(workspace.home)
-        span = {"start_day": context.partition_key_range.start, "end_day": context.partition_key_range.end}
+        set_days(context.partition_key_range.start, context.partition_key_range.end)
         with stage(context, workspace, "warehouse"), dbt_talks_to(context, workspace.home.warehouse / "dbt.log"):
-            yield from dbt.cli([*BUILD_A_DAY, "--vars", json.dumps(span)], context=context).stream()
+            yield from dbt.cli([*BUILD_A_DAY], context=context).stream()
 
     return dbt_models
 
