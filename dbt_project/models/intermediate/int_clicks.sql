@@ -20,8 +20,8 @@ pairs as (
         sessions.entered_at,
         sessions.left_at,
         sessions.stayed_until
-    from sessions
-    inner join impressions
+    from impressions
+    inner join sessions
         on
             sessions.impression_id = impressions.impression_id
             and sessions.user_id = impressions.user_id
@@ -34,8 +34,8 @@ pairs as (
         sessions.entered_at,
         sessions.left_at,
         sessions.stayed_until
-    from sessions
-    inner join impressions
+    from impressions
+    inner join sessions
         on sessions.user_id = impressions.user_id and sessions.room_id = impressions.room_id
     where sessions.impression_id is null
 

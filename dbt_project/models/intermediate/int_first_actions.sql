@@ -29,8 +29,8 @@ select
     min(actions.acted_at) filter (actions.action = 'like') as liked_at,
     min(actions.acted_at) filter (actions.action = 'comment') as commented_at,
     min(actions.acted_at) filter (actions.action = 'gift') as gifted_at
-from sessions
-inner join actions
+from actions
+inner join sessions
     on
         sessions.user_id = actions.user_id
         and sessions.room_id = actions.room_id
