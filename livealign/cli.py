@@ -108,6 +108,31 @@ def land(
 
 
 @app.command()
+def replay(
+    day: Annotated[str, typer.Option(help="a landed day that was retrained for, YYYY-MM-DD")],
+    platform: PlatformOption = "simulator",
+) -> None:
+    """Send a landed day through the live core in fast time and hold it against the batch pipeline. Exits 1 on a difference."""
+    import tempfile
+
+    from livealign.replay import replay_day
+
+    home = Home.from_environment(platform)
+    with tempfile.TemporaryDirectory(prefix="livealign-replay-") as scratch, progress_bar("replaying") as advance:
+        report = replay_day(home, _one_day(day), Path(scratch), advance)
+    table = Table("", "compared", "missing", "largest difference", "mean", title=f"{report.release_id}", title_justify="left")
+    for name in ("embeddings", "vectors", "scores"):
+        compared, missing, largest, mean = getattr(report, name)
+        table.add_row(name, f"{compared:,}", f"{missing:,}", f"{largest:.2e}", f"{mean:.2e}")
+    console.print(table)
+    console.print(f"{report.equal_codes:.2%} of the codes are equal; {report.events:,} events, {report.rejected:,} rejected")
+    for problem in report.problems():
+        console.print(f"✗ {problem}", markup=False)
+    if report.problems():
+        raise typer.Exit(1)
+
+
+@app.command()
 def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "smollm2-135m") -> None:
     """Fetch a pretrained language model, verify its SHA-256 and convert it, once."""
     from livealign.backbone import fetch_backbone
@@ -171,6 +196,13 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def _one_day(text: str) -> date:
+    days = _day_span(text)
+    if days is None or len(days) != 1:
+        raise LiveAlignError(f"--day {text}: give one day, like 2025-06-09")
+    return days[0]
 
 
 def _day_span(text: str | None) -> list[date] | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
 from livealign.errors import BackboneError, BundleError
@@ -225,6 +226,22 @@ class LiveCore:
             SimilarRoom(newest_window(described(view, int(rows[one]), serving.recommender, now)), float(likeness[one]))
             for one in best
         )
+
+    def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
+        """Probabilities [rooms, tasks] of a user and these rooms at a moment; NaN for a room that is not known.
+
+        What `recommend` ranks by, without any list: for comparison with the batch pipeline.
+        """
+        with self.state.lock:
+            serving, view = self._serving, self.state.view()
+            reader = self._reader(view, user_id, at)
+        place = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
+        known = [number for number, room_id in enumerate(room_ids) if room_id in place]
+        scores = np.full((len(room_ids), len(serving.recommender.ranker.config.tasks)), np.nan, dtype=np.float32)
+        if known:
+            rows = np.array([place[room_ids[number]] for number in known], dtype=np.int64)
+            scores[known] = serving.recommender.scores(view, rows, reader, at)
+        return scores
 
     def version(self) -> CoreVersion:
         """What is being served."""

@@ -158,10 +158,11 @@ class Recommender:
         n = len(rows)
         impressions, clicks = reader.counts
         content_at = view.content_at[rows]
+        seen_at = np.minimum(at, view.ended_at[rows])  # a room that has ended is what it was at its end
         columns = {
             **view.columns(rows),
-            "minute_in_room": (at - view.started_at[rows]) / 60_000,
-            "segment_age_seconds": np.where(content_at > 0, np.maximum(at - content_at, 0) / 1000, np.nan),
+            "minute_in_room": (seen_at - view.started_at[rows]) / 60_000,
+            "segment_age_seconds": np.where(content_at > 0, np.maximum(seen_at - content_at, 0) / 1000, np.nan),
             "user_impressions": np.full(n, impressions),
             "user_clicks": np.full(n, clicks),
         }
@@ -204,7 +205,8 @@ class Recommender:
         order = np.argsort(-click, kind="stable").tolist()
         best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
         draws = int(self.config.exploration_share * len(best))
-        others = np.array([one for one in order if one not in set(best)], dtype=np.int64)
+        listed = set(best)
+        others = np.array([one for one in order if one not in listed], dtype=np.int64) if draws else np.zeros(0, dtype=np.int64)
         draws = min(draws, len(others))
         if not draws:
             return np.array(best, dtype=np.int64), set()
