@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from livealign.alignment import Alignment, AlignmentReport, GateReport, gate_by_popularity, item_vectors, train_alignment
 from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device
+from livealign.code_health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.code_names import name_codes
+from livealign.coded_segments import CODED_SEGMENTS, CodedSegments
 from livealign.config import DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
 from livealign.dataset import Corpus, KnownIds, load_corpus
@@ -31,14 +34,8 @@ from livealign.ranking import ItemTable, Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
 from livealign.release_parts import write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
-from livealign.semantic_codes import (
-    Codebook,
-    CodebookHealth,
-    codebook_health,
-    fit_codebook,
-    refresh_churn,
-)
-from livealign.variants import codebook_vectors, train_variant
+from livealign.semantic_codes import Codebook, fit_codebook
+from livealign.variants import codebook_rows, train_variant
 
 VECTORS, CODES, SCORES, HEALTH = "vectors.npy", "codes.npy", "scores.npy", "health.json"
 
@@ -52,6 +49,14 @@ class Towers:
     items: int
 
 
+class RetrainChurn(NamedTuple):
+    """What the retrain changed of what the release before had coded too."""
+
+    segments: float  # share of segments whose first code is another one
+    authors: float  # share of authors whose commonest first code is another one
+    known: int  # segments that both coded
+
+
 @dataclass(frozen=True)
 class Codes:
     """What the codes stage made."""
@@ -59,6 +64,7 @@ class Codes:
     version: str
     health: CodebookHealth
     churn_per_refresh: float  # share of windows whose first code differs from the window before
+    churn_per_retrain: RetrainChurn | None  # None without a release before
     names: dict[str, str]  # by code path
     counts: list[NDArray[np.int64]]  # [codes] of each level
 
@@ -79,31 +85,49 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Towers:
     return Towers(report, gate_by_popularity(alignment, corpus, content), len(vectors))
 
 
-def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str]) -> Codes:
+def encode(
+    corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str], champion: CodedSegments | None = None
+) -> Codes:
     """Fit the codebook to the training segments' aligned vectors; name its codes, measure its health, and write it all.
 
     Args:
         texts: of the corpus' segments without row 0, for the names of the codes.
+        champion: the codes of the release before this day, whose meaning the new ones keep; None for the first release.
     """
     vectors = read_vectors(artifacts)
-    fitted_to = codebook_vectors(corpus, vectors, corpus.content[TUNED])
-    codebook = fit_codebook(fitted_to, profile.codes)
+    rows = codebook_rows(corpus, corpus.content[TUNED])
+    known = None if champion is None else champion.codes_of(corpus.segment_ids)
+    codebook = fit_codebook(vectors[rows], profile.codes, None if known is None else known[rows])
     codes = codebook.encode(vectors)
     segments = slice(1, len(corpus.segment_ids))
     names = name_codes(codes[segments], texts)
     health = codebook_health(codebook, vectors[segments])
+    churn = None if known is None or known.shape[1] != codebook.levels else retrain_churn(corpus, known, codes)
     with replaced_directory(artifacts.codes) as folder:
         codebook.save(folder / CODEBOOK)
         np.save(folder / CODES, codes, allow_pickle=False)
         (folder / CODE_NAMES).write_text(json.dumps(names, ensure_ascii=False) + "\n")
+        CodedSegments.of(corpus.segment_ids[1:], corpus.segment_started_at[1:], codes[segments]).save(folder / CODED_SEGMENTS)
         replace_json(folder / HEALTH, {**health._asdict(), "levels": [level._asdict() for level in health.levels]})
     return Codes(
         version=codebook.version,
         health=health,
         churn_per_refresh=refresh_churn(codes[segments], corpus.segment_room_id[1:], corpus.segment_started_at[1:]),
+        churn_per_retrain=churn,
         names=names,
         counts=[np.bincount(codes[segments, level], minlength=codebook.codes_per_level) for level in range(codebook.levels)],
     )
+
+
+def retrain_churn(corpus: Corpus, known: NDArray[np.int32], codes: NDArray[np.int32]) -> RetrainChurn:
+    """Compare the codes of the release before [segments, levels] (−1 where it had none) with the new ones [items, levels]."""
+    both = np.flatnonzero(known[:, 0] >= 0)
+    before, after = known[both], codes[both]
+    changed = []
+    for author in np.unique(corpus.segment_author_id[both]):
+        mine = corpus.segment_author_id[both] == author
+        changed.append(np.bincount(before[mine, 0]).argmax() != np.bincount(after[mine, 0]).argmax())
+    return RetrainChurn(code_churn(before, after), float(np.mean(changed)) if changed else 0.0, len(both))
 
 
 def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:

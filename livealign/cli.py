@@ -28,7 +28,7 @@ def simulate(
     out: Annotated[
         Path | None, typer.Option(help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator")
     ] = None,
-    users: Annotated[int, typer.Option(min=1)] = 2_000,
+    users: Annotated[int, typer.Option(min=1)] = 400,
     authors: Annotated[int, typer.Option(min=1)] = 200,
     days: Annotated[int, typer.Option(min=1)] = 8,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,

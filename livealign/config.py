@@ -106,7 +106,9 @@ class CodesConfig:
     levels: int = 3
     codes_per_level: int = 32
     iterations: int = 25
+    warm_iterations: int = 5  # where the champion's codes carry over
     restarts: int = 3
+    balance: float = 0.0  # 1: codes are made equally full; 0: each vector has its nearest centroid
     seed: int = 17
 
 

@@ -83,12 +83,24 @@ class EvaluationReport:
 
         (GAUC(variant) − GAUC(baseline)) / (GAUC(oracle) − GAUC(oracle_static)); empty without truth.
         """
-        if set(ORACLES) - set(self.oracle) or self.baseline not in self.variants:
+        if not {"oracle", "oracle_static"} <= set(self.oracle) or self.baseline not in self.variants:
             return {}
         top, static, base = self.oracle["oracle"].gauc, self.oracle["oracle_static"].gauc, self.variants[self.baseline].gauc
         if top is None or static is None or base is None or top <= static:
             return {}
         return {name: (m.gauc - base) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
+
+    def ways(self, ceiling: str = "oracle") -> dict[str, float]:
+        """How much of the way from `oracle_static` to a ceiling each variant has made; empty without truth.
+
+        (GAUC(variant) − GAUC(oracle_static)) / (GAUC(ceiling) − GAUC(oracle_static)): 0 is the best without the moment.
+        """
+        if not {ceiling, "oracle_static"} <= set(self.oracle):
+            return {}
+        top, static = self.oracle[ceiling].gauc, self.oracle["oracle_static"].gauc
+        if top is None or static is None or top <= static:
+            return {}
+        return {name: (m.gauc - static) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
 
     def to_summary(self) -> dict[str, Any]:
         """The evaluation part of summary.json: plain numbers, None for what is not defined."""
@@ -99,6 +111,7 @@ class EvaluationReport:
             "baseline": self.baseline,
             "differences": {name: _interval(interval) for name, interval in self.differences.items()},
             "ceiling_shares": self.ceiling_shares(),
+            "ways": {ceiling: self.ways(ceiling) for ceiling in ("oracle", "oracle_text") if ceiling in self.oracle},
             "slices": {
                 slice_name: {
                     value: {variant: _slice(metrics) for variant, metrics in variants.items()}
@@ -143,7 +156,7 @@ def evaluate(
         oracle={
             row: _measure(np.asarray(truth[column])[None], label, frame.user, lists, config)
             for row, column in ORACLES.items()
-            if truth is not None
+            if truth is not None and column in truth
         },
         differences=_differences(per_user, baseline, config),
         slices={

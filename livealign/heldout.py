@@ -14,7 +14,9 @@ from livealign.config import EvaluationConfig
 from livealign.dataset import TASKS, Examples
 from livealign.errors import LiveAlignError
 
-ORACLES = {"oracle": "p_click", "oracle_static": "p_click_static"}  # row of the report → column of the truth
+# Row of the report → column of the truth. The text's is worked out (livealign.text_oracle), the others are written down.
+ORACLES = {"oracle": "p_click", "oracle_text": "p_click_text", "oracle_static": "p_click_static"}
+WRITTEN = (ORACLES["oracle"], ORACLES["oracle_static"])
 MILLISECONDS_A_DAY = 86_400_000
 
 SLICE_ORDER: Sequence[str] = (
@@ -112,7 +114,7 @@ def read_truth(archive: Path, impression_ids: ArrayLike, day: date) -> dict[str,
     file = archive / "truth" / "impressions" / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
     remedy = "make the archive again with `livealign simulate`"
     try:
-        table = pq.read_table(file, columns=["impression_id", *ORACLES.values()], partitioning=None)
+        table = pq.read_table(file, columns=["impression_id", *WRITTEN], partitioning=None)
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise EvaluationError(f"{file}: the truth of this day cannot be read ({error}); {remedy}") from error
     known = table["impression_id"].to_numpy()
@@ -123,7 +125,7 @@ def read_truth(archive: Path, impression_ids: ArrayLike, day: date) -> dict[str,
     missing = len(wanted) if not len(order) else int((known[found] != wanted).sum())
     if len(wanted) and missing:
         raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {remedy}")
-    return {column: table[column].to_numpy()[found] for column in ORACLES.values()}
+    return {column: table[column].to_numpy()[found] for column in WRITTEN}
 
 
 def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], config: EvaluationConfig) -> NDArray:

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from livealign import plots
 from livealign.artifacts import DayArtifacts
 from livealign.challenger import read_comparison, read_scores
-from livealign.config import EvaluationConfig
+from livealign.config import EvaluationConfig, Profile, SegmentConfig
 from livealign.dataset import TASKS, Corpus
 from livealign.dataset_marts import rows_by_key
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.files import replace_json
-from livealign.heldout import EvaluationFrame, read_truth, standard_slices
+from livealign.heldout import ORACLES, EvaluationFrame, read_truth, standard_slices
 from livealign.marts import built_days, read_mart
 from livealign.report import write_report
+from livealign.text_oracle import text_oracle
 
 RELEASE = "aligned_codes"
 CLICK = TASKS.index("click")
@@ -42,20 +43,21 @@ def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig) -> Eva
 
 
 def evaluate_day(
-    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, config: EvaluationConfig, report_file: Path
+    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
 ) -> EvaluationReport:
     """Measure the release and its comparison on the held-out day; write `evaluation.json` and the HTML report.
 
     Raises:
         EvaluationError: the truth of a simulated archive is damaged. LiveAlignError: a variant has not been scored.
     """
+    config = profile.evaluation
     by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
     frame = held_out_frame(corpus, marts, config)
     report = evaluate(
         {name: scores[:, CLICK] for name, scores in by_variant.items()},
         frame,
         config,
-        truth=read_truth(archive, corpus.test.impression_id, corpus.day),
+        truth=day_truth(corpus, marts, archive, profile.segments),
         other_tasks={
             task: {name: scores[:, column] for name, scores in by_variant.items()}
             for column, task in enumerate(TASKS)
@@ -66,6 +68,17 @@ def evaluate_day(
     replace_json(artifacts.evaluation / "evaluation.json", {"data_window": window, **report.to_summary()})
     write_report(report, report_plots(report), report_file, title=f"Offline evaluation of {corpus.day}", facts=window)
     return report
+
+
+def day_truth(corpus: Corpus, marts: Path, archive: Path, segments: SegmentConfig) -> dict[str, NDArray[np.float64]] | None:
+    """The ceilings of the held-out day by column of `heldout.ORACLES`, each [n]; None on every real platform.
+
+    Raises:
+        EvaluationError: the truth of a simulated archive is damaged.
+    """
+    truth = read_truth(archive, corpus.test.impression_id, corpus.day)
+    by_text = text_oracle(corpus, marts, archive, segments)
+    return truth if truth is None or by_text is None else {**truth, ORACLES["oracle_text"]: by_text}
 
 
 def report_plots(report: EvaluationReport) -> dict[str, bytes]:

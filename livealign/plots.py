@@ -65,7 +65,7 @@ def variants_bar(report: EvaluationReport) -> bytes:
             reach = value + above
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # readable where a ceiling's line passes
         axes.annotate(f"{value:.4f}", (reach, place), (5, 0), textcoords="offset points", va="center", fontsize=8, bbox=box)
-    for (name, metrics), style in zip(report.oracle.items(), ("-", "--"), strict=False):
+    for (name, metrics), style in zip(report.oracle.items(), ("-", "-.", "--"), strict=False):
         if metrics.gauc is not None:
             axes.axvline(metrics.gauc, color=GREEN, linestyle=style, linewidth=1.5, label=f"{name} {metrics.gauc:.4f}")
     ends = [*values, *(metrics.gauc for metrics in report.oracle.values() if metrics.gauc is not None), 0.5]

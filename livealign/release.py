@@ -15,6 +15,7 @@ from livealign.artifacts import DayArtifacts, read_json
 from livealign.backbone import Backbone, choose_device, load_backbone
 from livealign.bundle import Bundle, open_bundle, write_bundle
 from livealign.challenger import read_codes, read_scores, read_vectors
+from livealign.coded_segments import CODED_SEGMENTS
 from livealign.config import DatasetConfig, EncoderConfig, Profile, SegmentConfig
 from livealign.content import TUNED, texts_of
 from livealign.dataset import Corpus, load_corpus
@@ -71,6 +72,7 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
                 ALIGNMENT: artifacts.alignment / ALIGNMENT,
                 CODEBOOK: artifacts.codes / CODEBOOK,
                 CODE_NAMES: artifacts.codes / CODE_NAMES,
+                CODED_SEGMENTS: artifacts.codes / CODED_SEGMENTS,
                 RANKER: artifacts.ranker / RANKER,
                 VOCABULARY: artifacts.ranker / VOCABULARY,
                 SNAPSHOT: snapshot,

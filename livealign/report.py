@@ -80,9 +80,9 @@ def write_report(
 
 
 def _variants(report: EvaluationReport) -> Section:
-    shares, k = report.ceiling_shares(), report.config.list_k
+    shares, ways, k = report.ceiling_shares(), report.ways(), report.config.list_k
     columns = ["variant", "AUC", "UAUC", "GAUC", f"gain over {report.baseline}", f"NDCG@{k}", "NE", "ECE"]
-    columns += ["users", "dropped", "lists"] + (["share of the moment's worth"] if shares else [])
+    columns += ["users", "dropped", "lists"] + (["share of the moment's worth", "way to oracle"] if shares else [])
     rows: list[list[object]] = []
     for name, metrics in (*report.variants.items(), *report.oracle.items()):
         row: list[object] = [
@@ -93,8 +93,14 @@ def _variants(report: EvaluationReport) -> Section:
             f"{metrics.n_lists:,}",
         ]
         row.insert(4, _gain(report.differences.get(name)))
-        rows.append(row + ([f"{shares[name]:.0%}" if name in shares else ""] if shares else []))
-    note = "Share of the moment's worth: gain over the baseline as a share of oracle − oracle_static." if shares else ""
+        measured = [f"{shares[name]:.0%}", f"{ways[name]:.0%}"] if name in shares and name in ways else ["", ""]
+        rows.append(row + (measured if shares else []))
+    note = (
+        "Share of the moment's worth: gain over the baseline as a share of oracle − oracle_static. Way to oracle: 0 % is "
+        "oracle_static, the best without the moment; oracle_text knows all tastes, but of the moment only what the text tells."
+        if shares
+        else ""
+    )
     return Section("Click ranking of the held-out day", columns, rows, note)
 
 

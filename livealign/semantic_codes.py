@@ -1,27 +1,31 @@
 """Semantic codes: residual k-means turns an aligned vector into a few integers, coarse to fine.
 
-    codebook = fit_codebook(vectors, config)                     # or warm start: fit_codebook(vectors, config, yesterday)
-    codes = codebook.encode(vectors)                             # int32 [n, levels]
-    health = codebook_health(codebook, vectors)
+    codebook = fit_codebook(vectors, config)          # or, to keep yesterday's meaning: fit_codebook(vectors, config, known)
+    codes = codebook.encode(vectors)                  # int32 [n, levels]
 
 Level one clusters the vectors, each further level what the levels before left over (residual quantization; GRID
 `residual_quantization.py`, RQ-VAE-Recommender `quantize.py` do the same with k-means or gradient).
+
+A retrain makes a new space, in which yesterday's centroids mean nothing. What carries over is which room-moments had which
+code: `known` holds the champion's codes of the vectors that it has coded too. K-means starts from their means in the new
+space, and the result is numbered so that as many of them as possible keep their number.
 """
 
 import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from livealign.config import CodesConfig
 from livealign.errors import BundleError, TrainingError
 
-_FORMAT = "livealign-codebook-1"
+_FORMAT = "livealign-codebook-2"
+_BALANCING_ROUNDS, _SINKHORN_STEPS, _BALANCING_SAMPLE = 8, 100, 50_000
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -29,9 +33,18 @@ Codes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centroids float32 [levels, codes, dim]. The version is the hash of their content."""
+    """Centroids float32 [levels, codes, dim] and prices [levels, codes]. The version is the hash of their content.
+
+    A vector takes the code of the least squared distance + price. Prices are zero, unless the codes were balanced.
+    """
 
     centroids: Floats
+    prices: Floats
+
+    @classmethod
+    def of(cls, centroids: Floats) -> "Codebook":
+        """A codebook without prices."""
+        return cls(centroids, np.zeros(centroids.shape[:2], dtype=np.float32))
 
     @property
     def levels(self) -> int:
@@ -49,7 +62,8 @@ class Codebook:
     def version(self) -> str:
         """16 hex digits that name exactly these centroids."""
         digest = hashlib.sha256(str(self.centroids.shape).encode())
-        digest.update(np.ascontiguousarray(self.centroids, dtype="<f4").tobytes())
+        for array in (self.centroids, self.prices):
+            digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
         return digest.hexdigest()[:16]
 
     def encode(self, vectors: Floats) -> Codes:
@@ -62,7 +76,7 @@ class Codebook:
         codes = np.empty((len(residual), self.levels), dtype=np.int32)
         norms = np.empty((len(residual), self.levels), dtype=np.float32)
         for level, centroids in enumerate(self.centroids):
-            codes[:, level] = _nearest(centroids, residual)
+            codes[:, level] = _nearest(centroids, residual, self.prices[level])
             residual -= centroids[codes[:, level]]
             norms[:, level] = np.linalg.norm(residual, axis=1)
         return codes, norms
@@ -73,7 +87,9 @@ class Codebook:
 
     def save(self, path: Path) -> None:
         """Write an npz without pickle."""
-        np.savez(path, format=np.array(_FORMAT), version=np.array(self.version), centroids=self.centroids)
+        np.savez(
+            path, format=np.array(_FORMAT), version=np.array(self.version), centroids=self.centroids, prices=self.prices
+        )
 
     @classmethod
     def load(cls, path: Path) -> "Codebook":
@@ -84,85 +100,69 @@ class Codebook:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                known, version, centroids = str(file["format"]), str(file["version"]), file["centroids"]
+                known, version = str(file["format"]), str(file["version"])
+                centroids, prices = file["centroids"], file["prices"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is not a readable codebook ({error}); run the retrain again") from error
         if known != _FORMAT or centroids.ndim != 3 or centroids.dtype != np.float32:
             raise BundleError(f"{path} is no codebook of this version ({_FORMAT}); run the retrain again")
-        codebook = cls(centroids)
+        codebook = cls(centroids, prices)
         if codebook.version != version:
             raise BundleError(f"{path} says it is codebook {version} but holds {codebook.version}; it is damaged")
         return codebook
 
 
-class LevelHealth(NamedTuple):
-    """One level over the whole corpus."""
-
-    used: int  # codes with at least one vector
-    dead: int  # codes with none
-    usage: float  # used / codes
-    entropy_ratio: float  # entropy of the code distribution / log(codes); 1 = all codes equally used
-    perplexity: float  # exp(entropy): the effective number of codes
-    largest_share: float  # of vectors in the fullest code
-    gini: float  # of the code counts; 0 = all equal
-    residual_norm: float  # mean length of what is left over behind this level
-
-
-class CodebookHealth(NamedTuple):
-    """Health metrics of the protocol; batch-level figures would be biased upwards, so all vectors count."""
-
-    levels: tuple[LevelHealth, ...]
-    unique_share: float  # distinct code tuples / distinct vectors
-    largest_bucket: float  # share of vectors in the fullest tuple
-    vectors: int
-
-
-def fit_codebook(vectors: Floats, config: CodesConfig, warm_start: Codebook | None = None) -> Codebook:
+def fit_codebook(vectors: Floats, config: CodesConfig, known: Codes | None = None) -> Codebook:
     """Fit `config.levels` × `config.codes_per_level` centroids to [n, dim], level by level.
 
-    With `warm_start` each level's k-means starts from the former centroids, so that a code keeps its meaning from day to
-    day; without, the best of `config.restarts` seeded starts is taken. Codes beyond the number of distinct vectors
-    repeat a centroid and stay dead.
+    Without `known` the best of `config.restarts` seeded starts is taken. Codes beyond the number of distinct vectors repeat a
+    centroid and stay dead.
+
+    Args:
+        known: int [n, levels], the former codes of these vectors, −1 where there were none. Codes keep their meaning.
 
     Raises:
         TrainingError: there are no vectors, or they are not finite.
     """
     if not len(vectors) or not np.isfinite(vectors).all():
         raise TrainingError("semantic codes need finite vectors, and at least one; check the alignment that made them")
-    shape = (config.levels, config.codes_per_level, vectors.shape[1])
-    if warm_start is not None and warm_start.centroids.shape != shape:
-        warm_start = None  # of other sizes: nothing to carry over
+    size = config.codes_per_level
+    if known is not None and (known.shape != (len(vectors), config.levels) or known.max(initial=-1) >= size):
+        known = None  # of other sizes: nothing to carry over
     residual = np.array(vectors, dtype=np.float32, order="C")
-    centroids = np.empty(shape, dtype=np.float32)
+    centroids = np.empty((config.levels, size, vectors.shape[1]), dtype=np.float32)
+    prices = np.zeros((config.levels, size), dtype=np.float32)
     for level in range(config.levels):
-        start = None if warm_start is None else warm_start.centroids[level]
+        before = None if known is None or not (known[:, level] >= 0).any() else known[:, level]
+        start = None if before is None else _means(residual, before, size, config.seed + level)
         centroids[level] = _kmeans(residual, config, config.seed + level, start)
-        residual -= centroids[level][_nearest(centroids[level], residual)]
-    return Codebook(centroids)
+        if config.balance > 0:
+            centroids[level], prices[level] = _balanced(residual, centroids[level], config.balance, config.seed + level)
+        if before is not None:
+            order = _numbering(_nearest(centroids[level], residual, prices[level]), before, size)
+            centroids[level], prices[level] = centroids[level][order], prices[level][order]
+        residual -= centroids[level][_nearest(centroids[level], residual, prices[level])]
+    return Codebook(centroids, prices)
 
 
-def codebook_health(codebook: Codebook, vectors: Floats) -> CodebookHealth:
-    """Health over the whole corpus [n, dim], n at least 1."""
-    codes, norms = codebook.encode_with_residuals(vectors)
-    _, buckets = np.unique(codes, axis=0, return_counts=True)
-    distinct = len(np.unique(np.ascontiguousarray(vectors).view([("", vectors.dtype)] * vectors.shape[1])))
-    levels = tuple(
-        _level_health(codes[:, level], codebook.codes_per_level, norms[:, level]) for level in range(codebook.levels)
-    )
-    return CodebookHealth(levels, len(buckets) / distinct, float(buckets.max() / len(codes)), len(codes))
+def _means(vectors: Floats, codes: NDArray[np.integer], size: int, seed: int) -> Floats:
+    """[size, dim] mean of the vectors of each former code; a code that no vector has starts at a random vector."""
+    has = codes >= 0
+    counts = np.bincount(codes[has], minlength=size)
+    sums = np.zeros((size, vectors.shape[1]))
+    np.add.at(sums, codes[has], vectors[has])
+    means = sums / np.maximum(counts, 1)[:, None]
+    unused = np.flatnonzero(counts == 0)
+    means[unused] = vectors[np.random.default_rng(seed).integers(len(vectors), size=len(unused))]
+    return means.astype(np.float32)
 
 
-def code_churn(before: Codes, after: Codes, level: int = 0) -> float:
-    """Share of the same vectors' codes [n, levels] that differ at `level` between two codebooks (0 if there are none)."""
-    return float((before[:, level] != after[:, level]).mean()) if len(before) else 0.0
-
-
-def refresh_churn(codes: Codes, room_id: NDArray[np.int64], started_at: NDArray[np.int64]) -> float:
-    """Share of the steps from one segment of a room to its next at which the first code changes (0 if there are none)."""
-    order = np.lexsort((started_at, room_id))
-    same_room = room_id[order][1:] == room_id[order][:-1]
-    changed = codes[order][1:, 0] != codes[order][:-1, 0]
-    return float(changed[same_room].mean()) if same_room.any() else 0.0
+def _numbering(codes: NDArray[np.int64], before: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """Which present code each number [size] is given to, so that most vectors keep theirs (the Hungarian method)."""
+    has = before >= 0
+    together = np.zeros((size, size))
+    np.add.at(together, (before[has], codes[has]), 1)
+    return linear_sum_assignment(together, maximize=True)[1]
 
 
 def _kmeans(vectors: Floats, config: CodesConfig, seed: int, start: Floats | None) -> Floats:
@@ -173,7 +173,7 @@ def _kmeans(vectors: Floats, config: CodesConfig, seed: int, start: Floats | Non
     kmeans = faiss.Kmeans(
         vectors.shape[1],
         k,
-        niter=config.iterations,
+        niter=config.iterations if start is None else config.warm_iterations,
         nredo=1 if start is not None else config.restarts,
         seed=seed,
         min_points_per_centroid=1,
@@ -184,28 +184,38 @@ def _kmeans(vectors: Floats, config: CodesConfig, seed: int, start: Floats | Non
     return np.ascontiguousarray(kmeans.centroids, dtype=np.float32)
 
 
-def _nearest(centroids: Floats, vectors: Floats) -> NDArray[np.int64]:
+def _balanced(vectors: Floats, centroids: Floats, strength: float, seed: int) -> tuple[Floats, Floats]:
+    """Centroids and prices [codes] at which the codes are taken evenly (`strength` 1) or nearly so.
+
+    In turn: prices that even out the entropy-smoothed assignment (Sinkhorn's iteration, Cuturi 2013, as in SwAV, arXiv
+    2006.09882), and centroids at the means of what is then assigned to them. Prices are found on a sample.
+    """
+    size, centroids = len(centroids), centroids.astype(np.float64)
+    drawn = np.random.default_rng(seed).permutation(len(vectors))[:_BALANCING_SAMPLE]
+    sample, prices = vectors[drawn].astype(np.float64), np.zeros(size)
+    for _ in range(_BALANCING_ROUNDS):
+        distance = (sample**2).sum(1)[:, None] - 2 * sample @ centroids.T + (centroids**2).sum(1)
+        smoothing = 0.02 * float(distance.min(1).mean()) + 1e-12
+        for _ in range(_SINKHORN_STEPS):
+            logits = -(distance + prices) / smoothing
+            weights = np.exp(logits - logits.max(1, keepdims=True))
+            share = (weights / weights.sum(1, keepdims=True)).mean(0)
+            prices += smoothing * np.log(np.maximum(share, 1e-6) * size)
+        codes = _nearest(centroids, vectors, strength * prices)
+        counts = np.bincount(codes, minlength=size)
+        sums = np.zeros(centroids.shape)
+        np.add.at(sums, codes, vectors)
+        centroids = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
+    return centroids.astype(np.float32), (strength * (prices - prices.min())).astype(np.float32)
+
+
+def _nearest(centroids: NDArray, vectors: Floats, prices: NDArray) -> NDArray[np.int64]:
+    """Of each vector [n, dim] the code with the least squared distance + price; a price is one more dimension's distance."""
     if not len(vectors):
         return np.zeros(0, dtype=np.int64)
+    if prices.any():
+        centroids = np.column_stack([centroids, np.sqrt(prices - prices.min())])
+        vectors = np.column_stack([vectors, np.zeros(len(vectors), dtype=np.float32)])
     index = faiss.IndexFlatL2(centroids.shape[1])
-    index.add(np.ascontiguousarray(centroids))
-    return index.search(np.ascontiguousarray(vectors), 1)[1][:, 0]
-
-
-def _level_health(codes: NDArray[np.int32], size: int, norms: Floats) -> LevelHealth:
-    counts = np.bincount(codes, minlength=size)
-    share = counts[counts > 0] / counts.sum()
-    entropy = float(-(share * np.log(share)).sum())
-    used = len(share)
-    rising = np.sort(counts)
-    gini = float((2 * np.arange(1, size + 1) - size - 1) @ rising / (size * rising.sum()))
-    return LevelHealth(
-        used=used,
-        dead=size - used,
-        usage=used / size,
-        entropy_ratio=entropy / float(np.log(size)) if size > 1 else 1.0,
-        perplexity=float(np.exp(entropy)),
-        largest_share=float(share.max()),
-        gini=gini,
-        residual_norm=float(norms.mean()),
-    )
+    index.add(np.ascontiguousarray(centroids, dtype=np.float32))
+    return index.search(np.ascontiguousarray(vectors, dtype=np.float32), 1)[1][:, 0]

@@ -7,12 +7,14 @@
 |---|---|
 | popularity | no ranker: the author's smoothed rate in training |
 | id_only | nothing |
-| raw_llm, tuned_llm, tfidf, minilm | that content vector, pasted in |
+| raw_llm, tuned_llm | that content vector, pasted in |
+| hour_weekday | hour and weekday pasted in: what a moment tells without text |
 | aligned | the aligned vector |
+| no_gate | as aligned, with a fixed mean in place of the gate |
 | aligned_codes | the aligned vector and its codes: the full method |
-| no_gate | as aligned_codes, with a fixed mean in place of the gate |
 | static_room | as aligned_codes, each room frozen at its first segment |
 | shuffled | as aligned_codes, content permuted among an author's segments |
+| tfidf, minilm | as aligned_codes, with that content in the LLM's place |
 """
 
 from dataclasses import dataclass, replace
@@ -29,9 +31,10 @@ from livealign.errors import TrainingError
 from livealign.ranking import ItemTable, Ranker, train_ranker
 from livealign.semantic_codes import Codebook, fit_codebook
 
-PASTED = ("raw_llm", "tuned_llm", "tfidf", "minilm")
-FULL_METHOD = ("aligned_codes", "no_gate", "static_room", "shuffled")
-VARIANTS = ("popularity", "id_only", *PASTED, "aligned", *FULL_METHOD)
+PASTED = ("raw_llm", "tuned_llm", "hour_weekday")
+CONTROLS = ("tfidf", "minilm")
+FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *CONTROLS)
+VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
 
 
@@ -64,7 +67,6 @@ def train_variant(
     seed: int | None = None,
     *,
     content: str = "tuned_llm",
-    warm_start: Codebook | None = None,
     device: torch.device | str = "cpu",
 ) -> TrainedVariant:
     """Train one variant of the table above.
@@ -72,7 +74,6 @@ def train_variant(
     Args:
         seed: for all its parts; None for those of the profile.
         content: which of `corpus.content` the aligned variants align.
-        warm_start: the champion's codebook, where codes should keep their meaning.
 
     Raises:
         TrainingError: no such variant, or the corpus lacks the content that it needs.
@@ -91,15 +92,16 @@ def train_variant(
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
-    seen = variant_content(name, corpus, _content(corpus, content), seed)
+    seen = variant_content(name, corpus, _content(corpus, name if name in CONTROLS else content), seed)
     gate_mode = "mean" if name == "no_gate" else "learned"
     alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device)
     vectors = item_vectors(alignment, corpus, seen)
-    if name == "aligned":
+    if name in ("aligned", "no_gate"):
         items = ItemTable(vectors)
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, alignment, report, None, seen)
-    codebook = fit_codebook(codebook_vectors(corpus, vectors, seen), replace(profile.codes, seed=seed), warm_start)
+    rows = codebook_rows(corpus, seen)
+    codebook = fit_codebook(vectors[rows], replace(profile.codes, seed=seed))
     items = ItemTable(vectors, codebook.encode(vectors))
     ranker = train_ranker(corpus, items, ranker_config, codebook.version, codebook.codes_per_level, device)
     return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, seen)
@@ -109,23 +111,31 @@ def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], see
     """Content [segments, d] as the variant sees it: frozen at each room's start, permuted within an author, or as it is."""
     if name == "static_room":
         return content[corpus.segment_first]
-    if name != "shuffled":
-        return content
-    # Train and test segments are permuted apart, so that no training segment carries words of the held-out day.
-    group = corpus.segment_author_id * 2 + corpus.segment_is_train
+    return content[shuffled_rows(corpus, seed)] if name == "shuffled" else content
+
+
+def shuffled_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
+    """Whose content each segment [segments] is given in `shuffled`: that of a training segment of the same author.
+
+    Training segments are permuted; a held-out one draws from the author's training segments. Permuting the held-out day in
+    itself would leave what the author does today, which is a good half of the moment, in place. An author without training
+    segments has none to draw from and is permuted within the day.
+    """
     rng = np.random.default_rng(seed)
-    shuffled = np.lexsort((rng.random(len(group)), group))
-    ordered = np.argsort(group, kind="stable")
-    rows = np.empty(len(group), dtype=np.int64)
-    rows[ordered] = shuffled
+    rows = np.arange(len(corpus.segment_ids))
+    by_author = np.lexsort((rng.random(len(rows)), corpus.segment_author_id))
+    for mine in np.split(by_author, np.flatnonzero(np.diff(corpus.segment_author_id[by_author])) + 1):
+        train, held_out = mine[corpus.segment_is_train[mine]], mine[~corpus.segment_is_train[mine]]
+        rows[np.sort(train)] = train
+        rows[held_out] = rng.choice(train, len(held_out)) if len(train) else rng.permutation(held_out)
     rows[0] = 0
-    return content[rows]
+    return rows
 
 
-def codebook_vectors(corpus: Corpus, vectors: NDArray[np.float32], content: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vectors that a codebook is fitted to: those of the training segments that have content."""
+def codebook_rows(corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The item rows that a codebook is fitted to: the training segments that have content; all, if none has."""
     rows = np.flatnonzero((content != 0).any(1) & corpus.segment_is_train)
-    return vectors[rows] if len(rows) else vectors[1:]
+    return rows if len(rows) else np.arange(1, corpus.n_items)
 
 
 def popularity_rates(corpus: Corpus) -> NDArray[np.float32]:

@@ -1,13 +1,15 @@
 """Residual k-means against planted clusters, and its health metrics against sums done by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from livealign.code_health import code_churn, codebook_health, refresh_churn
 from livealign.config import CodesConfig
 from livealign.errors import BundleError, TrainingError
-from livealign.semantic_codes import Codebook, code_churn, codebook_health, fit_codebook, refresh_churn
+from livealign.semantic_codes import Codebook, fit_codebook
 
 CONFIG = CodesConfig(levels=2, codes_per_level=8, iterations=20, restarts=3)
 
@@ -39,27 +41,42 @@ def test_the_same_seed_gives_the_same_codebook_and_version() -> None:
     first, second = fit_codebook(vectors, CONFIG), fit_codebook(vectors, CONFIG)
     assert first.version == second.version
     assert (first.centroids == second.centroids).all()
-    assert first.version != Codebook(first.centroids + 1e-3).version
+    assert first.version != Codebook.of(first.centroids + 1e-3).version
 
 
-def test_a_warm_start_keeps_the_meaning_of_codes_and_a_cold_one_does_not() -> None:
+def test_known_codes_keep_their_meaning_in_a_space_that_was_made_anew_and_a_cold_start_does_not() -> None:
     yesterday, *_ = planted_clusters(0)
     today, *_ = planted_clusters(1)
-    before = fit_codebook(yesterday, CONFIG)
-    warm = fit_codebook(today, CodesConfig(levels=2, codes_per_level=8, seed=99), warm_start=before)
-    cold = fit_codebook(today, CodesConfig(levels=2, codes_per_level=8, seed=99))
-    assert code_churn(before.encode(today), warm.encode(today)) == 0
-    assert code_churn(before.encode(today), cold.encode(today)) > 0.3
+    turned = np.linalg.qr(np.random.default_rng(5).normal(size=(16, 16)))[0].astype(np.float32)
+    before = fit_codebook(yesterday, CONFIG).encode(today)
+    known = np.where(np.arange(len(before))[:, None] % 3 > 0, before, -1)  # a third is new to the champion
+    warm = fit_codebook(today @ turned, replace(CONFIG, seed=99), known).encode(today @ turned)
+    cold = fit_codebook(today @ turned, replace(CONFIG, seed=99)).encode(today @ turned)
+    assert [code_churn(before, warm, level) for level in range(2)] == [0, 0]
+    assert code_churn(before, cold) > 0.3
 
 
-def test_a_warm_start_of_other_sizes_is_left_aside() -> None:
+def test_known_codes_of_other_sizes_are_left_aside() -> None:
     vectors, *_ = planted_clusters(each=3)
-    other = fit_codebook(vectors, CodesConfig(levels=1, codes_per_level=4))
+    other = fit_codebook(vectors, CodesConfig(levels=1, codes_per_level=4)).encode(vectors)
     assert fit_codebook(vectors, CONFIG, other).version == fit_codebook(vectors, CONFIG).version
+    larger = np.full((len(vectors), 2), 8)
+    assert fit_codebook(vectors, CONFIG, larger).version == fit_codebook(vectors, CONFIG).version
+
+
+def test_balanced_codes_are_equally_full_where_nearest_ones_are_not() -> None:
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(16, 8))[np.minimum(rng.geometric(0.3, size=4_000), 16) - 1]  # the first has a third of all
+    vectors = (centres + 0.5 * rng.normal(size=(4_000, 8))).astype(np.float32)
+    config = CodesConfig(levels=2, codes_per_level=16, restarts=1)
+    plain, even = fit_codebook(vectors, config), fit_codebook(vectors, replace(config, balance=1.0))
+    gini = [codebook_health(codebook, vectors).levels[0].gini for codebook in (plain, even)]
+    assert gini[1] < 0.1 < 0.2 < gini[0]
+    assert (even.prices >= 0).all()
 
 
 def test_health_is_what_the_counts_say() -> None:
-    codebook = Codebook(np.array([[[0.0], [1.0], [2.0], [9.0]]], dtype=np.float32))
+    codebook = Codebook.of(np.array([[[0.0], [1.0], [2.0], [9.0]]], dtype=np.float32))
     vectors = np.array([[0.0], [0.1], [1.0], [2.0]], dtype=np.float32)
     health = codebook_health(codebook, vectors)
     level = health.levels[0]
@@ -87,11 +104,12 @@ def test_vectors_that_are_none_or_not_finite_are_refused() -> None:
 
 
 def test_a_saved_codebook_comes_back_and_a_damaged_one_does_not(tmp_path: Path) -> None:
-    codebook = fit_codebook(planted_clusters(each=2)[0], CONFIG)
+    codebook = fit_codebook(planted_clusters(each=2)[0], replace(CONFIG, balance=0.2))
     path = tmp_path / "codebook.npz"
     codebook.save(path)
     assert Codebook.load(path).version == codebook.version
-    np.savez(path, format=np.array("livealign-codebook-1"), version=np.array("0" * 16), centroids=codebook.centroids)
+    damaged = {"version": np.array("0" * 16), "centroids": codebook.centroids, "prices": codebook.prices}
+    np.savez(path, format=np.array("livealign-codebook-2"), **damaged)
     with pytest.raises(BundleError, match="damaged"):
         Codebook.load(path)
     path.write_bytes(b"nothing of the kind")

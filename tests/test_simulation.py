@@ -230,7 +230,7 @@ def test_a_tenth_of_the_users_change_taste_on_the_sixth_day() -> None:
 
 
 def test_demand_and_broadcasts_grow_with_users_and_authors(laptop: SimulationSummary, tmp_path: Path) -> None:
-    small = simulate(SimulationConfig(users=1_000, authors=100, days=3), tmp_path / "small").rows
+    small = simulate(SimulationConfig(users=200, authors=100, days=3), tmp_path / "small").rows
     of_three_days = {name: count * 3 / 8 for name, count in laptop.rows.items()}
     assert small["impressions"] == pytest.approx(of_three_days["impressions"] / 2, rel=0.15)
     assert small["rooms"] == pytest.approx(of_three_days["rooms"] / 2, rel=0.05)

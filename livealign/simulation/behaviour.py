@@ -15,7 +15,6 @@ from livealign.simulation.moments import HIGHLIGHT_SHARE, MINUTE_MS, Day, LiveRo
 from livealign.simulation.world import Bools, Floats, Ints
 
 CHUNK_USERS = 16_384
-MAX_REQUESTS = 8
 MAX_WATCH_WINDOWS = 40
 ACTIONS = ("likes", "comments", "gifts", "shares", "follows")
 # Log odds of each action in a watch: base, per logit of taste at that moment, for a beloved author, for a highlight.
@@ -33,7 +32,7 @@ class Behaviour:
     """Columns of one day, all by row numbers: impressions [n], plays [m], and each kind of action [k] by its play.
 
     Times in ms since 1970. `p_click` is the true probability of each impression's click; `p_click_static` the best guess from
-    user, author and position without the moment.
+    user, author and position without the moment. `fixed`: the part of a click's log odds that is not the moment's.
     """
 
     user: Ints
@@ -44,6 +43,7 @@ class Behaviour:
     followed: Bools
     p_click: Floats
     p_click_static: Floats
+    fixed: Floats
     play_impression: Ints
     entered_at: Ints
     left_at: Ints
@@ -76,6 +76,7 @@ _EMPTY: dict[str, Any] = {
     "followed": np.zeros(0, np.bool_),
     "p_click": np.zeros(0, np.float32),
     "p_click_static": np.zeros(0, np.float32),
+    "fixed": np.zeros(0, np.float32),
     "entered_at": np.zeros(0, np.int64),
     "left_at": np.zeros(0, np.int64),
 }
@@ -86,7 +87,7 @@ def _sessions(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the impressions of one request after another, card by card, for all users of the chunk at once."""
     config, rooms = day.config, day.rooms
-    wanted = np.minimum(rng.poisson(config.requests_per_user_day * day.users.activity[chunk]), MAX_REQUESTS)
+    wanted = np.minimum(rng.poisson(config.requests_per_user_day * day.users.activity[chunk]), config.max_requests)
     spread = config.session_spread_minutes
     minute = config.prime_minute - spread + np.clip(rng.normal(0.0, spread, len(chunk)), -2 * spread, 2 * spread)
     off_peak = rng.random(len(chunk)) < config.off_peak_share
@@ -95,7 +96,7 @@ def _sessions(
     deadline = clock + int(config.session_limit_minutes * MINUTE_MS)
     room_of_author = np.full(config.authors + 1, -1, dtype=np.int64)  # the last entry answers for "no author"
     room_of_author[rooms.author] = np.arange(len(rooms.author))
-    for round_ in range(MAX_REQUESTS):
+    for round_ in range(config.max_requests):
         asks = np.flatnonzero((wanted > round_) & (clock < deadline))
         if not len(asks):
             return
@@ -161,6 +162,7 @@ def _show(day: Day, user: Ints, room: Ints, now: Ints, position: int, rng: np.ra
         "followed": (users.follows[user] == author[:, None]).any(axis=1),
         "p_click": p_click,
         "p_click_static": _static_probability(day, user, author, fixed),
+        "fixed": fixed.astype(np.float32),
         "entered_at": entered,
         "left_at": left,
     }
@@ -185,7 +187,7 @@ def _watch(day: Day, user: Ints, room: Ints, beloved: Bools, entered: Ints, rng:
     times = np.minimum(entered[:, None] + half_minutes * WINDOW_MS, rooms.end[room][:, None] - 1)
     moment = rooms.moment(room[:, None], times)
     taste = users.taste[user[:, None], rooms.topic[moment]]
-    stay = 0.3 + 0.8 * taste + 0.4 * beloved[:, None] + 0.5 * rooms.highlight[moment] - 0.8 * rooms.low_quality[room][:, None]
+    stay = day.config.stay + 0.8 * taste + 0.4 * beloved[:, None] + 0.5 * rooms.highlight[moment] - 0.8 * rooms.low_quality[room][:, None]
     leaves = rng.random(stay.shape, dtype=np.float32) > _sigmoid(stay)
     leaves[:, -1] = True
     whole = leaves.argmax(axis=1)

@@ -2,7 +2,9 @@
 
     <out>/simulator.json                           what it was made with, and rows by table and day
     <out>/dt=YYYY-MM-DD/<table>.parquet            the tables of the landing contract
-    <out>/truth/impressions/dt=…/part-0.parquet    impression_id, p_click, p_click_static
+    <out>/truth/impressions/dt=…/part-0.parquet    impression_id, p_click, p_click_static, user,
+                                                   fixed_logit (log odds of a click without taste, highlight, quality)
+    <out>/truth/tastes/dt=…/part-0.parquet         taste: log odds by topic, row `user`
     <out>/truth/segments/dt=…/part-0.parquet       room_id, window, topic, genre, highlight, low_quality
     <out>/truth/topics.parquet                     topic, name, genre
 

@@ -45,16 +45,19 @@ def landing_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
 
 
 def truth_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
-    """True click probabilities by impression, and the truth of every window."""
-    rooms = day.rooms
+    """True click probabilities by impression, the truth of every window, and every user's tastes on this day."""
+    rooms, taste = day.rooms, day.users.taste
     return {
         "impressions": pa.table(
             {
                 "impression_id": row_ids(day.date, len(behaviour.user)),
                 "p_click": behaviour.p_click.astype(np.float64),
                 "p_click_static": behaviour.p_click_static.astype(np.float64),
+                "user": behaviour.user.astype(np.int32),
+                "fixed_logit": behaviour.fixed,
             }
         ),
+        "tastes": pa.table({"taste": pa.FixedSizeListArray.from_arrays(taste.reshape(-1), taste.shape[1])}),
         "segments": pa.table(
             {
                 "room_id": rooms.ids[rooms.room],

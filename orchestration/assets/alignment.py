@@ -3,6 +3,7 @@
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ResourceParam, asset
 
 from livealign.challenger import align, day_corpus, encode
+from livealign.coded_segments import predecessor_codes
 from livealign.content import texts_of
 from livealign.plots import codebook_usage, gate_lean, loss_curve, to_markdown_image
 from orchestration.assets.content import segment_embeddings
@@ -44,7 +45,8 @@ def semantic_codes(context: AssetExecutionContext, workspace: ResourceParam[Work
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         window = [*workspace.training_days(day), day]
         texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile.segments)
-        codes = encode(corpus, workspace.profile, artifacts, texts)
+        champion = predecessor_codes(workspace.home.releases, day)
+        codes = encode(corpus, workspace.profile, artifacts, texts, champion)
     names = [f"| {path} | {name} |" for path, name in sorted(codes.names.items(), key=lambda item: _path_order(item[0]))]
     return MaterializeResult(
         metadata={
@@ -52,6 +54,7 @@ def semantic_codes(context: AssetExecutionContext, workspace: ResourceParam[Work
             "unique_share": codes.health.unique_share,
             "largest_bucket": codes.health.largest_bucket,
             "churn_per_refresh": codes.churn_per_refresh,
+            **({"churn_per_retrain": codes.churn_per_retrain._asdict()} if codes.churn_per_retrain else {}),
             "dead_at_level_one": codes.health.levels[0].dead,
             **{f"level_{place + 1}": level._asdict() for place, level in enumerate(codes.health.levels)},
             "usage": MetadataValue.md(to_markdown_image(codebook_usage(codes.counts))),

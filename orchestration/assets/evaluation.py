@@ -24,7 +24,7 @@ def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Work
     with stage(context, workspace, "offline_report"):
         corpus = day_corpus(home, day, workspace.dataset)
         report = evaluate_day(
-            corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile.evaluation, file
+            corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file
         )
     shown = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(report_plots(report).values(), 1)}
     rows = {**report.variants, **report.oracle}

@@ -1,0 +1,112 @@
+"""The ceiling of the text, on the simulated platform: a topic classifier with true labels, then the users' true tastes.
+
+    probabilities = text_oracle(corpus, marts, archive, segments)   # float64 [n], or None where there is no truth
+
+It is what a reader could reach that learned the topics from true labels, from the same texts that the LLM reads, and that
+knows every user's taste. What it lacks to `oracle` is what the text of the last ended window does not tell.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from livealign.artifacts import read_json
+from livealign.config import SegmentConfig
+from livealign.content import texts_of
+from livealign.dataset import Corpus
+from livealign.dataset_marts import rows_by_key
+from livealign.heldout import EvaluationError
+from livealign.recent_content import recent_content
+
+WINDOW_MILLISECONDS = 30_000
+_REMEDY = "make the archive again with `livealign simulate`"
+
+
+def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfig) -> NDArray[np.float64] | None:
+    """True click probability [n] of the held-out impressions as far as text tells the topic; None without truth.
+
+    p = Σ_topic P(topic | text) · mean over highlight and quality of σ(fixed + taste for the topic + …), with P from a
+    logistic regression on TF-IDF, averaged over a room's last windows like the content of every model (`recent_content`).
+
+    Raises:
+        EvaluationError: there is a truth folder, but a file of it is missing or damaged.
+    """
+    if not (archive / "truth").is_dir():
+        return None
+    days = [*corpus.train_days, corpus.day]
+    topics, moments = _topics(archive, corpus, days)
+    texts = texts_of(marts, corpus.segment_ids[1:], days, config)
+    beliefs = recent_content(
+        _beliefs(texts, topics, corpus.segment_is_train[1:]),
+        corpus.segment_room_id[1:],
+        corpus.segment_started_at[1:],
+        corpus.half_life_seconds,
+    )
+    usual = np.bincount(topics[corpus.segment_is_train[1:]], minlength=beliefs.shape[1])
+    beliefs = np.concatenate([(usual / usual.sum())[None], beliefs])[corpus.test.segment]  # [n, topics]
+    shown = _truth(archive, "impressions", corpus.day, ["impression_id", "user", "fixed_logit"])
+    rows = rows_by_key(shown["impression_id"].to_numpy(), corpus.test.impression_id)
+    if (rows < 0).any():
+        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} impressions of {corpus.day}; {_REMEDY}")
+    tastes = _truth(archive, "tastes", corpus.day, ["taste"])["taste"].combine_chunks().flatten().to_numpy()
+    tastes = tastes.reshape(-1, beliefs.shape[1])[shown["user"].to_numpy()[rows]]
+    logits = shown["fixed_logit"].to_numpy()[rows, None] + tastes
+    probabilities = sum(share / (1 + np.exp(-(logits + extra))) for share, extra in moments)
+    return np.asarray((beliefs * probabilities).sum(1), dtype=np.float64)
+
+
+def true_topics(archive: Path, corpus: Corpus) -> NDArray[np.int64] | None:
+    """[segments − 1] the true topic of every segment of the corpus but row 0; None without truth.
+
+    Raises:
+        EvaluationError: there is a truth folder, but a file of it is missing or damaged.
+    """
+    if not (archive / "truth").is_dir():
+        return None
+    return _topics(archive, corpus, [*corpus.train_days, corpus.day])[0]
+
+
+def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArray[np.int64], list[tuple[float, float]]]:
+    """The topic of each segment [segments − 1]; and how often windows are highlights or of low quality, with their log odds."""
+    table = pa.concat_tables([_truth(archive, "segments", day, None) for day in days])
+    segments = np.stack([corpus.segment_room_id[1:], corpus.segment_started_at[1:] // WINDOW_MILLISECONDS], axis=1)
+    known = np.stack([table["room_id"].to_numpy(), table["window"].to_numpy()], axis=1)
+    _, numbers = np.unique(np.concatenate([known, segments]), axis=0, return_inverse=True)
+    rows = rows_by_key(numbers.reshape(-1)[: len(known)], numbers.reshape(-1)[len(known) :])
+    if (rows < 0).any():
+        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} of {len(rows)} windows; {_REMEDY}")
+    made_with = read_json(archive / "simulator.json")["config"]
+    highlight, poor = (table[name].to_numpy(zero_copy_only=False) for name in ("highlight", "low_quality"))
+    moments = [
+        (float(((highlight == h) & (poor == q)).mean()), h * made_with["highlight"] + q * made_with["low_quality"])
+        for h in (False, True)
+        for q in (False, True)
+    ]
+    return table["topic"].to_numpy().astype(np.int64)[rows], moments
+
+
+def _beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """P(topic | text) [n, topics], learned from the training rows; an empty text has no belief (a row of zeros)."""
+    has_text = np.asarray([bool(text) for text in texts])
+    rows = np.flatnonzero(is_train & has_text)
+    words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1))
+    classifier = LogisticRegression(C=10.0, max_iter=60, tol=1e-3)
+    classifier.fit(words.fit_transform([texts[row] for row in rows]), topics[rows])
+    beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
+    beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
+    return beliefs * has_text[:, None]
+
+
+def _truth(archive: Path, table: str, day: date, columns: list[str] | None) -> pa.Table:
+    file = archive / "truth" / table / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
+    try:
+        return pq.read_table(file, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise EvaluationError(f"{file}: the truth of this day cannot be read ({error}); {_REMEDY}") from error
