@@ -11,7 +11,7 @@ needs). The softmax weighs little because a platform decides what is shown: much
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,13 +39,16 @@ class AlignmentReport(NamedTuple):
     id_share: float  # mean share of z that comes from the ID, over the same
 
 
-class GateReport(NamedTuple):
-    """How the gate leans by author popularity: arrays over popularity groups, rarest authors first."""
+class GateGroup(NamedTuple):
+    """How the gate leans in one group of segments."""
 
-    impressions_from: NDArray[np.int64]  # least number of training impressions of an author in the group
-    authors: NDArray[np.int64]  # authors in the group
-    gate: NDArray[np.float32]  # mean of g over the group's segments; 1 = ID, 0 = content
-    id_share: NDArray[np.float32]  # mean share of z that comes from the ID
+    gate: float  # mean of g; 1 = the author ID alone, 0 = content
+    id_share: float  # mean share of z that comes from the ID
+    authors: int
+    segments: int
+
+
+GateReport = dict[str, GateGroup]  # by the group's name, in order
 
 
 def train_alignment(
@@ -85,21 +88,29 @@ def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float
 def gate_by_popularity(
     alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], edges: tuple[int, ...] = (0, 1, 10, 100, 1_000, 10_000)
 ) -> GateReport:
-    """Mean gate over the segments with content, grouped by their author's training impressions (`edges`: lower bounds)."""
+    """How the gate leans by their author's training impressions (`edges`: lower bounds), rarest authors first."""
     counts = np.bincount(corpus.train.author, minlength=corpus.authors.size)
     counts[0] = 0
+    group = np.searchsorted(np.asarray(edges), counts[corpus.segment_author], side="right") - 1
+    return gate_by(alignment, corpus, content, group, [f"from {edge}" for edge in edges])
+
+
+def gate_by(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], group: NDArray[np.integer], names: Sequence[str]
+) -> GateReport:
+    """How the gate leans in each group of the segments that have content; `group` [segments] are places in `names`."""
     rows = np.flatnonzero((content != 0).any(1))
+    if not len(rows):
+        return {}
     authors = corpus.segment_author[rows]
-    gates = alignment.gates(authors, content[rows]).mean(1) if len(rows) else np.zeros(0, np.float32)
-    shares = alignment.id_share(authors, content[rows]) if len(rows) else np.zeros(0, np.float32)
-    group = np.searchsorted(np.asarray(edges), counts[authors], side="right") - 1
-    kept = [g for g in range(len(edges)) if (group == g).any()]
-    return GateReport(
-        np.asarray([edges[g] for g in kept]),
-        np.asarray([len(np.unique(corpus.segment_author_id[rows[group == g]])) for g in kept]),
-        np.asarray([gates[group == g].mean() for g in kept], dtype=np.float32),
-        np.asarray([shares[group == g].mean() for g in kept], dtype=np.float32),
-    )
+    gates, shares = alignment.gates(authors, content[rows]).mean(1), alignment.id_share(authors, content[rows])
+    found: GateReport = {}
+    for place, name in enumerate(names):
+        mine = np.flatnonzero(group[rows] == place)
+        if len(mine):
+            people = len(np.unique(corpus.segment_author_id[rows[mine]]))
+            found[name] = GateGroup(float(gates[mine].mean()), float(shares[mine].mean()), people, len(mine))
+    return found
 
 
 def author_log_q(examples: Examples, n_authors: int) -> NDArray[np.float32]:

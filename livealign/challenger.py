@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment, AlignmentReport, GateReport, gate_by_popularity, item_vectors, train_alignment
+from livealign.alignment import Alignment, AlignmentReport, item_vectors, train_alignment
 from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device
 from livealign.code_health import CodebookHealth, code_churn, codebook_health, refresh_churn
@@ -45,7 +45,6 @@ class Towers:
     """What the alignment stage made."""
 
     report: AlignmentReport
-    gate: GateReport
     items: int
 
 
@@ -82,7 +81,7 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Towers:
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
-    return Towers(report, gate_by_popularity(alignment, corpus, content), len(vectors))
+    return Towers(report, len(vectors))
 
 
 def encode(

@@ -1,8 +1,8 @@
 """Which room-moments had which codes: what one release hands to the next, so that codes keep their meaning from day to day.
 
-    coded = CodedSegments.of(segment_ids, codes); coded.save(path)     # into the bundle
-    known = predecessor_codes(releases, day)                           # of the champion before this day
-    known.codes_of(segment_ids)                                        # int32 [n, levels], −1 where it never coded them
+coded = CodedSegments.of(segment_ids, codes); coded.save(path)     # into the bundle
+known = predecessor_codes(releases, day)                           # of the champion before this day
+known.codes_of(segment_ids)                                        # int32 [n, levels], −1 where it never coded them
 """
 
 import zipfile

@@ -134,6 +134,18 @@ class RankerConfig:
 
 
 @dataclass(frozen=True)
+class HighlightConfig:
+    """Gradient-boosted trees that foresee a room's next window (livealign.highlights)."""
+
+    trees: int = 60
+    learning_rate: float = 0.08
+    leaves: int = 15
+    least_in_leaf: int = 40
+    components: int = 32  # of the content that the trees see
+    seed: int = 17
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """Offline evaluation on the held-out day."""
 

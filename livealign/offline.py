@@ -1,5 +1,7 @@
 """The held-out day, measured: scores of every variant → metrics, slices, ceilings, plots and the HTML report."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -12,13 +14,17 @@ from livealign import plots
 from livealign.artifacts import DayArtifacts
 from livealign.challenger import read_comparison, read_scores
 from livealign.config import EvaluationConfig, Profile, SegmentConfig
+from livealign.content import RAW, TUNED
 from livealign.dataset import TASKS, Corpus
 from livealign.dataset_marts import rows_by_key
+from livealign.day_pictures import day_pictures
+from livealign.errors import TrainingError
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.files import replace_json
 from livealign.heldout import ORACLES, EvaluationFrame, read_truth, standard_slices
+from livealign.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.marts import built_days, read_mart
-from livealign.report import write_report
+from livealign.report import Section, write_report
 from livealign.text_oracle import text_oracle
 
 RELEASE = "aligned_codes"
@@ -35,16 +41,25 @@ def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig) -> Eva
         user=test.user_id,
         train_author=corpus.train.author_id,
         train_user=corpus.train.user_id,
-        text_characters=_characters(corpus, marts)[test.segment],
+        text_characters=segment_characters(corpus, marts)[test.segment],
         minute_in_room=minute,
         config=config,
     )
     return EvaluationFrame.from_examples(test, slices)
 
 
+@dataclass(frozen=True)
+class DayReport:
+    """What the day's evaluation found and shows."""
+
+    evaluation: EvaluationReport
+    highlights: dict[str, HighlightMetrics]  # by inputs; empty where no room has ended on the day or before it
+    pictures: dict[str, bytes]  # PNG by caption
+
+
 def evaluate_day(
     corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
-) -> EvaluationReport:
+) -> DayReport:
     """Measure the release and its comparison on the held-out day; write `evaluation.json` and the HTML report.
 
     Raises:
@@ -64,10 +79,43 @@ def evaluate_day(
             if task != "click" and np.nansum(frame.labels[task]) > 0
         },
     )
+    characters = segment_characters(corpus, marts)
+    day = DayReport(
+        report,
+        day_highlights(corpus, marts),
+        {**report_plots(report), **day_pictures(corpus, marts, archive, artifacts, characters, config)},
+    )
     window = data_window(corpus)
-    replace_json(artifacts.evaluation / "evaluation.json", {"data_window": window, **report.to_summary()})
-    write_report(report, report_plots(report), report_file, title=f"Offline evaluation of {corpus.day}", facts=window)
-    return report
+    replace_json(
+        artifacts.evaluation / "evaluation.json",
+        {
+            "data_window": window,
+            **report.to_summary(),
+            "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
+        },
+    )
+    sections = [highlight_section(day.highlights)] if day.highlights else []
+    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
+    return day
+
+
+def day_highlights(corpus: Corpus, marts: Path) -> dict[str, HighlightMetrics]:
+    """The highlight task with the same embeddings; empty where there are no ended rooms to learn from and measure on."""
+    try:
+        table = highlight_table(corpus, marts)
+    except TrainingError:
+        return {}
+    return compare_highlights(table, {name: corpus.content[name] for name in (RAW, TUNED) if name in corpus.content})
+
+
+def highlight_section(highlights: Mapping[str, HighlightMetrics]) -> Section:
+    """The highlight task as a table of the report."""
+    rows = [(name, *(f"{value:.4f}" for value in metrics.to_dict().values())) for name, metrics in highlights.items()]
+    note = (
+        "Score of a room's next window from what is known at the end of this one; means over the rooms that ended on the "
+        "held-out day. F1@50%: the half of the windows predicted to be best, against the half that was."
+    )
+    return Section("Highlight task", ("inputs", "mAP", "F1@50%", "Kendall", "Spearman", "rooms"), rows, note)
 
 
 def day_truth(corpus: Corpus, marts: Path, archive: Path, segments: SegmentConfig) -> dict[str, NDArray[np.float64]] | None:
@@ -104,7 +152,7 @@ def window_days(window: dict[str, str]) -> tuple[date, date]:
     return date.fromisoformat(window["start"]), date.fromisoformat(window["train_end"])
 
 
-def _characters(corpus: Corpus, marts: Path) -> NDArray[np.int64]:
+def segment_characters(corpus: Corpus, marts: Path) -> NDArray[np.int64]:
     """[segments] length of what was said in each segment row; 0 for no segment."""
     days = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
     table = read_mart(marts, "segments", days, ["segment_id", "speech_text", "chat_text"])

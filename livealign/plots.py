@@ -36,7 +36,7 @@ def loss_curve(
     unit: str = "nats",
 ) -> bytes:
     """Loss of each step (or epoch), raw and smoothed; validation points [(steps taken, loss)] on top."""
-    figure, axes = _figure(7, 4)
+    figure, axes = figure_with_axes(7, 4)
     steps = range(1, len(losses) + 1)
     axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=1, label=f"each {step}")
     window = max(1, len(losses) // 20)
@@ -47,14 +47,14 @@ def loss_curve(
         axes.plot(*zip(*validation, strict=True), color=VERMILION, marker="o", linewidth=1.5, label="validation")
     axes.set(title=title, xlabel=step, ylabel=f"loss ({unit})")
     axes.legend(frameon=False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def variants_bar(report: EvaluationReport) -> bytes:
     """GAUC of each variant; whiskers are the interval of its difference to the baseline, lines the two ceilings."""
     names = [name for name, metrics in report.variants.items() if metrics.gauc is not None]
     values = [report.variants[name].gauc or 0.0 for name in names]
-    figure, axes = _figure(8, 1.6 + 0.42 * max(len(names), 1))
+    figure, axes = figure_with_axes(8, 1.6 + 0.42 * max(len(names), 1))
     colours = [ORANGE if name == report.baseline else BLUE for name in names]
     axes.barh(names, values, color=colours, height=0.65)
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
@@ -77,14 +77,14 @@ def variants_bar(report: EvaluationReport) -> bytes:
     axes.invert_yaxis()
     if report.oracle:
         figure.legend(loc="outside lower center", frameon=False, ncols=2)
-    return _png(figure)
+    return png_of(figure)
 
 
 def gain_by_slice(report: EvaluationReport, slice_name: str = "author_popularity", variants: Sequence[str] = ()) -> bytes:
     """Gain in GAUC over the baseline in each value of a slice, with intervals; all variants, or those named."""
     table = report.slices.get(slice_name, {})
     wanted = list(variants) or [name for name in report.variants if name != report.baseline]
-    figure, axes = _figure(8, 4.2)
+    figure, axes = figure_with_axes(8, 4.2)
     width = 0.8 / max(len(wanted), 1)
     for number, name in enumerate(wanted):
         for place, values in enumerate(table.values()):
@@ -100,26 +100,12 @@ def gain_by_slice(report: EvaluationReport, slice_name: str = "author_popularity
     axes.set_xticks(range(len(table)), [f"{value}\n{users.get(value, 0):,} users" for value in table])
     axes.set(title=f"Gain by {slice_name.replace('_', ' ')}", ylabel=f"GAUC − GAUC of {report.baseline}")
     _legend_once(axes)
-    return _png(figure)
-
-
-def gate_lean(groups: Mapping[str, ArrayLike], title: str = "How the gate leans") -> bytes:
-    """Distribution of the gate (mean over dimensions; 1 = author ID, 0 = content) in each group of rooms."""
-    filled = {name: np.asarray(values, np.float64) for name, values in groups.items() if np.size(values)}
-    figure, axes = _figure(7, 4)
-    if filled:
-        parts = axes.boxplot(list(filled.values()), showfliers=False, patch_artist=True, medianprops={"color": "black"})
-        for box in parts["boxes"]:
-            box.set(facecolor=SKY, edgecolor=BLUE)
-        axes.set_xticks(range(1, len(filled) + 1), [f"{name}\n{len(values):,} moments" for name, values in filled.items()])
-    axes.set_ylim(0, 1)
-    axes.set(title=title, ylabel="gate: content 0 … 1 author ID")
-    return _png(figure)
+    return png_of(figure)
 
 
 def reliability_plot(curves: Mapping[str, Reliability], title: str = "Calibration") -> bytes:
     """Observed against predicted click rate, a point for each bin of equal count; the diagonal is perfect."""
-    figure, axes = _figure(5.5, 5.2)
+    figure, axes = figure_with_axes(5.5, 5.2)
     top = max((float(max(c.predicted.max(), c.observed.max())) for c in curves.values() if len(c.predicted)), default=1.0)
     axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="perfect")
     for number, (name, curve) in enumerate(curves.items()):
@@ -129,7 +115,7 @@ def reliability_plot(curves: Mapping[str, Reliability], title: str = "Calibratio
     axes.set(title=title, xlabel="predicted click probability", ylabel="observed click rate")
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png_of(figure)
 
 
 def codebook_usage(counts: Sequence[ArrayLike], title: str = "Codebook usage") -> bytes:
@@ -143,7 +129,7 @@ def codebook_usage(counts: Sequence[ArrayLike], title: str = "Codebook usage") -
         axes.set(title=f"level {level}: {len(share)} codes, {dead} dead", xlabel="code, most used first")
     panels[0].set_ylabel("segments (%)")
     figure.suptitle(title)
-    return _png(figure)
+    return png_of(figure)
 
 
 def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of the day against the reference") -> bytes:
@@ -153,7 +139,7 @@ def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of
     """
     ratio = {name: score / threshold if threshold > 0 else 2.0 for name, (score, threshold) in scores.items()}
     names = sorted(ratio, key=lambda name: -ratio[name])
-    figure, axes = _figure(7, 1.4 + 0.3 * max(len(names), 1))
+    figure, axes = figure_with_axes(7, 1.4 + 0.3 * max(len(names), 1))
     values = [ratio[name] for name in names]
     bars = axes.barh(names, values, color=[VERMILION if value > 1 else BLUE for value in values], height=0.65)
     for bar, value in zip(bars, values, strict=True):
@@ -161,10 +147,11 @@ def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of
     axes.axvline(1, color="black", linewidth=1)
     axes.set(title=title, xlabel="drift score / threshold (above 1: drifted)")
     axes.invert_yaxis()
-    return _png(figure)
+    return png_of(figure)
 
 
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+def figure_with_axes(width: float, height: float) -> "tuple[Figure, Axes]":
+    """An empty figure of so many inches, with one set of axes in the house style."""
     figure, panels = _panels(width, height, 1)
     return figure, panels[0]
 
@@ -191,7 +178,8 @@ def _legend_once(axes: "Axes") -> None:
         axes.legend([first[label] for label in dict.fromkeys(labels)], list(dict.fromkeys(labels)), frameon=False, fontsize=8)
 
 
-def _png(figure: "Figure") -> bytes:
+def png_of(figure: "Figure") -> bytes:
+    """The figure as a picture; the same data gives the same bytes."""
     data = BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})  # the same data gives the same bytes
+    figure.savefig(data, format="png", metadata={"Software": None})
     return data.getvalue()

@@ -87,9 +87,7 @@ class Codebook:
 
     def save(self, path: Path) -> None:
         """Write an npz without pickle."""
-        np.savez(
-            path, format=np.array(_FORMAT), version=np.array(self.version), centroids=self.centroids, prices=self.prices
-        )
+        np.savez(path, format=np.array(_FORMAT), version=np.array(self.version), centroids=self.centroids, prices=self.prices)
 
     @classmethod
     def load(cls, path: Path) -> "Codebook":

@@ -44,7 +44,7 @@ def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfi
     topics, moments = _topics(archive, corpus, days)
     texts = texts_of(marts, corpus.segment_ids[1:], days, config)
     beliefs = recent_content(
-        _beliefs(texts, topics, corpus.segment_is_train[1:]),
+        topic_beliefs(texts, topics, corpus.segment_is_train[1:]),
         corpus.segment_room_id[1:],
         corpus.segment_started_at[1:],
         corpus.half_life_seconds,
@@ -57,8 +57,21 @@ def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfi
         raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} impressions of {corpus.day}; {_REMEDY}")
     tastes = _truth(archive, "tastes", corpus.day, ["taste"])["taste"].combine_chunks().flatten().to_numpy()
     tastes = tastes.reshape(-1, beliefs.shape[1])[shown["user"].to_numpy()[rows]]
-    logits = shown["fixed_logit"].to_numpy()[rows, None] + tastes
-    probabilities = sum(share / (1 + np.exp(-(logits + extra))) for share, extra in moments)
+    return expected_click(beliefs, shown["fixed_logit"].to_numpy()[rows, None] + tastes, moments)
+
+
+def expected_click(
+    beliefs: NDArray[np.floating], logits: NDArray[np.floating], moments: Sequence[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """Σ_topic belief · Σ_moment share · σ(logit + extra), [n].
+
+    Args:
+        beliefs: P(topic) [n, topics]; logits: of a click if it is that topic [n, topics].
+        moments: (how often, what it adds to the log odds) of what text is not asked about: highlight, quality.
+    """
+    probabilities = np.zeros(logits.shape)
+    for share, extra in moments:
+        probabilities += share / (1 + np.exp(-(logits + extra)))
     return np.asarray((beliefs * probabilities).sum(1), dtype=np.float64)
 
 
@@ -92,7 +105,7 @@ def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArra
     return table["topic"].to_numpy().astype(np.int64)[rows], moments
 
 
-def _beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
+def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
     """P(topic | text) [n, topics], learned from the training rows; an empty text has no belief (a row of zeros)."""
     has_text = np.asarray([bool(text) for text in texts])
     rows = np.flatnonzero(is_train & has_text)

@@ -145,6 +145,17 @@ def test_the_summary_is_json_with_the_keys_that_machines_read(report):
     assert set(summary["oracle"]) == {"oracle", "oracle_static"}
 
 
+def test_the_way_to_a_ceiling_starts_at_the_best_without_the_moment(planted):
+    truth = {**planted["truth"], "p_click_text": 0.5 * (planted["p"] + planted["truth"]["p_click_static"])}
+    measured = evaluate(planted["scores"], planted["frame"], EvaluationConfig(bootstrap_samples=20), truth)
+    top, text, static = (measured.oracle[name].gauc for name in ("oracle", "oracle_text", "oracle_static"))
+    assert static < text < top
+    name, gauc = "aligned_codes", measured.variants["aligned_codes"].gauc
+    assert measured.ways()[name] == pytest.approx((gauc - static) / (top - static))
+    assert measured.ways("oracle_text")[name] == pytest.approx((gauc - static) / (text - static))
+    assert measured.to_summary()["ways"]["oracle_text"] == measured.ways("oracle_text")
+
+
 def _write_truth(archive: Path, ids: np.ndarray, p: np.ndarray) -> Path:
     file = archive / "truth" / "impressions" / f"dt={DAY}" / "part-0.parquet"
     file.parent.mkdir(parents=True)

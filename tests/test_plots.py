@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livealign import plots
+from livealign import code_plots, plots
 from livealign.config import EvaluationConfig
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.heldout import EvaluationFrame
@@ -55,8 +55,6 @@ def test_plots_of_training_gate_codes_and_drift():
     rng = np.random.default_rng(0)
     _check(plots.loss_curve(np.exp(-np.arange(200) / 50), [(100, 0.4), (199, 0.2)]))
     _check(plots.loss_curve([2.0]))
-    _check(plots.gate_lean({"head": rng.random(50), "unseen": rng.random(3), "tail": []}))
-    _check(plots.gate_lean({}))
     _check(plots.codebook_usage([rng.integers(0, 9, 32), np.zeros(32), rng.integers(0, 9, 32)]))
     _check(plots.drift_bars({"click": (0.2, 0.1), "long_view": (1.0, 0.0), "language": (0.01, 0.1)}))
     _check(plots.drift_bars({}))
@@ -66,3 +64,15 @@ def test_plots_of_training_gate_codes_and_drift():
 def test_a_picture_goes_inline_into_markdown():
     text = plots.to_markdown_image(b"abc", "loss [of] LoRA")
     assert text == f"![loss of LoRA](data:image/png;base64,{base64.b64encode(b'abc').decode()})"
+
+
+def test_plots_of_the_gate_the_space_and_a_rooms_path():
+    rng = np.random.default_rng(1)
+    vectors, codes = rng.normal(size=(300, 8)).astype(np.float32), rng.integers(0, 5, (300, 2))
+    _check(code_plots.code_map(vectors, codes, [f"topic {code}" for code in codes[:, 0]]))
+    _check(code_plots.code_map(vectors[:0], codes[:0], []))
+    names = [f"{code}: name" for code in codes[:20, 0]]
+    _check(code_plots.code_path(np.arange(20) / 2, names, ["$x$ _{ and \\frac " * 9] * 20))
+    _check(code_plots.code_path(np.zeros(0), [], []))
+    _check(code_plots.gate_by_group({"impressions": {"from 0": (0.4, 0.1), "from 10": (0.7, 0.5)}, "content": {}}))
+    _check(code_plots.gate_by_group({}))

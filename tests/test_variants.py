@@ -9,7 +9,7 @@ from livealign.config import AlignmentConfig, CodesConfig, DatasetConfig, Ranker
 from livealign.dataset import TASKS, Corpus, load_corpus
 from livealign.errors import TrainingError
 from livealign.metrics import gauc, user_auc
-from livealign.variants import VARIANTS, TrainedVariant, popularity_rates, train_variant, variant_content
+from livealign.variants import VARIANTS, TrainedVariant, popularity_rates, shuffled_rows, train_variant, variant_content
 from tests.planted_marts import Planted, plant_marts
 
 PROFILE = replace(
@@ -86,13 +86,15 @@ def test_popularity_is_the_authors_smoothed_rate(corpus: Corpus) -> None:
     assert rates[0, 0] == pytest.approx(click.mean(), rel=1e-5)
 
 
-def test_shuffled_content_stays_with_its_author_and_its_side_of_the_split(corpus: Corpus) -> None:
-    numbered = np.arange(len(corpus.segment_ids), dtype=np.float32)[:, None]
-    rows = variant_content("shuffled", corpus, numbered, seed=1)[:, 0].astype(int)
+def test_shuffled_content_is_of_the_same_author_and_never_of_the_held_out_day(corpus: Corpus) -> None:
+    rows = shuffled_rows(corpus, seed=1)
     assert rows[0] == 0
-    assert (np.sort(rows) == np.arange(len(rows))).all()
     assert (corpus.segment_author_id[rows] == corpus.segment_author_id).all()
-    assert (corpus.segment_is_train[rows] == corpus.segment_is_train).all()
+    assert corpus.segment_is_train[rows[corpus.segment_is_train]].all()
+    known = np.isin(corpus.segment_author_id, corpus.segment_author_id[corpus.segment_is_train])
+    assert corpus.segment_is_train[rows[known & ~corpus.segment_is_train]][1:].all()
+    train = np.flatnonzero(corpus.segment_is_train)
+    assert (np.sort(rows[train]) == train).all()
     assert (rows != np.arange(len(rows))).mean() > 0.9
 
 

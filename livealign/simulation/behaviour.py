@@ -187,7 +187,13 @@ def _watch(day: Day, user: Ints, room: Ints, beloved: Bools, entered: Ints, rng:
     times = np.minimum(entered[:, None] + half_minutes * WINDOW_MS, rooms.end[room][:, None] - 1)
     moment = rooms.moment(room[:, None], times)
     taste = users.taste[user[:, None], rooms.topic[moment]]
-    stay = day.config.stay + 0.8 * taste + 0.4 * beloved[:, None] + 0.5 * rooms.highlight[moment] - 0.8 * rooms.low_quality[room][:, None]
+    stay = (
+        day.config.stay
+        + 0.8 * taste
+        + 0.4 * beloved[:, None]
+        + 0.5 * rooms.highlight[moment]
+        - 0.8 * rooms.low_quality[room][:, None]
+    )
     leaves = rng.random(stay.shape, dtype=np.float32) > _sigmoid(stay)
     leaves[:, -1] = True
     whole = leaves.argmax(axis=1)

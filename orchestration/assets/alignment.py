@@ -5,7 +5,7 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, Res
 from livealign.challenger import align, day_corpus, encode
 from livealign.coded_segments import predecessor_codes
 from livealign.content import texts_of
-from livealign.plots import codebook_usage, gate_lean, loss_curve, to_markdown_image
+from livealign.plots import codebook_usage, loss_curve, to_markdown_image
 from orchestration.assets.content import segment_embeddings
 from orchestration.partitions import days
 from orchestration.resources import Workspace
@@ -21,7 +21,6 @@ def aligned_vectors(context: AssetExecutionContext, workspace: ResourceParam[Wor
     with stage(context, workspace, "aligned_vectors"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         towers = align(corpus, workspace.profile, workspace.artifacts(day))
-    groups = {f"from {least} impressions": [gate] for least, gate in zip(*towers.gate[::2], strict=True)}
     return MaterializeResult(
         metadata={
             "dagster/row_count": towers.items,
@@ -31,7 +30,6 @@ def aligned_vectors(context: AssetExecutionContext, workspace: ResourceParam[Wor
             "temperature": towers.report.temperature,
             "gate_mean": towers.report.gate_mean,
             "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),
-            "gate": MetadataValue.md(to_markdown_image(gate_lean(groups))),
             "path": MetadataValue.path(str(workspace.artifacts(day).alignment)),
         }
     )

@@ -4,7 +4,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 
 from livealign import plots
 from livealign.challenger import day_corpus
-from livealign.offline import RELEASE, evaluate_day, report_plots
+from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
 from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.recommenders import comparison, ranker, retriever
@@ -23,10 +23,9 @@ def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Work
     file = reports_of(home, day) / "report.html"
     with stage(context, workspace, "offline_report"):
         corpus = day_corpus(home, day, workspace.dataset)
-        report = evaluate_day(
-            corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file
-        )
-    shown = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(report_plots(report).values(), 1)}
+        shown_day = evaluate_day(corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file)
+    report = shown_day.evaluation
+    shown = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(shown_day.pictures.values(), 1)}
     rows = {**report.variants, **report.oracle}
     table = [
         f"| {name} | {m.auc or 0:.4f} | {m.uauc or 0:.4f} | {m.gauc or 0:.4f} | {m.ndcg or 0:.4f} |" for name, m in rows.items()
@@ -39,6 +38,7 @@ def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Work
             "variants": MetadataValue.md(
                 "\n".join(["| variant | AUC | UAUC | GAUC | NDCG@10 |", "|---|---|---|---|---|", *table])
             ),
+            "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in shown_day.highlights.items()}),
             **{name: MetadataValue.md(image) for name, image in shown.items()},
             "report": MetadataValue.url(file.as_uri()),
         }

@@ -1,0 +1,83 @@
+"""Pictures of a day's challenger for its report: the gate, the map of the codes, and one room's path through them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from livealign.alignment import Alignment, gate_by, gate_by_popularity
+from livealign.artifacts import DayArtifacts, read_json
+from livealign.challenger import read_codes, read_vectors
+from livealign.code_names import path_names
+from livealign.code_plots import code_map, code_path, gate_by_group
+from livealign.config import EvaluationConfig
+from livealign.content import TUNED
+from livealign.dataset import Corpus
+from livealign.dataset_marts import ints, rows_by_key
+from livealign.marts import built_days, read_mart
+from livealign.release_parts import ALIGNMENT, CODE_NAMES
+from livealign.text_oracle import true_topics
+
+_QUALITIES = ("no text", "little text", "much text")
+_MINUTE = 60_000
+
+
+def day_pictures(
+    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, characters: NDArray[np.int64], config: EvaluationConfig
+) -> dict[str, bytes]:
+    """PNG by caption.
+
+    Args:
+        characters: [segments] length of what was said in each segment: the quality of its content.
+    """
+    vectors, codes = read_vectors(artifacts), read_codes(artifacts)
+    held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
+    quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
+    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), corpus.content[TUNED]
+    leans = {
+        "impressions": gate_by_popularity(alignment, corpus, content),
+        "content": gate_by(alignment, corpus, content, quality, _QUALITIES),
+    }
+    gates = {name: {value: (one.gate, one.id_share) for value, one in groups.items()} for name, groups in leans.items()}
+    pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}
+    if len(held_out):
+        kind, groups = moment_groups(corpus, marts, archive)
+        pictures[f"Aligned vectors of the held-out day, coloured by {kind}, first codes as numbers"] = code_map(
+            vectors[held_out], codes[held_out], [groups[row] for row in held_out], f"Room-moments, by {kind}"
+        )
+        rooms, counts = np.unique(corpus.segment_room_id[held_out], return_counts=True)
+        rows = held_out[corpus.segment_room_id[held_out] == rooms[counts.argmax()]]
+        rows = rows[np.argsort(corpus.segment_started_at[rows])]
+        names = read_json(artifacts.codes / CODE_NAMES)
+        pictures["The first codes of one room, minute by minute, with what was said when they changed"] = code_path(
+            (corpus.segment_started_at[rows] - corpus.segment_started_at[rows[0]]) / _MINUTE,
+            [f"{codes[row, 0]}: {path_names(codes[row, :1], names)[0]}" for row in rows],
+            _said(corpus, marts, rows),
+        )
+    return pictures
+
+
+def moment_groups(corpus: Corpus, marts: Path, archive: Path) -> tuple[str, list[str]]:
+    """What each segment [segments] is about as far as anybody knows: the true topic (simulator), else the category."""
+    topics = true_topics(archive, corpus)
+    if topics is not None:
+        named = pq.read_table(archive / "truth" / "topics.parquet", columns=["topic", "name"]).to_pydict()
+        by_topic = dict(zip(named["topic"], named["name"], strict=True))
+        return "true topic", ["", *(str(by_topic[int(topic)]) for topic in topics)]
+    return "category", _column(corpus, marts, "category")
+
+
+def _said(corpus: Corpus, marts: Path, rows: NDArray[np.int64]) -> list[str]:
+    speech, chat = (_column(corpus, marts, name) for name in ("speech_text", "chat_text"))
+    return [speech[row] or chat[row].replace("\n", " · ") for row in rows]
+
+
+def _column(corpus: Corpus, marts: Path, name: str) -> list[str]:
+    """A text column of the mart `segments` for each segment row; "" where there is nothing."""
+    days = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
+    table = read_mart(marts, "segments", days, ["segment_id", name])
+    rows = rows_by_key(ints(table, "segment_id"), corpus.segment_ids)
+    values = pc.fill_null(table[name], "").to_pylist()
+    return [values[row] if row >= 0 else "" for row in rows]
