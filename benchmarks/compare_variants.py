@@ -1,6 +1,10 @@
-"""Every variant over several seeds of its heads, on the day that `make retrain` held out last: GAUC, spread, share of the gap.
+"""Every variant over several seeds of its heads, on the day that `make retrain` held out last, beside ceilings and controls.
 
 make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
+.venv/bin/python benchmarks/compare_variants.py --content tfidf --day 2025-06-08   # without any LLM, on another day
+
+Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
+`oracle_text`, the p-value of a permutation test against `shuffled`, and the gain by author popularity.
 """
 
 import argparse
@@ -8,17 +12,19 @@ from datetime import date
 
 import numpy as np
 
-from livealign.artifacts import read_json
+from livealign.artifacts import DayArtifacts, read_json
 from livealign.backbone import choose_device, use_physical_cores
-from livealign.challenger import day_corpus
 from livealign.config import load_profile
-from livealign.evaluation import evaluate
-from livealign.heldout import read_truth
+from livealign.content import TUNED, texts_of, with_embeddings
+from livealign.dataset import load_corpus
+from livealign.evaluation import EvaluationReport, evaluate
 from livealign.home import Home
-from livealign.offline import CLICK, held_out_frame
+from livealign.metrics import permutation_test, user_auc
+from livealign.offline import CLICK, day_truth, held_out_frame
+from livealign.text_controls import has_minilm, with_controls
 from livealign.variants import VARIANTS, train_variant
 
-WITHOUT_TEXT_MODELS = tuple(name for name in VARIANTS if name not in ("tfidf", "minilm"))
+LLM = ("raw_llm", "tuned_llm")
 
 
 def main() -> None:
@@ -27,33 +33,62 @@ def main() -> None:
     parser.add_argument("--platform", default="simulator")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", default=list(WITHOUT_TEXT_MODELS), choices=VARIANTS)
+    parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
+    parser.add_argument("--content", default=TUNED, help="what the method aligns; tfidf needs no LLM")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     arguments = parser.parse_args()
 
     use_physical_cores()
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
-    day = date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
-    corpus = day_corpus(home, day, profile.dataset)
-    scores = {
-        name: np.stack(
-            [
-                train_variant(name, corpus, profile, profile.seed + seed, device=choose_device()).score(corpus.test)[:, CLICK]
-                for seed in range(arguments.seeds)
-            ]
-        )
-        for name in arguments.variants
-    }
+    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    corpus = load_corpus(home.marts, day, profile.dataset)
+    texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
+    corpus = with_controls(corpus, texts)
+    if arguments.content in LLM:
+        corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
+    left_out = {name for name in LLM if name not in corpus.content} | (set() if has_minilm() else {"minilm"})
+    scores: dict[str, list] = {}
+    for name in arguments.variants or [name for name in VARIANTS if name not in left_out]:
+        for seed in range(arguments.seeds):
+            trained = train_variant(
+                name, corpus, profile, profile.seed + seed, content=arguments.content, device=choose_device()
+            )
+            scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
+            print(f"trained {name}, seed {profile.seed + seed}", flush=True)
     frame = held_out_frame(corpus, home.marts, profile.evaluation)
-    truth = read_truth(home.archive, corpus.test.impression_id, day)
-    report = evaluate(scores, frame, profile.evaluation, truth)
-    shares = report.ceiling_shares()
-    print(f"{'variant':<14} {'GAUC':>7} {'spread':>7} {'AUC':>7} {'NDCG@10':>8}  over id_only (95 %)        share of the gap")
+    truth = day_truth(corpus, home.marts, home.archive, profile.segments)
+    table = {name: np.stack(values) for name, values in scores.items()}
+    label = np.asarray(frame.labels["click"])
+    per_user = {name: [user_auc(one, label, frame.user) for one in values] for name, values in table.items()}
+    above = {}
+    for name, seeds in per_user.items():
+        if "shuffled" in per_user and name != "shuffled":
+            mean, control = (np.mean([one.auc for one in each], axis=0) for each in (seeds, per_user["shuffled"]))
+            above[name] = permutation_test(mean, control, seeds[0].impressions, 2_000, profile.seed)
+    print_report(evaluate(table, frame, profile.evaluation, truth), above)
+
+
+def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
+    """The table, and the gain over the baseline by author popularity."""
+    ways, ways_text = report.ways(), report.ways("oracle_text")
+    print(
+        f"{'variant':<14} {'GAUC':>7} {'spread':>7} {'UAUC':>7} {'AUC':>7} {'NDCG@10':>8} {'ECE':>7} "
+        f"{'over id_only (95 %)':<28} {'way':>6} {'to text':>8} {'p above shuffled':>16}"
+    )
     for name, metrics in {**report.variants, **report.oracle}.items():
         interval = report.differences.get(name)
         gain = f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]" if interval else ""
-        share = f"{shares[name]:.2f}" if name in shares else ""
-        spread = metrics.gauc_seed_std or 0.0
-        print(f"{name:<14} {metrics.gauc:7.4f} {spread:7.4f} {metrics.auc:7.4f} {metrics.ndcg:8.4f}  {gain:<26} {share}")
+        way, to_text = (f"{each[name]:+.3f}" if name in each else "" for each in (ways, ways_text))
+        p = f"{above_shuffled[name]:.4f}" if name in above_shuffled else ""
+        numbers = (metrics.gauc, metrics.gauc_seed_std or 0.0, metrics.uauc, metrics.auc)
+        cells = " ".join(f"{value:7.4f}" for value in numbers)
+        print(f"{name:<14} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8} {p:>16}")
+    for value, row in report.slices["author_popularity"].items():
+        gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
+        print(
+            value,
+            ", ".join(f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()),
+        )
 
 
 if __name__ == "__main__":

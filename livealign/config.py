@@ -128,6 +128,7 @@ class RankerConfig:
     user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression
     user_l2_with_tastes: float = 1.0  # the same with codes: the tastes (livealign.tastes) know nearly all of it already
     taste_days_share: float = 0.34  # of the training days, the first ones, that only the tastes learn from
+    calibration_share: float = 0.1  # of the requests, kept out of training to calibrate on (livealign.calibration)
     task_weights: tuple[float, ...] = (1.0, 1.0, 0.3, 0.3, 0.3)  # of each task's loss
     positions: int = 32  # places of a list with a bias of their own
     seed: int = 17

@@ -122,6 +122,24 @@ def paired_bootstrap(
     return Interval(float(gain.sum() / weight.sum()), float(low), float(high), n_users)
 
 
+def permutation_test(challenger: FloatArray, baseline: FloatArray, weights: ArrayLike, samples: int, seed: int) -> float:
+    """One-sided p-value that the challenger ranks better than the baseline: the share of sign flips that do as well.
+
+    Under the null a user's two AUCs could as well be swapped, so each user's weighted difference keeps or changes its sign at
+    random (Fisher's randomisation test). At least 1 / (samples + 1); NaN without a user that both can be measured on.
+
+    Args:
+        challenger, baseline, weights: per user [n_users], as in `paired_bootstrap`.
+    """
+    gain = np.asarray(weights, np.float64) * (np.asarray(challenger, np.float64) - np.asarray(baseline, np.float64))
+    gain = gain[np.isfinite(gain)]
+    if not len(gain):
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    as_good = sum(bool(rng.choice((-1.0, 1.0), len(gain)) @ gain >= gain.sum()) for _ in range(samples))
+    return (as_good + 1) / (samples + 1)
+
+
 def normalised_entropy(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """NE = −(1/n) Σ [y ln p + (1−y) ln(1−p)] / H(base rate) (He et al. 2014, eq. 3); below 1 is better than the base rate.
 

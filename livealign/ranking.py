@@ -10,7 +10,7 @@ same. With codes the ranker also learns every user's tastes (`livealign.tastes`)
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from livealign.calibration import calibration, calibration_split
 from livealign.config import RankerConfig
 from livealign.dataset import Corpus, Examples
 from livealign.errors import BundleError, TrainingError
@@ -30,7 +31,7 @@ from livealign.tastes import Affinity, Tastes, learn_tastes
 
 __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
-_FORMAT = "livealign-ranker-2"
+_FORMAT = "livealign-ranker-3"
 _CHUNK = 8_192  # impressions scored at a time
 
 
@@ -42,24 +43,35 @@ class Ranker:
     sizes: RankerSizes
     config: RankerConfig
     codebook_version: str  # "" for a ranker without codes
-    moments: dict[str, NDArray[np.float32]]  # feature_mean, feature_std, match_mean, match_std
+    moments: dict[
+        str, NDArray[np.float32]
+    ]  # feature_mean, feature_std, match_mean, match_std; scale, shift of each task's logits
     losses: tuple[float, ...]  # mean over each epoch of training
     device: torch.device
     tastes: Tastes | None = None  # of a ranker with codes
 
     @torch.no_grad()
-    def logits(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
-        """[n, tasks], as at the mean position of a list; the examples' own positions are not used."""
+    def logits(
+        self, examples: Examples, items: ItemTable, taste_scores: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """[n, tasks], as at the mean position of a list; the examples' own positions are not used.
+
+        Args:
+            taste_scores: [n] where the tastes of another day than the last count (in training); None for the last.
+        """
         parts = []
         weights = None if self.tastes is None else self.tastes.affinity.weights(_codes(items), items.vectors)
         for start in range(0, len(examples), _CHUNK):
             part = examples.take(np.arange(start, min(start + _CHUNK, len(examples))))
             found = history_matches(part, items)
-            if self.tastes is not None and weights is not None:
+            if taste_scores is not None:
+                found = np.column_stack([found, taste_scores[start : start + len(part)]])
+            elif self.tastes is not None and weights is not None:
                 found = np.column_stack([found, self.tastes.scores(part.user, weights[part.item])])
             table = _Table.of(part, items, self.sizes, self.moments, self.device, None, found)
             parts.append(self.network(table.batch(torch.arange(len(part), device=self.device))).cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, self.sizes.tasks), dtype=np.float32)
+        logits = np.concatenate(parts) if parts else np.zeros((0, self.sizes.tasks), dtype=np.float32)
+        return logits * self.moments["scale"] + self.moments["shift"]
 
     def predict(self, examples: Examples, items: ItemTable) -> NDArray[np.float32]:
         """Probabilities [n, tasks] in the order of `config.tasks`."""
@@ -235,14 +247,16 @@ def _train(
         history_length=examples.history_item.shape[1],
         tasks=len(config.tasks),
     )
-    matches, tastes = history_matches(examples, items), None
+    matches, tastes, scores = history_matches(examples, items), None, None
     if items.codes is not None:
         tastes, scores = learn_tastes(
             examples, items.codes, items.vectors, sizes.users, codes_per_level, config.positions, device
         )
         # The first days only feed the tastes: a score by one day or none is not what the ranker will meet.
         kept = _after_first_days(examples.shown_at, config.taste_days_share)
-        examples, matches = examples.take(kept), np.column_stack([matches, scores])[kept]
+        examples, matches, scores = examples.take(kept), np.column_stack([matches, scores])[kept], scores[kept]
+    fit, held_out = calibration_split(examples.request, config)
+    everything, examples, matches = examples, examples.take(fit), matches[fit]
     user_l2 = config.user_l2 if tastes is None else config.user_l2_with_tastes
     moments = dict(
         zip(
@@ -280,7 +294,14 @@ def _train(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the ranker's loss became {losses[-1]}; lower ranker.learning_rate")
     network.eval()
-    return Ranker(network, sizes, config, codebook_version, moments, tuple(losses), device, tastes)
+    ones, zeros = np.ones(sizes.tasks, dtype=np.float32), np.zeros(sizes.tasks, dtype=np.float32)
+    plain = {**moments, "scale": ones, "shift": zeros}
+    ranker = Ranker(network, sizes, config, codebook_version, plain, tuple(losses), device, tastes)
+    if not len(held_out):
+        return ranker
+    rest = everything.take(held_out)
+    scale, shift = calibration(ranker.logits(rest, items, None if scores is None else scores[held_out]), rest.labels)
+    return replace(ranker, moments={**moments, "scale": scale, "shift": shift})
 
 
 def _shuffled(n: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:

@@ -51,7 +51,7 @@ def tfidf_content(texts: Sequence[str], is_train: NDArray[np.bool_], seed: int =
     words = TfidfVectorizer(sublinear_tf=True, min_df=2, token_pattern=r"(?u)\b\w+\b")  # noqa: S106
     rows = np.flatnonzero(is_train)
     try:
-        train = words.fit_transform([texts[row] for row in rows])
+        train = words.fit_transform([texts[row] for row in rows.tolist()])
     except ValueError:  # sklearn's word for "no word occurs twice"
         return np.zeros((len(texts), 1), dtype=np.float32)
     svd = TruncatedSVD(min(_COMPONENTS, max(1, min(train.shape) - 1)), random_state=seed).fit(train)
@@ -87,11 +87,11 @@ def minilm_content(texts: Sequence[str]) -> Floats:
     folder = Path(found.submodule_search_locations[0]) / "model"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-    rows = np.array([row for row in np.argsort([len(text) for text in texts]) if texts[row]], dtype=np.int64)
+    rows = np.array([row for row in np.argsort([len(text) for text in texts]) if texts[int(row)]], dtype=np.int64)
     for start in range(0, len(rows), _MINILM_BATCH):
         batch = rows[start : start + _MINILM_BATCH]
         tokens = tokenizer(
-            [texts[row] for row in batch], padding=True, truncation=True, max_length=_MINILM_TOKENS, return_tensors="pt"
+            [texts[row] for row in batch.tolist()], padding=True, truncation=True, max_length=_MINILM_TOKENS, return_tensors="pt"
         )
         mask = tokens["attention_mask"].unsqueeze(2)
         pooled = (model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)

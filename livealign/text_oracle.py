@@ -111,7 +111,7 @@ def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDA
     rows = np.flatnonzero(is_train & has_text)
     words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1))
     classifier = LogisticRegression(C=10.0, max_iter=60, tol=1e-3)
-    classifier.fit(words.fit_transform([texts[row] for row in rows]), topics[rows])
+    classifier.fit(words.fit_transform([texts[row] for row in rows.tolist()]), topics[rows])
     beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
     beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
     return beliefs * has_text[:, None]

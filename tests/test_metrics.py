@@ -12,6 +12,7 @@ from livealign.metrics import (
     list_metrics,
     normalised_entropy,
     paired_bootstrap,
+    permutation_test,
     reliability,
     uauc,
     user_auc,
@@ -158,3 +159,14 @@ def test_paired_bootstrap_uses_only_users_that_both_sides_can_be_measured_on():
     assert interval.n_users == 1
     assert interval.difference == pytest.approx(0.1)
     assert np.isnan(paired_bootstrap([nan], [0.5], [1], 50, 0).difference)
+
+
+def test_a_permutation_test_sees_a_real_gain_and_none_where_there_is_none():
+    rng = np.random.default_rng(0)
+    base, weights = rng.random(200), rng.integers(1, 50, 200)
+    better, same = base + 0.05 + 0.1 * rng.normal(size=200), base + 0.1 * rng.normal(size=200)
+    better[0] = np.nan  # a user with one class
+    assert permutation_test(better, base, weights, 200, 1) == pytest.approx(1 / 201)
+    assert permutation_test(same, base, weights, 200, 1) > 0.01
+    assert permutation_test(base, better, weights, 200, 1) > 0.99
+    assert np.isnan(permutation_test(better[:1], base[:1], weights[:1], 200, 1))
