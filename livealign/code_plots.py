@@ -31,8 +31,9 @@ def code_map(
         axes.scatter(flat[rest, 0], flat[rest, 1], s=5, color=GREY, alpha=0.25, label="others" if len(rest) else None)
         for number, name in enumerate(common):
             mine = rows[names[rows] == name]
-            style = {"color": PALETTE[number % len(PALETTE)], "marker": _MARKERS[number // len(PALETTE)]}
-            axes.scatter(flat[mine, 0], flat[mine, 1], s=7, alpha=0.6, linewidths=0, label=str(name)[:24], **style)
+            colour, marker = PALETTE[number % len(PALETTE)], _MARKERS[number // len(PALETTE)]
+            label = str(name)[:24]
+            axes.scatter(flat[mine, 0], flat[mine, 1], s=7, alpha=0.6, linewidths=0, label=label, color=colour, marker=marker)
         for code in np.unique(codes[rows, 0]):
             place = flat[codes[:, 0] == code].mean(0)
             axes.annotate(
@@ -56,7 +57,7 @@ def code_path(
     figure, axes = figure_with_axes(10, 1.8 + 0.45 * max(len(levels), 1))
     axes.step(minutes, rows, where="post", color=PALETTE[0], linewidth=1.2)
     axes.scatter(minutes, rows, s=14, color=PALETTE[0])
-    for start in np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []):
+    for start in np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []).tolist():
         words = _plain(texts[start])
         axes.annotate(words, (minutes[start], rows[start]), (2, 5), textcoords="offset points", fontsize=6, color=PALETTE[3])
     axes.set_yticks(range(len(levels)), [_plain(name, 40) for name in levels])

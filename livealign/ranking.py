@@ -43,9 +43,7 @@ class Ranker:
     sizes: RankerSizes
     config: RankerConfig
     codebook_version: str  # "" for a ranker without codes
-    moments: dict[
-        str, NDArray[np.float32]
-    ]  # feature_mean, feature_std, match_mean, match_std; scale, shift of each task's logits
+    moments: dict[str, NDArray[np.float32]]  # feature_mean, feature_std, match_mean, match_std, scale, shift (of logits)
     losses: tuple[float, ...]  # mean over each epoch of training
     device: torch.device
     tastes: Tastes | None = None  # of a ranker with codes

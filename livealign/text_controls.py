@@ -91,7 +91,11 @@ def minilm_content(texts: Sequence[str]) -> Floats:
     for start in range(0, len(rows), _MINILM_BATCH):
         batch = rows[start : start + _MINILM_BATCH]
         tokens = tokenizer(
-            [texts[row] for row in batch.tolist()], padding=True, truncation=True, max_length=_MINILM_TOKENS, return_tensors="pt"
+            [texts[row] for row in batch.tolist()],
+            padding=True,
+            truncation=True,
+            max_length=_MINILM_TOKENS,
+            return_tensors="pt",
         )
         mask = tokens["attention_mask"].unsqueeze(2)
         pooled = (model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
