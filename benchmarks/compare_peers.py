@@ -1,0 +1,85 @@
+"""Retrieval beside libraries that a user would pick instead: the same split, the same candidates, the same metrics.
+
+make recommender-peers && .venv/bin/python benchmarks/compare_peers.py [--content tfidf] [--day 2025-06-09]
+
+For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked whose
+rooms in the training days: a room is new every day, so what they can know of it is its author.
+"""
+
+import argparse
+import subprocess
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from livealign.alignment import item_vectors, train_alignment
+from livealign.artifacts import DayArtifacts, read_json
+from livealign.config import load_profile
+from livealign.content import TUNED, texts_of, with_embeddings
+from livealign.dataset import Corpus, load_corpus
+from livealign.home import Home
+from livealign.marts import built_days, read_mart
+from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
+from livealign.text_controls import TFIDF, tfidf_content
+
+PYTHON = Path(".venv-recommenders/bin/python")
+
+
+def main() -> None:
+    """One row for each recommender."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--platform", default="simulator")
+    parser.add_argument("--content", default=TUNED, help="what the towers align; tfidf needs no LLM")
+    parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
+    parser.add_argument("--peers-python", type=Path, default=PYTHON)
+    arguments = parser.parse_args()
+    home, profile = Home.from_environment(arguments.platform), load_profile("laptop")
+    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    corpus = load_corpus(home.marts, day, profile.dataset)
+    if arguments.content == TFIDF:
+        texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
+        vectors = tfidf_content(texts, corpus.segment_is_train[1:])
+        corpus = corpus.with_content(TFIDF, corpus.segment_ids[1:], vectors)
+    else:
+        corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
+    rooms = read_mart(home.marts, "rooms", [one for one in built_days(home.marts, "rooms") if day - timedelta(1) <= one <= day])
+    print(f"{'':<16} recall@10  ndcg@10    mrr")
+    for name in ("als", "bpr"):
+        users, authors = peer_factors(name, corpus, arguments.peers_python)
+        show(f"implicit {name}", retrieval_metrics(corpus, lambda clicks, u=users: u[clicks.user], authors, rooms))
+    content = corpus.content[arguments.content]
+    for name, gate in (("towers, ID alone", "id"), ("aligned towers", "learned")):
+        alignment, _ = train_alignment(corpus, content, profile.alignment, gate)
+        aligned = item_vectors(alignment, corpus, content)
+        show(
+            name,
+            retrieval_metrics(corpus, lambda clicks, a=alignment, v=aligned: a.example_user_vectors(clicks, v), aligned, rooms),
+        )
+
+
+def peer_factors(name: str, corpus: Corpus, python: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of users [users, f] and of items by their author [items, f]."""
+    clicked = np.flatnonzero(corpus.train.label("click") == 1)
+    pairs, count = np.unique(
+        np.stack([corpus.train.user[clicked], corpus.train.author[clicked]], axis=1), axis=0, return_counts=True
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        clicks, factors = Path(folder) / "clicks.npz", Path(folder) / "factors.npz"
+        np.savez(
+            clicks, user=pairs[:, 0], author=pairs[:, 1], count=count, users=corpus.users.size, authors=corpus.authors.size
+        )
+        script = Path(__file__).with_name("peer_factors.py")
+        subprocess.run([str(python), str(script), name, str(clicks), str(factors)], check=True)
+        with np.load(factors, allow_pickle=False) as file:
+            return file["users"].astype(np.float32), file["authors"][corpus.item_authors()].astype(np.float32)
+
+
+def show(name: str, found: RetrievalMetrics) -> None:
+    """One row."""
+    print(f"{name:<16} {found.recall[10]:9.4f} {found.ndcg[10]:8.4f} {found.mrr:6.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
