@@ -2,8 +2,8 @@
 
 make recommender-peers && .venv/bin/python benchmarks/compare_peers.py [--content tfidf] [--day 2025-06-09]
 
-For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked whose
-rooms in the training days: a room is new every day, so what they can know of it is its author.
+For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked
+whose rooms in the training days: a room is new every day, so what they can know of it is its author.
 """
 
 import argparse
