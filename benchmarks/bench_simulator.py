@@ -2,7 +2,7 @@
 
     python benchmarks/bench_simulator.py --impressions 10000000
 
-Users are as many as that many impressions need in eight days, authors one for 25 users. Prints seconds, peak memory and
+Users are as many as that many impressions need in eight days, authors one for 3 users. Prints seconds, peak memory and
 impressions a second.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from livealign.simulation import SimulationConfig, simulate
 
-IMPRESSIONS_PER_USER_DAY = 11.3  # of the default config, measured, rounded down
-USERS_PER_AUTHOR = 25
+IMPRESSIONS_PER_USER_DAY = 90.0  # of the default config, measured, rounded down
+USERS_PER_AUTHOR = 3
 
 
 def main() -> None:
