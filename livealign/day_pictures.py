@@ -53,7 +53,7 @@ def day_pictures(
         names = read_json(artifacts.codes / CODE_NAMES)
         pictures["The first codes of one room, minute by minute, with what was said when they changed"] = code_path(
             (corpus.segment_started_at[rows] - corpus.segment_started_at[rows[0]]) / _MINUTE,
-            [f"{codes[row, 0]}: {path_names(codes[row, :1], names)[0]}" for row in rows],
+            [f"{codes[row, 0]}: {path_names(codes[row, :1].tolist(), names)[0]}" for row in rows],
             _said(corpus, marts, rows),
         )
     return pictures
