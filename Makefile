@@ -22,7 +22,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-warehouse clean
+.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -65,9 +65,19 @@ coverage-report: setup # of the last `make test COVERAGE=1`
 audit: setup ## known vulnerabilities of the pinned packages, where the advisory database can be reached
 	$(BIN)/python .ci/audit.py $(AUDIT_FLAGS)
 
-bench: setup ## speed of the simulator and of the embedding engine (the backbone has to be fetched: make retrain)
+bench: setup peers ## the speed table of docs/performance.md (the backbone has to be fetched: make retrain); ONLY="embed tuning"
+	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python benchmarks/bench_simulator.py
-	$(BIN)/python benchmarks/bench_embed.py
+
+bench-gpu: ## the speed table of one data-centre GPU: PYTHON with torch and transformers, no network, no other package
+	$(PYTHON) -m benchmarks.bench_gpu
+
+peers: .venv-peers/.installed ## create .venv-peers, the environment of the libraries that benchmarks compare with
+
+.venv-peers/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	touch $@
 
 bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
 	$(BIN)/python benchmarks/bench_warehouse.py --scale $(or $(SCALE),0.05)

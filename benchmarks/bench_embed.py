@@ -1,71 +1,144 @@
-"""The embedding engine against the machine's own matrix multiplication, in one run, in turns.
+"""The embedding engine against the machine's own matrix product, and against sentence-transformers on the same weights.
 
-    python benchmarks/bench_embed.py --segments 1000
+    python -m benchmarks.bench_embed --segments 64
 
-Prints one JSON object: medians over the repeats. The texts are those of the simulated platform in its own mix of lengths; the
-adapter is a fresh one (its weights do not change the cost).
+Prints one row (JSON) each for: useful work ÷ matrix products; sentence-transformers cut to the layers that the engine uses, on
+texts of a retrain (all windows of some rooms that the last `make retrain` embedded) and on texts of a tick (one a room, made by
+the simulator's grammar); sentence-transformers with all layers, as its user has the backbone. All texts are different, their
+lengths are the platform's, nothing is cached; the adapter is a fresh one (its weights do not change the cost).
 """
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
-import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.rows import Cost, Peer, Row, compared, cost_of, in_turns, print_rows
 from livealign.backbone import Backbone, load_backbone
-from livealign.config import load_profile
+from livealign.config import Profile, load_profile
+from livealign.content import texts_of
+from livealign.dataset_marts import rows_by_key
 from livealign.embed import Encoder, tokenize
 from livealign.home import Home
 from livealign.layers import LayerStack, copy_with_own_layers
+from livealign.marts import built_days, read_mart
 from livealign.segments import Moment, compose_text
 from livealign.simulation.grammar import about_topics
 
 MATMUL_SIZE = 2_048
+ROOM_COLUMNS = ("segment_id", "room_id")
+AGREEMENT = 2e-3  # largest difference of two vectors, in units of their length, that counts as the same embedding
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
-    parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--backbone")
-    parser.add_argument("--segments", type=int, default=1_000)
+    parser.add_argument("--segments", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    profile = load_profile(arguments.profile, backbone=arguments.backbone)
+    profile = load_profile("laptop")
     backbone = load_backbone(profile.backbone, arguments.models)
     texts = simulated_texts(arguments.segments, profile.seed)
+    print_rows(against_matrix_products(backbone, profile, texts, arguments.repeats))
+    of_a_retrain = retrain_texts(profile, arguments.segments)
+    model, least, most = arguments.models / profile.backbone, profile.encoder.exit_layer, backbone.n_layers
+    for what, read, layers in (
+        ("texts of a retrain, the same", of_a_retrain, least),
+        ("texts of a tick, the same", texts, least),
+        ("texts of a retrain, all", of_a_retrain, most),
+    ):
+        print_rows(against_peer(backbone, profile, what, read, model, layers, arguments.repeats))
+    return 0
+
+
+def against_matrix_products(backbone: Backbone, profile: Profile, texts: list[str], repeats: int) -> Row:
+    """Raw and tuned vectors in one pass, useful operations only, ÷ products of two square matrices."""
     with tempfile.TemporaryDirectory() as folder:
         encoder = Encoder.load(backbone, fresh_adapter(backbone, profile, Path(folder)), profile.encoder, profile.segments)
-    encoder.encode_raw_and_tuned(texts[: max(1, len(texts) // 10)])  # first calls choose kernels
     lengths = np.array([len(ids) for ids in tokenize(backbone, texts, profile.segments.token_budget)])
-    flops = useful_flops(backbone, lengths, profile.encoder.first_adapted_layer, profile.encoder.exit_layer)
-    seconds, shares = [], []
-    for _ in range(arguments.repeats):
-        before = matmul_flops_per_second(backbone)
-        started = time.perf_counter()
-        encoder.encode_raw_and_tuned(texts)
-        seconds.append(time.perf_counter() - started)
-        shares.append(flops / seconds[-1] / np.mean([before, matmul_flops_per_second(backbone)]))
-    result = {
-        "segments": len(texts),
-        "tokens_mean": round(float(lengths.mean()), 1),
-        "threads": torch.get_num_threads(),
-        "dtype": str(backbone.dtype),
-        "device": str(backbone.device),
-        "segments_per_second": round(len(texts) / float(np.median(seconds)), 1),
-        "tokens_per_second": round(float(lengths.sum()) / float(np.median(seconds))),
-        "share_of_matmul_rate": round(float(np.median(shares)), 3),
-        "share_range": [round(min(shares), 3), round(max(shares), 3)],
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024,
-    }
-    print(json.dumps(result, indent=2))
-    return 0
+    useful = useful_flops(backbone, lengths, profile.encoder.first_adapted_layer, profile.encoder.exit_layer)
+    times = max(1, round(useful / 3 / (2 * MATMUL_SIZE**3)))  # long enough to see the same machine
+    a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, dtype=backbone.dtype, device=backbone.device) for _ in range(2))
+
+    def products() -> Cost:
+        return cost_of(lambda: [a @ b for _ in range(times)])
+
+    ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode_raw_and_tuned(texts)), products, repeats)
+    return compared(
+        f"embedding: useful FLOP/s ÷ matrix products' ({str(backbone.dtype).removeprefix('torch.')}, {MATMUL_SIZE}³)",
+        "at least 0.75",
+        ours,
+        theirs,
+        (useful / 1e9, times * 2 * MATMUL_SIZE**3 / 1e9, "GFLOP/s"),
+    )
+
+
+def against_peer(
+    backbone: Backbone, profile: Profile, what: str, texts: list[str], model: Path, layers: int, repeats: int
+) -> Row:
+    """Raw vectors by both, which must agree where both stop at the same layer."""
+    encoder = Encoder.load(backbone, None, profile.encoder, profile.segments)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "texts.json").write_text(json.dumps(texts))
+        peer = Peer(
+            "embed",
+            model=str(model),
+            layers=layers,
+            texts=str(Path(folder, "texts.json")),
+            vectors=str(Path(folder, "vectors.npy")),
+            tokens=profile.segments.token_budget,
+            dtype=str(backbone.dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+        )
+        if layers == profile.encoder.exit_layer:
+            check_agreement(encoder.encode(texts[:32]), np.load(Path(folder, "vectors.npy"), allow_pickle=False))
+        ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode(texts)), peer, repeats)
+        peer.close()
+    return compared(
+        f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers (batch {peer.facts['batch']})",
+        "at least 2.0",
+        ours,
+        theirs,
+        (len(texts), len(texts), "segments/s"),
+        peer.facts["peak_mib"],
+    )
+
+
+def check_agreement(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Both must make the same vectors, or the comparison means nothing."""
+    apart = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    if apart.max() > AGREEMENT:
+        raise SystemExit(f"the peer's vectors differ by {apart.max():.4f} of their length; it does not do the same work")
+
+
+def retrain_texts(profile: Profile, count: int) -> list[str]:
+    """Texts that the last retrain embedded: all those of some rooms, drawn by the profile's seed.
+
+    Raises:
+        SystemExit: there was no retrain.
+    """
+    home = Home.from_environment("simulator")
+    trained = sorted(home.artifacts.glob("*/embeddings/segment_ids.npy"))
+    if not trained:
+        raise SystemExit(f"{home.artifacts} holds no retrain; run `make retrain` first")
+    day = date.fromisoformat(trained[-1].parts[-3])
+    days = [day - timedelta(days=back) for back in range(profile.dataset.train_days, -1, -1)]
+    segment_ids = np.load(trained[-1], allow_pickle=False)
+    known = read_mart(home.marts, "segments", sorted(set(days) & set(built_days(home.marts, "segments"))), ROOM_COLUMNS)
+    rooms = known["room_id"].to_numpy()[rows_by_key(known["segment_id"].to_numpy(), segment_ids)]
+    texts = np.array(texts_of(home.marts, segment_ids, days, profile.segments), dtype=object)
+    chosen: dict[str, None] = {}
+    for room in np.random.default_rng(profile.seed).permutation(np.unique(rooms)):
+        chosen |= dict.fromkeys(texts[rooms == room])
+        if len(chosen) >= count:
+            break
+    return list(chosen)[:count]
 
 
 def simulated_texts(count: int, seed: int) -> list[str]:
@@ -82,7 +155,7 @@ def simulated_texts(count: int, seed: int) -> list[str]:
     return texts
 
 
-def fresh_adapter(backbone: Backbone, profile, folder: Path) -> Path:
+def fresh_adapter(backbone: Backbone, profile: Profile, folder: Path) -> Path:
     first, last = profile.encoder.first_adapted_layer, profile.encoder.exit_layer
     settings = LoraConfig(
         r=profile.finetune.rank,
@@ -104,20 +177,6 @@ def useful_flops(backbone: Backbone, lengths: np.ndarray, first: int, last: int)
     weights = sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() == 2)
     passes = first + 2 * (last - first)
     return passes * float((2 * weights * lengths + 2 * backbone.hidden_size * lengths.astype(float) ** 2).sum())
-
-
-def matmul_flops_per_second(backbone: Backbone, times: int = 5) -> float:
-    """Best of a few products of two square matrices in the backbone's number type."""
-    a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, dtype=backbone.dtype, device=backbone.device) for _ in range(2))
-    best = np.inf
-    for _ in range(times + 1):
-        started = time.perf_counter()
-        product = a @ b
-        if backbone.device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-        del product
-    return 2 * MATMUL_SIZE**3 / best
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from livealign.backbone import load_backbone
 from livealign.config import DatasetConfig, Profile, SegmentConfig
 from livealign.dataset import Corpus, referenced_segments
 from livealign.dataset_marts import rows_by_key
+from livealign.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.embed import Encoder, Progress
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import LiveAlignError, TrainingError
@@ -53,6 +54,23 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
         profile.segments,
         profile.finetune,
     )
+
+
+def training_descriptions(
+    marts: Path, days: Sequence[date], profile: Profile, captions: Path | None = None
+) -> Descriptions | None:
+    """What the LLM learns to say of moments, from the training days but the last, which is for validation; None where it is not
+    asked to (`FinetuneConfig.description_weight` 0). `captions` is a file of a teacher's captions (`read_captions`).
+
+    Raises:
+        TrainingError: none of the days was built, or the captions cannot be read.
+    """
+    if not profile.finetune.description_weight:
+        return None
+    built = _built(marts, days)
+    segments = read_mart(marts, "segments", built[:-1] or built, TEXT_COLUMNS)
+    known = read_captions(captions) if captions else None
+    return choose_descriptions(segments, profile.segments, profile.finetune, known)
 
 
 def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig) -> list[str]:

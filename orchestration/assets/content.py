@@ -1,9 +1,12 @@
 """[content] The LLM: tuned on the segments of the training days, then read by every segment that a model will see."""
 
+import os
+from pathlib import Path
+
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, ResourceParam, asset
 
 from livealign.backbone import load_backbone
-from livealign.content import embed_segments, training_pairs
+from livealign.content import embed_segments, training_descriptions, training_pairs
 from livealign.finetune import tune_adapter
 from livealign.plots import loss_curve, to_markdown_image
 from orchestration.partitions import days
@@ -19,10 +22,19 @@ def llm_adapter(context: AssetExecutionContext, workspace: ResourceParam[Workspa
     profile, artifacts = workspace.profile, workspace.artifacts(day_of(context))
     with stage(context, workspace, "llm_adapter"):
         backbone = load_backbone(profile.backbone, workspace.home.models)
-        pairs = training_pairs(workspace.home.marts, workspace.training_days(day_of(context)), profile)
+        training_days, captions = workspace.training_days(day_of(context)), os.environ.get("LIVEALIGN_CAPTIONS")
+        pairs = training_pairs(workspace.home.marts, training_days, profile)
+        described = training_descriptions(workspace.home.marts, training_days, profile, Path(captions) if captions else None)
         with progress("tuning") as advance:
             report = tune_adapter(
-                backbone, pairs, profile.segments, profile.encoder, profile.finetune, artifacts.adapter, progress=advance
+                backbone,
+                pairs,
+                profile.segments,
+                profile.encoder,
+                profile.finetune,
+                artifacts.adapter,
+                progress=advance,
+                descriptions=described,
             )
     curve = loss_curve(report.losses, list(zip(report.validation_steps, report.validation_losses, strict=True)))
     return MaterializeResult(
@@ -32,6 +44,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: ResourceParam[Workspa
             "steps": len(report.losses),
             "first_loss": report.losses[0],
             "last_loss": report.losses[-1],
+            "validated_on": report.validated_on,
             "best_validation_loss": min(report.validation_losses, default=float("nan")),
             "trainable_parameters": report.trainable_parameters,
             "tokens_per_second": report.tokens_per_second,

@@ -1,0 +1,97 @@
+"""The ranker's training against the same network written plainly: a Dataset of rows and a DataLoader.
+
+    python -m benchmarks.bench_ranker
+
+Both train one epoch on the same planted impressions, in the same batches of the same size, on one thread. Ours also learns the
+tastes within its time; the plain one is given them.
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from livealign.config import DatasetConfig, RankerConfig
+from livealign.dataset import load_corpus
+from livealign.ranking import ItemTable, Ranker, _after_first_days, _Table, history_matches, train_ranker
+from livealign.ranking_network import Batch, RankerNetwork, masked_loss
+from livealign.seeding import seeded
+from tests.planted_marts import plant_marts
+
+CODES = 32
+
+
+class Rows(Dataset):
+    """One impression after another, as a DataLoader wants them."""
+
+    def __init__(self, table: _Table) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table.columns["item"])
+
+    def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
+        one = {name: values[row] for name, values in self.table.columns.items()}
+        item, history = one.pop("item"), one.pop("history_item")
+        return one | {
+            "codes": self.table.codes[item],
+            "vectors": self.table.vectors[item],
+            "history_codes": self.table.codes[history],
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    config = replace(RankerConfig(), epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        planted = plant_marts(Path(folder), 200, 40, 8, days=4, requests_per_day=600)
+        corpus = load_corpus(planted.marts, planted.days[-1], DatasetConfig())
+    codes = np.random.default_rng(17).integers(0, CODES, (corpus.n_items, 3)).astype(np.int32)
+    items = ItemTable(None, codes)
+    trained = train_ranker(corpus, items, config, "v1", CODES)
+    examples = corpus.train.take(_after_first_days(corpus.train.shown_at, config.taste_days_share))
+
+    costs = in_turns(
+        lambda: cost_of(lambda: train_ranker(corpus, items, config, "v1", CODES)),
+        lambda: cost_of(lambda: plain_epoch(trained, examples, items, config)),
+        arguments.repeats,
+    )
+    print_rows(
+        compared(
+            "ranker: examples/s ÷ the same network with a DataLoader",
+            "at least 3",
+            *costs,
+            (len(examples), len(examples), "examples/s"),
+        )
+    )
+    return 0
+
+
+def plain_epoch(trained: Ranker, examples, items: ItemTable, config: RankerConfig) -> None:
+    """One epoch as a tutorial writes it, with the loss, network and optimizer of the ranker."""
+    with seeded(config.seed, torch.device("cpu")):
+        matches = history_matches(examples, items)
+        matches = np.column_stack([matches, np.zeros((len(matches), trained.sizes.matches - matches.shape[1]), np.float32)])
+        table = _Table.of(examples, items, trained.sizes, trained.moments, torch.device("cpu"), config.positions, matches)
+        network = RankerNetwork(trained.sizes, config)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        weights = torch.tensor(config.task_weights)
+        for rows in DataLoader(Rows(table), batch_size=config.batch_size, shuffle=True):
+            labels = rows.pop("labels")
+            batch = Batch(**rows)
+            loss = masked_loss(network(batch), labels, weights) + config.user_l2_with_tastes * network.penalty(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

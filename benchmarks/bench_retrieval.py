@@ -1,0 +1,63 @@
+"""The index of live rooms beside exact search: recall@50 and queries a second at 10,000, 100,000 and a million rooms.
+
+    python -m benchmarks.bench_retrieval --rooms 10000 100000 1000000
+
+Queries come one user at a time, as a service has them. The ratio is the index's rate ÷ that of faiss' flat index.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+from benchmarks.bench_codes import mixture
+from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from livealign.retrieval import RoomIndex
+
+K = 50
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rooms", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    queries = mixture(arguments.queries, seed=1)
+    for rooms in arguments.rooms:
+        vectors, ids = mixture(rooms), np.arange(rooms)
+        exact = RoomIndex.build(ids, vectors, exact_below=rooms + 1)
+        index = None
+
+        def build(ids=ids, vectors=vectors) -> None:
+            nonlocal index
+            index = RoomIndex.build(ids, vectors)
+
+        building = cost_of(build)
+        assert index is not None
+        found = index.search(queries, K).room_ids
+        wanted = exact.search(queries, K).room_ids
+        recall = np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+
+        def one_by_one(searched: RoomIndex) -> None:
+            for query in queries:
+                searched.search(query[None], K)
+
+        costs = in_turns(
+            lambda index=index: cost_of(lambda: one_by_one(index)),
+            lambda exact=exact: cost_of(lambda: one_by_one(exact)),
+            arguments.repeats,
+        )
+        print_rows(
+            compared(
+                f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat (recall@{K} {recall:.3f}, built in {building.wall:.1f} s)",
+                "",
+                *costs,
+                (len(queries), len(queries), "queries/s"),
+            )
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

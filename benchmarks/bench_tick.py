@@ -1,0 +1,57 @@
+"""How many rooms one tick of 30 seconds can refresh: the tuned encoder on rooms' new texts, at growing numbers of rooms.
+
+    python -m benchmarks.bench_tick --rooms 25 100 400
+
+The ratio is rooms a second ÷ that of the smallest number of rooms: 1.0 means that the cost grows with the rooms and nothing
+else. Only the encoder is in it; it is all but a few hundredths of a tick. More rooms than a tick holds are refreshed in
+rotation, oldest first, so rates beyond it are the same (measured up to what a repeat in seconds allows).
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench_embed import fresh_adapter, simulated_texts
+from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from livealign.backbone import load_backbone
+from livealign.config import load_profile
+from livealign.embed import Encoder
+from livealign.home import Home
+
+TICK_SECONDS = 30
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
+    parser.add_argument("--rooms", type=int, nargs="+", default=[25, 100, 400])
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    profile = load_profile("laptop")
+    backbone = load_backbone(profile.backbone, arguments.models)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = Encoder.load(backbone, fresh_adapter(backbone, profile, Path(folder)), profile.encoder, profile.segments)
+    texts = simulated_texts(max(arguments.rooms), profile.seed)
+    fewest = arguments.rooms[0]
+    for rooms in arguments.rooms[1:]:
+        ours, theirs = in_turns(
+            lambda rooms=rooms: cost_of(lambda: encoder.encode(texts[:rooms])),
+            lambda: cost_of(lambda: encoder.encode(texts[:fewest])),
+            arguments.repeats,
+        )
+        a_tick = TICK_SECONDS * rooms / sorted(cost.wall for cost in ours)[len(ours) // 2]
+        print_rows(
+            compared(
+                f"tick of {rooms} rooms: rooms/s ÷ those of {fewest} rooms ({a_tick:.0f} rooms in 30 s)",
+                "",
+                ours,
+                theirs,
+                (rooms, fewest, "rooms/s"),
+            )
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
