@@ -59,7 +59,7 @@ def code_path(
     axes.step(minutes, rows, where="post", color=PALETTE[0], linewidth=1.2)
     axes.scatter(minutes, rows, s=14, color=PALETTE[0])
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []).tolist()
-    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+    for start, end in zip(starts, [*starts, len(rows)][1:], strict=True):
         if end - start >= _HELD:  # the words of shorter steps would cover those of longer ones
             words = _plain(texts[start])
             axes.annotate(
