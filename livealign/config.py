@@ -66,6 +66,21 @@ class FinetuneConfig:
 
 
 @dataclass(frozen=True)
+class RetuneConfig:
+    """When the LLM is tuned anew; on other days it goes on from the champion's adapter (livealign.retune)."""
+
+    policy: str = "on_drift"  # daily | weekly | on_drift; the last two also when the last full tune is too old
+    max_age_days: int = 7  # between two full tunes
+
+    def __post_init__(self) -> None:
+        if self.policy not in RETUNE_POLICIES:
+            raise LiveAlignError(f"there is no retune policy '{self.policy}'; choose one of {', '.join(RETUNE_POLICIES)}")
+
+
+RETUNE_POLICIES = ("daily", "weekly", "on_drift")
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """Which part of the marts is learned from."""
 
@@ -190,6 +205,20 @@ class LiveConfig:
 
 
 @dataclass(frozen=True)
+class VolumeConfig:
+    """How many rows a day brings, against the landed days of the week before it (livealign.volumes)."""
+
+    tables: tuple[str, ...] = ("impressions", "plays", "comments")
+    days: int = 7
+    least_days: int = 3  # landed ones, to know what is usual
+    least_rows: int = 500  # of the median day; a smaller table's days differ by chance
+    least_share: float = 0.6  # of the median …
+    least_of_lowest: float = 0.7  # … or of the emptiest day, whichever is less
+    most_share: float = 2.5  # of the median …
+    most_of_highest: float = 1.5  # … or of the fullest day, whichever is more
+
+
+@dataclass(frozen=True)
 class DriftConfig:
     """Evidently drift report. A column drifts when its score is above its floor *and* above what chance and quiet days show."""
 
@@ -253,11 +282,13 @@ class Profile:
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    retune: RetuneConfig = field(default_factory=RetuneConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     codes: CodesConfig = field(default_factory=CodesConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    volumes: VolumeConfig = field(default_factory=VolumeConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)

@@ -1,14 +1,26 @@
 """Checks that guard a release: a blocking one that fails stops everything downstream of its asset, the promotion included."""
 
 import json
+from datetime import date
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, ResourceParam, asset_check
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetKey,
+    MetadataValue,
+    ResourceParam,
+    asset_check,
+)
 
 from livealign.artifacts import read_json
-from livealign.challenger import HEALTH
+from livealign.challenger import HEALTH, day_corpus
+from livealign.leaks import future_reads
 from livealign.offline import RELEASE
+from livealign.volumes import day_volumes
 from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.evaluation import drift_report, offline_report
+from orchestration.assets.recommenders import ranker
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of
@@ -16,6 +28,42 @@ from orchestration.stages import day_of
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
 LEAST_IMPRESSIONS = 1_000  # a day of fewer is a handful of broadcasts and says little of calibration: it warns
+ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
+
+
+@asset_check(
+    asset=AssetKey(["landing", "ledger"]),
+    blocking=True,
+    partitions_def=days,
+    description="The day brought about as many impressions, plays and comments as the days of the week before it.",
+)
+def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    rows, unusual = [], []
+    for key in context.partition_keys:
+        for found in day_volumes(workspace.home.landing, date.fromisoformat(key), workspace.profile.volumes):
+            bounds = "not known" if found.least is None else f"{found.least:,.0f} to {found.most:,.0f}"
+            rows.append(f"| {key} | {found.table} | {found.rows:,} | {bounds} |")
+            if not found.usual:
+                unusual.append(f"{found.table} of {key}: {found.rows:,}, usual is {bounds}")
+    # A range of days is history that is caught up on; a single day is one that a release is made for.
+    lenient = len(context.partition_keys) > 1 or context.run.tags.get(ACCEPT) == "volumes"
+    return AssetCheckResult(
+        passed=not unusual,
+        severity=AssetCheckSeverity.WARN if lenient else AssetCheckSeverity.ERROR,
+        description="; ".join(unusual) or None,
+        metadata={"volumes": MetadataValue.md("\n".join(["| day | table | rows | usual |", "|---|---|---|---|", *rows]))},
+    )
+
+
+@asset_check(
+    asset=ranker,
+    blocking=True,
+    partitions_def=days,
+    description="Nothing that a model reads is later than what it is read for.",
+)
+def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    found = future_reads(day_corpus(workspace.home, day_of(context), workspace.dataset))
+    return AssetCheckResult(passed=not any(found.values()), metadata=dict(found))
 
 
 @asset_check(
@@ -53,4 +101,10 @@ def day_has_not_drifted(context: AssetCheckExecutionContext, workspace: Resource
     )
 
 
-release_guards = [codebook_is_healthy, ranker_is_calibrated, day_has_not_drifted]
+release_guards = [
+    volumes_are_usual,
+    nothing_is_read_early,
+    codebook_is_healthy,
+    ranker_is_calibrated,
+    day_has_not_drifted,
+]

@@ -10,9 +10,10 @@ from dagster import Definitions
 from orchestration.assets import alignment, content, evaluation, landing, recommenders, release, warehouse
 from orchestration.checks import release_guards
 from orchestration.dbt import dbt_environment, dbt_resource, prepared_project
+from orchestration.notes import failed_run_note
 from orchestration.resources import Workspace
 from orchestration.schedules import build_history, daily_retrain, nightly, retune_llm
-from orchestration.sensors import content_drift, new_archive_days
+from orchestration.sensors import content_drift, new_archive_days, stale_llm
 
 
 def build_definitions(workspace: Workspace) -> Definitions:
@@ -41,7 +42,7 @@ def build_definitions(workspace: Workspace) -> Definitions:
         asset_checks=release_guards,
         jobs=[build_history, daily_retrain, retune_llm],
         schedules=[nightly],
-        sensors=[new_archive_days, content_drift],
+        sensors=[new_archive_days, content_drift, stale_llm, failed_run_note],
         resources={"workspace": workspace, "dbt": dbt_resource(project)},
     )
 

@@ -11,7 +11,8 @@ from livealign.home import Home
 
 LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
 
-# One slot in each pool: the only pool guards the warehouse file, which takes one writer.
+# One slot in each pool: the only pool guards the warehouse file, which takes one writer. A run whose process dies gives its
+# slots back, and is started again; one whose step fails is not, for steps know themselves whether to try again.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -22,6 +23,15 @@ concurrency:
   runs:
     max_concurrent_runs: 2
 run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+  poll_interval_seconds: 30
+  free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+freshness:
   enabled: true
 """
 

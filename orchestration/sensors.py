@@ -1,12 +1,13 @@
-"""What starts a run besides the clock: new days in the archive, and content that has drifted."""
+"""What starts a run besides the clock: new days or files in the archive, content that has drifted, an LLM that is too old."""
 
 import json
-from datetime import date
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 
 from dagster import (
     AssetKey,
-    DagsterEventType,
-    EventRecordsFilter,
+    AssetRecordsFilter,
+    DagsterInstance,
     ResourceParam,
     RunRequest,
     SensorEvaluationContext,
@@ -17,25 +18,36 @@ from dagster import (
 
 from livealign.errors import ArchiveError
 from livealign.platforms import archive_days
+from livealign.platforms.served import closed_files, days_of_file
+from orchestration.assets.content import LAST_FULL_TUNE, RETUNE
 from orchestration.resources import Workspace
 from orchestration.schedules import daily_retrain, retune_llm
 
 REQUESTS_A_TICK = 3  # a folder with a year of days does not flood the queue
+ADAPTER, MARTS = AssetKey("llm_adapter"), AssetKey(["warehouse", "exported_marts"])
 
 
-@sensor(job=daily_retrain, minimum_interval_seconds=300, description="Retrains for days that have newly come into the archive.")
+@sensor(
+    job=daily_retrain,
+    minimum_interval_seconds=300,
+    description="Lands and retrains for what has newly come into the archive: days, or closed files of the event log.",
+)
 def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> SensorResult | SkipReason:
     try:
-        known = {day.isoformat() for day in archive_days(workspace.home.platform, workspace.archive)}
+        if workspace.home.platform == "served":
+            return _new_files(context.cursor, workspace)
+        return _new_days(context.cursor, workspace)
     except ArchiveError as error:
         return SkipReason(str(error))
-    if context.cursor is None:  # what is there when the sensor is switched on is history, not news
+
+
+def _new_days(cursor: str | None, workspace: Workspace) -> SensorResult | SkipReason:
+    known = {day.isoformat() for day in archive_days(workspace.home.platform, workspace.archive)}
+    if cursor is None:  # what is there when the sensor is switched on is history, not news
         return SensorResult(cursor=json.dumps(sorted(known)), skip_reason=f"{len(known)} days are there; waiting for new ones")
-    seen = set(json.loads(context.cursor))
-    fresh = sorted(
-        day for day in known - seen if date.fromisoformat(day) >= date.fromisoformat(max(seen, default="0001-01-01"))
-    )
-    asked = fresh[:REQUESTS_A_TICK]
+    seen = set(json.loads(cursor))
+    newest = max(seen, default="0001-01-01")
+    asked = sorted(day for day in known - seen if newest <= day <= _yesterday())[:REQUESTS_A_TICK]
     if not asked:
         return SkipReason("no new day in the archive")
     return SensorResult(
@@ -44,26 +56,96 @@ def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[
     )
 
 
-@sensor(job=retune_llm, minimum_interval_seconds=300, description="Asks for an LLM re-tune when a day's content has drifted.")
+def _new_files(cursor: str | None, workspace: Workspace) -> SensorResult | SkipReason:
+    """A closed file's days are retrained for once they are over; a file that comes late has its day retrained again.
+
+    The cursor holds the files that were looked into, and the days that wait for their end with the newest file of each.
+    """
+    files = {path.name: path for path in closed_files(workspace.archive)}
+    if cursor is None:
+        state = {"files": sorted(files), "waiting": {}}
+        return SensorResult(cursor=json.dumps(state), skip_reason=f"{len(files)} files are there; waiting for new ones")
+    state = json.loads(cursor)
+    waiting: dict[str, str] = dict(state["waiting"])
+    for name in sorted(set(files) - set(state["files"])):
+        waiting.update((day.isoformat(), name) for day in days_of_file(files[name]))
+    asked = sorted(day for day in waiting if day <= _yesterday())[:REQUESTS_A_TICK]
+    requests = [RunRequest(run_key=f"log:{day}:{waiting.pop(day)}", partition_key=day) for day in asked]
+    after = json.dumps({"files": sorted(files), "waiting": waiting})
+    if requests:
+        return SensorResult(run_requests=requests, cursor=after)
+    says = f"{', '.join(sorted(waiting))} is not over" if waiting else "no new closed file"
+    return SensorResult(cursor=after, skip_reason=says)
+
+
+def _yesterday() -> str:
+    return (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+
+
+@sensor(
+    job=retune_llm,
+    minimum_interval_seconds=300,
+    description="Asks for a full LLM tune when content has drifted, as soon as a day learns from the drifted one.",
+)
 def content_drift(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-    records = context.instance.get_event_records(
-        EventRecordsFilter(
-            DagsterEventType.ASSET_MATERIALIZATION,
-            asset_key=AssetKey("drift_report"),
-            after_cursor=int(context.cursor) if context.cursor else None,
-        ),
-        limit=1,
-    )
-    if not records:
-        return SkipReason("no new drift report")
-    materialization = records[0].asset_materialization
-    assert materialization is not None
-    drifted = bool(materialization.metadata["content_drifted"].value)
-    requests = (
-        [RunRequest(run_key=f"drift:{materialization.partition}", partition_key=materialization.partition)] if drifted else []
-    )
-    return SensorResult(
-        run_requests=requests,
-        cursor=str(records[0].storage_id),
-        skip_reason=None if requests else "content is where the champion learned it",
-    )
+    """A day that has drifted is held out by its own retrain; the first that learns from it is the next day's."""
+    state = json.loads(context.cursor) if context.cursor else {"after": None, "drifted": []}
+    after, drifted = _read_reports(context.instance, state["after"])
+    waiting = sorted({*state["drifted"], *drifted})
+    tuned = set(context.instance.get_materialized_partitions(ADAPTER))
+    asked = [day for day in waiting if _next(day) in tuned]
+    requests = [
+        RunRequest(run_key=f"drift:{day}", partition_key=_next(day), tags={RETUNE: f"content drifted on {day}"})
+        for day in asked
+        if _metadata(context.instance, ADAPTER, _next(day)).get("tuned") != "fully"
+    ]
+    waiting = [day for day in waiting if day not in asked]
+    cursor = json.dumps({"after": after, "drifted": waiting})
+    if requests:
+        return SensorResult(run_requests=requests, cursor=cursor)
+    says = f"{', '.join(waiting)} drifted; the day after it is not there yet" if waiting else "content is where it was learned"
+    return SensorResult(cursor=cursor, skip_reason=says)
+
+
+def _read_reports(instance: DagsterInstance, after: int | None) -> tuple[int | None, list[str]]:
+    """(last event read, days whose content had drifted) of the drift reports since."""
+    news = AssetRecordsFilter(AssetKey("drift_report"), after_storage_id=after)
+    drifted = []
+    for record in instance.fetch_materializations(news, limit=100, ascending=True).records:
+        after, materialization = record.storage_id, record.asset_materialization
+        if materialization and materialization.partition and materialization.metadata["content_drifted"].value:
+            drifted.append(materialization.partition)
+    return after, drifted
+
+
+@sensor(
+    job=retune_llm,
+    minimum_interval_seconds=3600,
+    description="Asks for a full LLM tune when the warehouse is further ahead of the last one than the limit in RetuneConfig.",
+)
+def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> RunRequest | SkipReason:
+    built = _newest(context.instance.get_materialized_partitions(MARTS))
+    tuned = _newest(context.instance.get_materialized_partitions(ADAPTER))
+    if built is None or tuned is None:
+        return SkipReason("nothing has been tuned yet; run daily_retrain")
+    last = str(_metadata(context.instance, ADAPTER, tuned).get(LAST_FULL_TUNE) or tuned)
+    age, limit = (date.fromisoformat(built) - date.fromisoformat(last)).days, workspace.profile.retune.max_age_days
+    if age <= limit:
+        return SkipReason(f"the LLM was tuned fully for {last}, {age} days before the newest day; the limit is {limit}")
+    why = f"the last full tune, for {last}, is {age} days behind {built}; the limit is {limit}"
+    return RunRequest(run_key=f"stale:{built}", partition_key=built, tags={RETUNE: why})
+
+
+def _metadata(instance: DagsterInstance, key: AssetKey, partition: str) -> dict[str, object]:
+    """Metadata of the newest materialization of the partition; empty if there is none."""
+    records = instance.fetch_materializations(AssetRecordsFilter(key, asset_partitions=[partition]), limit=1).records
+    found = records[0].asset_materialization if records else None
+    return {name: value.value for name, value in found.metadata.items()} if found else {}
+
+
+def _newest(partitions: Iterable[str]) -> str | None:
+    return max(partitions, default=None)
+
+
+def _next(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()

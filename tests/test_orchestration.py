@@ -10,6 +10,7 @@ from livealign.config import load_profile
 from livealign.home import Home
 from livealign.schemas import TABLES
 from livealign.simulation import SimulationConfig, simulate
+from orchestration.daily import OWNERS
 from orchestration.definitions import build_definitions
 from orchestration.instance import bury_dead_runs, open_instance
 from orchestration.resources import WAREHOUSE_POOL, Workspace
@@ -41,11 +42,22 @@ def test_every_landing_table_is_an_asset_and_every_group_is_there(defs: Definiti
     assert {node.group_name for node in graph.values()} == GROUPS
 
 
-def test_every_asset_is_partitioned_by_day_and_says_what_it_is(defs: Definitions) -> None:
+def test_every_asset_is_partitioned_by_day_and_says_what_it_is_whose_it_is_and_of_which_code(defs: Definitions) -> None:
     for key, node in nodes(defs).items():
         assert node.partitions_def is not None, key
         assert node.partitions_def.has_partition_key("2025-06-02"), key
-        assert node.description, f"{key} has no description"
+        assert len(node.description or "") > 20, f"{key} has no description"
+        assert node.owners, f"{key} has no owner"
+        assert set(node.owners) <= set(OWNERS.values()), key
+        assert node.kinds, f"{key} has no kind"
+        assert node.code_version, f"{key} has no code version"
+
+
+def test_what_reads_files_or_starts_processes_is_retried_and_what_trains_is_not(defs: Definitions) -> None:
+    for key, node in nodes(defs).items():
+        op = node.assets_def.op
+        retried = op.retry_policy is not None
+        assert retried == (key.path[0] in ("landing", "warehouse") or key.path == ["bento"]), key
 
 
 def test_the_promotion_waits_for_every_model_and_for_the_bento(defs: Definitions) -> None:
@@ -66,6 +78,8 @@ def test_dbt_tests_and_codebook_health_block_and_drift_does_not(defs: Definition
     blocking = {key.name: graph.get(key).blocking for key in graph.asset_check_keys}
     assert blocking["codebook_is_healthy"]
     assert blocking["ranker_is_calibrated"]
+    assert blocking["volumes_are_usual"]
+    assert blocking["nothing_is_read_early"]
     assert not blocking["day_has_not_drifted"]
     dbt_checks = [name for name in blocking if "strictly_before" in name or "ledger" in name]
     assert dbt_checks

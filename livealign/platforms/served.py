@@ -93,7 +93,7 @@ def count_events(archive: Path) -> EventCount:
         else:
             events += 1
             days.add(one.event.at // DAY_MS)
-    return EventCount(events, damaged, [EPOCH + timedelta(days=day) for day in sorted(days)])
+    return EventCount(events, damaged, _days(days))
 
 
 def archive_days(archive: Path) -> list[date]:
@@ -103,6 +103,11 @@ def archive_days(archive: Path) -> list[date]:
         ArchiveError: there is none.
     """
     return count_events(archive).days
+
+
+def days_of_file(path: Path) -> list[date]:
+    """All days of which one closed file holds an event, sorted."""
+    return _days({one.event.at // DAY_MS for one in _read_file(path) if one.event is not None})
 
 
 def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Progress | None = None) -> None:
@@ -115,7 +120,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     tables: dict[str, _Rows] = defaultdict(_Rows)
     people: set[tuple[str, int, int]] = set()  # (table, id, day)
     ends, day = _Ends(), None
-    total, done, file = len(_closed_files(archive)), 0, ""
+    total, done, file = len(closed_files(archive)), 0, ""
     for one in _read(archive):
         if one.file != file:
             file = one.file
@@ -205,19 +210,32 @@ def _flush(name: str, rows: _Rows, run: LandingRun) -> None:
         start = end
 
 
+def _days(epoch_days: set[int]) -> list[date]:
+    return [EPOCH + timedelta(days=day) for day in sorted(epoch_days)]
+
+
 def _read(archive: Path) -> Iterator[_Read]:
-    for path in _closed_files(archive):
-        for line in read_lines(path):
-            if line.payload is None:
-                yield _Read(path.name, line.number, None, "damaged_record")
-                continue
-            try:
-                yield _Read(path.name, line.number, event_of(line.payload), "")
-            except ValueError:
-                yield _Read(path.name, line.number, None, "unknown_event")
+    for path in closed_files(archive):
+        yield from _read_file(path)
 
 
-def _closed_files(archive: Path) -> list[Path]:
+def _read_file(path: Path) -> Iterator[_Read]:
+    for line in read_lines(path):
+        if line.payload is None:
+            yield _Read(path.name, line.number, None, "damaged_record")
+            continue
+        try:
+            yield _Read(path.name, line.number, event_of(line.payload), "")
+        except ValueError:
+            yield _Read(path.name, line.number, None, "unknown_event")
+
+
+def closed_files(archive: Path) -> list[Path]:
+    """The closed files of a log, oldest first.
+
+    Raises:
+        ArchiveError: there is none.
+    """
     files = [path for path in log_files(archive) if path.suffix == CLOSED]
     if not files:
         raise ArchiveError(f"{archive} holds no closed file of an event log (events-*{CLOSED}); give the service's log folder")

@@ -1,21 +1,21 @@
 """[alignment] Two gated towers, and the semantic codes of what they see."""
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ResourceParam, asset
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 
 from livealign.challenger import align, day_corpus, encode
 from livealign.coded_segments import predecessor_codes
 from livealign.content import texts_of
 from livealign.plots import codebook_usage, loss_curve, to_markdown_image
 from orchestration.assets.content import segment_embeddings
-from orchestration.partitions import days
+from orchestration.daily import daily_asset
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
 GROUP = "alignment"
 
 
-@asset(deps=[segment_embeddings], group_name=GROUP, kinds={"torch"}, partitions_def=days)
-def aligned_vectors(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"torch"}, deps=[segment_embeddings])
+def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """User tower and gated room tower, contrastive on who entered what; the aligned vector of every room-moment."""
     day = day_of(context)
     with stage(context, workspace, "aligned_vectors"):
@@ -35,8 +35,8 @@ def aligned_vectors(context: AssetExecutionContext, workspace: ResourceParam[Wor
     )
 
 
-@asset(deps=[aligned_vectors], group_name=GROUP, kinds={"faiss"}, partitions_def=days)
-def semantic_codes(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"faiss"}, deps=[aligned_vectors])
+def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Residual k-means on the aligned vectors of the training segments: three levels of integers for every room-moment."""
     day, artifacts = day_of(context), workspace.artifacts(day_of(context))
     with stage(context, workspace, "semantic_codes"):

@@ -1,6 +1,6 @@
 """[evaluation] The held-out day: how good is the challenger, and is the day still the world that the champion learned?"""
 
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, ResourceParam, asset
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign import plots
 from livealign.challenger import day_corpus
@@ -8,16 +8,16 @@ from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
 from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.recommenders import comparison, ranker, retriever
+from orchestration.daily import daily_asset
 from orchestration.drift_day import measure_drift
-from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
 GROUP = "evaluation"
 
 
-@asset(deps=[ranker, comparison, retriever], group_name=GROUP, kinds={"numpy"}, partitions_def=days)
-def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"numpy"}, deps=[ranker, comparison, retriever])
+def offline_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Every variant on the same held-out impressions: AUC, UAUC, GAUC, NDCG, slices, calibration, and the true ceilings."""
     day, home = day_of(context), workspace.home
     file = reports_of(home, day) / "report.html"
@@ -45,10 +45,8 @@ def offline_report(context: AssetExecutionContext, workspace: ResourceParam[Work
     )
 
 
-@asset(
-    deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])], group_name=GROUP, kinds={"evidently"}, partitions_def=days
-)
-def drift_report(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"evidently"}, deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])])
+def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Evidently: the day's impressions, segments, embeddings and codes against the champion's training days."""
     day = day_of(context)
     with stage(context, workspace, "drift_report"):

@@ -4,17 +4,37 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetSpec, BackfillPolicy, MaterializeResult, ResourceParam, multi_asset
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetSpec,
+    BackfillPolicy,
+    MaterializeResult,
+    MetadataValue,
+    ResourceParam,
+    multi_asset,
+)
 
 from livealign.platforms import land
 from livealign.schemas import TABLES
+from orchestration.code_version import code_version
+from orchestration.daily import OWNERS, RETRIES, only_passing_failures_are_retried, reported
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import stage
 
+GROUP = "landing"
+
 
 def _spec(name: str, description: str) -> AssetSpec:
-    return AssetSpec(["landing", name], group_name="landing", kinds={"parquet"}, description=description)
+    return AssetSpec(
+        ["landing", name],
+        group_name=GROUP,
+        kinds={"parquet"},
+        description=description,
+        owners=[OWNERS[GROUP]],
+        code_version=code_version(__name__),
+    )
 
 
 SPECS = [
@@ -27,24 +47,23 @@ SPECS = [
 ]
 
 
-@multi_asset(specs=SPECS, partitions_def=days, backfill_policy=BackfillPolicy.single_run())
+@multi_asset(specs=SPECS, partitions_def=days, backfill_policy=BackfillPolicy.single_run(), retry_policy=RETRIES)
 def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> Iterator[MaterializeResult]:
     landed_days = [date.fromisoformat(key) for key in context.partition_keys]
-    with stage(context, workspace, "landing"):
+    with only_passing_failures_are_retried(), stage(context, workspace, "landing"):
         summary = land(workspace.home.platform, workspace.archive, workspace.home.landing, landed_days)
-    for name in TABLES:
-        counts = summary.tables[name]
-        yield MaterializeResult(
-            asset_key=["landing", name],
-            metadata={
-                "dagster/row_count": counts.landed,
-                "read": counts.read,
-                "rejected": counts.rejected,
-                "reasons": dict(counts.reasons),
-                "path": str(workspace.home.landing / name),
-            },
-        )
-    totals: dict[str, Any] = {name: getattr(summary, name) for name in ("read", "landed", "rejected")}
-    totals["reasons"] = dict(summary.reasons)
-    for name in ("ledger", "rejects"):
-        yield MaterializeResult(asset_key=["landing", name], metadata={**totals, "path": str(workspace.home.landing / name)})
+    counted: dict[str, dict[str, Any]] = {
+        name: {
+            "dagster/row_count": counts.landed,
+            "read": counts.read,
+            "rejected": counts.rejected,
+            "reasons": dict(counts.reasons),
+        }
+        for name, counts in summary.tables.items()
+    }
+    totals = {name: getattr(summary, name) for name in ("read", "landed", "rejected")} | {"reasons": dict(summary.reasons)}
+    counted |= {"ledger": totals, "rejects": {"dagster/row_count": summary.rejected, **totals}}
+    for name in [*TABLES, "ledger", "rejects"]:
+        key = AssetKey(["landing", name])
+        metadata = {**counted[name], "path": MetadataValue.path(str(workspace.home.landing / name))}
+        yield MaterializeResult(asset_key=key, metadata=reported(context, workspace, "landing", metadata, key))

@@ -1,20 +1,20 @@
 """[recommenders] What finds rooms, what ranks them, and what both are compared with."""
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ResourceParam, asset
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 
 from livealign.challenger import compare, day_corpus, rank, retrieve
 from livealign.plots import loss_curve, to_markdown_image
 from orchestration.assets.alignment import aligned_vectors, semantic_codes
 from orchestration.assets.content import segment_embeddings
-from orchestration.partitions import days
+from orchestration.daily import daily_asset
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
 GROUP = "recommenders"
 
 
-@asset(deps=[aligned_vectors], group_name=GROUP, kinds={"faiss"}, partitions_def=days)
-def retriever(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"faiss"}, deps=[aligned_vectors])
+def retriever(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The rooms live at each click of the held-out day, searched by dot product: is the room that was entered found?"""
     day = day_of(context)
     with stage(context, workspace, "retriever"):
@@ -23,8 +23,8 @@ def retriever(context: AssetExecutionContext, workspace: ResourceParam[Workspace
     return MaterializeResult(metadata=dict(metrics.to_dict()))
 
 
-@asset(deps=[semantic_codes], group_name=GROUP, kinds={"torch"}, partitions_def=days)
-def ranker(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"torch"}, deps=[semantic_codes])
+def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The release's ranker (`aligned_codes`): click, long view, like, comment, gift, on codes and histories."""
     day = day_of(context)
     with stage(context, workspace, "ranker"):
@@ -41,8 +41,8 @@ def ranker(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) 
     )
 
 
-@asset(deps=[segment_embeddings], group_name=GROUP, kinds={"torch"}, partitions_def=days)
-def comparison(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"torch"}, deps=[segment_embeddings])
+def comparison(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The same ranker without the method: by popularity, by author ID alone, with the frozen LLM's vector pasted in."""
     day = day_of(context)
     with stage(context, workspace, "comparison"):

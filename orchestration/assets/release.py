@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue, ResourceParam, asset
+from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue
 
 from livealign import release
 from livealign.artifacts import read_json
@@ -19,8 +19,8 @@ from livealign.releases import read_champion
 from livealign.retention import plan_pruning, prune
 from livealign.summary import write_summary
 from orchestration.assets.evaluation import drift_report, offline_report
+from orchestration.daily import daily_asset
 from orchestration.guards import blocking_checks, guard_results
-from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
@@ -28,8 +28,8 @@ GROUP = "release"
 BENTO_TIMEOUT_SECONDS = 600
 
 
-@asset(deps=[offline_report, drift_report], group_name=GROUP, partitions_def=days)
-def bundle(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"file"}, deps=[offline_report, drift_report])
+def bundle(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Everything that serving needs in one directory, with the hash of every file."""
     day = day_of(context)
     with stage(context, workspace, "bundle"):
@@ -48,8 +48,8 @@ def bundle(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) 
     )
 
 
-@asset(deps=[bundle], group_name=GROUP, kinds={"bentoml"}, partitions_def=days)
-def bento(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"bentoml"}, deps=[bundle], retried=True)
+def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The bundle packed with the code that serves it, started as a process and asked for recommendations."""
     artifacts = workspace.artifacts(day_of(context))
     bundle_path = read_json(artifacts.release / "bundle.json")["path"]
@@ -59,8 +59,8 @@ def bento(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -
     return MaterializeResult(metadata={"tag": record["tag"], **record["smoke"], "path": MetadataValue.path(record["path"])})
 
 
-@asset(deps=[bento], group_name=GROUP, partitions_def=days)
-def promotion(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"file"}, deps=[bento])
+def promotion(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Champion against challenger on the held-out day; the pointer moves only if the challenger is not worse."""
     day, home = day_of(context), workspace.home
     artifacts = workspace.artifacts(day)
@@ -86,8 +86,8 @@ def promotion(context: AssetExecutionContext, workspace: ResourceParam[Workspace
     )
 
 
-@asset(deps=[promotion], group_name=GROUP, partitions_def=days)
-def retention(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+@daily_asset(GROUP, kinds={"file"}, deps=[promotion])
+def retention(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Partitions, artifacts, bundles and Bentos older than the policy go; never what the champion or a rollback needs."""
     with stage(context, workspace, "retention"):
         planned = plan_pruning(workspace.home, workspace.profile.retention, workspace.archive)

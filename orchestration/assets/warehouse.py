@@ -11,14 +11,16 @@ from dagster import (
     AssetsDefinition,
     BackfillPolicy,
     MaterializeResult,
+    MetadataValue,
     ResourceParam,
-    asset,
 )
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from livealign.marts import MARTS, publish_marts
+from orchestration.daily import RETRIES, daily_asset, only_passing_failures_are_retried
 from orchestration.dbt import WarehouseTranslator, dbt_environment, set_days
 from orchestration.dbt_command import BUILD_A_DAY
+from orchestration.dbt_report import told_of_models
 from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
@@ -35,12 +37,21 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
         backfill_policy=BackfillPolicy.single_run(),
         dagster_dbt_translator=WarehouseTranslator(),
         pool=WAREHOUSE_POOL,
+        retry_policy=RETRIES,
     )
     def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource, workspace: ResourceParam[Workspace]) -> Iterator[Any]:
         dbt_environment(workspace.home)
         set_days(context.partition_key_range.start, context.partition_key_range.end)
-        with stage(context, workspace, "warehouse"), dbt_talks_to(context, workspace.home.warehouse / "dbt.log"):
-            yield from dbt.cli([*BUILD_A_DAY], context=context).stream()
+        events: list[Any] = []
+        try:
+            with (
+                only_passing_failures_are_retried(),
+                stage(context, workspace, "warehouse"),
+                dbt_talks_to(context, workspace.home.warehouse / "dbt.log"),
+            ):
+                events.extend(dbt.cli([*BUILD_A_DAY], context=context).stream())
+        finally:  # what was built and which tests failed is told of a failed build too
+            yield from told_of_models(context, workspace, events)
 
     return dbt_models
 
@@ -55,19 +66,24 @@ def dbt_talks_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
         yield
 
 
-@asset(
+@daily_asset(
+    "warehouse",
+    kinds={"duckdb", "parquet"},
     key=["warehouse", "exported_marts"],
     deps=[AssetKey(["warehouse", mart]) for mart in MARTS],
-    group_name="warehouse",
-    kinds={"duckdb", "parquet"},
-    partitions_def=days,
+    stage="marts",
+    retried=True,
     backfill_policy=BackfillPolicy.single_run(),
     pool=WAREHOUSE_POOL,
 )
-def exported_marts(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+def exported_marts(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The days whose tests passed, published as Parquet, so that no model training ever holds the warehouse file."""
     with stage(context, workspace, "marts"):
         rows = publish_marts(workspace.home.warehouse_tables, workspace.home.marts)
     return MaterializeResult(
-        metadata={**{f"rows/{mart}": count for mart, count in rows.items()}, "path": str(workspace.home.marts)}
+        metadata={
+            "dagster/row_count": sum(rows.values()),
+            **{f"rows/{mart}": count for mart, count in rows.items()},
+            "path": MetadataValue.path(str(workspace.home.marts)),
+        }
     )

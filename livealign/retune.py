@@ -1,0 +1,109 @@
+"""Is the language model tuned anew today, or does it go on from the champion's adapter for a few steps?
+
+A full tune costs minutes and finds what has changed; going on from the adapter that serves costs seconds and keeps it warm. The
+policy is `RetuneConfig.policy`; whoever asks for a full tune (a person, or the sensor that saw content drift) gets one.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from livealign.artifacts import read_json
+from livealign.backbone import Backbone
+from livealign.bundle import Bundle
+from livealign.config import Profile, RetuneConfig
+from livealign.files import replace_json
+from livealign.release_files import ADAPTER
+
+RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes
+
+
+class Tuning(NamedTuple):
+    """What is done to the adapter of a day."""
+
+    full: bool
+    reason: str  # a sentence for people
+    steps: int
+    warm_start: Path | None  # folder of the adapter that is gone on from
+    last_full_tune: date  # the day whose retrain tuned fully, this one or an earlier one
+    went_on_from: str | None  # release id
+
+
+def choose_tuning(
+    day: date,
+    profile: Profile,
+    backbone: Backbone,
+    before: Bundle | None,
+    drifted: Sequence[date] = (),
+    asked: str = "",
+) -> Tuning:
+    """Full or warm, and why.
+
+    Args:
+        before: the release that the day goes on from (`livealign.predecessor`).
+        drifted: earlier days whose content had drifted.
+        asked: why somebody asks for a full tune; empty where nobody does.
+    """
+    last = _last_full_tune(before)
+    why = asked or _cannot_go_on(before, last, profile, backbone)
+    if not why and last is not None:
+        why = _due(day, last, drifted, profile.retune)
+    if why or before is None or last is None:
+        return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
+    reason = f"Went on from {before.release_id} for {profile.finetune.warm_steps} steps: last tuned fully for {last}."
+    return Tuning(False, reason, profile.finetune.warm_steps, before.path / ADAPTER, last, before.release_id)
+
+
+def write_tuning(tuning: Tuning, adapter: Path) -> None:
+    """Keep the choice beside the adapter that it led to."""
+    record = {"full": tuning.full, "last_full_tune": tuning.last_full_tune, "went_on_from": tuning.went_on_from}
+    replace_json(adapter / RECORD, record)
+
+
+def _due(day: date, last: date, drifted: Sequence[date], config: RetuneConfig) -> str:
+    """Why the policy asks for a full tune today; empty where it does not."""
+    if config.policy == "daily":
+        return "the policy is to tune fully every day"
+    age = (day - last).days
+    if age >= config.max_age_days:
+        return f"the last full tune is {age} days old, and {config.max_age_days} is the limit"
+    # A drifted day is first trained on by the retrain after it, so the tune of that very day did not see it.
+    since = [one for one in drifted if last <= one < day]
+    if config.policy == "on_drift" and since:
+        return f"content drifted on {', '.join(map(str, since))}"
+    return ""
+
+
+def _cannot_go_on(before: Bundle | None, last: date | None, profile: Profile, backbone: Backbone) -> str:
+    """Why the adapter that serves cannot be gone on from; empty where it can."""
+    if before is None:
+        return "there is no earlier release to go on from"
+    if last is None:
+        return f"{before.release_id} does not say when it was tuned"
+    if before.manifest["backbone"]["sha256"] != backbone.sha256:
+        return f"{before.release_id} has another backbone"
+    theirs: dict[str, Any] = before.manifest["config"]
+    mine = profile.to_dict()
+    for stage, names in SAME.items():
+        for name in names:
+            # What went through JSON has lists where a config has tuples.
+            if _plain(theirs.get(stage, {}).get(name)) != _plain(mine[stage][name]):
+                return f"{before.release_id} was tuned with another {stage}.{name}"
+    return ""
+
+
+SAME = {  # what an adapter's weights depend on
+    "finetune": ("rank", "alpha", "target_modules"),
+    "encoder": ("exit_layer", "first_adapted_layer", "pooling"),
+}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def _last_full_tune(before: Bundle | None) -> date | None:
+    if before is None or f"{ADAPTER}/{RECORD}" not in before.manifest["files"]:
+        return None
+    return date.fromisoformat(read_json(before.path / ADAPTER / RECORD)["last_full_tune"])

@@ -1,0 +1,79 @@
+"""A note to whoever runs the platform when a run has failed, posted to the webhook of `LIVEALIGN_WEBHOOK_URL`.
+
+The URL often holds a secret, so it is never logged, shown or put into an error.
+"""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+
+from dagster import DefaultSensorStatus, RunFailureSensorContext, SkipReason, run_failure_sensor
+
+from livealign.errors import LiveAlignError
+
+WEBHOOK = "LIVEALIGN_WEBHOOK_URL"
+TIMEOUT_SECONDS = 10
+ATTEMPTS = 3
+LONGEST_REASON = 2_000  # characters
+
+
+class NoteError(LiveAlignError):
+    """The note could not be delivered."""
+
+
+@run_failure_sensor(
+    name="failed_run_note",
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=15,
+    description=f"Posts a note of every failed run to the webhook in {WEBHOOK}; does nothing where it is not set.",
+)
+def failed_run_note(context: RunFailureSensorContext) -> SkipReason | None:
+    url = os.environ.get(WEBHOOK)
+    if not url:
+        return SkipReason(f"{WEBHOOK} is not set")
+    run = context.dagster_run
+    post_note(url, note_of(run.job_name, run.run_id, run.tags, context.failure_event.message or "no reason was given"))
+    return None
+
+
+def note_of(job: str, run_id: str, tags: Mapping[str, str], reason: str) -> dict[str, str]:
+    """The note: `text` for chat services, and the same in fields."""
+    day = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start") or "no day"
+    reason = reason.strip()[:LONGEST_REASON]
+    text = f"LiveAlign: {job} for {day} failed ({run_id}). {reason} The champion serves on; `make ui` shows the run's log."
+    return {"text": text, "job": job, "day": day, "run": run_id, "reason": reason}
+
+
+def post_note(url: str, note: Mapping[str, str], pause_seconds: float = 1.0) -> None:
+    """POST the note as JSON, a few times if need be.
+
+    Raises:
+        NoteError: the URL is none, or no attempt was answered with 2xx.
+    """
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https"):
+        raise NoteError(f"{WEBHOOK} is no http or https URL; correct it or unset it")
+    headers = {"content-type": "application/json", "user-agent": "livealign"}
+    said = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(pause_seconds * 2 ** (attempt - 1))
+        try:
+            request = urllib.request.Request(url, json.dumps(dict(note)).encode(), headers)  # noqa: S310 — http(s) by the check above
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310
+                return
+        except urllib.error.HTTPError as error:
+            said = f"it answered {error.code}"
+            if error.code < 500 and error.code != 429:
+                break  # the same note will be refused again
+        except (OSError, HTTPException, ValueError) as error:
+            said = type(error).__name__  # the text of the error may hold the URL
+    raise NoteError(f"the webhook in {WEBHOOK} did not take the note: {said}; check the URL and that its server is up")
