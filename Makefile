@@ -5,6 +5,7 @@ DAY      ?=
 DAYS     ?=
 PROFILE  ?= laptop
 SEED     ?=
+ACCEPT   ?=
 PORT     ?= 3000
 PYTHON   ?= python3
 
@@ -20,7 +21,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
-        $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
+        $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
 .PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse clean
 .DEFAULT_GOAL := help

@@ -22,13 +22,12 @@ from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.evaluation import drift_report, offline_report
 from orchestration.assets.recommenders import ranker
 from orchestration.partitions import days
-from orchestration.resources import Workspace
+from orchestration.resources import ACCEPT, Workspace
 from orchestration.stages import day_of
 
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
 LEAST_IMPRESSIONS = 1_000  # a day of fewer is a handful of broadcasts and says little of calibration: it warns
-ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
 
 
 @asset_check(

@@ -10,6 +10,7 @@ from livealign.config import DatasetConfig, Profile, load_profile
 from livealign.home import Home
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
+ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
-from orchestration.resources import Workspace
+from orchestration.resources import ACCEPT, Workspace
 from orchestration.stages import console
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -48,6 +48,7 @@ def main(
     ] = None,
     profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="tiny, laptop or gpu")] = "laptop",
     seed: Annotated[int | None, typer.Option(help="seed of every stage; default: the profile's")] = None,
+    accept: Annotated[str, typer.Option(help="'volumes': a day of unusual volumes may pass")] = "",
 ) -> None:
     """Retrain for one day: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento."""
     started = perf_counter()
@@ -64,7 +65,7 @@ def main(
         workspace.home.activate()
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, day)
-            retrain(workspace, instance, last_day)
+            retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})
     except LiveAlignError as error:
         console.print(f"[bold red]✗[/] {error}")
         sys.exit(1)
@@ -108,8 +109,8 @@ def _say(text: str) -> None:
     console.print(f"[bold cyan]▶[/] {text}")
 
 
-def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
-    """Build the days before `day` that are not built yet, then run `daily_retrain` for `day`.
+def retrain(workspace: Workspace, instance: DagsterInstance, day: date, tags: dict[str, str]) -> None:
+    """Build the days before `day` that are not built yet, then run `daily_retrain` for `day`, with these run tags.
 
     Raises:
         LiveAlignError: a step failed; the message says which, and where the details are.
@@ -126,7 +127,7 @@ def retrain(workspace: Workspace, instance: DagsterInstance, day: date) -> None:
         }
         with stage_cost("history", workspace.artifacts(day).stages):
             run_job(defs, instance, "build_history", tags=span)
-    run_job(defs, instance, "daily_retrain", partition_key=day.isoformat())
+    run_job(defs, instance, "daily_retrain", partition_key=day.isoformat(), tags=tags)
 
 
 def missing_history(workspace: Workspace, day: date) -> list[date]:
