@@ -28,13 +28,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 
-def retrain(home: Path, platform: str, archive: Path) -> Home:
+def retrain(home: Path, platform: str, archive: Path, *options: str) -> Home:
     """`make retrain` on the tiny profile, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
     environment |= {"LIVEALIGN_HOME": str(home), "DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "true"}
     command = [sys.executable, "-m", "orchestration.retrain", "--profile", "tiny", "--platform", platform]
     done = subprocess.run(
-        [*command, "--archive", str(archive)],
+        [*command, "--archive", str(archive), *options],
         cwd=ROOT,
         env=environment | {"DAGSTER_DISABLE_TELEMETRY": "1"},
         capture_output=True,
@@ -120,7 +120,7 @@ def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Hom
     served_version = core.version().release_id
     core.stop()
     assert answers > 100
-    home = retrain(trained.root, "served", log)
+    home = retrain(trained.root, "served", log, "--day", day.isoformat())  # some sessions end on the day after
     assert last_day(home) == day
     summary = json.loads((home.workspace / "reports" / "latest" / "summary.json").read_text())
     assert summary["promotion"]["decision"] == "promote"
