@@ -23,7 +23,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
-.PHONY: help setup retrain ui serve docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse clean
+.PHONY: help setup retrain ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,8 +42,11 @@ retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=
 ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and sensors
 	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) LIVEALIGN_PROFILE=$(PROFILE) $(BIN)/python -m orchestration.ui
 
-serve: setup ## the champion's Bento on 127.0.0.1:$(PORT)
+serve: setup ## the champion's Bento on 127.0.0.1:$(PORT); its live wall is the page at /
 	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT)
+
+demo: setup ## serve, and play a landed day into it as if it happened now: SPEED=4 DAY=YYYY-MM-DD
+	$(BIN)/python -m bentos demo --platform $(PLATFORM) --port $(PORT) --speed $(or $(SPEED),1) $(if $(DAY),--day $(DAY))
 
 docs: setup ## dbt's documentation of every table and column, from the warehouse of the last retrain
 	LIVEALIGN_LANDING=$(abspath $(LIVEALIGN_HOME))/landing LIVEALIGN_WAREHOUSE_FILE=$(abspath $(LIVEALIGN_HOME))/warehouse/warehouse.duckdb \
@@ -92,6 +95,9 @@ recommender-peers: .venv-recommenders/.installed ## create .venv-recommenders: w
 	$(PYTHON) -m venv .venv-recommenders
 	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recommender_peers.txt
 	touch $@
+
+bench-serving: setup ## the running service under load, beside a BentoML endpoint that does nothing (after make retrain): SOAK=seconds
+	$(BIN)/python -m benchmarks.bench_serving --platform $(PLATFORM) --soak $(or $(SOAK),0)
 
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .

@@ -1,44 +1,88 @@
 """`python -m bentos build BUNDLE STORE`: build its Bento, try it, print what came of it as one line of JSON.
-`python -m bentos serve`: serve the champion.
+`python -m bentos serve`: serve the champion. `feed`: play a landed day into a running service. `demo`: both.
 
 The orchestration calls `build` as a process, for it may not import this package.
 """
 
 import argparse
 import json
+import os
+import secrets
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 from bentos.build import build_bento
-from bentos.serve import serve
+from bentos.feed import feed
+from bentos.live_recommender.keys import WRITE_VARIABLE
+from bentos.serve import serve, served
 from bentos.smoke import smoke_test
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.landing import landed_days
 
 
 def main() -> None:
     """Parse, run, and end with 1 and one `error:` line where something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m bentos", description="Build, try and serve Bentos.")
+    arguments = _parser().parse_args()
+    try:
+        match arguments.command:
+            case "build":
+                built = build_bento(arguments.bundle.absolute(), arguments.store.absolute(), arguments.backbone)
+                smoke = smoke_test(built.path, arguments.timeout, arguments.models)
+                print(json.dumps({"tag": built.tag, "path": str(built.path), "smoke": asdict(smoke)}))
+            case "serve":
+                serve(Home.from_environment(arguments.platform), arguments.host, arguments.port)
+            case "feed":
+                _feed(arguments, arguments.url, os.environ.get(WRITE_VARIABLE, "").split(",")[0])
+            case "demo":
+                key = os.environ.get(WRITE_VARIABLE, "").split(",")[0] or secrets.token_urlsafe(24)
+                with served(Home.from_environment(arguments.platform), arguments.host, arguments.port, key) as url:
+                    print(f"the wall is at {url}/", flush=True)
+                    _feed(arguments, url, key)
+                    input("the day is over; press Enter to stop the service\n")
+    except LiveAlignError as error:
+        sys.exit(f"error: {error}")
+    except (KeyboardInterrupt, EOFError):
+        sys.exit(130)
+
+
+def _feed(arguments: argparse.Namespace, url: str, key: str) -> None:
+    if not key:
+        raise LiveAlignError(f"{WRITE_VARIABLE} is not set; give it one of the keys that the service was started with")
+    home = Home.from_environment(arguments.platform)
+    days = landed_days(home.landing)
+    day = arguments.day or (days[-1] if days else None)
+    if day is None:
+        raise LiveAlignError(f"{home.landing} has no day; run `make retrain` first")
+    report = feed(url, key, home.landing, day, speed=arguments.speed, minutes=arguments.minutes)
+    print(f"{report.sent:,} events sent, {report.accepted:,} taken, {report.rejected:,} not", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build the Bento of a bundle and smoke-test it")
     build.add_argument("bundle", type=Path, help="a release bundle")
     build.add_argument("store", type=Path, help="BENTOML_HOME to build into, e.g. <workspace>/bentoml")
     build.add_argument("--timeout", type=float, default=120.0, help="seconds that the Bento may take to get ready")
+    build.add_argument("--models", type=Path, help="folder of the backbones, to try the refresh too")
+    build.add_argument("--backbone", type=Path, help="a backbone's folder to pack, for a Bento that needs nothing beside it")
     server = commands.add_parser("serve", help="serve the champion's Bento")
-    server.add_argument("--host", default="127.0.0.1")
-    server.add_argument("--port", type=int, default=3000)
-    server.add_argument("--platform", help="whose champion (default: LIVEALIGN_PLATFORM, else simulator)")
-    arguments = parser.parse_args()
-    try:
-        if arguments.command == "build":
-            built = build_bento(arguments.bundle.absolute(), arguments.store.absolute())
-            smoke = smoke_test(built.path, arguments.timeout)
-            print(json.dumps({"tag": built.tag, "path": str(built.path), "smoke": asdict(smoke)}))
-        else:
-            serve(Home.from_environment(arguments.platform), arguments.host, arguments.port)
-    except LiveAlignError as error:
-        sys.exit(f"error: {error}")
+    player = commands.add_parser("feed", help="play a landed day into a running service")
+    player.add_argument("--url", default="http://127.0.0.1:3000")
+    demo = commands.add_parser("demo", help="serve the champion and play a landed day into it")
+    for one in (server, demo):
+        one.add_argument("--host", default="127.0.0.1")
+        one.add_argument("--port", type=int, default=3000)
+    for one in (player, demo):
+        one.add_argument("--day", type=date.fromisoformat, help="YYYY-MM-DD; default: the last landed day")
+        one.add_argument("--speed", type=float, default=1.0, help="times as fast as it was")
+        one.add_argument("--minutes", type=float, default=60.0, help="of the day, around its busiest quarter of an hour")
+    for one in (server, player, demo):
+        one.add_argument("--platform", help="whose (default: LIVEALIGN_PLATFORM, else simulator)")
+    return parser
 
 
 if __name__ == "__main__":

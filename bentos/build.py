@@ -45,8 +45,11 @@ def bento_path(store: Path, release_id: str) -> Path:
     return store / "bentos" / NAME / release_id
 
 
-def build_bento(bundle: Path, store: Path) -> BuiltBento:
+def build_bento(bundle: Path, store: Path, backbone: Path | None = None) -> BuiltBento:
     """Build the Bento of a bundle into the BENTOML_HOME `store`. Building it again replaces it.
+
+    The backbone is the same for all releases and much larger than they are, so it is packed only where `backbone` names its
+    folder; else the service finds it in `LIVEALIGN_MODELS`.
 
     `bentoml build` runs as a process of its own: it imports the service from a copy of the code, which this process may
     have imported from elsewhere.
@@ -60,7 +63,7 @@ def build_bento(bundle: Path, store: Path) -> BuiltBento:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=store) as folder:
         context, staging = Path(folder) / "context", Path(folder) / "home"
-        _write_context(context, bundle)
+        _write_context(context, bundle, backbone)
         _run_build(context, staging, release_id)
         with replaced_directory(target) as temporary:
             for child in bento_path(staging, release_id).iterdir():
@@ -75,7 +78,12 @@ def bentoml_command(*arguments: str) -> list[str]:
 
 def bentoml_environment(store: Path) -> dict[str, str]:
     """The environment for a BentoML process: its home is `store`, and it sends nothing to anyone."""
-    return {**os.environ, "BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "true"}
+    return {**os.environ, **bentoml_settings(store)}
+
+
+def bentoml_settings(store: Path) -> dict[str, str]:
+    """What a BentoML process is told by variables."""
+    return {"BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "true"}
 
 
 def requirements() -> list[str]:
@@ -92,14 +100,16 @@ def requirements() -> list[str]:
     return sorted(f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names)
 
 
-def _write_context(context: Path, bundle: Path) -> None:
-    """The build context: a copy of the code that serves, the bundle beside it, the requirements."""
+def _write_context(context: Path, bundle: Path, backbone: Path | None) -> None:
+    """The build context: a copy of the code that serves, the bundle and perhaps a backbone beside it, the requirements."""
     caches = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(Path(livealign.__path__[0]), context / "livealign", ignore=caches)
     source = Path(bentos.__path__[0])
     shutil.copytree(source / NAME, context / "bentos" / NAME, ignore=caches)
     shutil.copy(source / "__init__.py", context / "bentos")
     shutil.copytree(bundle, context / "bundle")
+    if backbone is not None:
+        shutil.copytree(backbone, context / "models" / backbone.name)
     (context / "requirements.txt").write_text("\n".join(requirements()) + "\n")
 
 

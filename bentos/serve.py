@@ -1,13 +1,25 @@
 """Serve the champion: which Bento it is, and how its server is started."""
 
 import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from bentos.build import bento_path, bentoml_command, bentoml_environment
+from bentos.live_recommender.keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.releases import champion_path
+
+READY_SECONDS = 180.0
+STOP_SECONDS = 20.0
 
 
 def champion_bento(home: Home) -> Path:
@@ -22,7 +34,64 @@ def champion_bento(home: Home) -> Path:
     return path
 
 
+def serving_environment(home: Home) -> dict[str, str]:
+    """What the server is told: the workspace's releases to follow, its event log, its models. What is set already stays."""
+    folders = {
+        "LIVEALIGN_RELEASES": str(home.releases),
+        "LIVEALIGN_EVENT_LOG": str(Home(home.root, "served").archive),
+        "LIVEALIGN_MODELS": str(home.models),
+    }
+    return {**folders, "OMP_WAIT_POLICY": "PASSIVE", **bentoml_environment(home.bento_store)}
+
+
 def serve(home: Home, host: str, port: int) -> NoReturn:
     """Become the BentoML server of the champion: this process is replaced by it."""
-    command = bentoml_command("serve", str(champion_bento(home)), "--host", host, "--port", str(port))
-    os.execve(command[0], command, bentoml_environment(home.bento_store))  # noqa: S606  an argument list, no shell
+    command, environment = _command(home, host, port), serving_environment(home)
+    if not ApiKeys.from_environment().writers:
+        print(
+            f"{WRITE_VARIABLE} is not set: lists and rooms can be read, events are refused. To send events, start it with\n"
+            f"  {WRITE_VARIABLE}={secrets.token_urlsafe(24)} make serve\n"
+            f"{READ_VARIABLE} guards reading in the same way.",
+            file=sys.stderr,
+            flush=True,
+        )
+    os.execve(command[0], command, environment)  # noqa: S606  an argument list, no shell
+
+
+@contextmanager
+def served(home: Home, host: str, port: int, key: str) -> Iterator[str]:
+    """The champion served by a process of its own for the time of the block, `key` as the key that may write. Yields its URL.
+
+    Raises:
+        LiveAlignError: it did not get ready.
+    """
+    environment = {**serving_environment(home), WRITE_VARIABLE: key}
+    process = subprocess.Popen(_command(home, host, port), env=environment)
+    url = f"http://{host}:{port}"
+    try:
+        _wait(process, url)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _command(home: Home, host: str, port: int) -> list[str]:
+    return bentoml_command("serve", str(champion_bento(home)), "--host", host, "--port", str(port))
+
+
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise LiveAlignError(f"the server ended with {process.returncode} before it was ready; its last lines say why")
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310  our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise LiveAlignError(f"{url} was not ready after {READY_SECONDS:.0f} s; its last lines say what it waits for")

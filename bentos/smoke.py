@@ -4,25 +4,29 @@ import http.client
 import json
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 
-from bentos.build import BentoError, bentoml_command, bentoml_environment
+from bentos.build import BentoError, bentoml_command, bentoml_settings
+from bentos.live_recommender.keys import WRITE_VARIABLE
 from livealign.bundle import Bundle, open_bundle
 
-UNKNOWN_USER = -(2**62)
+UNKNOWN_USER = 2**62  # no platform's user
 K = 5
+SEGMENT = {"title": "Ranked climb", "speech": "one more try at the last boss", "chat": ["dodge left!"], "minute": 42}
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,10 @@ class SmokeResult:
     rooms: int  # in the answer to a known user
 
 
-def smoke_test(bento: Path, timeout: float = 120.0) -> SmokeResult:
-    """Serve the Bento on a free port of 127.0.0.1, ask it for recommendations, check the answers, stop it.
+def smoke_test(bento: Path, timeout: float = 120.0, models: Path | None = None) -> SmokeResult:
+    """Serve the Bento on a free port of 127.0.0.1, ask it for recommendations, send it events, check the answers, stop it.
+
+    With `models`, the folder of the backbones, the release's LLM has to read a text too.
 
     Raises:
         BundleError: the bundle in the Bento is damaged.
@@ -44,9 +50,9 @@ def smoke_test(bento: Path, timeout: float = 120.0) -> SmokeResult:
             of the server's log.
     """
     bundle = open_bundle(bento / "src" / "bundle")
-    with serving(bento, timeout) as server:
+    with serving(bento, timeout, {} if models is None else {"LIVEALIGN_MODELS": str(models.absolute())}) as server:
         try:
-            return _check_answers(server, bundle)
+            return _check_answers(server, bundle, encodes=models is not None)
         except (AssertionError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise BentoError(f"the Bento {bento} does not answer as it should: {error!r}\n{server.log_tail()}") from error
 
@@ -58,48 +64,64 @@ class Server:
     port: int
     log: Path
     ready_seconds: float
+    pid: int
+    key: str  # that may write
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and decoded answer (None where it is no JSON)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            payload = None if body is None else json.dumps(body)
-            connection.request(method, path, payload, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            content = response.read()
-        finally:
-            connection.close()
-        is_json = response.headers.get_content_type() == "application/json"
-        return response.status, json.loads(content) if is_json else None
+        return ask(self.port, method, path, body, self.key)
 
     def log_tail(self) -> str:
         """The end of what the server said."""
         return self.log.read_text(errors="replace")[-3000:]
 
 
+def ask(port: int, method: str, path: str, body: Any = None, key: str = "", timeout: float = 20.0) -> tuple[int, Any]:
+    """One request to a server on 127.0.0.1: status and decoded answer (None where it is no JSON)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        payload = None if body is None else json.dumps(body)
+        connection.request(method, path, payload, {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    is_json = response.headers.get_content_type() == "application/json"
+    return response.status, json.loads(content) if is_json else None
+
+
 @contextmanager
-def serving(bento: Path, timeout: float = 120.0) -> Iterator[Server]:
-    """Serve the Bento for the time of the block, as a user would, without any of our environment variables."""
-    port = _free_port()
+def serving(bento: Path | str, timeout: float = 120.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Serve the Bento for the time of the block, as a user would, without any of our environment variables but those given.
+
+    Args:
+        bento: its path, or what else `bentoml serve` takes.
+
+    Its event log is in a temporary folder where `LIVEALIGN_EVENT_LOG` is not among them.
+    """
+    port, key = free_port(), secrets.token_urlsafe(24)
     command = bentoml_command("serve", str(bento), "--host", "127.0.0.1", "--port", str(port))
     with tempfile.TemporaryDirectory(prefix="livealign-smoke-") as folder:
-        environment = bentoml_environment(Path(folder) / "bentoml")
-        environment = {name: value for name, value in environment.items() if not name.startswith("LIVEALIGN_")}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
+        told = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", WRITE_VARIABLE: key, **(environment or {})}
+        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **told}
         log = Path(folder) / "server.log"
         started = time.monotonic()
         with log.open("wb") as out:
             # A session of its own, so that the whole group can be stopped, and a Ctrl-C of ours does not reach it twice.
             process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=folder, env=variables, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            _wait_until_ready(process, port, timeout, log)
-            yield Server(port, log, time.monotonic() - started)
+            wait_until_ready(process, port, timeout, log)
+            yield Server(port, log, time.monotonic() - started, process.pid, key)
         finally:
-            _stop(process)
+            stop(process)
 
 
-def _check_answers(server: Server, bundle: Bundle) -> SmokeResult:
+def _check_answers(server: Server, bundle: Bundle, encodes: bool) -> SmokeResult:
+    moment = json.loads(bundle.file("snapshot/state.json").read_text())["moment"]
+    at = datetime.fromtimestamp(moment / 1000, UTC).isoformat()
     rooms = set(pq.ParquetFile(bundle.file("snapshot/rooms.parquet")).read(["room_id"])["room_id"].to_pylist())
     users = pq.ParquetFile(bundle.file("snapshot/histories.parquet")).read(["user_id"])["user_id"].to_pylist()
     status, about = server.request("GET", "/version")
@@ -110,7 +132,7 @@ def _check_answers(server: Server, bundle: Bundle) -> SmokeResult:
     seconds, shown = [], 0
     for user_id in [*users[:2], UNKNOWN_USER]:
         started = time.monotonic()
-        status, answer = server.request("POST", "/recommend", {"user_id": user_id, "k": K})
+        status, answer = server.request("POST", "/recommend", {"user_id": user_id, "k": K, "at": at})
         seconds.append(time.monotonic() - started)
         _expect(status == 200, f"POST /recommend for user {user_id}: {status} {answer}")
         _check_list(answer, rooms, bundle.release_id)
@@ -120,7 +142,23 @@ def _check_answers(server: Server, bundle: Bundle) -> SmokeResult:
     for wrong in ({"user_id": 1, "k": 0}, {"user_id": "nobody"}, {"user_id": 1, "wants": "rooms"}, {}):
         status, answer = server.request("POST", "/recommend", wrong)
         _expect(400 <= status < 500 and answer["error"], f"POST /recommend {wrong}: {status} {answer}")
+    _check_writing(server)
+    if encodes:
+        status, answer = server.request("POST", "/embed", {"segments": [SEGMENT, SEGMENT]})
+        _expect(status == 200 and len(answer) == 2, f"POST /embed: {status} {answer}")
+        _expect(all(math.isfinite(value) for value in answer[0]["vector"]), f"no vector: {answer[0]}")
     return SmokeResult(bundle.release_id, server.ready_seconds, 1000 * sorted(seconds)[len(seconds) // 2], shown)
+
+
+def _check_writing(server: Server) -> None:
+    """An event is taken, taken again as a duplicate, and refused in words where it is none."""
+    event = {"kind": "room_started", "event_id": "smoke-1", "at": int(time.time() * 1000), "room_id": 1, "author_id": 1}
+    for accepted, duplicate in ((1, 0), (0, 1)):
+        status, answer = server.request("POST", "/events", {"events": [event]})
+        _expect(status == 200, f"POST /events: {status} {answer}")
+        _expect((answer["accepted"], answer["duplicate"]) == (accepted, duplicate), f"POST /events: {answer}")
+    status, answer = server.request("POST", "/events", {"events": [{**event, "room_id": "one"}]})
+    _expect(status == 422 and answer["rejections"][0]["reason"] == "invalid", f"POST /events: {status} {answer}")
 
 
 def _check_list(answer: dict[str, Any], rooms: set[int], release_id: str) -> None:
@@ -141,13 +179,19 @@ def _expect(condition: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
+    """Return when the server says that it is ready.
+
+    Raises:
+        BentoError: it ended, or was not ready in `timeout` seconds; the message holds the end of what it said.
+    """
     deadline, state = time.monotonic() + timeout, f"was not ready in {timeout} s"
     workers: set[int] = set()
     while time.monotonic() < deadline:
@@ -192,7 +236,7 @@ def _children(pid: int, recursive: bool) -> list[psutil.Process]:
         return []
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and every process it started, gently first."""
     family = _children(process.pid, recursive=True)
     if process.poll() is None:

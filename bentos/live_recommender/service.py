@@ -1,26 +1,27 @@
 """The live recommender as a BentoML service: one process, one model, one live state.
 
-    bentoml serve bentos.live_recommender.service:LiveRecommender
+    LIVEALIGN_EVENT_LOG=/var/lib/livealign/event_log bentoml serve bentos.live_recommender.service:LiveRecommender
 
-It serves the release bundle that `LIVEALIGN_BUNDLE` names, else the one packed beside the code (`bundle/` in a Bento).
+`settings.py` says what it reads of its environment, `keys.py` who may do what, `desk.py` how it answers.
 """
 
-import os
-from pathlib import Path
-from tempfile import mkdtemp
+import threading
+from typing import Annotated, Any
 
 import bentoml
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from pydantic import Field
 
-from bentos.live_recommender.api import RecommendRequest, RecommendResponse, Version
-from bentos.live_recommender.guard import RequestGuard
+from bentos.live_recommender import logs
+from bentos.live_recommender.api import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded
+from bentos.live_recommender.app import make_app
+from bentos.live_recommender.desk import Desk
+from bentos.live_recommender.guard import Door, Guard, Limits
+from bentos.live_recommender.metrics import process_metrics
+from bentos.live_recommender.settings import ROOT, Settings
+from livealign.errors import LiveAlignError
 
-ROOT = Path(__file__).resolve().parents[2]  # of the Bento's code, or of the source tree
 REQUIREMENTS = ROOT / "requirements.txt"  # written by bentos.build; the source tree has none
-MAX_BODY_BYTES = 1_000_000
+DOOR = Door()
 
 
 def _image() -> bentoml.images.Image:
@@ -29,14 +30,14 @@ def _image() -> bentoml.images.Image:
     return image.python_packages(*REQUIREMENTS.read_text().split()) if REQUIREMENTS.exists() else image
 
 
-def bundle_path() -> Path:
-    """The bundle to serve."""
-    return Path(os.environ.get("LIVEALIGN_BUNDLE") or ROOT / "bundle")
+def _desk() -> Desk:
+    desk: Desk = bentoml.get_current_service().desk
+    return desk
 
 
-async def version(_: Request) -> JSONResponse:
-    """GET /version: what is being served."""
-    return JSONResponse(bentoml.get_current_service().version().model_dump())
+def _bentoml_document() -> dict[str, Any]:
+    document: dict[str, Any] = LiveRecommender.openapi_spec.asdict()  # type: ignore[attr-defined]  # a Service by then
+    return document
 
 
 @bentoml.service(
@@ -44,35 +45,59 @@ async def version(_: Request) -> JSONResponse:
     image=_image(),
     envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "true"}],
     workers=1,  # the process owns the model and the live state
-    traffic={"timeout": 30, "max_concurrency": 256},
+    traffic={"timeout": 30, "max_concurrency": 512},
+    # Ours instead: BentoML's access log is no JSON, and its series are labelled by path, so that asking for many rooms would
+    # make many series. Nobody exports traces here; a span a request costs more than a small answer.
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+    tracing={"excluded_urls": ["."]},
 )
-@bentoml.asgi_app(Starlette(routes=[Route("/version", version, methods=["GET"])]), path="/")
+@bentoml.asgi_app(make_app(_desk, _bentoml_document), path="/")
 class LiveRecommender:
     """Ranked live rooms for a viewer, by what each room is about at this moment."""
 
     def __init__(self) -> None:
-        from livealign.event_log import EventLog
-        from livealign.live_core import LiveCore  # heavy: only the process that serves imports the models
+        from bentos.live_recommender.opening import open_core, warm_up  # heavy: only the process that serves imports the models
 
-        self.core = LiveCore.open(bundle_path(), EventLog(Path(mkdtemp(prefix="livealign-log-"))), Path("models"))
+        logs.configure()
+        self._metrics = process_metrics()
+        self._settings = Settings.from_environment()
+        limits = Limits()
+        self.core = open_core(self._settings, self._metrics)
+        self._warm_up, self._warm = warm_up, threading.Event()
+        self.desk = Desk(self.core, limits, self._metrics)
+        DOOR.limits, DOOR.metrics = limits, self._metrics
+        threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
 
-    @bentoml.api(route="/recommend")
-    def recommend(self, request: RecommendRequest, /) -> RecommendResponse:
-        """Rooms that are live, best first, each with its scores, its codes and a reason."""
-        answer = self.core.recommend(request.user_id, request.k, request.exclude, at=request.at_milliseconds())
-        return RecommendResponse.of(answer)
+    def _get_warm(self) -> None:
+        try:
+            seconds = self._warm_up(self.core)
+            self.core.start(self._settings.releases)
+        except LiveAlignError as error:
+            logs.log("not ready", 40, **logs.described(error))
+            return
+        self._metrics.serving(self.core.version().release_id)
+        self._warm.set()
+        logs.log("ready", release_id=self.core.version().release_id, warm_up_seconds=seconds)
 
-    def version(self) -> Version:
-        """The release in service."""
-        told = self.core.version()
-        return Version(
-            release_id=told.release_id,
-            livealign=told.livealign,
-            platform=told.platform,
-            data_window=dict(told.data_window),
-            profile=told.profile,
-            codebook_version=told.codebook_version,
-        )
+    def __is_ready__(self) -> bool:
+        """What /readyz asks: not before the first list was made and the first text was read."""
+        return self._warm.is_set()
+
+    @bentoml.api(route="/embed", batchable=True, max_batch_size=4 * MAX_SEGMENTS, max_latency_ms=10_000)
+    def embed(self, segments: Annotated[list[Segment], Field(max_length=MAX_SEGMENTS)]) -> list[EmbeddedSegment]:
+        """Moments as text → embedding, aligned vector and semantic codes. Calls that come together share a batch."""
+        try:
+            return embedded(self.core.embed([segment.text() for segment in segments]))
+        except LiveAlignError as error:
+            logs.log("embed", 40, **logs.described(error))
+            raise bentoml.exceptions.ServiceUnavailable(str(error)) from error
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Answer what is in hand, then let the core write what waits and close the log."""
+        self.desk.close()
+        self.core.stop()
 
 
-LiveRecommender.add_asgi_middleware(RequestGuard, max_bytes=MAX_BODY_BYTES)  # type: ignore[attr-defined]  # a Service now
+LiveRecommender.add_asgi_middleware(Guard, door=DOOR)  # type: ignore[attr-defined]  # a Service now

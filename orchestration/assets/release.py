@@ -121,7 +121,8 @@ def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:
     Raises:
         Failure: the Bento could not be built, or it does not answer as it should.
     """
-    command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(workspace.home.bento_store)]
+    home = workspace.home
+    command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(home.bento_store), "--models", str(home.models)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BENTO_TIMEOUT_SECONDS, check=False)
     if done.returncode != 0:
         raise Failure(f"the Bento of {bundle_path.name} failed: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")

@@ -1,0 +1,101 @@
+"""Who may write and who may read: API keys from the environment.
+
+| variable | what its keys may do | where it is not set |
+|---|---|---|
+| `LIVEALIGN_API_KEYS` | everything: send events, have lists logged as impressions, read | nobody writes |
+| `LIVEALIGN_READ_KEYS` | read | everybody reads |
+
+Keys are separated by commas, spaces or line breaks. A request carries one as `Authorization: Bearer <key>` or as
+`X-API-Key: <key>`.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from livealign.errors import LiveAlignError
+
+WRITE_VARIABLE, READ_VARIABLE = "LIVEALIGN_API_KEYS", "LIVEALIGN_READ_KEYS"
+SHORTEST = 16  # characters; shorter ones can be guessed
+HOW = "as `Authorization: Bearer <key>`"
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request may not do what it asks for."""
+
+    status: int  # 401: no key or a wrong one; 403: a key that may only read, or no key was ever given out
+    error: str
+
+
+@dataclass(frozen=True)
+class ApiKeys:
+    """The keys by their SHA-256, so that all are compared at one length; a comparison takes as long whatever the key."""
+
+    writers: tuple[bytes, ...]
+    readers: tuple[bytes, ...]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ApiKeys":
+        """
+        Raises:
+            LiveAlignError: a key is too short to be one.
+        """
+        return cls(_digests(environment, WRITE_VARIABLE), _digests(environment, READ_VARIABLE))
+
+    def refuses_write(self, headers: Headers) -> Refusal | None:
+        """None where the request may write."""
+        if not self.writers:
+            return Refusal(
+                403, f"writing is off: set {WRITE_VARIABLE} where the service starts, then send one of its keys {HOW}"
+            )
+        key = presented(headers)
+        if key is None:
+            return Refusal(401, f"this needs an API key: send one {HOW}")
+        if _is_one_of(key, self.writers):
+            return None
+        if _is_one_of(key, self.readers):
+            return Refusal(403, f"this key may only read; send one of {WRITE_VARIABLE}")
+        return Refusal(401, "this API key is not known")
+
+    def refuses_read(self, headers: Headers) -> Refusal | None:
+        """None where the request may read."""
+        if not self.readers:
+            return None
+        key = presented(headers)
+        if key is None:
+            return Refusal(401, f"reading needs an API key here: send one {HOW}")
+        known = _is_one_of(key, self.readers + self.writers)
+        return None if known else Refusal(401, "this API key is not known")
+
+
+def presented(headers: Headers) -> bytes | None:
+    """The key that a request carries."""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+        if lower == b"x-api-key":
+            return value.strip()
+    return None
+
+
+def _is_one_of(key: bytes, known: tuple[bytes, ...]) -> bool:
+    digest, found = hashlib.sha256(key).digest(), False
+    for one in known:  # all of them, so that the time does not tell which
+        found |= hmac.compare_digest(digest, one)
+    return found
+
+
+def _digests(environment: Mapping[str, str], variable: str) -> tuple[bytes, ...]:
+    keys = environment.get(variable, "").replace(",", " ").split()
+    for place, key in enumerate(keys, 1):
+        if len(key) < SHORTEST:
+            raise LiveAlignError(
+                f"key {place} of {variable} has {len(key)} characters; give it at least {SHORTEST} random ones"
+            )
+    return tuple(hashlib.sha256(key.encode()).digest() for key in keys)

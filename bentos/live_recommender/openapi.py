@@ -1,0 +1,229 @@
+"""The OpenAPI document of everything that the service answers, at /docs.json.
+
+BentoML describes its own endpoints; this adds the others, made of the same models that `api.py` states. Examples run as they
+stand: times are those of the moment at which the document was asked for, because events of long ago are not taken.
+"""
+
+import time
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from bentos.live_recommender import api
+
+Json = dict[str, Any]
+
+_REF = "#/components/schemas/{model}"
+_BODIES: tuple[type[BaseModel], ...] = (api.RecommendRequest, api.EventBatch)
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    api.RecommendResponse,
+    api.IngestResponse,
+    api.RoomPage,
+    api.Room,
+    api.SimilarRooms,
+    api.Version,
+    api.Status,
+    api.Problem,
+)
+_REFUSALS = {
+    "400": "The request is not what is described here; `detail` names the field.",
+    "401": "An API key is needed, or the one sent is not known.",
+    "403": "The key may not do this, or no key was ever given out.",
+    "413": "Too much at once.",
+    "415": "The body is not JSON.",
+    "422": "No event of the batch was taken; `rejections` says why.",
+    "404": "No such room now.",
+    "429": "Too much in too short a time; `Retry-After` says when to come again.",
+    "503": "Cannot be done now; try again later.",
+}
+_ALWAYS = ("400", "401", "403", "429")
+
+
+def document(bentoml_document: Json) -> Json:
+    """The whole document.
+
+    Args:
+        bentoml_document: what BentoML says of its own endpoints and of the health checks.
+    """
+    paths: Json = {path: item for path, item in bentoml_document["paths"].items() if path != "/embed"}
+    embed = bentoml_document["paths"]["/embed"]["post"]
+    embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not what the guard answers
+    embed["requestBody"]["content"]["application/json"]["example"] = {"segments": [EXAMPLE_SEGMENT]}
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in _BODIES] + [(model, "serialization") for model in _ANSWERS],
+        ref_template=_REF,
+    )
+    embed |= {**_refusals(embed, "413", "415", "503"), "operationId": "embed"}
+    of_bentoml = bentoml_document["components"]["schemas"]
+    schemas = {**{name: of_bentoml[name] for name in ("Segment", "EmbeddedSegment")}, **definitions["$defs"]}
+    return {
+        **bentoml_document,
+        "openapi": "3.1.0",
+        "info": {
+            "title": "LiveAlign live recommender",
+            "version": bentoml_document["info"]["version"],
+            "description": "Live rooms ranked by what each is about at this moment, from events that arrive while it runs.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            **paths,
+            **_paths(int(time.time() * 1000)),
+            "/embed": {"post": embed},
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+EXAMPLE_SEGMENT = {
+    "title": "Ranked climb",
+    "category": "Elden Ring",
+    "speech": "one more try at the last boss",
+    "chat": ["dodge left!", "so close"],
+    "minute": 42,
+}
+
+
+def _paths(now: int) -> Json:
+    limit = _query("limit", 1, api.MAX_ROOMS, 50)
+    return {
+        "/recommend": {
+            "post": _operation(
+                "recommend",
+                "Rooms that are live, best first, each with its scores, its codes and a reason. With a key that may write the "
+                "rooms are logged as impressions under the request id.",
+                "RecommendResponse",
+                body=("RecommendRequest", {"user_id": 17, "k": 5, "surface": "home"}),
+                refusals=("413", "415"),
+                open_to_readers=True,
+            )
+        },
+        "/events": {
+            "post": _operation(
+                "events",
+                "What happened on the platform, at most 1,000 events. What the answer counts as accepted or duplicate is on "
+                "disk. The same event_id again is the same event, so that a batch may be sent again.",
+                "IngestResponse",
+                body=("EventBatch", {"events": example_events(now)}),
+                refusals=("413", "415", "422", "503"),
+            )
+        },
+        "/rooms": {
+            "get": _operation(
+                "rooms",
+                "Live rooms, those with most viewers first, each with its newest window.",
+                "RoomPage",
+                parameters=[limit, _query("offset", 0, 1_000_000, 0)],
+                open_to_readers=True,
+            )
+        },
+        "/rooms/{room_id}": {
+            "get": _operation(
+                "room",
+                "One room with its last windows.",
+                "Room",
+                parameters=[_ROOM_ID],
+                refusals=("404",),
+                open_to_readers=True,
+            )
+        },
+        "/similar/{room_id}": {
+            "get": _operation(
+                "similar",
+                "The live rooms whose present moment is most like this one's.",
+                "SimilarRooms",
+                parameters=[_ROOM_ID, _query("k", 1, api.MAX_K, 10)],
+                refusals=("404",),
+                open_to_readers=True,
+            )
+        },
+        "/version": {"get": _operation("version", "What is being served.", "Version", open_to_readers=True)},
+        "/status": {"get": _operation("status", "How the service is.", "Status", open_to_readers=True)},
+    }
+
+
+def example_events(now: int) -> list[Json]:
+    """A short broadcast that has just begun, one event of each kind; `now` in epoch milliseconds."""
+    tag = f"example-{now}"
+    base = {"at": now - 10_000, "room_id": 4_000_000_001, "author_id": 900}
+    viewer = {**base, "user_id": 17}
+    return [
+        {
+            **base,
+            "event_id": f"{tag}-1",
+            "kind": "room_started",
+            "title": "Ranked climb",
+            "category": "Elden Ring",
+            "language": "en",
+        },
+        {**base, "event_id": f"{tag}-2", "kind": "speech", "ended_at": now - 7_000, "text": "one more try at the last boss"},
+        {**viewer, "event_id": f"{tag}-3", "kind": "impression", "request_id": "list-1", "position": 0, "surface": "home"},
+        {**viewer, "event_id": f"{tag}-4", "kind": "play_started", "request_id": "list-1", "source": "home"},
+        {**viewer, "event_id": f"{tag}-5", "kind": "comment", "text": "dodge left!"},
+        {**viewer, "event_id": f"{tag}-6", "kind": "like", "count": 3},
+        {**viewer, "event_id": f"{tag}-7", "kind": "gift", "count": 1, "value": 0.5},
+        {**viewer, "event_id": f"{tag}-8", "kind": "follow"},
+        {**viewer, "event_id": f"{tag}-9", "kind": "share"},
+        {**viewer, "event_id": f"{tag}-10", "kind": "play_ended", "play_id": f"{tag}-4"},
+        {**base, "event_id": f"{tag}-11", "at": now, "kind": "room_ended"},
+    ]
+
+
+_ROOM_ID = {
+    "name": "room_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 0, "maximum": api.MAX_ID},
+    "example": 4_000_000_001,
+}
+
+
+def _query(name: str, least: int, most: int, default: int) -> Json:
+    schema = {"type": "integer", "minimum": least, "maximum": most, "default": default}
+    return {"name": name, "in": "query", "required": False, "schema": schema, "example": default}
+
+
+def _operation(
+    name: str,
+    says: str,
+    answer: str,
+    *,
+    body: tuple[str, Json] | None = None,
+    parameters: list[Json] | None = None,
+    refusals: tuple[str, ...] = (),
+    open_to_readers: bool = False,
+) -> Json:
+    keys: list[Json] = [{"bearer": []}, {"header": []}]
+    operation: Json = {
+        "operationId": name,
+        "summary": name,
+        "description": says,
+        "parameters": parameters or [],
+        "security": [{}, *keys] if open_to_readers else keys,
+        "responses": {"200": _content("As described.", answer), **_problems(refusals)},
+    }
+    if body is not None:
+        schema = {"$ref": _REF.format(model=body[0])}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, "example": body[1]}}}
+    return operation
+
+
+def _refusals(operation: Json, *statuses: str) -> Json:
+    return {
+        "responses": {**operation["responses"], **_problems(statuses)},
+        "security": [{}, {"bearer": []}, {"header": []}],
+    }
+
+
+def _problems(refusals: tuple[str, ...]) -> Json:
+    return {status: _content(_REFUSALS[status], "Problem") for status in sorted({*_ALWAYS, *refusals})}
+
+
+def _content(says: str, model: str) -> Json:
+    return {"description": says, "content": {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}}

@@ -1,0 +1,50 @@
+"""From the settings to a live core that is warm. Imports the models: for the serving process only."""
+
+import logging
+import time
+
+from bentos.live_recommender.logs import log
+from bentos.live_recommender.settings import Settings
+from livealign.errors import BackboneError, BundleError
+from livealign.event_log import EventLog, Log
+from livealign.live_answers import Observer, SegmentText
+from livealign.live_core import LiveCore
+from livealign.redis_log import RedisLog
+from livealign.releases import champion_path
+
+STRANGER = 2**62  # no platform's user
+
+
+def open_core(settings: Settings, observer: Observer) -> LiveCore:
+    """A core with its rooms and histories, not yet ticking. Where the first release is damaged, the champion takes its place.
+
+    Raises:
+        BundleError: no release can be served.
+        EventLogError: the log is another process', or cannot be read.
+    """
+    kept: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
+    try:
+        return LiveCore.open(settings.bundle, kept, settings.models, observer=observer, checkpoint=settings.checkpoint)
+    except BundleError as error:
+        if settings.releases is None:
+            kept.close()
+            raise
+        log("failure", logging.ERROR, what="bundle", detail=str(error))
+    try:
+        champion = champion_path(settings.releases)
+        return LiveCore.open(champion, kept, settings.models, observer=observer, checkpoint=settings.checkpoint)
+    except BundleError:
+        kept.close()
+        raise
+
+
+def warm_up(core: LiveCore) -> float:
+    """Have every model do its work once, so that the first request is as quick as the next. Seconds that it took."""
+    started = time.perf_counter()
+    for content in (True, False):
+        core.recommend(STRANGER, 10, content=content, record=False)
+    try:
+        core.embed([SegmentText(title="warm up")])
+    except BackboneError as error:  # it serves on with the codes that it has, and says so in /version and /status
+        log("failure", logging.WARNING, what="backbone", detail=str(error))
+    return round(time.perf_counter() - started, 3)

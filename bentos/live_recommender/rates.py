@@ -1,0 +1,54 @@
+"""How much one sender may ask for: token buckets, one for each sender, and never more of them than memory is meant to hold."""
+
+import math
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from livealign.errors import LiveAlignError
+
+REQUESTS_VARIABLE, EVENTS_VARIABLE = "LIVEALIGN_REQUESTS_PER_SECOND", "LIVEALIGN_EVENTS_PER_SECOND"
+REQUESTS_PER_SECOND, EVENTS_PER_SECOND = 2_000.0, 100_000.0
+BURST_SECONDS = 2.0
+SENDERS = 10_000  # remembered; one that is forgotten starts with a full bucket
+
+
+@dataclass
+class RateLimit:
+    """`per_second` for each sender, with bursts of BURST_SECONDS of it. For one thread."""
+
+    per_second: float
+    clock: Callable[[], float] = time.monotonic
+    _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict, init=False)  # left, when
+
+    @classmethod
+    def from_environment(cls, variable: str, default: float, environment: Mapping[str, str] = os.environ) -> "RateLimit":
+        """
+        Raises:
+            LiveAlignError: the variable holds no positive number.
+        """
+        text = environment.get(variable, "")
+        try:
+            per_second = float(text) if text else default
+        except ValueError:
+            per_second = math.nan
+        if not (math.isfinite(per_second) and per_second > 0):
+            raise LiveAlignError(f"{variable} is {text[:40]!r}; give a number a second that is larger than 0")
+        return cls(per_second)
+
+    def wait(self, sender: str, cost: float = 1.0) -> float:
+        """Take `cost` from the sender's bucket: 0.0, or, where it holds too little, the seconds after which it will do.
+
+        A cost larger than a whole bucket is taken from a full one.
+        """
+        now, full = self.clock(), self.per_second * BURST_SECONDS
+        left, since = self._buckets.pop(sender, (full, now))
+        left = min(full, left + (now - since) * self.per_second)
+        taken = min(cost, full)
+        waits = 0.0 if left >= taken else (taken - left) / self.per_second
+        self._buckets[sender] = (left if waits else left - taken, now)
+        if len(self._buckets) > SENDERS:
+            self._buckets.popitem(last=False)
+        return waits

@@ -1,0 +1,57 @@
+"""Where the service finds and keeps things, from its environment.
+
+| variable | what it names | default |
+|---|---|---|
+| `LIVEALIGN_BUNDLE` | the release to start with | the one packed in the Bento |
+| `LIVEALIGN_RELEASES` | a releases folder whose champion is followed while the service runs | none: the release stays |
+| `LIVEALIGN_EVENT_LOG` | the folder of the event log, on a disk that lasts | `LIVEALIGN_HOME/archive/served` |
+| `LIVEALIGN_REDIS_URL` | a Redis server that holds the event log instead | none |
+| `LIVEALIGN_MODELS` | the folder of the backbones | those packed in the Bento, else `LIVEALIGN_HOME/models` |
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+
+ROOT = Path(__file__).resolve().parents[2]  # of the Bento's code, or of the source tree
+PACKED_BUNDLE, PACKED_MODELS = ROOT / "bundle", ROOT / "models"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders of one service process."""
+
+    bundle: Path
+    releases: Path | None
+    event_log: Path  # with a Redis server only the checkpoint lies there
+    redis_url: str | None
+    models: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state is kept from time to time, so that a start reads few events."""
+        return self.event_log / CHECKPOINT
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """
+        Raises:
+            LiveAlignError: nothing says where events are to be kept.
+        """
+        root = Path(environment["LIVEALIGN_HOME"]).absolute() if environment.get("LIVEALIGN_HOME") else None
+
+        def named(variable: str) -> Path | None:
+            return Path(environment[variable]).absolute() if environment.get(variable) else None
+
+        event_log = named("LIVEALIGN_EVENT_LOG") or (None if root is None else Home(root, "served").archive)
+        if event_log is None:
+            raise LiveAlignError("nothing says where events are kept; set LIVEALIGN_EVENT_LOG to a folder on a disk that lasts")
+        packed = PACKED_MODELS.is_dir() or root is None
+        models = named("LIVEALIGN_MODELS") or (PACKED_MODELS if packed or root is None else root / "models")
+        redis_url = environment.get("LIVEALIGN_REDIS_URL") or None
+        return cls(named("LIVEALIGN_BUNDLE") or PACKED_BUNDLE, named("LIVEALIGN_RELEASES"), event_log, redis_url, models)
