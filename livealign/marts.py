@@ -67,7 +67,7 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
     """The rows of these days, day by day, each in order of its key.
 
     Raises:
-        LiveAlignError: a day was never published.
+        LiveAlignError: a day was never published, or its file is damaged.
     """
     tables = []
     for day in days:
@@ -75,7 +75,10 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
         if not path.exists():
             raise LiveAlignError(f"{path} is missing; build the warehouse for {day} first")
         # The file has its own `dt`; a reader that takes one from the folder's name too would see two types.
-        tables.append(pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None))
+        try:
+            tables.append(pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LiveAlignError(f"{path} cannot be read ({error}); build the warehouse for {day} again") from error
     if not tables:
         raise LiveAlignError(f"no days of {marts_root / mart} were asked for; name at least one")
     return pa.concat_tables(tables)

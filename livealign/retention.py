@@ -23,6 +23,7 @@ from livealign.files import TEMPORARY_PREFIX, exclusive
 from livealign.home import Home
 from livealign.landing import day_of, landed_days
 from livealign.live_events import event_of
+from livealign.marts import MARTS
 from livealign.release_files import BENTOS
 from livealign.releases import champion_line, list_releases
 
@@ -63,7 +64,7 @@ def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = N
     kept_days, problems = _days_of(home, protected)
     removals = [
         *_partitions("landing", _landing_partitions(home), config.landing_days, kept_days),
-        *_partitions("mart", _dated(home.marts, "*/dt=*"), config.marts_days, kept_days),
+        *_partitions("mart", _mart_partitions(home), config.marts_days, kept_days),
         *_partitions("artifacts", _dated(home.artifacts, "[0-9]*"), config.artifacts_days, kept_days),
         *_partitions("report", _dated(home.reports, "[0-9]*"), config.reports_days, kept_days),
         *_old_vectors(home, config),
@@ -91,11 +92,17 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
                 continue
             _remove(one.path)
             removed.append(one)
-        for root in (home.landing, home.marts, home.artifacts, home.reports, home.releases, home.bento_store.joinpath(*BENTOS)):
-            for depth in ("", "*/", "*/*/") if root in (home.landing, home.marts, home.artifacts) else ("",):
-                for left in root.glob(f"{depth}{GOING}*"):
-                    _delete(left)
+        for left in _half_removed(home):
+            _delete(left)
     return removed
+
+
+def _half_removed(home: Home) -> Iterator[Path]:
+    for root in (home.artifacts, home.reports, home.releases, home.bento_store.joinpath(*BENTOS)):
+        yield from root.glob(f"{GOING}*")
+    for root in (home.landing, home.warehouse_tables, home.marts, home.artifacts):  # home.artifacts: the embedding cache
+        yield from root.glob(f"*/{GOING}*")
+    yield from home.landing.glob(f"rejects/*/{GOING}*")
 
 
 # What must stay
@@ -121,16 +128,24 @@ def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]
 
 def _landing_partitions(home: Home) -> dict[date, list[Path]]:
     """The ledger of a day first: without it the day does not count as complete, should the run be killed half-way."""
-    found = _dated(home.landing, "*/dt=*")
-    for day, paths in _dated(home.landing, "rejects/*/dt=*").items():
+    found = _dated(home.landing, "*/dt=*", "rejects/*/dt=*")
+    for day, paths in _dated(home.warehouse_tables, "int_*/dt=*").items():  # sums of landed days, for running counts
         found.setdefault(day, []).extend(paths)
     return {day: sorted(paths, key=lambda one: one.parent.name != "ledger") for day, paths in found.items()}
 
 
-def _dated(root: Path, pattern: str) -> dict[date, list[Path]]:
+def _mart_partitions(home: Home) -> dict[date, list[Path]]:
+    """dbt's files first: what is left of them would be published again."""
+    found = _dated(home.warehouse_tables, *(f"{mart}/dt=*" for mart in MARTS))
+    for day, paths in _dated(home.marts, "*/dt=*").items():
+        found.setdefault(day, []).extend(paths)
+    return found
+
+
+def _dated(root: Path, *patterns: str) -> dict[date, list[Path]]:
     """Folders below `root` that are named by a day, by that day."""
     found: dict[date, list[Path]] = {}
-    for path in sorted(root.glob(pattern)):
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         day = _day_in(path)
         if day is not None and path.is_dir() and not path.is_symlink():
             found.setdefault(day, []).append(path)
@@ -196,8 +211,8 @@ def _event_days(path: Path) -> set[date]:
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    files = [file.lstat() for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()]
+    return sum(file.st_size // file.st_nlink for file in files)  # a published mart is a second name of dbt's file
 
 
 def _remove(path: Path) -> None:

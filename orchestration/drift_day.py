@@ -9,6 +9,7 @@ from livealign.artifacts import DayArtifacts
 from livealign.challenger import day_corpus, read_codes, read_vectors
 from livealign.content import RAW
 from livealign.dataset import Corpus
+from livealign.errors import BundleError
 from livealign.files import replace_bytes, replaced_directory
 from livealign.marts import built_days
 from livealign.offline import window_days
@@ -48,7 +49,10 @@ def measure_drift(workspace: Workspace, day: date) -> DriftResult:
 
 def _champion_days(workspace: Workspace) -> list[date]:
     """The champion's training days that the marts still have."""
-    champion = champion_bundle(workspace.home.releases)
+    try:
+        champion = champion_bundle(workspace.home.releases)
+    except BundleError:  # a damaged champion must not keep its successor from being made: the gate says what is wrong with it
+        champion = None
     if champion is None:
         return []
     first, last = window_days(champion.manifest["data_window"])

@@ -164,14 +164,18 @@ def run_job(
 
 def _failure(job: str, run_id: str, events: Sequence[DagsterEvent]) -> str:
     failed = [event for event in events if event.is_step_failure]
-    reasons = [f"{event.step_key}: {_root_cause(event.step_failure_data.error)}" for event in failed]
+    reasons = [f"{event.step_key}: {root_cause(event.step_failure_data.error)}" for event in failed]
     return f"{job} failed in {'; '.join(reasons) or 'its set-up'} (run {run_id}; `make ui` shows its log)"
 
 
-def _root_cause(error: SerializableErrorInfo | None) -> str:
-    while error and error.cause:
+def root_cause(error: SerializableErrorInfo | None) -> str:
+    """What a person is told: the first error of ours, which names file and remedy, else the one that began it all."""
+    while error and error.cause and not error.message.startswith("livealign."):
         error = error.cause
-    return error.message.strip() if error else "unknown"
+    if error is None:
+        return "unknown"
+    said = error.message.strip()
+    return said.partition(": ")[2] if said.startswith("livealign.") else said
 
 
 @contextmanager

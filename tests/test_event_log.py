@@ -172,3 +172,26 @@ def test_the_oldest_ids_are_forgotten_first() -> None:
     known.add("abcd")
     assert [one in known for one in "abcd"] == [False, True, True, True]
     assert len(known) == 3
+
+
+def test_a_clock_that_jumps_closes_files_and_keeps_every_record_in_order(tmp_path: Path) -> None:
+    clock = Clock()
+    with EventLog(tmp_path, clock) as log:
+        for number, jump in enumerate((0, 10 * 365 * 86_400, -20 * 365 * 86_400, 0, 7_200, -7_200)):
+            clock.now += jump
+            log.append([b"%d" % number])
+        assert records(log) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        assert len(log.closed_files()) == 4
+    with EventLog(tmp_path, clock) as again:
+        assert records(again) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_events_during_a_clock_jump_are_refused_to_the_sender_and_taken_afterwards(tmp_path: Path) -> None:
+    clock = Clock()
+    intake = EventIntake.open(EventLog(tmp_path, clock), clock)
+    for jump, reason in ((365 * 86_400, "too_late"), (-365 * 86_400, "in_future")):
+        clock.now = NOW + jump
+        report = intake.ingest([like("one")])
+        assert [one.reason for one in report.rejected] == [reason]
+    clock.now = NOW
+    assert len(intake.ingest([like("one")]).accepted) == 1

@@ -42,7 +42,11 @@ def home(tmp_path: Path) -> Home:
     for day in DAYS:
         for table in ("impressions", "ledger", "rejects/impressions"):
             fill(home.landing / table / f"dt={day}" / "part-0.parquet")
-        fill(home.marts / "interactions" / f"dt={day}" / "part-0.parquet")
+        for table in ("interactions", "int_user_days"):
+            fill(home.warehouse_tables / table / f"dt={day}" / "part-0.parquet", size=100)
+        published = home.marts / "interactions" / f"dt={day}" / "part-0.parquet"
+        published.parent.mkdir(parents=True)
+        published.hardlink_to(home.warehouse_tables / "interactions" / f"dt={day}" / "part-0.parquet")
         fill(home.artifacts / day.isoformat() / "ranker" / "scores.npy")
         fill(home.reports / day.isoformat() / "summary.json")
     for number, version in enumerate(("old", "middle", "new")):
@@ -64,6 +68,9 @@ def names(root: Path) -> set[str]:
 def test_what_is_old_goes_and_what_is_needed_stays(home: Home) -> None:
     planned = plan_pruning(home, POLICY)
     assert planned.problems == []
+    assert sum(one.bytes for one in planned.removals if one.kind == "mart") == 100 * len(
+        [one for one in planned.removals if one.path.parent.parent == home.marts]
+    )
     prune(home, planned)
     # Releases: the three newest, the champion of day 22 and the one before it.
     ids = {name for name in names(home.releases) if name.startswith("2025") and not name.endswith(".json")}
@@ -81,6 +88,8 @@ def test_without_a_champion_only_the_newest_days_stay(home: Home) -> None:
     (home.releases / "history.jsonl").unlink()
     prune(home, plan_pruning(home, POLICY))
     assert names(home.marts / "interactions") == {f"dt={day}" for day in DAYS[-6:]}
+    assert names(home.warehouse_tables / "interactions") == {f"dt={day}" for day in DAYS[-6:]}, "or it would be published again"
+    assert names(home.warehouse_tables / "int_user_days") == {f"dt={day}" for day in DAYS[-10:]}
     for table in ("impressions", "ledger", "rejects/impressions"):
         assert names(home.landing / table) == {f"dt={day}" for day in DAYS[-10:]}
     assert {name for name in names(home.artifacts) if name != "embedding_cache"} == {day.isoformat() for day in DAYS[-4:]}

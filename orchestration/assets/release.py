@@ -52,9 +52,9 @@ def bundle(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
 def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The bundle packed with the code that serves it, started as a process and asked for recommendations."""
     artifacts = workspace.artifacts(day_of(context))
-    bundle_path = read_json(artifacts.release / "bundle.json")["path"]
+    bundle_path = workspace.home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
     with stage(context, workspace, "bento"):
-        record = {**build_and_smoke_test(Path(bundle_path), workspace), "release_id": Path(bundle_path).name}
+        record = {**build_and_smoke_test(bundle_path, workspace), "release_id": bundle_path.name}
         replace_json(artifacts.release / "bento.json", record)
     return MaterializeResult(metadata={"tag": record["tag"], **record["smoke"], "path": MetadataValue.path(record["path"])})
 
@@ -66,7 +66,7 @@ def promotion(context: AssetExecutionContext, workspace: Workspace) -> Materiali
     artifacts = workspace.artifacts(day)
     with stage(context, workspace, "promotion"):
         corpus = day_corpus(home, day, workspace.dataset)
-        challenger = Path(read_json(artifacts.release / "bundle.json")["path"])
+        challenger = home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
         smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.name
         guards = guard_results(context.instance, blocking_checks(), day.isoformat())
         checks = {**guards, "the Bento of this release answered": smoke_tested}

@@ -19,7 +19,7 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from livealign.marts import MARTS, publish_marts
 from orchestration.daily import RETRIES, daily_asset, only_passing_failures_are_retried
 from orchestration.dbt import WarehouseTranslator, dbt_environment, set_days
-from orchestration.dbt_command import BUILD_A_DAY
+from orchestration.dbt_command import BUILD, PROVES_SQL
 from orchestration.dbt_report import told_of_models
 from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
@@ -33,6 +33,7 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
     @dbt_assets(
         manifest=project.manifest_path,
         project=project,
+        exclude=PROVES_SQL,
         partitions_def=days,
         backfill_policy=BackfillPolicy.single_run(),
         dagster_dbt_translator=WarehouseTranslator(),
@@ -49,7 +50,7 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
                 stage(context, workspace, "warehouse"),
                 dbt_talks_to(context, workspace.home.warehouse / "dbt.log"),
             ):
-                events.extend(dbt.cli([*BUILD_A_DAY], context=context).stream())
+                events.extend(dbt.cli([*BUILD], context=context).stream())
         finally:  # what was built and which tests failed is told of a failed build too
             yield from told_of_models(context, workspace, events)
 
