@@ -29,7 +29,7 @@ from livealign.home import Home
 from livealign.schemas import TABLES
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import Workspace
-from orchestration.retrain import QUIET
+from orchestration.retrain import QUIET, root_cause
 
 STAGES = (
     *("landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "retriever"),
@@ -95,10 +95,7 @@ def attempt(command: Mapping[str, Any], answer: int) -> None:
 
 
 def _root(event: Any) -> str:
-    error = event.step_failure_data.error
-    while error and error.cause:
-        error = error.cause
-    return f"{event.step_key}: {error.message.strip() if error else '?'}"
+    return f"{event.step_key}: {root_cause(event.step_failure_data.error)}"
 
 
 def _count_renames(home: Home, renames: dict[str, int], stage: list[str], kill_at: int | None) -> None:
