@@ -48,7 +48,7 @@ class Desk:
     core: "LiveCore"
     limits: Limits
     metrics: Metrics
-    _lists: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "lists", _alone), init=False)
+    _lists: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "lists"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
     _pages: dict[tuple[int, int], tuple[list[Any], int]] = field(default_factory=dict, init=False)
@@ -147,13 +147,6 @@ class Desk:
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
-
-
-def _alone() -> None:
-    """A list is many small steps: they wait for a second core longer than they take. Other threads keep theirs."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 async def invalid(_: Request, error: Exception) -> Response:
