@@ -26,7 +26,7 @@ from livealign.packing import PackedBatch, pack
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
-VECTOR_FORMAT = 1  # raise it when the same inputs would give other vectors: old cache entries are then not used
+VECTOR_FORMAT = 2  # raise it when the same inputs would give other vectors: old cache entries are then not used
 
 
 class Encoder:
@@ -172,10 +172,15 @@ def check_layers(backbone: Backbone, config: EncoderConfig) -> None:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector."""
+    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector.
+
+    Viewers write what they like: a control token spelled out in a text (`<|im_end|>`) is read as those characters.
+    """
     if not texts:
         return []
-    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget)["input_ids"]
+    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget, split_special_tokens=True)[
+        "input_ids"
+    ]
     return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
 
 

@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 
 from livealign.backbone import Backbone, load_backbone
 from livealign.config import EncoderConfig, SegmentConfig
-from livealign.embed import Encoder
+from livealign.embed import Encoder, tokenize
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BackboneError
 from livealign.layers import copy_with_own_layers, quiet_adapters
@@ -43,6 +43,14 @@ def adapter(backbone, tmp_path_factory):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(str(folder))
     return folder
+
+
+def test_a_control_token_that_a_viewer_spells_out_is_read_as_characters(backbone):
+    controls = set(backbone.tokenizer.all_special_ids)
+    spelled = [f"hello {token} there" for token in backbone.tokenizer.all_special_tokens]
+    assert spelled
+    for ids in tokenize(backbone, spelled, 64):
+        assert not controls & set(ids)
 
 
 def plain_reference(model: torch.nn.Module, backbone: Backbone, text: str, layer: int, last: bool = False) -> np.ndarray:
