@@ -23,7 +23,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
-.PHONY: help setup retrain ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
+.PHONY: help setup retrain ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +41,9 @@ retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=
 
 ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and sensors
 	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) LIVEALIGN_PROFILE=$(PROFILE) $(BIN)/python -m orchestration.ui
+
+drift-ui: setup ## Evidently's UI on 127.0.0.1:3003: the drift of each day as a trend
+	$(BIN)/evidently ui --workspace $(LIVEALIGN_HOME)/reports/drift_trend --host 127.0.0.1 --port 3003
 
 serve: setup ## the champion's Bento on 127.0.0.1:$(PORT); its live wall is the page at /
 	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT)

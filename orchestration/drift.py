@@ -77,13 +77,16 @@ def drift_report(
     config: DriftConfig,
     out_dir: Path,
     rooms: tuple[NDArray, NDArray] | None = None,
+    name: str = "drift",
+    trend: tuple[Path, str] | None = None,
 ) -> DriftResult:
-    """Compare the day with the reference and write `drift.html` and `drift.json` to `out_dir`.
+    """Compare the day with the reference and write `<name>.html` and `<name>.json` to `out_dir`.
 
     Args:
         reference, current: from `reference_frame` and `day_frame`; sampled to `config.sample_rows` here if they hold more.
         embeddings: name → (reference [n, d], current [m, d]), one row a segment, from the same encoder.
         rooms: (reference [n], current [m]) room of each embedding row; needed where there are embeddings.
+        trend: folder of an Evidently workspace and the project in it that the day's snapshot is added to.
 
     Raises:
         DriftError: a frame is empty or they share no column.
@@ -96,39 +99,41 @@ def drift_report(
     kinds, one_sided = _kinds(reference, current)
     tests = len(kinds) + len(embeddings)
     thresholds = _thresholds(reference, current, kinds, tests, config)
-    vectors = {name: energy_test(*pair, *rooms, config, tests) for name, pair in embeddings.items() if rooms is not None}
+    vectors = {one: energy_test(*pair, *rooms, config, tests) for one, pair in embeddings.items() if rooms is not None}
 
     days = sorted(set(reference["dt"])), sorted(set(current["dt"]))
     metadata = {"reference": f"{days[0][0]} to {days[0][-1]}", "day": days[1][-1]}
-    html, document, scores = drift_evidently.render(
+    html, document, scores, snapshot = drift_evidently.render(
         reference,
         current,
-        {name: (kind, thresholds[name]) for name, kind in kinds.items()},
-        {name: (test.score, test.threshold, test.p_value) for name, test in vectors.items()},
+        {one: (kind, thresholds[one]) for one, kind in kinds.items()},
+        {one: (test.score, test.threshold, test.p_value) for one, test in vectors.items()},
         metadata,
         datetime.fromisoformat(days[1][-1]),
     )
-    verdicts = {name: ColumnDrift(what, 1.0, 0.0, True) for name, what in one_sided.items()}
+    verdicts = {one: ColumnDrift(what, 1.0, 0.0, True) for one, what in one_sided.items()}
     verdicts |= {
-        name: ColumnDrift(METHOD_NAMES[kind], scores[name], thresholds[name], scores[name] > thresholds[name])
-        for name, kind in kinds.items()
+        one: ColumnDrift(METHOD_NAMES[kind], scores[one], thresholds[one], scores[one] > thresholds[one])
+        for one, kind in kinds.items()
     }
     verdicts |= {
-        name: ColumnDrift(METHOD_NAMES["embedding"], test.score, test.threshold, test.score > test.threshold)
-        for name, test in vectors.items()
+        one: ColumnDrift(METHOD_NAMES["embedding"], test.score, test.threshold, test.score > test.threshold)
+        for one, test in vectors.items()
     }
     calibrated = min(reference["room_id"].nunique(), current["room_id"].nunique()) >= MINIMUM_ROOMS
-    found = {name for name, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
+    found = {one for one, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
     result = DriftResult(
         drifted=bool(found),
         content_drifted=bool(found & {*CONTENT, *vectors}),
         columns=dict(sorted(verdicts.items(), key=_excess)),
         calibrated=calibrated,
-        html=out_dir / "drift.html",
-        json=out_dir / "drift.json",
+        html=out_dir / f"{name}.html",
+        json=out_dir / f"{name}.json",
     )
     replace_bytes(result.html, html.encode())
     replace_bytes(result.json, json.dumps(document | {"verdict": _verdict(result, metadata)}, indent=1).encode())
+    if trend is not None:
+        drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], list(vectors), list(kinds))
     return result
 
 

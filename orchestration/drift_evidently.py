@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -14,12 +15,14 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.core.metric_types import MetricTestResult, SingleValue, SingleValueCalculation, SingleValueMetric
-from evidently.core.report import Context
+from evidently.core.report import Context, Snapshot
 from evidently.legacy.calculations.stattests import get_stattest
 from evidently.legacy.core import ColumnType
 from evidently.legacy.renderers.html_widgets import CounterData, counter
 from evidently.legacy.tests.base_test import TestStatus
 from evidently.metrics import ValueDrift
+from evidently.sdk.models import PanelMetric
+from evidently.sdk.panels import line_plot_panel
 
 METHODS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _TYPES = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}
@@ -80,7 +83,7 @@ def render(
     embeddings: Mapping[str, tuple[float, float, float]],
     metadata: Mapping[str, str],
     timestamp: datetime,
-) -> tuple[str, dict[str, Any], dict[str, float]]:
+) -> tuple[str, dict[str, Any], dict[str, float], Snapshot]:
     """Evidently's report of the day.
 
     Args:
@@ -88,7 +91,7 @@ def render(
         timestamp: of the day reported on.
 
     Returns:
-        The HTML, the JSON document, and each column's score as Evidently measured it.
+        The HTML, the JSON document, each column's score as Evidently measured it, and the snapshot itself.
     """
     definition = DataDefinition(
         numerical_columns=[name for name, (kind, _) in columns.items() if kind == "numeric"],
@@ -110,4 +113,25 @@ def render(
     scores = {
         entry["config"]["column"]: float(entry["value"]) for entry in document["metrics"] if "column" in entry.get("config", {})
     }
-    return snapshot.get_html_str(as_iframe=False), document, scores
+    return snapshot.get_html_str(as_iframe=False), document, scores, snapshot
+
+
+def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, embeddings: list[str], columns: list[str]) -> None:
+    """Add the day's snapshot to the project of that name, in place of one of the same day; `make drift-ui` shows the trend."""
+    from evidently.ui.workspace import Workspace
+
+    workspace = Workspace.create(str(folder))
+    found = workspace.search_project(name)
+    project = found[0] if found else workspace.create_project(name)
+    if not found:
+        for title, metric, labels in (
+            ("Embeddings: energy distance", "EmbeddingEnergyDrift", [{"embedding": one} for one in embeddings]),
+            ("Columns: drift score", "ValueDrift", [{"column": one} for one in columns]),
+        ):
+            values = [PanelMetric(legend=next(iter(label.values())), metric=metric, metric_labels=label) for label in labels]
+            project.dashboard.add_panel(line_plot_panel(title, values))
+    for run_id in workspace.list_runs(project.id):
+        run = workspace.get_run(project.id, run_id)
+        if run is not None and run.metadata.get("day") == day:
+            workspace.delete_run(project.id, run_id)
+    workspace.add_run(project.id, snapshot, name=day)

@@ -13,6 +13,7 @@ from livealign.errors import LiveAlignError
 
 NUMERIC = (
     "text_characters",  # of speech and chat in the segment shown; null where no window had ended
+    "is_empty",  # 1 if nobody said anything in it
     "n_comments",  # in that segment
     "n_viewers",  # in that segment
     "has_content",  # 1 if a window had ended when the room was shown
@@ -31,7 +32,7 @@ CATEGORICAL = (
     "author_popularity",  # band of the author's share of that day's impressions
     "code_1",  # level-one code of the segment, where given
 )
-CONTENT = ("text_characters", "has_content", "category", "language", "code_1")  # drift here asks for an LLM re-tune
+CONTENT = ("text_characters", "is_empty", "has_content", "category", "language", "code_1")  # drift here asks for an LLM re-tune
 NO_VALUE = "(none)"
 
 
@@ -59,7 +60,7 @@ segments as (
 )
 select
     sampled.day as dt, sampled.room_id, sampled.impression_id, sampled.segment_id,
-    segments.text_characters, segments.n_comments, segments.n_viewers,
+    segments.text_characters, (segments.text_characters = 0)::double as is_empty, segments.n_comments, segments.n_viewers,
     (sampled.segment_id is not null)::double as has_content,
     sampled.minute_in_room, sampled.segment_age_seconds, sampled.click, sampled.long_view, sampled.watch_seconds,
     segments.category, segments.language, sampled.surface,

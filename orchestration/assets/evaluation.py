@@ -1,14 +1,16 @@
 """[evaluation] The held-out day: how good is the challenger, and is the day still the world that the champion learned?"""
 
+from typing import Any
+
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign import plots
 from livealign.challenger import day_corpus
 from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
-from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.recommenders import comparison, ranker, retriever
 from orchestration.daily import daily_asset
+from orchestration.drift import DriftResult
 from orchestration.drift_day import measure_drift
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -45,20 +47,27 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
     )
 
 
-@daily_asset(GROUP, kinds={"evidently"}, deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])])
+@daily_asset(GROUP, kinds={"evidently"}, deps=[ranker, AssetKey(["warehouse", "exported_marts"])])
 def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Evidently: the day's impressions, segments, embeddings and codes against the champion's training days."""
+    """Evidently: impressions, text, embeddings, codes and scores of the day, against the champion's days and yesterday."""
     day = day_of(context)
     with stage(context, workspace, "drift_report"):
-        result = measure_drift(workspace, day)
+        result, yesterday = measure_drift(workspace, day)
+    metadata: dict[str, Any] = {
+        "drifted": result.drifted,
+        "content_drifted": result.content_drifted,
+        "verdict": result.sentence(),
+        **_shown(result, ""),
+    }
+    if yesterday is not None:
+        metadata |= {"against_yesterday": yesterday.sentence(), **_shown(yesterday, "_yesterday")}
+    return MaterializeResult(metadata=metadata)
+
+
+def _shown(result: DriftResult, suffix: str) -> dict[str, MetadataValue]:
     scores = {name: (column.score, column.threshold) for name, column in result.columns.items()}
-    return MaterializeResult(
-        metadata={
-            "drifted": result.drifted,
-            "content_drifted": result.content_drifted,
-            "verdict": result.sentence(),
-            "scores": MetadataValue.md(plots.to_markdown_image(plots.drift_bars(scores))),
-            "report": MetadataValue.url(result.html.as_uri()),
-            "json": MetadataValue.path(str(result.json)),
-        }
-    )
+    return {
+        f"scores{suffix}": MetadataValue.md(plots.to_markdown_image(plots.drift_bars(scores))),
+        f"report{suffix}": MetadataValue.url(result.html.as_uri()),
+        f"json{suffix}": MetadataValue.path(str(result.json)),
+    }

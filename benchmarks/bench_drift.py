@@ -1,0 +1,63 @@
+"""How long one drift report takes of a day with many impressions: `python benchmarks/bench_drift.py --rows 3000000`."""
+
+import argparse
+import tempfile
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import psutil
+
+from livealign.config import DriftConfig
+from orchestration.drift import day_frame, drift_report, reference_frame
+
+SEGMENTS = """
+select (day * 10000000 + i)::bigint as segment_id, (day * 100000 + i % 20000)::bigint as room_id,
+    'game ' || (hash(i % 20000) % 40)::varchar as category, case hash(i, 1) % 10 when 0 then 'de' else 'en' end as language,
+    repeat('word ', (hash(i, 2) % 40)::int) as speech_text, repeat('hi ', (hash(i, 3) % 5)::int) as chat_text,
+    (hash(i, 3) % 5)::int as n_comments, (hash(i, 4) % 50)::int as n_viewers
+from range(400000) t(i), (select {day} as day)
+"""
+INTERACTIONS = """
+select (day * 10000000 + i)::bigint as impression_id, (hash(i, 5) % 200000)::bigint as user_id,
+    (hash(i, 6) % 400000 % 5000)::bigint as author_id, (day * 100000 + hash(i, 6) % 400000 % 20000)::bigint as room_id,
+    (day * 10000000 + hash(i, 6) % 400000)::bigint as segment_id, (hash(i, 7) % 30)::double as segment_age_seconds,
+    (date '{date}' + to_seconds((hash(i, 8) % 86400)::int))::timestamp_ms as shown_at,
+    case hash(i, 9) % 3 when 0 then 'follow' else 'feed' end as surface, (hash(i, 10) % 120)::double as minute_in_room,
+    (hash(i, 11) % 5 = 0)::tinyint as click, (hash(i, 11) % 15 = 0)::tinyint as long_view,
+    (hash(i, 12) % 300)::double as watch_seconds
+from range({rows}) t(i), (select {day} as day)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=3_000_000, help="impressions of each of the two days")
+    rows = parser.parse_args().rows
+    config, days = DriftConfig(), [date(2025, 6, 8), date(2025, 6, 9)]
+    with tempfile.TemporaryDirectory() as scratch:
+        marts = Path(scratch)
+        for number, day in enumerate(days, 1):
+            for mart, query in (("segments", SEGMENTS), ("interactions", INTERACTIONS)):
+                file = marts / mart / f"dt={day}" / "part-0.parquet"
+                file.parent.mkdir(parents=True)
+                duckdb.sql(query.format(day=number, date=day, rows=rows)).write_parquet(str(file))
+        rng = np.random.default_rng(0)
+        vectors = [rng.normal(size=(20_000, 64)).astype(np.float32) for _ in days]
+        rooms = [np.arange(20_000) % 5_000 + shift for shift in (0, 10_000)]
+        started = time.perf_counter()
+        reference, current = (make(marts, [day], config) for make, day in ((reference_frame, days[0]), (day_frame, days[1])))
+        read = time.perf_counter() - started
+        embeddings = dict.fromkeys(("raw_llm", "tuned_llm", "aligned"), (vectors[0], vectors[1]))
+        result = drift_report(reference, current, embeddings, config, marts, rooms=(rooms[0], rooms[1]))
+        seconds = time.perf_counter() - started
+    assert days[1] - days[0] == timedelta(days=1)
+    peak = psutil.Process().memory_info().rss / 2**30
+    print(f"{rows:,} impressions a day: {seconds:.1f} s ({read:.1f} s of it reading and sampling), {peak:.2f} GiB at the end")
+    print(result.sentence())
+
+
+if __name__ == "__main__":
+    main()
