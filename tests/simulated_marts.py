@@ -74,7 +74,7 @@ def simulated_marts(archive: Path, folder: Path, fitted_days: int, seed: int) ->
         found.append(segments.assign(day=source.name.removeprefix("dt=")))
     every = pd.concat(found, ignore_index=True)
     words = HashingVectorizer(n_features=512, alternate_sign=False).transform(every["speech_text"] + " " + every["chat_text"])
-    vectors = np.asarray(GaussianRandomProjection(16, random_state=seed).fit_transform(words).todense())
+    vectors = np.asarray(GaussianRandomProjection(16, random_state=seed).fit_transform(words))
     days = every["day"].to_numpy()
     fitted = vectors[np.isin(days, sorted(set(days))[:fitted_days])]
     clusters = KMeans(12, n_init=1, random_state=seed).fit(fitted[::5]).predict(vectors)

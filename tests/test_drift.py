@@ -157,6 +157,19 @@ def test_an_impression_before_the_first_window_has_no_text_rather_than_an_empty_
     assert frame.loc[~without, "text_characters"].min() > 0
 
 
+def test_a_day_that_is_reported_twice_is_one_point_of_the_trend(planted, tmp_path):
+    from evidently.ui.workspace import Workspace
+
+    for number in (5, 6, 5):
+        current = day_frame(planted["marts"], [planted["days"][number]], CONFIG)
+        drift_report(planted["reference"], current, {}, CONFIG, tmp_path, name="beside", trend=(tmp_path / "trend", "quiet"))
+    assert (tmp_path / "beside.html").stat().st_size > 10_000
+    workspace = Workspace(str(tmp_path / "trend"))
+    (project,) = workspace.search_project("quiet")
+    runs = [workspace.get_run(project.id, one) for one in workspace.list_runs(project.id)]
+    assert sorted(run.metadata["day"] for run in runs) == [str(planted["days"][5]), str(planted["days"][6])]
+
+
 def test_missing_marts_are_named(tmp_path):
     with pytest.raises(DriftError, match="dt=2025-03-01"):
         day_frame(tmp_path, [FIRST], CONFIG)
