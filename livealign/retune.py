@@ -51,8 +51,9 @@ def choose_tuning(
         why = _due(day, last, drifted, profile.retune)
     if why or before is None or last is None:
         return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
-    reason = f"Went on from {before.release_id} for {profile.finetune.warm_steps} steps: last tuned fully for {last}."
-    return Tuning(False, reason, profile.finetune.warm_steps, before.path / ADAPTER, last, before.release_id)
+    steps = min(profile.finetune.steps, profile.finetune.warm_steps)
+    reason = f"Went on from {before.release_id} for {steps} steps: last tuned fully for {last}."
+    return Tuning(False, reason, steps, before.path / ADAPTER, last, before.release_id)
 
 
 def write_tuning(tuning: Tuning, adapter: Path) -> None:

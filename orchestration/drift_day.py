@@ -1,7 +1,6 @@
 """The drift of one day: which days are the reference, and what is compared."""
 
 from datetime import date, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +8,13 @@ import pandas as pd
 
 from livealign.artifacts import DayArtifacts
 from livealign.bundle import Bundle
-from livealign.challenger import day_corpus, read_codes, read_scores, read_vectors
+from livealign.challenger import day_corpus, read_codes, read_vectors
 from livealign.content import RAW, TUNED
 from livealign.dataset import Corpus
 from livealign.errors import BundleError
 from livealign.files import replace_bytes, replaced_directory
 from livealign.marts import built_days
-from livealign.offline import CLICK, window_days
+from livealign.offline import window_days
 from livealign.release import champion_bundle
 from livealign.release_files import REFERENCE
 from livealign.summary import reports_of
@@ -23,7 +22,6 @@ from orchestration.drift import DriftResult, day_frame, drift_report, reference_
 from orchestration.resources import Workspace
 
 TREND = "drift_trend"  # folder in `reports/`: the Evidently workspace
-SCORES = "scores.parquet"  # beside the reference frame: what the release gave each impression of its held-out day
 
 
 class DayDrift(NamedTuple):
@@ -36,22 +34,21 @@ class DayDrift(NamedTuple):
 def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     """Compare `day` with the champion's days (with the challenger's own before there is a champion), and with the day before.
 
-    Codes and embeddings of both sides are the challenger's: numbers of one model can be compared, those of two cannot. Scores
-    are what each release gave its own held-out day, which it had not seen, as calibrated probabilities. The reports are
-    written to `reports/<day>/`, the challenger's own reference to its artifacts, for the bundle.
+    Codes and embeddings of both sides are the challenger's: numbers of one model can be compared, those of two cannot. That is
+    also why scores are not compared: two releases' scores differ although the days are alike. The reports are written to
+    `reports/<day>/`, the challenger's own reference to its artifacts, for the bundle.
     """
     home, artifacts = workspace.home, workspace.artifacts(day)
     corpus = day_corpus(home, day, workspace.dataset)
     codes = pd.Series(read_codes(artifacts)[1 : len(corpus.segment_ids), 0], index=corpus.segment_ids[1:])
-    scores = pd.Series(read_scores(artifacts)[:, CLICK], index=corpus.test.impression_id)
     vectors = {RAW: corpus.content[RAW], TUNED: corpus.content[TUNED], "aligned": read_vectors(artifacts)}
-    current = day_frame(home.marts, [day], workspace.profile.drift, codes, scores)
+    current = day_frame(home.marts, [day], workspace.profile.drift, codes)
 
-    def against(days: list[date], known: pd.Series | None, name: str, project: str) -> DriftResult:
+    def against(days: list[date], name: str, project: str) -> DriftResult:
         before, now = _segments_of(corpus, days), _segments_of(corpus, [day])
         return drift_report(
-            reference_frame(home.marts, days, workspace.profile.drift, codes, known),
-            current if known is not None else current.drop(columns="score"),
+            reference_frame(home.marts, days, workspace.profile.drift, codes),
+            current,
             {one: (matrix[before], matrix[now]) for one, matrix in vectors.items()},
             workspace.profile.drift,
             reports_of(home, day),
@@ -62,14 +59,12 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
 
     champion = _champion(workspace)
     days = [one for one in _champion_days(workspace, champion) if one < day] or list(corpus.train_days)
-    known = None if champion is None else _scores_in(champion.path / REFERENCE)
-    main = against(days, known, "drift", "each day against the champion's days")
+    main = against(days, "drift", "each day against the champion's days")
     yesterday = day - timedelta(days=1)
     beside = None
     if yesterday in built_days(home.marts, "interactions"):
-        known = _scores_in(workspace.artifacts(yesterday).drift / REFERENCE)
-        beside = against([yesterday], known, "drift_yesterday", "each day against the day before")
-    _keep_for_the_bundle(workspace, corpus, artifacts, codes, scores, main)
+        beside = against([yesterday], "drift_yesterday", "each day against the day before")
+    _keep_for_the_bundle(workspace, corpus, artifacts, codes, main)
     return DayDrift(main, beside)
 
 
@@ -78,15 +73,6 @@ def _champion(workspace: Workspace) -> Bundle | None:
         return champion_bundle(workspace.home.releases)
     except BundleError:  # a damaged champion must not keep its successor from being made: the gate says what is wrong with it
         return None
-
-
-def _scores_in(folder: Path) -> pd.Series | None:
-    """impression_id → score, as an earlier retrain left them; None where it left none."""
-    file = folder / SCORES
-    if not file.exists():
-        return None
-    table = pd.read_parquet(file)
-    return pd.Series(table["score"].to_numpy(), index=table["impression_id"].to_numpy())
 
 
 def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
@@ -107,12 +93,10 @@ def _segments_of(corpus: Corpus, days: list[date]) -> np.ndarray:
 
 
 def _keep_for_the_bundle(
-    workspace: Workspace, corpus: Corpus, artifacts: DayArtifacts, codes: pd.Series, scores: pd.Series, result: DriftResult
+    workspace: Workspace, corpus: Corpus, artifacts: DayArtifacts, codes: pd.Series, result: DriftResult
 ) -> None:
     frame = reference_frame(workspace.home.marts, corpus.train_days, workspace.profile.drift, codes)
     with replaced_directory(artifacts.drift) as folder:
         (folder / REFERENCE).mkdir()
         frame.to_parquet(folder / REFERENCE / "frame.parquet", index=False)
-        table = pd.DataFrame({"impression_id": scores.index, "score": scores.to_numpy()})
-        table.to_parquet(folder / REFERENCE / SCORES, index=False)
         replace_bytes(folder / "drift.json", result.json.read_bytes())

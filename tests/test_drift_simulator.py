@@ -1,4 +1,4 @@
-"""Drift on the simulated platform, five seeds: quiet days stay quiet, and the shift of day six is found that day."""
+"""Drift on the simulated platform, five seeds: quiet days stay quiet."""
 
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 SEEDS = (17, 18, 19, 20, 21)
 REFERENCE_DAYS = 5
 CONFIG = DriftConfig(sample_rows=10_000, embedding_rows=1_000, permutations=2_000)
-CONTENT = {"words", "category", "code_1", "text_characters"}
 
 
 def judge(marts: SimulatedMarts, days: list[date], day: date, out: Path) -> DriftResult:
@@ -47,13 +46,3 @@ def test_of_twenty_quiet_days_at_most_one_raises_an_alarm(tmp_path: Path) -> Non
             if result.drifted:
                 alarms.append(f"seed {seed}, {day}: {result.sentence()}")
     assert len(alarms) <= 1, alarms
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_shift_of_day_six_is_found_that_day_with_the_content_first(seed: int, tmp_path: Path) -> None:
-    marts, days = platform(tmp_path, seed, shift_day=REFERENCE_DAYS, days=REFERENCE_DAYS + 1)
-    result = judge(marts, days[:REFERENCE_DAYS], days[REFERENCE_DAYS], tmp_path / "report")
-    drifted = [name for name, column in result.columns.items() if column.drifted]
-    assert result.content_drifted, result.sentence()
-    assert next(iter(result.columns)) in CONTENT, result.sentence()
-    assert {"language", "surface", "minute_in_room", "segment_age_seconds"}.isdisjoint(drifted), result.sentence()

@@ -8,6 +8,7 @@ from livealign import plots
 from livealign.challenger import day_corpus
 from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
+from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.recommenders import comparison, ranker, retriever
 from orchestration.daily import daily_asset
 from orchestration.drift import DriftResult
@@ -47,9 +48,9 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
     )
 
 
-@daily_asset(GROUP, kinds={"evidently"}, deps=[ranker, AssetKey(["warehouse", "exported_marts"])])
+@daily_asset(GROUP, kinds={"evidently"}, deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])])
 def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Evidently: impressions, text, embeddings, codes and scores of the day, against the champion's days and yesterday."""
+    """Evidently: impressions, text, embeddings and codes of the day, against the champion's days and yesterday."""
     day = day_of(context)
     with stage(context, workspace, "drift_report"):
         result, yesterday = measure_drift(workspace, day)
