@@ -1,11 +1,9 @@
-"""`make retrain` on the tiny profile, with real processes: what it leaves, what a kill leaves, what bad data stops."""
+"""`make retrain` on the tiny profile, with real processes: what it leaves, what bad data stops. Kills are in test_faults.py."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +18,7 @@ from livealign.simulation import SimulationConfig, simulate
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-KILLED_IN = ("warehouse", "segment_embeddings", "bento")  # a stage of each kind: dbt, torch, a service process
+FIRST_DAY, SECOND_DAY = "2025-06-03", "2025-06-04"
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +28,19 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def start(home: Path, archive: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
+def retrain(home: Path, archive: Path, *options: str) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
     environment.update(LIVEALIGN_HOME=str(home), DO_NOT_TRACK="1", BENTOML_DO_NOT_TRACK="true", DAGSTER_DISABLE_TELEMETRY="1")
     command = [sys.executable, "-m", "orchestration.retrain", "--profile", "tiny", "--archive", str(archive), *options]
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-
-def retrain(home: Path, archive: Path, *options: str) -> tuple[int, str]:
-    log = home.parent / f"{home.name}.log"
-    process = start(home, archive, log, *options)
-    return process.wait(timeout=600), log.read_text()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def undisturbed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A workspace in which one retrain ran to its end."""
+    """A workspace in which one retrain ran to its end; the tests go on in it, in their order: each run costs a minute."""
     root = tmp_path_factory.mktemp("undisturbed") / "home"
-    code, log = retrain(root, archive)
+    code, log = retrain(root, archive, "--day", FIRST_DAY)
     assert code == 0, log
     return Home(root, "simulator")
 
@@ -77,59 +67,34 @@ def test_a_first_retrain_ends_in_a_champion_and_a_summary(undisturbed: Home) -> 
 
 def test_a_second_retrain_of_the_same_day_makes_the_same_release(undisturbed: Home, archive: Path) -> None:
     before = read_champion(undisturbed.releases)
-    code, log = retrain(undisturbed.root, archive)
+    code, log = retrain(undisturbed.root, archive, "--day", FIRST_DAY)
     assert code == 0, log
     assert summary_of(undisturbed)["bundle"]["release_id"] == before
     assert read_champion(undisturbed.releases) == before
 
 
-@pytest.mark.parametrize("stage", KILLED_IN)
-def test_a_killed_retrain_run_again_ends_like_an_undisturbed_one(
-    stage: str, undisturbed: Home, archive: Path, tmp_path: Path
-) -> None:
-    home, log = tmp_path / "home", tmp_path / "killed.log"
-    process = start(home, archive, log)
-    deadline = time.monotonic() + 400
-    while f"▶ {stage}" not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process.poll() is None, log.read_text()
-    time.sleep(1.0)  # into the stage
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    code, text = retrain(home, archive)
-    assert code == 0, text
-    assert read_champion(Home(home, "simulator").releases) == read_champion(undisturbed.releases)
-
-
-def test_a_failed_data_test_stops_everything_downstream_and_the_champion_stays(archive: Path, tmp_path: Path) -> None:
-    spoilt = tmp_path / "archive"
-    simulate(SimulationConfig.tiny(), spoilt)
-    code, log = retrain(tmp_path / "home", spoilt, "--day", "2025-06-03")
+def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(undisturbed: Home, archive: Path) -> None:
+    champion = read_champion(undisturbed.releases)
+    code, log = retrain(undisturbed.root, archive, "--day", SECOND_DAY)
     assert code == 0, log
-    home = Home(tmp_path / "home", "simulator")
-    champion = read_champion(home.releases)
+    promotion = summary_of(undisturbed)["promotion"]
+    assert promotion["release"] != champion
+    assert promotion["rule"] in {"not_worse", "worse", "slice_worse"}
+    promoted = promotion["decision"] == "promote"
+    assert read_champion(undisturbed.releases) == (promotion["release"] if promoted else champion)
+
+
+def test_a_failed_data_test_stops_everything_downstream_and_the_champion_stays(undisturbed: Home, archive: Path) -> None:
+    champion = read_champion(undisturbed.releases)
     # A ledger that does not add up: somebody changed the landing area behind the landing code's back.
-    ledger = home.landing / "ledger" / "dt=2025-06-02" / "part-0.parquet"
+    ledger = undisturbed.landing / "ledger" / f"dt={FIRST_DAY}" / "part-0.parquet"
     table = pq.ParquetFile(ledger).read()
     lost = table.set_column(table.schema.get_field_index("landed"), "landed", pa.array([0] * len(table), pa.int64()))
     pq.write_table(lost, ledger)
-    code, log = retrain(tmp_path / "home", spoilt, "--day", "2025-06-03")
+    code, log = retrain(undisturbed.root, archive, "--day", SECOND_DAY)
     assert code == 1, log
     assert "▶ llm_adapter" not in log
-    assert read_champion(home.releases) == champion
-
-
-def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(archive: Path, tmp_path: Path) -> None:
-    code, log = retrain(tmp_path / "home", archive, "--day", "2025-06-03")
-    assert code == 0, log
-    home = Home(tmp_path / "home", "simulator")
-    champion = read_champion(home.releases)
-    code, log = retrain(tmp_path / "home", archive, "--day", "2025-06-04")
-    assert code == 0, log
-    promotion = summary_of(home)["promotion"]
-    assert promotion["release"] != champion
-    assert promotion["rule"] in {"not_worse", "worse", "slice_worse"}
-    assert read_champion(home.releases) == (promotion["release"] if promotion["decision"] == "promote" else champion)
+    assert read_champion(undisturbed.releases) == champion
 
 
 def test_a_missing_archive_is_one_line_with_its_remedy(tmp_path: Path) -> None:

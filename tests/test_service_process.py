@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from bentos.smoke import Server, serving
+from livealign.config import LiveConfig
 from livealign.event_log import EventLog
 from livealign.releases import promote, rollback
 from tests.live_release import plant_live_releases
@@ -192,6 +193,7 @@ def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_wh
             kept += answer["accepted"]
         assert status == 503
         assert "none was kept" in answer["error"]
+        time.sleep(2 * LiveConfig().publish_seconds)  # a room that starts is seen so much later at most
         status, answer = server.request("POST", "/recommend", {"user_id": 500, "k": 3})
         assert (status, len(answer["rooms"])) == (200, 1)
         ballast.unlink()
