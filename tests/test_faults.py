@@ -197,7 +197,9 @@ def test_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(server: S
         kills = [{"kill_after": KILLED_BY_TIME[stage]}] if stage in KILLED_BY_TIME else [{"kill_at": one} for one in places]
         for kill in kills:
             answer = server.run(home, stage, **kill)
-            assert answer["killed"], f"{stage} {kill}: {answer}"
+            # A pointer that a killed promotion had moved is not moved again: there is less to put in place.
+            ended = stage == "promotion" and answer["ok"] and answer["renames"][stage] < kill["kill_at"]
+            assert answer["killed"] or ended, f"{stage} {kill}: {answer}"
             assert_all_whole(home)
             stop_orphans(home)
         server.must(home, stage)
