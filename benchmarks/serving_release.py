@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from livealign.bundle import open_bundle, write_bundle
+from livealign.bundle import open_bundle
 from livealign.release_files import CODEBOOK, SNAPSHOT
-from livealign.release_parts import read_vocabulary
+from livealign.release_parts import read_vocabulary, with_snapshot
 from livealign.semantic_codes import Codebook
 from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS, WINDOW_MILLISECONDS
 
@@ -76,15 +76,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
             columns = {count: rng.integers(0, 50, len(ids)).astype(np.float64) for count in counts}
             _write(folder / f"{name}s.parquet", **{f"{name}_id": ids, **columns})
         (folder / "state.json").write_text(json.dumps({"moment": moment, "dim": dim, "levels": levels}))
-        parts: dict[str, Path | bytes] = {
-            name: source.path / name for name in source.manifest["files"] if not name.startswith(f"{SNAPSHOT}/")
-        }
-        fields = {
-            name: value
-            for name, value in source.manifest.items()
-            if name not in ("release_id", "bundle_format", "livealign", "files")
-        }
-        return write_bundle(out, {**parts, SNAPSHOT: folder}, fields)
+        return with_snapshot(source, folder, out)
 
 
 def _ids(known: NDArray[np.int64], count: int, first: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.bundle import Bundle
+from livealign.bundle import Bundle, write_bundle
 from livealign.dataset import Corpus, KnownIds, Vocabulary
 from livealign.errors import BundleError
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, SNAPSHOT, VOCABULARY
@@ -53,6 +53,19 @@ def write_vocabulary(folder: Path, corpus: Corpus) -> None:
     np.save(folder / "users.npy", corpus.users.ids, allow_pickle=False)
     np.save(folder / "authors.npy", corpus.authors.ids, allow_pickle=False)
     (folder / "base_rates.json").write_text(json.dumps(corpus.base_rates) + "\n")
+
+
+def with_snapshot(bundle: Bundle, snapshot: Path, out: Path) -> Path:
+    """Write the same release with the folder `snapshot` as its snapshot below `out`; the bundle's path."""
+    parts: dict[str, Path | bytes] = {
+        name: bundle.path / name for name in bundle.manifest["files"] if not name.startswith(f"{SNAPSHOT}/")
+    }
+    fields = {
+        name: value
+        for name, value in bundle.manifest.items()
+        if name not in ("release_id", "bundle_format", "livealign", "files")
+    }
+    return write_bundle(out, {**parts, SNAPSHOT: snapshot}, fields)
 
 
 def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.artifacts import DayArtifacts, read_json
-from livealign.bundle import Bundle, open_bundle, write_bundle
+from livealign.bundle import Bundle, open_bundle
 from livealign.challenger import read_codes, read_scores, read_vectors
 from livealign.config import DatasetConfig, LiveConfig
 from livealign.content import TUNED, with_embeddings
@@ -30,7 +30,7 @@ from livealign.home import Home
 from livealign.live_core import LiveCore
 from livealign.marts import built_days, read_mart
 from livealign.release_files import SNAPSHOT
-from livealign.release_parts import moments_with_content, read_vocabulary
+from livealign.release_parts import moments_with_content, read_vocabulary, with_snapshot
 from livealign.replay_events import Timed, day_events, landed_number
 from livealign.snapshot import write_snapshot
 
@@ -104,7 +104,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     bundle = open_bundle(home.releases / read_json(artifacts.release / "bundle.json")["release_id"])
     corpus = _corpus(home, day, bundle)
     midnight = (day - date(1970, 1, 1)).days * _DAY_MS
-    rooms = _rooms(home.marts, day)
+    rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)
     start = min([midnight, *(one.at for one in events)])
     clock = _Clock(start / 1000)
@@ -216,18 +216,10 @@ def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifac
     length = int(bundle.manifest["config"]["dataset"]["history_length"])
     moments = moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
     snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, moment, *moments, history_length=length)
-    parts: dict[str, Path | bytes] = {
-        name: bundle.path / name for name in bundle.manifest["files"] if not name.startswith(f"{SNAPSHOT}/")
-    }
-    fields = {
-        name: value
-        for name, value in bundle.manifest.items()
-        if name not in ("release_id", "bundle_format", "livealign", "files")
-    }
-    return write_bundle(scratch / "release", {**parts, SNAPSHOT: snapshot}, fields)
+    return with_snapshot(bundle, snapshot, scratch / "release")
 
 
-def _rooms(marts: Path, day: date) -> dict[int, dict[str, Any]]:
+def rooms_of(marts: Path, day: date) -> dict[int, dict[str, Any]]:
     """The rooms of the day and of the day before, by id; times in epoch milliseconds."""
     days = [one for one in built_days(marts, "rooms") if day - timedelta(days=1) <= one <= day]
     table = read_mart(marts, "rooms", days, ("room_id", "author_id", "title", "category", "language", "started_at", "ended_at"))

@@ -1,4 +1,4 @@
-"""The service in this process, as tests ask it. No test itself."""
+"""The service as tests ask it: in this process, or as one of its own. No test itself."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from bentos.smoke import Server, serving
+
 KEY = "test-key-" + "k" * 16
 READY_SECONDS = 30.0
+ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
@@ -35,3 +38,11 @@ def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[Tes
                 assert time.monotonic() < until, "the service does not get ready"
                 time.sleep(0.05)
             yield client
+
+
+@contextmanager
+def served(bundle: Path, **variables: str) -> Iterator[Server]:
+    """The service with `bundle` as a process of its own, from the source tree."""
+    environment = {"LIVEALIGN_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT), **variables}
+    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+        yield server

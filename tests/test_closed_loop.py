@@ -96,7 +96,7 @@ def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Hom
         number=landed_number,
     )
     for back in (2, 1, 0):
-        rooms = replay._rooms(trained.marts, day - timedelta(days=back))
+        rooms = replay.rooms_of(trained.marts, day - timedelta(days=back))
         events = day_events(trained.landing, rooms, day - timedelta(days=back))
         for start in range(0, len(events), 100):
             batch = events[start : start + 100]

@@ -15,8 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from bentos.smoke import Server, serving
+from bentos.smoke import Server
 from tests.live_release import plant_live_releases
+from tests.service_client import served
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +41,7 @@ NOTHING_TO_GET_WRONG = ("/version", "/status")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (release,) = plant_live_releases(tmp_path_factory.mktemp("live"))
-    environment = {"LIVEALIGN_BUNDLE": str(release.bundle), "PYTHONPATH": str(ROOT)}
-    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+    with served(release.bundle) as server:
         yield server
 
 

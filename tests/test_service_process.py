@@ -8,24 +8,23 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from bentos.smoke import Server, serving
+from bentos.smoke import Server
 from livealign.config import LiveConfig
 from livealign.event_log import EventLog
 from livealign.releases import promote, rollback
 from tests.live_release import plant_live_releases
 from tests.planted_release import PlantedRelease
+from tests.service_client import served
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-SOURCE = "bentos.live_recommender.service:LiveRecommender"
 TAKEOVER_SECONDS = 10.0
 
 
@@ -33,13 +32,6 @@ TAKEOVER_SECONDS = 10.0
 def releases(tmp_path_factory: pytest.TempPathFactory) -> list[PlantedRelease]:
     """Two releases of one platform in one releases folder."""
     return plant_live_releases(tmp_path_factory.mktemp("live"), count=2)
-
-
-@contextmanager
-def served(bundle: Path, **variables: str) -> Iterator[Server]:
-    environment = {"LIVEALIGN_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT), **variables}
-    with serving(SOURCE, environment=environment) as server:
-        yield server
 
 
 def room_started(number: int) -> dict[str, Any]:

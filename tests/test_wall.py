@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bentos.smoke import Server, serving
+from bentos.smoke import Server
 from tests.live_release import plant_live_releases
+from tests.service_client import served
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +39,7 @@ TICK_SECONDS = 45  # a window, its lateness, and time for a busy machine
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (release,) = plant_live_releases(tmp_path_factory.mktemp("live"))
-    environment = {"LIVEALIGN_BUNDLE": str(release.bundle), "PYTHONPATH": str(ROOT)}
-    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+    with served(release.bundle) as server:
         yield server
 
 
