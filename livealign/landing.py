@@ -21,6 +21,7 @@ import shutil
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -34,7 +35,7 @@ import pyarrow as pa
 
 from livealign.errors import LandingError
 from livealign.files import exclusive
-from livealign.landing_files import FILE, LINE, PART, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing_files import FILE, LINE, PART, Partition, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing_rejects import row_json, rows_json
 from livealign.landing_rules import DAY_MS, UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.schemas import TABLES
@@ -61,6 +62,7 @@ LEDGER = pa.schema(
 WARNINGS = frozenset({"unknown_field"})  # recorded among the rejects, counted neither as read nor as rejected
 BATCH_ROWS = 262_144  # rows checked at once
 EPOCH = date(1970, 1, 1)
+_WRITERS = min(4, os.cpu_count() or 1)  # partitions written at once; each holds a slice of some hundred megabytes
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -264,31 +266,39 @@ class LandingRun:
         """Write every partition of every day beside the landing folder's own, then publish them together."""
         ready = self._folder / "ready"
         ready.mkdir()
+        partitions = [(name, day, self._spool.take(name, day)) for day in self.days for name in TABLES]
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            written = writers.map(lambda one: self._write(*one, ready), partitions)
+            for (name, day, _), duplicates in zip(partitions, written, strict=True):
+                self._close_table(name, day, duplicates, ready)
         for day in self.days:
-            for name in TABLES:
-                self._close_table(name, day, ready)
             self._close_ledger(day, ready)
         with exclusive(self._root / ".lock"):
             finished = self._root / self._folder.name.replace(".tmp-", ".commit-")
             ready.rename(finished)  # from here on the run is done, whatever happens to this process
             publish(finished, self._root)
 
-    def _close_table(self, name: str, day: date, ready: Path) -> None:
-        partition = self._spool.take(name, day)
+    def _write(self, name: str, day: date, partition: Partition, ready: Path) -> list[pa.Table]:
+        """Write one partition; its duplicates. Several are written at a time, each by one thread."""
+        duplicates = list(write_partition(TABLES[name], partition, list(self._files), staged(ready, name, day)))
+        for chunk in partition.chunks:
+            if isinstance(chunk, Path):
+                chunk.unlink()
+        return duplicates
+
+    def _close_table(self, name: str, day: date, duplicates: list[pa.Table], ready: Path) -> None:
+        """Book what was left out of a partition, and write its rejects."""
         files = list(self._files)
         detail = f"an earlier row has the same {', '.join(TABLES[name].primary_key)}"
-        for duplicates in write_partition(TABLES[name], partition, files, staged(ready, name, day)):
-            self.summary.tables[name].reasons["duplicate_key"] += len(duplicates)
-            origins = zip(duplicates.column(FILE).to_pylist(), duplicates.column(LINE).to_pylist(), strict=True)
-            for (file, line), row in zip(origins, rows_json(duplicates.drop_columns([FILE, LINE])), strict=True):
+        for piece in duplicates:
+            self.summary.tables[name].reasons["duplicate_key"] += len(piece)
+            origins = zip(piece.column(FILE).to_pylist(), piece.column(LINE).to_pylist(), strict=True)
+            for (file, line), row in zip(origins, rows_json(piece.drop_columns([FILE, LINE])), strict=True):
                 self._count(name, files[file], day, read=0, rejected=1)
                 self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))
         self._flush_rejects(name, day)
         rejects = self._spool.take(f"rejects/{name}", day)
         write_rows(REJECTS, rejects, staged(ready, f"rejects/{name}", day))
-        for chunk in partition.chunks:
-            if isinstance(chunk, Path):
-                chunk.unlink()
 
     def _close_ledger(self, day: date, ready: Path) -> None:
         rows = []

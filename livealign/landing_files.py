@@ -102,9 +102,11 @@ def write_partition(table: Table, partition: Partition, files: list[str], out: P
     with pq.ParquetWriter(out, table.schema, compression="zstd") as writer:
         for start in range(0, len(order), rows_per_slice):
             piece = order[start : start + rows_per_slice]
-            ascending = np.sort(piece)
-            rows = pa.concat_tables(list(_gather(partition, ascending, table.schema.names)))
-            rows = rows.take(np.searchsorted(ascending, piece)).cast(table.schema)
+            by_place = np.argsort(piece)
+            rows = pa.concat_tables(list(_gather(partition, piece[by_place], table.schema.names)))
+            back = np.empty_like(by_place)
+            back[by_place] = np.arange(len(piece))
+            rows = rows.take(back).cast(table.schema)
             writer.write_table(rows, row_group_size=ROW_GROUP)
     yield from _gather(partition, duplicates, [*table.schema.names, FILE, LINE])
 

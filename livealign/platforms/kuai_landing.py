@@ -6,8 +6,10 @@ documentation knows. `Pass.add` hands rows of the wanted days to the run.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,8 @@ from livealign.platforms.event_ids import People
 from livealign.platforms.kuai_files import Source, Unfit
 from livealign.platforms.kuai_rooms import OPEN_END, Ints, Mask, Rooms, whole_numbers
 from livealign.platforms.typed_batches import BadRow, Kind
+
+T = TypeVar("T")
 
 SOMEBODY = "@user"
 HIDDEN = "(hidden: LIVEALIGN_ID_KEY is set)"
@@ -79,7 +83,7 @@ class Pass:
             self.run.reject(table, source.file, 0, "unknown_field", name, day=self.first_day)
         rows = 0
         try:
-            for batch in source.batches(tuple(name for name in source.spec.kinds if name not in unread), self.advance):
+            for batch in ahead(source.batches(tuple(name for name in source.spec.kinds if name not in unread), self.advance)):
                 for bad in batch.bad:
                     self._book(source, bad, offset_ms)
                 rows += len(batch.lines) + len(batch.bad)
@@ -210,6 +214,15 @@ class Pass:
             return day_of(moment) if YEAR_2000_MS <= moment <= self._latest_ms else self.first_day
         except (ValueError, TypeError, OverflowError):
             return self.first_day
+
+
+def ahead(batches: Iterator[T]) -> Iterator[T]:
+    """The same batches; one is read in another thread while the one before is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def mask_text(text: str) -> str:
