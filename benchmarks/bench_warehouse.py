@@ -4,12 +4,12 @@
 
 Writes a made-up archive in KuaiLive-M3's format (`m3_archive.py`), lands it with the real adapter, builds all marts of all days
 but the last with dbt, tests included, as the pipeline does, and then the last day on top. At most at scale 0.05, for it
-holds everything in memory: the statistics of segments by pandas (`pandas_segments.py`), which must be the mart's. Each step
-runs in a process of its own; beside its seconds stand those of the processor, which other work on the machine does not stretch.
+holds everything in memory: the statistics of segments by pandas (`pandas_segments.py`), which must be the mart's, and by the
+models' own queries without dbt, texts and files (`segment_queries.py`). Each step runs in a process of its own; beside its
+seconds stand those of the processor, which other work on the machine does not stretch.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -27,6 +27,7 @@ from m3_archive import write_m3
 from pandas_segments import STATISTICS, segment_statistics
 from rich.console import Console
 from rich.table import Table
+from segment_queries import statistics_by_queries
 
 from livealign.files import replace_json
 from livealign.marts import publish_marts
@@ -101,22 +102,24 @@ class Bench:
         }
 
     def beside_pandas(self) -> None:
-        """The model `segments` with all that it needs by dbt, and its statistics by pandas."""
+        """The model `segments` with all that it needs by dbt; its statistics alone by pandas, and by the models' queries."""
         folder = self.folder / "segments"
         self._step("segments by dbt", lambda: self._dbt(folder, self.days, "run", "--select", "+segments"))
         by_pandas = self._step("segments by pandas", lambda: _in_a_process(_statistics_by_pandas, self.landing))
-        ours = _statistics_of_mart(folder / "tables" / "segments")
-        if not np.allclose(ours, by_pandas, rtol=1e-9):
-            raise SystemExit(f"dbt and pandas differ: {ours} against {by_pandas} (segments, sums of {STATISTICS})")
-        results = json.loads((folder / "target" / "run_results.json").read_text())["results"]
-        models = sum(one["execution_time"] for one in results if "segments" in one["unique_id"] or ".rooms" in one["unique_id"])
-        pandas, dbt = self.costs["segments by pandas"], self.costs["segments by dbt"]
-        self.notes |= {
-            "pandas / dbt, seconds": pandas.stage.seconds / dbt.stage.seconds,
-            "pandas / dbt without its start, seconds": pandas.stage.seconds / models,
-            "pandas / dbt, of the processor": pandas.processor_seconds / dbt.processor_seconds,
-            "pandas / dbt, memory": pandas.stage.peak_rss_bytes / dbt.stage.peak_rss_bytes,
-        }
+        warehouse, alone = folder / "warehouse.duckdb", "statistics by the models' queries"
+        by_queries = self._step(alone, lambda: _in_a_process(statistics_by_queries, warehouse, self.days))
+        of_mart = _statistics_of_mart(folder / "tables" / "segments")
+        for name, found in (("pandas", by_pandas), ("the models' queries", by_queries)):
+            if not np.allclose(of_mart, found, rtol=1e-9):
+                raise SystemExit(f"dbt and {name} differ: {of_mart} against {found} (segments, sums of {STATISTICS})")
+        pandas = self.costs["segments by pandas"]
+        for name, step in (("dbt", "segments by dbt"), ("the models' queries", alone)):
+            ours = self.costs[step]
+            self.notes |= {
+                f"pandas / {name}, seconds": pandas.stage.seconds / ours.stage.seconds,
+                f"pandas / {name}, of the processor": pandas.processor_seconds / ours.processor_seconds,
+                f"pandas / {name}, memory": pandas.stage.peak_rss_bytes / ours.stage.peak_rss_bytes,
+            }
 
     def report(self) -> None:
         """Print the table; write `result.json` into the folder."""

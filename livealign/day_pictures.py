@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from livealign.alignment import Alignment, gate_by, gate_by_popularity
@@ -16,6 +15,7 @@ from livealign.config import EvaluationConfig
 from livealign.content import TUNED
 from livealign.dataset import Corpus
 from livealign.dataset_marts import ints, rows_by_key
+from livealign.heldout import read_truth_file
 from livealign.marts import built_days, read_mart
 from livealign.release_parts import ALIGNMENT, CODE_NAMES
 from livealign.text_oracle import true_topics
@@ -63,7 +63,7 @@ def moment_groups(corpus: Corpus, marts: Path, archive: Path) -> tuple[str, list
     """What each segment [segments] is about as far as anybody knows: the true topic (simulator), else the category."""
     topics = true_topics(archive, corpus)
     if topics is not None:
-        named = pq.read_table(archive / "truth" / "topics.parquet", columns=["topic", "name"]).to_pydict()
+        named = read_truth_file(archive / "truth" / "topics.parquet", ["topic", "name"]).to_pydict()
         by_topic = dict(zip(named["topic"], named["name"], strict=True))
         return "true topic", ["", *(str(by_topic[int(topic)]) for topic in topics)]
     return "category", _column(corpus, marts, "category")

@@ -18,6 +18,7 @@ from livealign.errors import LiveAlignError
 ORACLES = {"oracle": "p_click", "oracle_text": "p_click_text", "oracle_static": "p_click_static"}
 WRITTEN = (ORACLES["oracle"], ORACLES["oracle_static"])
 MILLISECONDS_A_DAY = 86_400_000
+SIMULATE_AGAIN = "make the archive again with `livealign simulate`"
 
 SLICE_ORDER: Sequence[str] = (
     *("head", "torso", "tail", "unseen"),
@@ -111,12 +112,8 @@ def read_truth(archive: Path, impression_ids: ArrayLike, day: date) -> dict[str,
     """
     if not (archive / "truth").is_dir():
         return None
-    file = archive / "truth" / "impressions" / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
-    remedy = "make the archive again with `livealign simulate`"
-    try:
-        table = pq.read_table(file, columns=["impression_id", *WRITTEN], partitioning=None)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise EvaluationError(f"{file}: the truth of this day cannot be read ({error}); {remedy}") from error
+    file = truth_file(archive, "impressions", day)
+    table = read_truth_file(file, ["impression_id", *WRITTEN])
     known = table["impression_id"].to_numpy()
     wanted = np.asarray(impression_ids, np.int64)
     order = np.argsort(known)
@@ -124,8 +121,30 @@ def read_truth(archive: Path, impression_ids: ArrayLike, day: date) -> dict[str,
     found = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
     missing = len(wanted) if not len(order) else int((known[found] != wanted).sum())
     if len(wanted) and missing:
-        raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {remedy}")
+        raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {SIMULATE_AGAIN}")
     return {column: table[column].to_numpy()[found] for column in WRITTEN}
+
+
+def truth_file(archive: Path, table: str, day: date) -> Path:
+    """Where a simulated archive has a table of the day's truth."""
+    return archive / "truth" / table / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
+
+
+def read_truth_file(file: Path, columns: Sequence[str]) -> pa.Table:
+    """These columns of a file of the truth.
+
+    Raises:
+        EvaluationError: it is missing or damaged, or was simulated by a version that did not write all of them.
+    """
+    try:
+        known = pq.read_schema(file).names
+        if absent := [name for name in columns if name not in known]:
+            raise EvaluationError(
+                f"{file} was simulated by another version: it has no column {', '.join(absent)}; {SIMULATE_AGAIN}"
+            )
+        return pq.read_table(file, columns=list(columns), partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise EvaluationError(f"{file}: the truth cannot be read ({error}); {SIMULATE_AGAIN}") from error
 
 
 def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], config: EvaluationConfig) -> NDArray:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -22,11 +21,15 @@ from livealign.config import SegmentConfig
 from livealign.content import texts_of
 from livealign.dataset import Corpus
 from livealign.dataset_marts import rows_by_key
-from livealign.heldout import EvaluationError
+from livealign.heldout import SIMULATE_AGAIN, EvaluationError, read_truth_file, truth_file
 from livealign.recent_content import recent_content
+from livealign.simulation.platform import MANIFEST
 
 WINDOW_MILLISECONDS = 30_000
-_REMEDY = "make the archive again with `livealign simulate`"
+_MOMENT = (
+    "highlight",
+    "low_quality",
+)  # of a window; what each adds to the log odds has the same name in the archive's settings
 
 
 def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfig) -> NDArray[np.float64] | None:
@@ -51,11 +54,13 @@ def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfi
     )
     usual = np.bincount(topics[corpus.segment_is_train[1:]], minlength=beliefs.shape[1])
     beliefs = np.concatenate([(usual / usual.sum())[None], beliefs])[corpus.test.segment]  # [n, topics]
-    shown = _truth(archive, "impressions", corpus.day, ["impression_id", "user", "fixed_logit"])
+    shown = read_truth_file(truth_file(archive, "impressions", corpus.day), ["impression_id", "user", "fixed_logit"])
     rows = rows_by_key(shown["impression_id"].to_numpy(), corpus.test.impression_id)
     if (rows < 0).any():
-        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} impressions of {corpus.day}; {_REMEDY}")
-    tastes = _truth(archive, "tastes", corpus.day, ["taste"])["taste"].combine_chunks().flatten().to_numpy()
+        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} impressions of {corpus.day}; {SIMULATE_AGAIN}")
+    tastes = (
+        read_truth_file(truth_file(archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks().flatten().to_numpy()
+    )
     tastes = tastes.reshape(-1, beliefs.shape[1])[shown["user"].to_numpy()[rows]]
     return expected_click(beliefs, shown["fixed_logit"].to_numpy()[rows, None] + tastes, moments)
 
@@ -88,15 +93,18 @@ def true_topics(archive: Path, corpus: Corpus) -> NDArray[np.int64] | None:
 
 def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArray[np.int64], list[tuple[float, float]]]:
     """The topic of each segment [segments − 1]; and how often windows are highlights or of low quality, with their log odds."""
-    table = pa.concat_tables([_truth(archive, "segments", day, None) for day in days])
+    columns = ["room_id", "window", "topic", *_MOMENT]
+    table = pa.concat_tables([read_truth_file(truth_file(archive, "segments", day), columns) for day in days])
     segments = np.stack([corpus.segment_room_id[1:], corpus.segment_started_at[1:] // WINDOW_MILLISECONDS], axis=1)
     known = np.stack([table["room_id"].to_numpy(), table["window"].to_numpy()], axis=1)
     _, numbers = np.unique(np.concatenate([known, segments]), axis=0, return_inverse=True)
     rows = rows_by_key(numbers.reshape(-1)[: len(known)], numbers.reshape(-1)[len(known) :])
     if (rows < 0).any():
-        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} of {len(rows)} windows; {_REMEDY}")
-    made_with = read_json(archive / "simulator.json")["config"]
-    highlight, poor = (table[name].to_numpy(zero_copy_only=False) for name in ("highlight", "low_quality"))
+        raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} of {len(rows)} windows; {SIMULATE_AGAIN}")
+    made_with = read_json(archive / MANIFEST).get("config", {})
+    if absent := [name for name in _MOMENT if name not in made_with]:
+        raise EvaluationError(f"{archive / MANIFEST} does not say what {' and '.join(absent)} did to clicks; {SIMULATE_AGAIN}")
+    highlight, poor = (table[name].to_numpy(zero_copy_only=False) for name in _MOMENT)
     moments = [
         (float(((highlight == h) & (poor == q)).mean()), h * made_with["highlight"] + q * made_with["low_quality"])
         for h in (False, True)
@@ -115,11 +123,3 @@ def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDA
     beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
     beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
     return beliefs * has_text[:, None]
-
-
-def _truth(archive: Path, table: str, day: date, columns: list[str] | None) -> pa.Table:
-    file = archive / "truth" / table / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
-    try:
-        return pq.read_table(file, columns=columns, partitioning=None)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise EvaluationError(f"{file}: the truth of this day cannot be read ({error}); {_REMEDY}") from error

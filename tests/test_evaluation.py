@@ -176,6 +176,9 @@ def test_a_platform_without_truth_has_none_and_a_damaged_truth_is_an_error(tmp_p
     file = _write_truth(tmp_path, np.array([1, 2]), np.array([0.1, 0.2]))
     with pytest.raises(EvaluationError, match="1 of 2 impressions have no truth"):
         read_truth(tmp_path, np.array([1, 3]), DAY)
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns("p_click_static"), file)
+    with pytest.raises(EvaluationError, match="no column p_click_static; make the archive again"):
+        read_truth(tmp_path, np.array([1]), DAY)
     file.write_bytes(b"PAR1 nothing")
     with pytest.raises(EvaluationError, match="cannot be read"):
         read_truth(tmp_path, np.array([1]), DAY)
