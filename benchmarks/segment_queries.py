@@ -53,6 +53,7 @@ def statistics_by_queries(warehouse: Path, days: Sequence[date]) -> list[float]:
     settings: dict[str, str | int | bool] = {"threads": THREADS, "memory_limit": MEMORY, "preserve_insertion_order": False}
     settings["disabled_optimizers"] = "build_side_probe_side"  # dbt_project/profiles.yml says why
     with duckdb.connect(str(warehouse), read_only=True, config=settings) as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.execute("set variable first_day = ?::date", [days[0]])
         connection.execute("set variable last_day = ?::date", [days[-1]])
         connection.execute(_STATISTICS)

@@ -371,6 +371,18 @@ def test_tests_fail_on_rows_from_the_future_and_on_lost_rows(dbt: Dbt, built: Bu
     }
 
 
+def test_counts_of_one_more_day_are_checked_from_the_day_before(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
+    names = {"authors_daily_counts_only_days_before", "users_daily_counts_only_days_before"}
+    warehouse = copied("counts")
+    last = DAYS[-1]
+    right = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
+    assert right.named("pass") == names
+    spoil(warehouse, "authors_daily", f"update spoilt set clicks = clicks + 1 where author_id = 30 and dt = '{last}'")
+    spoil(warehouse, "users_daily", f"update spoilt set likes = likes + 1 where user_id = 1 and dt = '{DAYS[0]}'")
+    wrong = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
+    assert wrong.named("fail") == names
+
+
 def test_a_model_that_looks_ahead_fails_the_build_and_stops_what_depends_on_it(
     dbt: Dbt, built: Built, copied: Callable[[str], Path], tmp_path: Path
 ) -> None:
