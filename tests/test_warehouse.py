@@ -377,8 +377,8 @@ def test_counts_of_one_more_day_are_checked_from_the_day_before(dbt: Dbt, built:
     last = DAYS[-1]
     right = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
     assert right.named("pass") == names
-    spoil(warehouse, "authors_daily", f"update spoilt set clicks = clicks + 1 where author_id = 30 and dt = '{last}'")
-    spoil(warehouse, "users_daily", f"update spoilt set likes = likes + 1 where user_id = 1 and dt = '{DAYS[0]}'")
+    spoil(warehouse, "authors_daily", f"update spoilt set clicks = clicks + 1 where author_id = 30 and dt = '{last}'")  # noqa: S608
+    spoil(warehouse, "users_daily", f"update spoilt set likes = likes + 1 where user_id = 1 and dt = '{DAYS[0]}'")  # noqa: S608
     wrong = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
     assert wrong.named("fail") == names
 
