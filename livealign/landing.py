@@ -18,6 +18,7 @@ field, which counts neither as read nor as rejected.
 
 import os
 import shutil
+import threading
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ import pyarrow as pa
 
 from livealign.errors import LandingError
 from livealign.files import exclusive
-from livealign.landing_files import FILE, LINE, PART, Partition, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing_files import FILE, LINE, PART, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing_rejects import row_json, rows_json
 from livealign.landing_rules import DAY_MS, UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.schemas import TABLES
@@ -62,7 +63,7 @@ LEDGER = pa.schema(
 WARNINGS = frozenset({"unknown_field"})  # recorded among the rejects, counted neither as read nor as rejected
 BATCH_ROWS = 262_144  # rows checked at once
 EPOCH = date(1970, 1, 1)
-_WRITERS = min(4, os.cpu_count() or 1)  # partitions written at once; each holds a slice of some hundred megabytes
+_WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -126,6 +127,7 @@ class LandingRun:
         self._wanted = {(day - EPOCH).days: day for day in self.days}
         self._folder = self._root / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held = ExitStack()
+        self._turn = threading.Lock()
         self._files: dict[str, int] = {}
         self._counts: dict[tuple[str, str, date], list[int]] = defaultdict(lambda: [0, 0])  # read, rejected
         self._pending: dict[tuple[str, date], list[tuple[str, str, int, str, str, str | None]]] = defaultdict(list)
@@ -266,11 +268,14 @@ class LandingRun:
         """Write every partition of every day beside the landing folder's own, then publish them together."""
         ready = self._folder / "ready"
         ready.mkdir()
-        partitions = [(name, day, self._spool.take(name, day)) for day in self.days for name in TABLES]
         with ThreadPoolExecutor(_WRITERS) as writers:
-            written = writers.map(lambda one: self._write(*one, ready), partitions)
-            for (name, day, _), duplicates in zip(partitions, written, strict=True):
-                self._close_table(name, day, duplicates, ready)
+            closed = [writers.submit(self._close_table, name, day, ready) for day in self.days for name in TABLES]
+            try:
+                for one in closed:
+                    one.result()
+            except BaseException:
+                writers.shutdown(cancel_futures=True)
+                raise
         for day in self.days:
             self._close_ledger(day, ready)
         with exclusive(self._root / ".lock"):
@@ -278,27 +283,27 @@ class LandingRun:
             ready.rename(finished)  # from here on the run is done, whatever happens to this process
             publish(finished, self._root)
 
-    def _write(self, name: str, day: date, partition: Partition, ready: Path) -> list[pa.Table]:
-        """Write one partition; its duplicates. Several are written at a time, each by one thread."""
-        duplicates = list(write_partition(TABLES[name], partition, list(self._files), staged(ready, name, day)))
+    def _close_table(self, name: str, day: date, ready: Path) -> None:
+        """Write one partition and its rejects; several threads do so at a time, and take turns at the spool and the counts."""
+        with self._turn:
+            partition = self._spool.take(name, day)
+        files = list(self._files)
+        detail = f"an earlier row has the same {', '.join(TABLES[name].primary_key)}"
+        for duplicates in write_partition(TABLES[name], partition, files, staged(ready, name, day)):
+            origins = zip(duplicates.column(FILE).to_pylist(), duplicates.column(LINE).to_pylist(), strict=True)
+            rows = rows_json(duplicates.drop_columns([FILE, LINE]))
+            with self._turn:
+                self.summary.tables[name].reasons["duplicate_key"] += len(duplicates)
+                for (file, line), row in zip(origins, rows, strict=True):
+                    self._count(name, files[file], day, read=0, rejected=1)
+                    self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))
+        with self._turn:
+            self._flush_rejects(name, day)
+            rejects = self._spool.take(f"rejects/{name}", day)
+        write_rows(REJECTS, rejects, staged(ready, f"rejects/{name}", day))
         for chunk in partition.chunks:
             if isinstance(chunk, Path):
                 chunk.unlink()
-        return duplicates
-
-    def _close_table(self, name: str, day: date, duplicates: list[pa.Table], ready: Path) -> None:
-        """Book what was left out of a partition, and write its rejects."""
-        files = list(self._files)
-        detail = f"an earlier row has the same {', '.join(TABLES[name].primary_key)}"
-        for piece in duplicates:
-            self.summary.tables[name].reasons["duplicate_key"] += len(piece)
-            origins = zip(piece.column(FILE).to_pylist(), piece.column(LINE).to_pylist(), strict=True)
-            for (file, line), row in zip(origins, rows_json(piece.drop_columns([FILE, LINE])), strict=True):
-                self._count(name, files[file], day, read=0, rejected=1)
-                self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))
-        self._flush_rejects(name, day)
-        rejects = self._spool.take(f"rejects/{name}", day)
-        write_rows(REJECTS, rejects, staged(ready, f"rejects/{name}", day))
 
     def _close_ledger(self, day: date, ready: Path) -> None:
         rows = []

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from livealign import landing, landing_files
 from livealign.errors import LandingError
 from livealign.landing import WARNINGS, LandingRun, landed_days, midnight
-from livealign.schemas import TABLES
+from livealign.schemas import TABLES, Table
 
 DAY, NEXT = date(2025, 5, 5), date(2025, 5, 6)
 NOW = datetime(2025, 6, 1)
@@ -177,6 +178,40 @@ def test_spilling_and_slicing_change_nothing_but_memory(tmp_path: Path, monkeypa
     run = land(tmp_path / "b", *batches, days=(DAY, NEXT))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert run.summary.tables["likes"].reasons == Counter(duplicate_key=190)
+
+
+def test_partitions_written_at_the_same_time_are_those_written_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "Spool", partial(landing_files.Spool, budget=10_000))
+    times = {day: midnight(day) + 3_600_000 for day in (DAY, NEXT)}
+    batches = [
+        (table, likes(100, 90 * i, at=at), f"{table}{i}")
+        for table in ("likes", "gifts")
+        for at in times.values()
+        for i in range(10)
+    ]
+    summaries = []
+    for writers in (1, 4):
+        monkeypatch.setattr(landing, "_WRITERS", writers)
+        summaries.append(land(tmp_path / str(writers), *batches, days=(DAY, NEXT)).summary)
+    assert contents(tmp_path / "1") == contents(tmp_path / "4")
+    assert summaries[0] == summaries[1]
+    assert summaries[0].reasons == Counter(duplicate_key=2 * 2 * 90)
+
+
+def test_a_partition_that_cannot_be_written_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(tmp_path, ("likes", likes(5), "f"))
+    before = contents(tmp_path)
+
+    def full_disk(table: Table, *_: Any) -> Iterator[pa.Table]:
+        raise OSError(28, "No space left on device", table.name)
+
+    monkeypatch.setattr(landing, "write_partition", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        land(tmp_path, ("likes", likes(9), "f"))
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_a_rerun_replaces_the_day_and_leaves_others(tmp_path: Path) -> None:
