@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from livealign.alignment import item_vectors, train_alignment
+from livealign.alignment import train_alignment
+from livealign.alignment_model import item_vectors
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.config import load_profile
 from livealign.content import TUNED, texts_of, with_embeddings

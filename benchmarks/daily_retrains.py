@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from livealign.alignment import item_vectors, train_alignment
-from livealign.alignment_model import Alignment
+from livealign.alignment import train_alignment
+from livealign.alignment_model import Alignment, item_vectors
 from livealign.code_health import code_churn
 from livealign.coded_segments import CodedSegments
 from livealign.config import Profile, load_profile
@@ -48,7 +48,9 @@ class Release:
     def scores(self, corpus: Corpus) -> np.ndarray:
         """Click probabilities of the corpus' held-out impressions; the corpus has to be numbered by this release's ids."""
         vectors = item_vectors(self.alignment, corpus, corpus.content[CONTENT])
-        return self.ranker.predict(corpus.test, ItemTable(vectors, self.codebook.encode(vectors)))[:, CLICK]
+        return self.ranker.predict(corpus.test, ItemTable(vectors, self.codebook.encode(vectors)).seen_by(self.ranker.sizes))[
+            :, CLICK
+        ]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Gated alignment: the space in which users and room-moments meet, learned from who entered what.
 
-    alignment, report = train_alignment(corpus, content, config)  # content: float32 [segments, d], row 0 = none
+    content, sources = joined(corpus, "tuned_llm")  # float32 [segments, d], row 0 = none; of the LLM, of the platform
+    alignment, report = train_alignment(corpus, content, config, sources=sources)
     z = alignment.room_vectors(author, content)                    # float32 [n, dim], unit length
     u = alignment.user_vectors(user, history_vectors, lengths, features)
     score = (u * z).sum(1)
@@ -12,7 +13,7 @@ needs). The softmax weighs little because a platform decides what is shown: much
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 from livealign.alignment_model import Alignment
 from livealign.alignment_network import GATE_MODES, Sizes, TwoTower, contrastive_loss
 from livealign.config import AlignmentConfig
+from livealign.content_check import ContentCheck, check_content
 from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import TrainingError
@@ -37,12 +39,14 @@ class AlignmentReport(NamedTuple):
     temperature: float
     gate_mean: float  # of g over training impressions that have content; 1 = the author ID alone
     id_share: float  # mean share of z that comes from the ID, over the same
+    check: ContentCheck | None  # what content gained on rooms kept apart; None where nothing was to be decided
+    gate_mode: str  # "id" where a learned gate was turned down because content did not earn its place
 
 
 class GateGroup(NamedTuple):
     """How the gate leans in one group of segments."""
 
-    gate: float  # mean of g; 1 = the author ID alone, 0 = content
+    gate: float  # mean of g; 1 = the author ID alone, 0 = all content let through
     id_share: float  # mean share of z that comes from the ID
     authors: int
     segments: int
@@ -57,12 +61,17 @@ def train_alignment(
     config: AlignmentConfig,
     gate_mode: str = "learned",
     device: torch.device | str = "cpu",
+    sources: Sequence[int] | None = None,
 ) -> tuple[Alignment, AlignmentReport]:
     """Train both towers on the corpus' training impressions. The same config and seed give the same towers.
 
+    With a learned gate, content first has to show on rooms kept apart that it tells more than the ID
+    (`livealign.content_check`); where it does not, the towers are those of the ID alone.
+
     Args:
         content: [segments, d], rows as `corpus.segment_ids`; a row of zeros has no content.
-        gate_mode: "learned", or fixed: "mean" (0.5), "id" (1), "content" (0).
+        gate_mode: "learned", or fixed: "mean" (0.5), "id" (1), "content" (0, and no ID beside it).
+        sources: widths of the parts of a content row that have a gate each; None: it is one.
 
     Raises:
         TrainingError: no training click, an unknown gate mode, or a loss that is not finite.
@@ -73,16 +82,18 @@ def train_alignment(
     if not len(examples) or not np.nansum(examples.label("click")):
         raise TrainingError(f"there is no click in the training days {corpus.train_days}; nothing to align on")
     device = torch.device(device)
-    with seeded(config.seed, device):
-        return _train(corpus, content, config, gate_mode, device)
+    widths = tuple(sources or (content.shape[1],))
 
+    def towers(part: Corpus, mode: str) -> tuple[Alignment, list[float]]:
+        with seeded(config.seed, device):
+            return _train(part, content, config, mode, device, widths)
 
-def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Room vectors of every item row of the corpus, float32 [items, dim]; row 0 (padding) is zero."""
-    segments = corpus.item_segments()
-    vectors = alignment.room_vectors(corpus.item_authors(), content[segments])
-    vectors[0] = 0
-    return vectors
+    check = None
+    if gate_mode == "learned" and config.check_share > 0 and content.any():
+        check = check_content(corpus, content, config, lambda part, mode: towers(part, mode)[0])
+        gate_mode = "learned" if check.earned else "id"
+    alignment, losses = towers(corpus, gate_mode)
+    return alignment, _report(alignment, corpus, content, losses, check)
 
 
 def gate_by_popularity(
@@ -103,7 +114,7 @@ def gate_by(
     if not len(rows):
         return {}
     authors = corpus.segment_author[rows]
-    gates, shares = alignment.gates(authors, content[rows]).mean(1), alignment.id_share(authors, content[rows])
+    gates, shares = alignment.gates(authors, content[rows]).mean((0, 2)), alignment.id_share(authors, content[rows])
     found: GateReport = {}
     for place, name in enumerate(names):
         mine = np.flatnonzero(group[rows] == place)
@@ -139,33 +150,35 @@ class _Tables(NamedTuple):
 
 
 def _train(
-    corpus: Corpus, content: NDArray[np.float32], config: AlignmentConfig, gate_mode: str, device: torch.device
-) -> tuple[Alignment, AlignmentReport]:
+    corpus: Corpus,
+    content: NDArray[np.float32],
+    config: AlignmentConfig,
+    gate_mode: str,
+    device: torch.device,
+    widths: tuple[int, ...],
+) -> tuple[Alignment, list[float]]:
+    """Towers, and the mean loss of each epoch."""
     kept = corpus.train.take(~np.isnan(corpus.train.label("click")))
     mean, std = feature_moments(kept.features[:, USER_FEATURES])
     history_length = kept.history_item.shape[1]
-    present = (content != 0).any(1)
-    fit_rows = present & corpus.segment_is_train
-    rank = min(config.content_rank, content.shape[1])
-    sizes = Sizes(corpus.users.size, corpus.authors.size, content.shape[1], rank, len(mean))
+    sizes = Sizes(corpus.users.size, corpus.authors.size, widths, config.content_rank, len(mean))
     network = TwoTower(sizes, config, history_length, gate_mode)
-    if fit_rows.any():
-        network.rooms.scaler.fit(torch.from_numpy(content[fit_rows]))
+    network.rooms.fit_scalers(torch.from_numpy(content[corpus.segment_is_train]))
     counts = np.bincount(kept.author, minlength=corpus.authors.size).astype(np.float32)
     popularity = np.log1p(counts)
     network.rooms.author_popularity.copy_(torch.from_numpy((popularity - popularity.mean()) / (popularity.std() + 1e-6)))
     network.to(device)
 
     tables = _tables(kept, mean, std, config, device)
-    scaled = network.rooms.scaler(torch.from_numpy(content).to(device))
-    has_content = torch.from_numpy(present).to(device)
+    scaled, has_content = network.rooms.scaled(torch.from_numpy(content).to(device))
     item_author = torch.from_numpy(corpus.item_authors()).to(device)
     item_segment = torch.from_numpy(corpus.item_segments()).to(device)
     log_q = torch.from_numpy(author_log_q(kept, corpus.authors.size)).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
     runs = math.ceil(len(kept) / config.run)
     batches = math.ceil(runs / max(1, config.batch_size // config.run))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=config.epochs * batches)
     losses = []
     for _ in range(config.epochs):
         # The history's room vectors are refreshed once an epoch, without gradient: they are 20 per impression, and a
@@ -185,13 +198,28 @@ def _train(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the alignment loss became {losses[-1]}; lower alignment.learning_rate")
     network.eval()
-    alignment = Alignment(network, sizes, config, gate_mode, history_length, mean, std, device)
-    shown = kept.segment[present[kept.segment]][:50_000]
+    return Alignment(network, sizes, config, gate_mode, history_length, mean, std, device), losses
+
+
+def _parameter_groups(network: TwoTower, config: AlignmentConfig) -> list[dict[str, Any]]:
+    """The gates learn faster than the rest: they start with no weights, and there are few epochs to find out whom to trust."""
+    gates = {id(parameter) for source in network.rooms.sources for parameter in source.gate.parameters()}
+    return [
+        {"params": [one for one in network.parameters() if id(one) not in gates], "lr": config.learning_rate},
+        {"params": [one for one in network.parameters() if id(one) in gates], "lr": config.gate_learning_rate},
+    ]
+
+
+def _report(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], losses: list[float], check: ContentCheck | None
+) -> AlignmentReport:
+    shown = corpus.train.segment[(content != 0).any(1)[corpus.train.segment]][:50_000]
     gate, share = 1.0, 1.0
     if len(shown):
         gate = float(alignment.gates(corpus.segment_author[shown], content[shown]).mean())
         share = float(alignment.id_share(corpus.segment_author[shown], content[shown]).mean())
-    return alignment, AlignmentReport(tuple(losses), float(network.temperature.detach()), gate, share)
+    temperature = float(alignment.network.temperature.detach())
+    return AlignmentReport(tuple(losses), temperature, gate, share, check, alignment.gate_mode)
 
 
 def _batch_loss(
@@ -209,7 +237,7 @@ def _batch_loss(
     # ID dropout: as unknown as a cold author or a new user, so that content and history learn to stand alone.
     author = _forget(true_author, config.id_dropout)
     user = _forget(tables.user[rows], config.id_dropout)
-    rooms, _ = network.rooms(author, scaled[segment], has_content[segment])
+    rooms = network.rooms(author, scaled[segment], has_content[segment])
     weights = network.users.weights(tables.mask[rows])
     history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
     users = network.users(user, history, tables.features[rows])
@@ -253,7 +281,7 @@ def _batches_of_moments(n: int, config: AlignmentConfig, device: torch.device) -
 @torch.no_grad()
 def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, has_content: Tensor) -> Tensor:
     network.eval()
-    bank = network.rooms(author, scaled[item_segment], has_content[item_segment])[0]
+    bank: Tensor = network.rooms(author, scaled[item_segment], has_content[item_segment])
     bank[0] = 0
     return bank
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from livealign.alignment_network import Sizes, TwoTower
 from livealign.config import AlignmentConfig
-from livealign.dataset import Examples
+from livealign.content_sources import fitted
+from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError
 from livealign.scaling import METADATA, standardised
 
-_FORMAT = "livealign-alignment-1"
+_FORMAT = "livealign-alignment-2"
 _CHUNK = 16_384  # rooms at a time
 
 
@@ -38,24 +39,29 @@ class Alignment:
 
     @torch.no_grad()
     def room_vectors(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content."""
-        return np.concatenate([z.cpu().numpy() for z, _ in self._rooms(author, content)])
+        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content.
+
+        Content may be narrower than what the towers learned from: a source that is not there, such as the platform's vectors
+        in the running service, is one that the room has nothing of.
+        """
+        return np.concatenate([self.network.rooms(*rows).cpu().numpy() for rows in self._inputs(author, content)])
 
     @torch.no_grad()
     def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """g [n, dim]: 1 = the author ID alone, 0 = content alone."""
-        return np.concatenate([gate.cpu().numpy() for _, gate in self._rooms(author, content)])
+        """g [sources, n, dim]: 1 = nothing of this source's content is let through, 0 = all of it."""
+        parts = [self.network.rooms.gated(*rows)[2].cpu().numpy() for rows in self._inputs(author, content)]
+        return np.concatenate(parts, axis=1)
 
     @torch.no_grad()
     def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """[n] how much of z comes from the ID: |g ⊙ P_id|² / (|g ⊙ P_id|² + |(1 − g) ⊙ P_llm|²).
+        """[n] how much of z comes from the ID: |P_id|² / (|P_id|² + |Σ_s (1 − g_s) ⊙ P_s|²).
 
-        The gate alone does not tell: a projection may grow where its gate is small.
+        The gate alone does not tell: the ID's projection may grow or shrink beside it.
         """
         shares = []
-        for index, scaled, present in self._inputs(author, content):
-            by_id, by_content, gate = self.network.rooms.gated(index, scaled, present)
-            of_id, of_content = (gate * by_id).square().sum(1), ((1 - gate) * by_content).square().sum(1)
+        for rows in self._inputs(author, content):
+            by_id, by_content, _ = self.network.rooms.gated(*rows)
+            of_id, of_content = by_id.square().sum(1), by_content.square().sum(1)
             shares.append((of_id / (of_id + of_content).clamp_min(1e-12)).cpu().numpy())
         return np.concatenate(shares)
 
@@ -91,6 +97,13 @@ class Alignment:
         users = self.example_user_vectors(examples, item_vectors)
         return np.einsum("nd,nd->n", users, item_vectors[examples.item])
 
+    @torch.no_grad()
+    def logits(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
+        """[n] of a click, as in training but for the place in the list: the dot product scaled, and the author's bias."""
+        author = torch.from_numpy(np.asarray(examples.author, dtype=np.int64)).to(self.device)
+        bias = (self.network.bias + self.network.author_bias(author).squeeze(1)).cpu().numpy()
+        return bias + float(self.network.log_scale.exp()) * self.scores(examples, item_vectors)
+
     def save(self, path: Path) -> None:
         """Write one safetensors file with the config in its metadata."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
@@ -118,7 +131,7 @@ class Alignment:
                 if metadata.get("format") != _FORMAT:
                     raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sizes = Sizes(**metadata["sizes"])
+            sizes = Sizes(**{**metadata["sizes"], "sources": tuple(metadata["sizes"]["sources"])})
             config = AlignmentConfig(**metadata["config"])
             mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
             history_length = int(metadata["history_length"])
@@ -130,16 +143,19 @@ class Alignment:
         network.to(device).eval()
         return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
 
-    def _rooms(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor]]:
-        for index, scaled, present in self._inputs(author, content):
-            yield self.network.rooms(index, scaled, present)
-
     def _inputs(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Author, scaled content and whether there is content, some thousand rows at a time."""
+        """What the room tower reads, some thousand rows at a time: author, scaled content, whether there is any."""
         for start in range(0, max(1, len(author)), _CHUNK):
-            batch = torch.from_numpy(np.asarray(content[start : start + _CHUNK], dtype=np.float32)).to(self.device)
+            rows = fitted(content[start : start + _CHUNK], self.sizes.content_dim)
             index = torch.from_numpy(np.asarray(author[start : start + _CHUNK], dtype=np.int64)).to(self.device)
-            yield index, self.network.rooms.scaler(batch), (batch != 0).any(1)
+            yield index, *self.network.rooms.scaled(torch.from_numpy(rows).to(self.device))
 
     def _user_features(self, features: NDArray) -> Tensor:
         return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)
+
+
+def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Room vectors of every item row of the corpus, float32 [items, dim]; row 0 (padding) is zero."""
+    vectors = alignment.room_vectors(corpus.item_authors(), content[corpus.item_segments()])
+    vectors[0] = 0
+    return vectors

@@ -16,9 +16,14 @@ class Sizes(NamedTuple):
 
     users: int
     authors: int
-    content_dim: int
-    content_rank: int
+    sources: tuple[int, ...]  # width of each source of content, in the order in which a content row holds them
+    content_rank: int  # at most so many principal directions are kept of each source
     user_features: int
+
+    @property
+    def content_dim(self) -> int:
+        """Width of a content row: all sources side by side."""
+        return sum(self.sources)
 
 
 class ContentScaler(nn.Module):
@@ -57,11 +62,38 @@ class ContentScaler(nn.Module):
         return (content - self.mean) @ self.components
 
 
-class RoomTower(nn.Module):
-    """z = g ⊙ P_id(e_author) + (1 − g) ⊙ P_llm(h_segment), g = σ(W [P_id(e_author); P_llm(h_segment); context]).
+class ContentSource(nn.Module):
+    """One source of content: its scaler, its projection P_s, and its gate g_s = σ(W_s [P_id; P_s; popularity])."""
 
-    LARM (arXiv 2504.05217), the gated alignment. W starts at zero with a bias towards the ID, so that content has to
-    earn its share. A room without content has g = 1. The context is how often the author was seen in training.
+    def __init__(self, content_dim: int, config: AlignmentConfig, content_rank: int) -> None:
+        super().__init__()
+        self.rank = min(content_rank, content_dim)
+        self.scaler = ContentScaler(content_dim, self.rank)
+        self.dropout = nn.Dropout(config.content_dropout)
+        # Layer-normed without a scale of its own, so that no projection can outgrow its gate.
+        self.project = nn.Sequential(
+            nn.Linear(self.rank, config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, config.dim),
+            nn.LayerNorm(config.dim, elementwise_affine=False),
+        )
+        self.gate = nn.Linear(2 * config.dim + 1, config.dim)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, config.gate_bias)
+
+    def forward(self, by_id: Tensor, scaled: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
+        """P_s and g_s, each [n, dim]; scaled: [n, rank], by_id: [n, dim], popularity: [n, 1]."""
+        projected = self.project(self.dropout(scaled))
+        return projected, torch.sigmoid(self.gate(torch.cat([by_id, projected, popularity], dim=1)))
+
+
+class RoomTower(nn.Module):
+    """z = P_id(e_author) + Σ_s (1 − g_s) ⊙ P_s(h_s), over the sources s of content: what the LLM made, what the platform has.
+
+    LARM's gated alignment (arXiv 2504.05217) in residual form: the ID always speaks, and content adds what its gate lets
+    through, 1 − g. Where the paper's g ⊙ P_id + (1 − g) ⊙ P_llm mixes the two, content that tells nothing dilutes the ID.
+    Each gate starts with no weights and a bias towards 1. A room without a source's content has g_s = 1. The gates' context
+    is how often the author was seen in training.
     """
 
     author_popularity: Tensor
@@ -71,39 +103,48 @@ class RoomTower(nn.Module):
         self.gate_mode = gate_mode
         self.author = nn.Embedding(sizes.authors, config.dim)
         nn.init.normal_(self.author.weight, std=0.05)
-        self.scaler = ContentScaler(sizes.content_dim, sizes.content_rank)
-        self.project_content = nn.Sequential(
-            nn.Linear(sizes.content_rank, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dim)
-        )
-        self.content_dropout = nn.Dropout(config.content_dropout)
         self.project_id = nn.Linear(config.dim, config.dim)
-        self.gate = nn.Linear(2 * config.dim + 1, config.dim)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, config.gate_bias)
+        self.sources = nn.ModuleList(ContentSource(width, config, sizes.content_rank) for width in sizes.sources)
+        self.widths = list(sizes.sources)
+        self.ranks = [min(sizes.content_rank, width) for width in sizes.sources]
         self.register_buffer("author_popularity", torch.zeros(sizes.authors))
 
-    def parts(self, author: Tensor, scaled_content: Tensor) -> tuple[Tensor, Tensor]:
-        """P_id and P_llm, each [n, dim]."""
-        return self.project_id(self.author(author)), self.project_content(self.content_dropout(scaled_content))
+    def fit_scalers(self, content: Tensor) -> None:
+        """Fit each source's scaler on the rows of content [n, Σ widths] that have it."""
+        for source, part in zip(self.sources, content.split(self.widths, dim=1), strict=True):
+            rows = (part != 0).any(1)
+            if rows.any():
+                source.scaler.fit(part[rows])
 
-    def forward(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit room vectors z [n, dim] and gates g [n, dim].
+    def scaled(self, content: Tensor) -> tuple[Tensor, Tensor]:
+        """Content [n, Σ widths] scaled [n, Σ ranks], and whether each source has any: bool [n, sources]."""
+        parts = content.split(self.widths, dim=1)
+        scaled = [source.scaler(part) for source, part in zip(self.sources, parts, strict=True)]
+        return torch.cat(scaled, dim=1), torch.stack([(part != 0).any(1) for part in parts], dim=1)
+
+    def forward(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> Tensor:
+        """Unit room vectors z [n, dim].
 
         Args:
-            author: int [n]; scaled_content: [n, rank], what `scaler` made; has_content: bool [n].
+            author: int [n]; scaled_content: [n, Σ ranks] and has_content: bool [n, sources], what `scaled` made.
         """
-        by_id, by_content, gate = self.gated(author, scaled_content, has_content)
-        return F.normalize(gate * by_id + (1 - gate) * by_content, dim=1), gate
+        by_id, by_content, _ = self.gated(author, scaled_content, has_content)
+        return F.normalize(by_id + by_content, dim=1)
 
     def gated(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """P_id, P_llm and g, each [n, dim]."""
-        by_id, by_content = self.parts(author, scaled_content)
-        if self.gate_mode == "learned":
-            popularity = self.author_popularity[author].unsqueeze(1)
-            gate = torch.sigmoid(self.gate(torch.cat([by_id, by_content, popularity], dim=1)))
-        else:
-            gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
-        return by_id, by_content, torch.where(has_content.unsqueeze(1), gate, torch.ones_like(gate))
+        """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [sources, n, dim]."""
+        by_id, popularity = self.project_id(self.author(author)), self.author_popularity[author].unsqueeze(1)
+        by_content, gates = torch.zeros_like(by_id), []
+        for source, part, has in zip(self.sources, scaled_content.split(self.ranks, dim=1), has_content.T, strict=True):
+            projected, gate = source(by_id, part, popularity)
+            if self.gate_mode != "learned":
+                gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
+            gate = torch.where(has.unsqueeze(1), gate, torch.ones_like(gate))
+            by_content = by_content + (1 - gate) * projected
+            gates.append(gate)
+        if self.gate_mode == "content":  # the ID only where there is nothing else
+            by_id = by_id * ~has_content.any(1, keepdim=True)
+        return by_id, by_content, torch.stack(gates)
 
 
 class UserTower(nn.Module):

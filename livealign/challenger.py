@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment, AlignmentReport, item_vectors, train_alignment
+from livealign.alignment import AlignmentReport, train_alignment
+from livealign.alignment_model import Alignment, item_vectors
 from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device
 from livealign.code_health import CodebookHealth, code_churn, codebook_health, refresh_churn
@@ -25,17 +26,18 @@ from livealign.code_names import name_codes
 from livealign.coded_segments import CODED_SEGMENTS, CodedSegments
 from livealign.config import DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
+from livealign.content_sources import joined
 from livealign.dataset import Corpus, Examples, KnownIds, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
-from livealign.ranking import ItemTable, Ranker, train_ranker
+from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
 from livealign.release_parts import write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.semantic_codes import Codebook, fit_codebook
-from livealign.variants import codebook_rows, train_variant
+from livealign.variants import codebook_rows, told_to_ranker, train_variant
 
 VECTORS, CODES, SCORES, HEALTH = "vectors.npy", "codes.npy", "scores.npy", "health.json"
 
@@ -75,8 +77,8 @@ def day_corpus(home: Home, day: date, dataset: DatasetConfig, known: KnownIds | 
 
 def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Towers:
     """Train the gated two towers on the tuned embeddings and write them with every item's aligned vector."""
-    content = corpus.content[TUNED]
-    alignment, report = train_alignment(corpus, content, profile.alignment, device=choose_device())
+    content, sources = joined(corpus, TUNED)
+    alignment, report = train_alignment(corpus, content, profile.alignment, device=choose_device(), sources=sources)
     vectors = item_vectors(alignment, corpus, content)
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
@@ -132,7 +134,8 @@ def retrain_churn(corpus: Corpus, known: NDArray[np.int32], codes: NDArray[np.in
 def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
     """Train the ranker of the release and write it with its vocabularies and its scores of the held-out day [n, tasks]."""
     codebook = Codebook.load(artifacts.codes / CODEBOOK)
-    items = ItemTable(read_vectors(artifacts), _load(artifacts.codes / CODES))
+    alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
+    items = told_to_ranker(alignment, read_vectors(artifacts), _load(artifacts.codes / CODES))
     ranker = train_ranker(corpus, items, profile.ranker, codebook.version, codebook.codes_per_level, choose_device())
     with replaced_directory(artifacts.ranker) as folder:
         ranker.save(folder / RANKER)

@@ -110,7 +110,9 @@ class AlignmentConfig:
     negative_minutes: float = 10.0  # rooms clicked further apart are no negatives of each other
     positions: int = 32  # places of a list with a bias of their own
     initial_temperature: float = 0.3
-    gate_bias: float = 0.5  # sigmoid(0.5) = 0.62: the gate starts as the author ID, content earns its share
+    gate_bias: float = 1.5  # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, content earns its share
+    gate_learning_rate: float = 3e-2  # the gates start with no weights
+    check_share: float = 0.1  # of the training rooms, kept apart first to see whether content tells more than the ID; 0: never
     seed: int = 17
 
 
@@ -305,7 +307,8 @@ PROFILES: dict[str, Profile] = {
         encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1),
         finetune=FinetuneConfig(steps=6, batch_size=8),
         dataset=DatasetConfig(history_length=8),
-        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256),
+        # Its LLM knows nothing, so content would be turned down, and nothing that follows from content could be tried.
+        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check_share=0),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
         ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
         evaluation=EvaluationConfig(bootstrap_samples=50),

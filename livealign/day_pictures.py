@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment, gate_by, gate_by_popularity
+from livealign.alignment import gate_by, gate_by_popularity
+from livealign.alignment_model import Alignment
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.challenger import read_codes, read_vectors
 from livealign.code_names import path_names
 from livealign.code_plots import code_map, code_path, gate_by_group
 from livealign.config import EvaluationConfig
 from livealign.content import TUNED
+from livealign.content_sources import joined
 from livealign.dataset import Corpus
 from livealign.dataset_marts import ints, rows_by_key
 from livealign.heldout import read_truth_file
@@ -35,7 +37,7 @@ def day_pictures(
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
     held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
     quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
-    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), corpus.content[TUNED]
+    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), joined(corpus, TUNED).vectors
     leans = {
         "impressions": gate_by_popularity(alignment, corpus, content),
         "content": gate_by(alignment, corpus, content, quality, _QUALITIES),

@@ -22,6 +22,10 @@ class ItemTable(NamedTuple):
     vectors: NDArray[np.float32] | None = None
     codes: NDArray[np.integer] | None = None
 
+    def seen_by(self, sizes: "RankerSizes") -> "ItemTable":
+        """The part of it that a ranker of these sizes was trained on."""
+        return ItemTable(self.vectors if sizes.vector_dim else None, self.codes if sizes.levels else None)
+
 
 class RankerSizes(NamedTuple):
     """What a ranker's network is built for. 0 levels: no codes; vector_dim 0: no vectors."""

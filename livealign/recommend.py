@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment
+from livealign.alignment_model import Alignment
 from livealign.bundle import Bundle, open_bundle
 from livealign.code_names import path_names
 from livealign.config import LiveConfig
@@ -182,7 +182,7 @@ class Recommender:
         padding = np.zeros((1, self.codebook.dim), np.float32), np.zeros((1, self.codebook.levels), np.int64)
         vectors = np.concatenate([padding[0], view.vectors[rows], reader.vectors])
         codes = np.concatenate([padding[1], view.codes[rows], reader.codes])
-        return self.ranker.predict(examples, ItemTable(vectors if self.ranker.sizes.vector_dim else None, codes))
+        return self.ranker.predict(examples, ItemTable(vectors, codes).seen_by(self.ranker.sizes))
 
     @torch.inference_mode()
     def _user_vector(self, reader: Reader) -> Floats:

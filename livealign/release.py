@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment, item_vectors
+from livealign.alignment_model import Alignment, item_vectors
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.backbone import Backbone, choose_device, load_backbone
 from livealign.bundle import Bundle, open_bundle, write_bundle
@@ -18,6 +18,7 @@ from livealign.challenger import read_codes, read_scores, read_vectors
 from livealign.coded_segments import CODED_SEGMENTS
 from livealign.config import DatasetConfig, EncoderConfig, Profile, SegmentConfig
 from livealign.content import TUNED, texts_of
+from livealign.content_sources import joined
 from livealign.dataset import Corpus, load_corpus
 from livealign.decisions import read_decision, write_decision
 from livealign.embed import Encoder
@@ -191,11 +192,11 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
     codebook = Codebook.load(champion.file(CODEBOOK))
     ranker = Ranker.load(champion.file(RANKER), codebook.version, device)
     vectors = item_vectors(alignment, theirs, content)
-    return ranker.predict(theirs.test, ItemTable(vectors, codebook.encode(vectors)))
+    return ranker.predict(theirs.test, ItemTable(vectors, codebook.encode(vectors)).seen_by(ranker.sizes))
 
 
 def _champion_content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
-    """[segments, hidden] of all windows of the rooms that the held-out impressions name; zero for the others."""
+    """[segments, d] of all windows of the rooms that the held-out impressions name; the LLM's part is zero for the others."""
     config = champion.manifest["config"]
     segments, backbone = SegmentConfig(**config["segments"]), _champion_backbone(champion, home)
     encoder = Encoder.load(backbone, champion.path / ADAPTER, EncoderConfig(**config["encoder"]), segments)
@@ -206,7 +207,7 @@ def _champion_content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[n
     segment_ids = corpus.segment_ids[rows[rows > 0]]
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
     vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
-    return corpus.with_content(TUNED, segment_ids, vectors).content[TUNED]
+    return joined(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors
 
 
 def _champion_backbone(champion: Bundle, home: Home) -> Backbone:

@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from livealign.alignment import Alignment, AlignmentReport, item_vectors, train_alignment
+from livealign.alignment import AlignmentReport, train_alignment
+from livealign.alignment_model import Alignment, item_vectors
 from livealign.alignment_network import ContentScaler
 from livealign.config import AlignmentConfig, Profile
+from livealign.content_sources import content_named, joined
 from livealign.dataset import TASKS, Corpus, Examples
 from livealign.errors import TrainingError
 from livealign.ranking import ItemTable, Ranker, train_ranker
@@ -88,21 +90,22 @@ def train_variant(
         ranker = train_ranker(corpus, ItemTable(), ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, ItemTable(), None, None, None, None)
     if name in PASTED:
-        items = ItemTable(_pasted_vectors(corpus, _content(corpus, name), profile.alignment))
+        items = ItemTable(_pasted_vectors(corpus, content_named(corpus, name), profile.alignment))
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
-    seen = variant_content(name, corpus, _content(corpus, name if name in CONTROLS else content), seed)
+    content_of_moments, sources = joined(corpus, name if name in CONTROLS else content)
+    seen = variant_content(name, corpus, content_of_moments, seed)
     gate_mode = "mean" if name == "no_gate" else "learned"
-    alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device)
+    alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device, sources)
     vectors = item_vectors(alignment, corpus, seen)
     if name in ("aligned", "no_gate"):
-        items = ItemTable(vectors)
+        items = told_to_ranker(alignment, vectors)
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, alignment, report, None, seen)
     rows = codebook_rows(corpus, seen)
     codebook = fit_codebook(vectors[rows], replace(profile.codes, seed=seed))
-    items = ItemTable(vectors, codebook.encode(vectors))
+    items = told_to_ranker(alignment, vectors, codebook.encode(vectors))
     ranker = train_ranker(corpus, items, ranker_config, codebook.version, codebook.codes_per_level, device)
     return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, seen)
 
@@ -132,6 +135,15 @@ def shuffled_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
     return rows
 
 
+def told_to_ranker(alignment: Alignment, vectors: NDArray[np.float32], codes: NDArray[np.integer] | None = None) -> ItemTable:
+    """What a ranker is told of each item row: vectors [items, dim] and codes [items, levels].
+
+    Nothing, where content did not earn its place (`livealign.content_check`): the towers then know no more of a room than its
+    author, whom the ranker knows by itself, so that it ranks exactly as `id_only` does.
+    """
+    return ItemTable() if alignment.gate_mode == "id" else ItemTable(vectors, codes)
+
+
 def codebook_rows(corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.int64]:
     """The item rows that a codebook is fitted to: the training segments that have content; all, if none has."""
     rows = np.flatnonzero((content != 0).any(1) & corpus.segment_is_train)
@@ -149,12 +161,6 @@ def popularity_rates(corpus: Corpus) -> NDArray[np.float32]:
         base = hits.sum() / max(1, trials.sum())
         rates[:, column] = (hits + _POPULARITY_SMOOTHING * base) / (trials + _POPULARITY_SMOOTHING)
     return rates
-
-
-def _content(corpus: Corpus, name: str) -> NDArray[np.float32]:
-    if name not in corpus.content:
-        raise TrainingError(f"the corpus has no content '{name}' (it has {sorted(corpus.content)}); embed the segments first")
-    return corpus.content[name]
 
 
 def _pasted_vectors(corpus: Corpus, content: NDArray[np.float32], config: AlignmentConfig) -> NDArray[np.float32]:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from livealign.alignment import Alignment, author_log_q, gate_by_popularity, item_vectors, train_alignment
+from livealign.alignment import author_log_q, gate_by_popularity, train_alignment
+from livealign.alignment_model import Alignment, item_vectors
 from livealign.alignment_network import ContentScaler, contrastive_loss
 from livealign.config import AlignmentConfig, DatasetConfig
-from livealign.dataset import Corpus, load_corpus
+from livealign.content_check import rooms_apart
+from livealign.content_sources import fitted, joined
+from livealign.dataset import PLATFORM_CONTENT, Corpus, load_corpus
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
@@ -89,12 +92,68 @@ def test_content_that_tells_the_topic_is_learned(corpus: Corpus, alignment: Alig
 
 
 def test_rooms_lean_on_content_where_it_tells_and_on_the_id_where_content_is_noise(corpus: Corpus, tmp_path: Path) -> None:
-    longer = replace(CONFIG, epochs=25, learning_rate=1e-2)
+    longer = replace(CONFIG, epochs=25, learning_rate=1e-2, check_share=0)
     told_by_content = train_alignment(corpus, corpus.content[CONTENT], longer)[1].id_share
     one_topic_authors = planted_corpus(tmp_path, topics_of_author=1)
     told_by_id = train_alignment(one_topic_authors, noise_like(one_topic_authors.content[CONTENT]), longer)[1].id_share
     assert told_by_content < 0.35
     assert told_by_id > 0.55
+
+
+def test_content_that_tells_nothing_is_turned_down_and_leaves_the_towers_of_the_id(tmp_path: Path) -> None:
+    corpus = planted_corpus(tmp_path, topics_of_author=1)
+    noise = noise_like(corpus.content[CONTENT])
+    aligned, report = train_alignment(corpus, noise, CONFIG)
+    by_id, _ = train_alignment(corpus, noise, CONFIG, gate_mode="id")
+    assert report.check is not None
+    assert report.check.users > 20
+    assert not report.check.earned
+    assert report.gate_mode == "id"
+    assert report.id_share == 1
+    assert (item_vectors(aligned, corpus, noise) == item_vectors(by_id, corpus, noise)).all()
+
+
+def test_content_that_tells_something_passes_its_check(corpus: Corpus, alignment: Alignment) -> None:
+    _, report = train_alignment(corpus, corpus.content[CONTENT], CONFIG)
+    assert report.check is not None
+    assert report.check.gain > max(0.05, 1.5 * report.check.error)
+    assert report.gate_mode == alignment.gate_mode == "learned"
+
+
+def test_the_source_that_tells_opens_its_gate_and_the_one_that_does_not_keeps_it(corpus: Corpus) -> None:
+    """The platform's vectors tell the topic, the LLM's are noise."""
+    told = corpus.content[CONTENT]
+    both = replace(corpus, content={CONTENT: noise_like(told)[:, :8], PLATFORM_CONTENT: told})
+    content, sources = joined(both, CONTENT)
+    assert sources == (8, told.shape[1])
+    alignment, report = train_alignment(both, content, CONFIG, sources=sources)
+    assert report.gate_mode == "learned"
+    rows = np.flatnonzero(both.segment_is_train)
+    of_llm, of_platform = alignment.gates(both.segment_author[rows], content[rows]).mean((1, 2))
+    assert of_platform < of_llm - 0.05
+    by_id = train_alignment(both, content, CONFIG, gate_mode="id", sources=sources)[0]
+    assert within_users(alignment, both, content) > within_users(by_id, both, content) + 0.04
+    only_llm = alignment.room_vectors(both.segment_author[rows], content[rows, :8])  # as the service sees a room
+    missing = np.pad(content[rows, :8], ((0, 0), (0, told.shape[1])))
+    assert (only_llm == alignment.room_vectors(both.segment_author[rows], missing)).all()
+
+
+def test_content_is_joined_fitted_and_missed_by_name(corpus: Corpus) -> None:
+    alone = joined(corpus, CONTENT)
+    assert alone.vectors is corpus.content[CONTENT]
+    assert alone.sources == (corpus.content[CONTENT].shape[1],)
+    row = np.arange(1.0, 4.0)[None]
+    assert fitted(row, 2).tolist() == [[1, 2]]
+    assert fitted(row, 4).tolist() == [[1, 2, 3, 0]]
+    with pytest.raises(TrainingError, match="embed the segments first"):
+        joined(corpus, "raw_llm")
+
+
+def test_rooms_are_kept_apart_whole(corpus: Corpus) -> None:
+    apart = rooms_apart(corpus.train, 0.2, seed=1)
+    assert not set(corpus.train.room_id[apart]) & set(corpus.train.room_id[~apart])
+    assert 0.05 < apart.mean() < 0.4
+    assert (apart == rooms_apart(corpus.train, 0.2, seed=1)).all()
 
 
 def test_a_cold_author_is_ranked_by_content(corpus: Corpus, alignment: Alignment) -> None:

@@ -55,6 +55,16 @@ def test_the_full_method_closes_half_the_gap_between_the_oracles(measured: dict[
     assert measured["id_only"] <= measured["oracle_static"] + 0.01  # ids cannot know the moment
 
 
+def test_content_that_tells_nothing_costs_the_ranker_nothing(corpus: Corpus, trained: dict[str, TrainedVariant]) -> None:
+    """The promise of the gate: `aligned` is never more than 0.002 UAUC below `id_only`. Here it is the same to the bit."""
+    noise = np.random.default_rng(0).normal(size=corpus.content["tuned_llm"].shape).astype(np.float32)
+    noise[0] = 0
+    aligned = train_variant("aligned", replace(corpus, content={"tuned_llm": noise}), PROFILE)
+    assert aligned.alignment_report is not None
+    assert aligned.alignment_report.gate_mode == "id"
+    assert (aligned.score(corpus.test) == trained["id_only"].score(corpus.test)).all()
+
+
 def test_content_counts_only_where_it_is_of_the_moment(measured: dict[str, float]) -> None:
     assert measured["shuffled"] < measured["id_only"] + 0.03
     assert measured["static_room"] < measured["aligned_codes"] - 0.04

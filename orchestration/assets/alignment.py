@@ -5,6 +5,7 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 from livealign.challenger import align, day_corpus, encode
 from livealign.coded_segments import predecessor_codes
 from livealign.content import texts_of
+from livealign.content_check import ContentCheck
 from livealign.plots import codebook_usage, loss_curve, to_markdown_image
 from orchestration.assets.content import segment_embeddings
 from orchestration.daily import daily_asset
@@ -29,6 +30,9 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
             "last_loss": towers.report.losses[-1],
             "temperature": towers.report.temperature,
             "gate_mean": towers.report.gate_mean,
+            "id_share": towers.report.id_share,
+            "gate_mode": towers.report.gate_mode,
+            **_checked(towers.report.check),
             "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),
             "path": MetadataValue.path(str(workspace.artifacts(day).alignment)),
         }
@@ -60,6 +64,11 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
             "path": MetadataValue.path(str(artifacts.codes)),
         }
     )
+
+
+def _checked(check: ContentCheck | None) -> dict[str, float]:
+    """What content gained over the ID alone on rooms kept apart."""
+    return {} if check is None else {"content_gain": check.gain, "content_gain_error": check.error}
 
 
 def _path_order(path: str) -> tuple[int, ...]:
