@@ -28,6 +28,7 @@ from livealign.content_check import ContentCheck, check_content
 from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import TrainingError
+from livealign.former_towers import FormerTowers
 from livealign.scaling import feature_moments, position_index, standardised
 from livealign.seeding import seeded
 
@@ -40,6 +41,7 @@ class AlignmentReport(NamedTuple):
     gate_mean: float  # of g over training impressions that have content; 1 = the author ID alone
     id_share: float  # mean share of z that comes from the ID, over the same
     check: ContentCheck | None  # what content gained on rooms kept apart; None where nothing was to be decided
+    went_on: bool  # from the towers of the release before
     gate_mode: str  # "id" where a learned gate was turned down because content did not earn its place
 
 
@@ -62,6 +64,7 @@ def train_alignment(
     gate_mode: str = "learned",
     device: torch.device | str = "cpu",
     sources: Sequence[int] | None = None,
+    former: FormerTowers | None = None,
 ) -> tuple[Alignment, AlignmentReport]:
     """Train both towers on the corpus' training impressions. The same config and seed give the same towers.
 
@@ -72,6 +75,8 @@ def train_alignment(
         content: [segments, d], rows as `corpus.segment_ids`; a row of zeros has no content.
         gate_mode: "learned", or fixed: "mean" (0.5), "id" (1), "content" (0, and no ID beside it).
         sources: widths of the parts of a content row that have a gate each; None: it is one.
+        former: towers to go on from with a learned gate, for `config.warm_epochs`; their space, scales and gate mode are kept.
+            Towers of other settings are not gone on from.
 
     Raises:
         TrainingError: no training click, an unknown gate mode, or a loss that is not finite.
@@ -84,16 +89,21 @@ def train_alignment(
     device = torch.device(device)
     widths = tuple(sources or (content.shape[1],))
 
+    if former is not None and (gate_mode != "learned" or not former.fit(config, widths, examples.history_item.shape[1])):
+        former = None
+
     def towers(part: Corpus, mode: str) -> tuple[Alignment, list[float]]:
         with seeded(config.seed, device):
-            return _train(part, content, config, mode, device, widths)
+            return _train(part, content, config, mode, device, widths, former)
 
     check = None
-    if gate_mode == "learned" and config.check_share > 0 and content.any():
+    if former is not None:
+        gate_mode = former.alignment.gate_mode
+    elif gate_mode == "learned" and config.check_share > 0 and content.any():
         check = check_content(corpus, content, config, lambda part, mode: towers(part, mode)[0])
         gate_mode = "learned" if check.earned else "id"
     alignment, losses = towers(corpus, gate_mode)
-    return alignment, _report(alignment, corpus, content, losses, check)
+    return alignment, _report(alignment, corpus, content, losses, check, former is not None)
 
 
 def gate_by_popularity(
@@ -156,20 +166,14 @@ def _train(
     gate_mode: str,
     device: torch.device,
     widths: tuple[int, ...],
+    former: FormerTowers | None,
 ) -> tuple[Alignment, list[float]]:
     """Towers, and the mean loss of each epoch."""
     kept = corpus.train.take(~np.isnan(corpus.train.label("click")))
-    mean, std = feature_moments(kept.features[:, USER_FEATURES])
-    history_length = kept.history_item.shape[1]
-    sizes = Sizes(corpus.users.size, corpus.authors.size, widths, config.content_rank, len(mean))
-    network = TwoTower(sizes, config, history_length, gate_mode)
-    network.rooms.fit_scalers(torch.from_numpy(content[corpus.segment_is_train]))
-    counts = np.bincount(kept.author, minlength=corpus.authors.size).astype(np.float32)
-    popularity = np.log1p(counts)
-    network.rooms.author_popularity.copy_(torch.from_numpy((popularity - popularity.mean()) / (popularity.std() + 1e-6)))
-    network.to(device)
-
-    tables = _tables(kept, mean, std, config, device)
+    alignment = _untrained(corpus, kept, content, config, gate_mode, device, widths, former)
+    network = alignment.network
+    epochs, pace = (config.epochs, 1.0) if former is None else (config.warm_epochs, config.warm_rate_share)
+    tables = _tables(kept, alignment.feature_mean, alignment.feature_std, config, device)
     scaled, has_content = network.rooms.scaled(torch.from_numpy(content).to(device))
     item_author = torch.from_numpy(corpus.item_authors()).to(device)
     item_segment = torch.from_numpy(corpus.item_segments()).to(device)
@@ -177,10 +181,10 @@ def _train(
     optimizer = torch.optim.AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
     runs = math.ceil(len(kept) / config.run)
     batches = math.ceil(runs / max(1, config.batch_size // config.run))
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=config.epochs * batches)
+    rates = [pace * float(group["lr"]) for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=epochs * batches)
     losses = []
-    for _ in range(config.epochs):
+    for _ in range(epochs):
         # The history's room vectors are refreshed once an epoch, without gradient: they are 20 per impression, and a
         # slightly old vector of a room serves as well (the asymmetric memory bank of SARM, arXiv 2602.09401).
         bank = _item_bank(network, item_author, scaled, item_segment, has_content)
@@ -198,20 +202,50 @@ def _train(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the alignment loss became {losses[-1]}; lower alignment.learning_rate")
     network.eval()
-    return Alignment(network, sizes, config, gate_mode, history_length, mean, std, device), losses
+    return alignment, losses
+
+
+def _untrained(
+    corpus: Corpus,
+    kept: Examples,
+    content: NDArray[np.float32],
+    config: AlignmentConfig,
+    gate_mode: str,
+    device: torch.device,
+    widths: tuple[int, ...],
+    former: FormerTowers | None,
+) -> Alignment:
+    """Towers for the corpus, scaled to its impressions `kept` and their content; or as the former towers left them."""
+    features, history_length = kept.features[:, USER_FEATURES], kept.history_item.shape[1]
+    sizes = Sizes(corpus.users.size, corpus.authors.size, widths, config.content_rank, features.shape[1])
+    network = TwoTower(sizes, config, history_length, gate_mode)
+    popularity = np.log1p(np.bincount(kept.author, minlength=corpus.authors.size).astype(np.float32))
+    network.rooms.author_popularity.copy_(torch.from_numpy((popularity - popularity.mean()) / (popularity.std() + 1e-6)))
+    if former is None:
+        network.rooms.fit_scalers(torch.from_numpy(content[corpus.segment_is_train]))
+        mean, std = feature_moments(features)
+    else:
+        former.start(network, corpus)
+        mean, std = former.alignment.feature_mean, former.alignment.feature_std
+    return Alignment(network.to(device), sizes, config, gate_mode, history_length, mean, std, device)
 
 
 def _parameter_groups(network: TwoTower, config: AlignmentConfig) -> list[dict[str, Any]]:
     """The gates learn faster than the rest: they start with no weights, and there are few epochs to find out whom to trust."""
-    gates = {id(parameter) for source in network.rooms.sources for parameter in source.gate.parameters()}
+    named = [(".gate." in name, parameter) for name, parameter in network.named_parameters()]
     return [
-        {"params": [one for one in network.parameters() if id(one) not in gates], "lr": config.learning_rate},
-        {"params": [one for one in network.parameters() if id(one) in gates], "lr": config.gate_learning_rate},
+        {"params": [parameter for is_gate, parameter in named if not is_gate], "lr": config.learning_rate},
+        {"params": [parameter for is_gate, parameter in named if is_gate], "lr": config.gate_learning_rate},
     ]
 
 
 def _report(
-    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], losses: list[float], check: ContentCheck | None
+    alignment: Alignment,
+    corpus: Corpus,
+    content: NDArray[np.float32],
+    losses: list[float],
+    check: ContentCheck | None,
+    went_on: bool,
 ) -> AlignmentReport:
     shown = corpus.train.segment[(content != 0).any(1)[corpus.train.segment]][:50_000]
     gate, share = 1.0, 1.0
@@ -219,7 +253,7 @@ def _report(
         gate = float(alignment.gates(corpus.segment_author[shown], content[shown]).mean())
         share = float(alignment.id_share(corpus.segment_author[shown], content[shown]).mean())
     temperature = float(alignment.network.temperature.detach())
-    return AlignmentReport(tuple(losses), temperature, gate, share, check, alignment.gate_mode)
+    return AlignmentReport(tuple(losses), temperature, gate, share, check, went_on, alignment.gate_mode)
 
 
 def _batch_loss(

@@ -1,6 +1,6 @@
 """The two towers and the gate between author ID and content, as torch modules."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +111,7 @@ class RoomTower(nn.Module):
 
     def fit_scalers(self, content: Tensor) -> None:
         """Fit each source's scaler on the rows of content [n, Σ widths] that have it."""
-        for source, part in zip(self.sources, content.split(self.widths, dim=1), strict=True):
+        for source, part in zip(self._sources(), content.split(self.widths, dim=1), strict=True):
             rows = (part != 0).any(1)
             if rows.any():
                 source.scaler.fit(part[rows])
@@ -119,7 +119,7 @@ class RoomTower(nn.Module):
     def scaled(self, content: Tensor) -> tuple[Tensor, Tensor]:
         """Content [n, Σ widths] scaled [n, Σ ranks], and whether each source has any: bool [n, sources]."""
         parts = content.split(self.widths, dim=1)
-        scaled = [source.scaler(part) for source, part in zip(self.sources, parts, strict=True)]
+        scaled = [source.scaler(part) for source, part in zip(self._sources(), parts, strict=True)]
         return torch.cat(scaled, dim=1), torch.stack([(part != 0).any(1) for part in parts], dim=1)
 
     def forward(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class RoomTower(nn.Module):
         """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [sources, n, dim]."""
         by_id, popularity = self.project_id(self.author(author)), self.author_popularity[author].unsqueeze(1)
         by_content, gates = torch.zeros_like(by_id), []
-        for source, part, has in zip(self.sources, scaled_content.split(self.ranks, dim=1), has_content.T, strict=True):
+        for source, part, has in zip(self._sources(), scaled_content.split(self.ranks, dim=1), has_content.T, strict=True):
             projected, gate = source(by_id, part, popularity)
             if self.gate_mode != "learned":
                 gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
@@ -145,6 +145,9 @@ class RoomTower(nn.Module):
         if self.gate_mode == "content":  # the ID only where there is nothing else
             by_id = by_id * ~has_content.any(1, keepdim=True)
         return by_id, by_content, torch.stack(gates)
+
+    def _sources(self) -> list[ContentSource]:
+        return cast(list[ContentSource], list(self.sources))
 
 
 class UserTower(nn.Module):

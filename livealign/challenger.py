@@ -1,8 +1,8 @@
 """The challenger of a day, stage by stage: towers, codes, ranker, scores. Each stage reads and writes `artifacts/<day>/`.
 
 corpus = day_corpus(home, day, dataset)
-towers = align(corpus, profile, folder)          # alignment.safetensors, vectors.npy
-codes = encode(corpus, profile, folder, champion)  # codebook.npz, codes.npy, code_names.json
+towers = align(corpus, profile, folder, before)  # alignment.safetensors, vectors.npy
+codes = encode(corpus, profile, folder, before)  # codebook.npz, codes.npy, code_names.json
 retrieve(corpus, marts, folder)                  # metrics.json
 rank(corpus, profile, folder)                    # ranker.safetensors, vocabulary/, scores.npy
 compare(corpus, profile, folder)                 # <variant>.npy
@@ -19,27 +19,30 @@ from numpy.typing import NDArray
 
 from livealign.alignment import AlignmentReport, train_alignment
 from livealign.alignment_model import Alignment, item_vectors
-from livealign.artifacts import DayArtifacts
+from livealign.artifacts import DayArtifacts, read_json
 from livealign.backbone import choose_device
+from livealign.bundle import Bundle
 from livealign.code_health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.code_names import name_codes
-from livealign.coded_segments import CODED_SEGMENTS, CodedSegments
-from livealign.config import DatasetConfig, Profile
+from livealign.coded_segments import CODED_SEGMENTS, CodedSegments, segments_coded_by
+from livealign.config import CodesConfig, DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
 from livealign.content_sources import joined
 from livealign.dataset import Corpus, Examples, KnownIds, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
+from livealign.former_towers import FormerTowers
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
-from livealign.release_parts import write_vocabulary
+from livealign.release_parts import read_vocabulary, write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
+from livealign.retune import went_on_from
 from livealign.semantic_codes import Codebook, fit_codebook
 from livealign.variants import codebook_rows, told_to_ranker, train_variant
 
-VECTORS, CODES, SCORES, HEALTH = "vectors.npy", "codes.npy", "scores.npy", "health.json"
+VECTORS, TOWERS, CODES, SCORES, HEALTH = "vectors.npy", "towers.json", "codes.npy", "scores.npy", "health.json"
 
 
 @dataclass(frozen=True)
@@ -75,30 +78,39 @@ def day_corpus(home: Home, day: date, dataset: DatasetConfig, known: KnownIds | 
     return with_embeddings(load_corpus(home.marts, day, dataset, known), DayArtifacts.of(home, day).embeddings)
 
 
-def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Towers:
-    """Train the gated two towers on the tuned embeddings and write them with every item's aligned vector."""
-    content, sources = joined(corpus, TUNED)
-    alignment, report = train_alignment(corpus, content, profile.alignment, device=choose_device(), sources=sources)
+def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bundle | None = None) -> Towers:
+    """Train the gated two towers on the tuned embeddings and write them with every item's aligned vector.
+
+    Args:
+        before: the release of the day before, whose towers these go on from where the day's adapter went on from its.
+    """
+    device, (content, sources) = choose_device(), joined(corpus, TUNED)
+    going_on = went_on_from(artifacts.adapter, before)
+    former = None if going_on is None else _towers_of(going_on)
+    alignment, report = train_alignment(corpus, content, profile.alignment, device=device, sources=sources, former=former)
     vectors = item_vectors(alignment, corpus, content)
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
+        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.went_on else None})
     return Towers(report, len(vectors))
 
 
-def encode(
-    corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str], champion: CodedSegments | None = None
-) -> Codes:
+def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str], before: Bundle | None = None) -> Codes:
     """Fit the codebook to the training segments' aligned vectors; name its codes, measure its health, and write it all.
 
     Args:
         texts: of the corpus' segments without row 0, for the names of the codes.
-        champion: the codes of the release before this day, whose meaning the new ones keep; None for the first release.
+        before: the release before this day, whose codes the new ones keep the meaning of: its codebook itself, where the
+            towers went on from its. None for the first release.
     """
     vectors = read_vectors(artifacts)
     rows = codebook_rows(corpus, corpus.content[TUNED])
-    known = None if champion is None else champion.codes_of(corpus.segment_ids)
-    codebook = fit_codebook(vectors[rows], profile.codes, None if known is None else known[rows])
+    coded = None if before is None else segments_coded_by(before)
+    known = None if coded is None else coded.codes_of(corpus.segment_ids)
+    codebook = _kept_codebook(artifacts, before, profile.codes)
+    if codebook is None:
+        codebook = fit_codebook(vectors[rows], profile.codes, None if known is None else known[rows])
     codes = codebook.encode(vectors)
     segments = slice(1, len(corpus.segment_ids))
     names = name_codes(codes[segments], texts)
@@ -118,6 +130,21 @@ def encode(
         names=names,
         counts=[np.bincount(codes[segments, level], minlength=codebook.codes_per_level) for level in range(codebook.levels)],
     )
+
+
+def _towers_of(release: Bundle) -> FormerTowers:
+    known = read_vocabulary(release)
+    return FormerTowers(Alignment.load(release.file(ALIGNMENT)), known.users, known.authors)
+
+
+def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:
+    """The codebook of the release whose towers were gone on from: in the same space it means what it meant."""
+    went_on = read_json(artifacts.alignment / TOWERS)["went_on_from"]
+    if before is None or went_on != before.release_id:
+        return None
+    codebook = Codebook.load(before.file(CODEBOOK))
+    same_sizes = (codebook.levels, codebook.codes_per_level) == (config.levels, config.codes_per_level)
+    return codebook if same_sizes else None
 
 
 def retrain_churn(corpus: Corpus, known: NDArray[np.int32], codes: NDArray[np.int32]) -> RetrainChurn:

@@ -1,22 +1,20 @@
 """Which room-moments had which codes: what one release hands to the next, so that codes keep their meaning from day to day.
 
 coded = CodedSegments.of(segment_ids, codes); coded.save(path)     # into the bundle
-known = predecessor_codes(releases, day)                           # of the champion before this day
+known = segments_coded_by(bundle)                                  # of the release before
 known.codes_of(segment_ids)                                        # int32 [n, levels], −1 where it never coded them
 """
 
 import zipfile
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.bundle import Bundle, open_bundle
+from livealign.bundle import Bundle
 from livealign.dataset_marts import rows_by_key
 from livealign.errors import BundleError
-from livealign.releases import read_champion, read_history
 
 CODED_SEGMENTS = "coded_segments.npz"
 _AT_MOST = 200_000  # the newest ones: enough to know every code by, and a few megabytes
@@ -62,27 +60,6 @@ class CodedSegments:
         return found
 
 
-def predecessor(releases: Path, day: date) -> Bundle | None:
-    """The verified bundle that was champion last among those made for days before `day`; None if there is none.
-
-    A rerun of the same day then starts from where the first run started, and makes the same release.
-
-    Raises:
-        BundleError: it is damaged.
-    """
-    moved_to = [str(move["release"]) for move in read_history(releases)]
-    for release_id in dict.fromkeys([name for name in (read_champion(releases),) if name] + moved_to[::-1]):
-        if not (releases / release_id).is_dir():
-            continue  # old releases may be removed
-        bundle = open_bundle(releases / release_id)
-        if date.fromisoformat(bundle.manifest["data_window"]["end"]) < day:
-            return bundle
-    return None
-
-
-def predecessor_codes(releases: Path, day: date) -> CodedSegments | None:
-    """What `predecessor` coded; None if there is no such release, or it is of a version that did not write it down."""
-    bundle = predecessor(releases, day)
-    if bundle is None or CODED_SEGMENTS not in bundle.manifest["files"]:
-        return None
-    return CodedSegments.load(bundle.file(CODED_SEGMENTS))
+def segments_coded_by(bundle: Bundle) -> CodedSegments | None:
+    """What this release coded; None if it is of a version that did not write it down."""
+    return CodedSegments.load(bundle.file(CODED_SEGMENTS)) if CODED_SEGMENTS in bundle.manifest["files"] else None

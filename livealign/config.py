@@ -48,7 +48,7 @@ class FinetuneConfig:
     steps: int = 40
     temperature: float = 0.1
     max_gradient_norm: float = 1.0
-    warm_steps: int = 15  # instead of `steps`, from an earlier adapter on
+    warm_steps: int = 0  # instead of `steps`, from an earlier adapter on; 0: it is kept, and so are the vectors that it made
     chunk_tokens: int = 8_192  # of texts whose graph is held at once; larger batches are read twice (GradCache)
     checkpoint_layers: bool = False  # keep only each layer's input for the backward pass: less memory, a third more work
     save_every: int = 10  # steps after which a killed run can go on
@@ -110,6 +110,8 @@ class AlignmentConfig:
     negative_minutes: float = 10.0  # rooms clicked further apart are no negatives of each other
     positions: int = 32  # places of a list with a bias of their own
     initial_temperature: float = 0.3
+    warm_epochs: int = 1  # instead of `epochs`, from the towers of the release before on
+    warm_rate_share: float = 0.1  # … and of the learning rates
     gate_bias: float = 1.5  # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, content earns its share
     gate_learning_rate: float = 3e-2  # the gates start with no weights
     check_share: float = 0.1  # of the training rooms, kept apart first to see whether content tells more than the ID; 0: never

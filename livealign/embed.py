@@ -26,6 +26,7 @@ from livealign.packing import PackedBatch, pack
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's
 VECTOR_FORMAT = 2  # raise it when the same inputs would give other vectors: old cache entries are then not used
 
 
@@ -190,9 +191,9 @@ def adapter_sha256(adapter: Path) -> str:
     Raises:
         BackboneError: the folder holds no adapter.
     """
-    weights, settings = adapter / "adapter_model.safetensors", adapter / "adapter_config.json"
+    weights, settings = (adapter / name for name in ADAPTER_FILES)
     if not (weights.is_file() and settings.is_file()):
-        raise BackboneError(f"{adapter} holds no adapter (adapter_model.safetensors, adapter_config.json); tune one first")
+        raise BackboneError(f"{adapter} holds no adapter ({', '.join(ADAPTER_FILES)}); tune one first")
     written = json.loads(settings.read_text())
     digest = hashlib.sha256(weights.read_bytes())
     digest.update(json.dumps([written["r"], written["lora_alpha"]]).encode())

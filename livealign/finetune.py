@@ -6,6 +6,7 @@ what goes in and what comes out.
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +22,7 @@ from torch import nn
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.descriptions import Descriptions
-from livealign.embed import adapter_sha256, check_layers
+from livealign.embed import ADAPTER_FILES, adapter_sha256, check_layers
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
@@ -135,6 +136,18 @@ def tune_adapter(
         replace_json(folder / RECORD, record)
     checkpoint.remove()
     return report
+
+
+def keep_adapter(former: Path, out: Path) -> None:
+    """Make `out` the adapter that `former` is: its weights and settings, by which vectors are cached, without its report.
+
+    Raises:
+        BackboneError: `former` holds no adapter.
+    """
+    adapter_sha256(former)
+    with replaced_directory(out) as folder:
+        for name in ADAPTER_FILES:
+            shutil.copyfile(former / name, folder / name)
 
 
 def read_report(adapter: Path) -> TuneReport:

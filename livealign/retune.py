@@ -1,6 +1,8 @@
-"""Is the language model tuned anew today, or does it go on from the champion's adapter for a few steps?
+"""Are the models made anew today, or do they go on from the champion's?
 
-A full tune costs minutes and finds what has changed; going on from the adapter that serves costs seconds and keeps it warm. The
+A full tune of the LLM finds what has changed. It costs minutes, the new adapter has to read all of the history again, and the
+towers and codes that follow from it start anew. On other days the champion's adapter is kept (or gone on from for
+`FinetuneConfig.warm_steps`), the vectors that it made are still good, and towers and codes go on from the champion's too. The
 policy is `RetuneConfig.policy`; whoever asks for a full tune (a person, or the sensor that saw content drift) gets one.
 """
 
@@ -52,7 +54,8 @@ def choose_tuning(
     if why or before is None or last is None:
         return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
     steps = min(profile.finetune.steps, profile.finetune.warm_steps)
-    reason = f"Went on from {before.release_id} for {steps} steps: last tuned fully for {last}."
+    how = f"Went on from the adapter of {before.release_id} for {steps} steps" if steps else f"Kept that of {before.release_id}"
+    reason = f"{how}: last tuned fully for {last}."
     return Tuning(False, reason, steps, before.path / ADAPTER, last, before.release_id)
 
 
@@ -60,6 +63,13 @@ def write_tuning(tuning: Tuning, adapter: Path) -> None:
     """Keep the choice beside the adapter that it led to."""
     record = {"full": tuning.full, "last_full_tune": tuning.last_full_tune, "went_on_from": tuning.went_on_from}
     replace_json(adapter / RECORD, record)
+
+
+def went_on_from(adapter: Path, before: Bundle | None) -> Bundle | None:
+    """`before`, if the adapter in this folder was kept or gone on from its; else None."""
+    if before is None or not (adapter / RECORD).is_file():
+        return None
+    return before if read_json(adapter / RECORD)["went_on_from"] == before.release_id else None
 
 
 def _due(day: date, last: date, drifted: Sequence[date], config: RetuneConfig) -> str:

@@ -9,13 +9,14 @@ import torch
 
 from livealign.alignment import author_log_q, gate_by_popularity, train_alignment
 from livealign.alignment_model import Alignment, item_vectors
-from livealign.alignment_network import ContentScaler, contrastive_loss
+from livealign.alignment_network import ContentScaler, TwoTower, contrastive_loss
 from livealign.config import AlignmentConfig, DatasetConfig
 from livealign.content_check import rooms_apart
 from livealign.content_sources import fitted, joined
-from livealign.dataset import PLATFORM_CONTENT, Corpus, load_corpus
+from livealign.dataset import PLATFORM_CONTENT, Corpus, Vocabulary, load_corpus
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError, TrainingError
+from livealign.former_towers import FormerTowers
 from livealign.metrics import gauc, user_auc
 from tests.planted_marts import plant_marts
 
@@ -200,6 +201,40 @@ def test_the_same_seed_gives_the_same_towers_and_another_does_not(corpus: Corpus
     first, again, other = (train_alignment(corpus, content, one)[0] for one in (config, config, replace(config, seed=5)))
     assert (item_vectors(first, corpus, content) == item_vectors(again, corpus, content)).all()
     assert not np.allclose(item_vectors(first, corpus, content), item_vectors(other, corpus, content))
+
+
+def test_towers_that_go_on_keep_the_space_and_cold_ones_do_not(corpus: Corpus, alignment: Alignment) -> None:
+    content = corpus.content[CONTENT]
+    former = FormerTowers(alignment, corpus.users, corpus.authors)
+    warm, report = train_alignment(corpus, content, CONFIG, former=former)
+    cold, _ = train_alignment(corpus, content, replace(CONFIG, seed=5))
+    before, after, anew = (item_vectors(one, corpus, content)[1:] for one in (alignment, warm, cold))
+    assert report.went_on
+    assert report.check is None
+    assert len(report.losses) == CONFIG.warm_epochs
+    assert (before * after).sum(1).mean() > 0.97
+    assert (before * anew).sum(1).mean() < 0.5
+    assert within_users(warm, corpus, content) > within_users(alignment, corpus, content) - 0.01
+
+
+def test_a_known_id_keeps_its_row_and_a_new_one_has_its_own(corpus: Corpus, alignment: Alignment) -> None:
+    grown = replace(corpus, users=Vocabulary(np.sort(np.r_[corpus.users.ids[3:], 10**9])))
+    former = FormerTowers(alignment, corpus.users, corpus.authors)
+    network = TwoTower(alignment.sizes._replace(users=grown.users.size), CONFIG, alignment.history_length, "learned")
+    fresh = network.users.user.weight[-1].detach().clone()
+    former.start(network, grown)
+    theirs, ours = alignment.network.users.user.weight, network.users.user.weight
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1:-1], theirs[4:])
+    assert torch.equal(ours[-1], fresh)
+    assert torch.equal(network.rooms.author.weight, alignment.network.rooms.author.weight)
+
+
+@pytest.mark.parametrize("other", [{"dim": 8}, {"gate_bias": 0.0}, {"content_rank": 4}])
+def test_towers_of_other_settings_are_not_gone_on_from(corpus: Corpus, alignment: Alignment, other: dict[str, float]) -> None:
+    former = FormerTowers(alignment, corpus.users, corpus.authors)
+    _, report = train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1, **other), former=former)
+    assert not report.went_on
 
 
 def test_saved_towers_come_back_as_they_were(corpus: Corpus, alignment: Alignment, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """What one release hands to the next about codes."""
 
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from livealign.coded_segments import CodedSegments, predecessor_codes
+from livealign.bundle import open_bundle, write_bundle
+from livealign.coded_segments import CODED_SEGMENTS, CodedSegments, segments_coded_by
 from livealign.errors import BundleError
+from tests.test_bundle import FIELDS
 
 
 def coded(count: int = 6) -> CodedSegments:
@@ -32,5 +33,10 @@ def test_what_is_saved_comes_back_and_damage_is_named(tmp_path: Path) -> None:
         CodedSegments.load(path)
 
 
-def test_before_the_first_release_nothing_is_known(tmp_path: Path) -> None:
-    assert predecessor_codes(tmp_path, date(2025, 3, 1)) is None
+def test_a_release_that_wrote_nothing_down_hands_nothing_on(tmp_path: Path) -> None:
+    coded().save(tmp_path / CODED_SEGMENTS)
+    wrote = open_bundle(write_bundle(tmp_path / "a", {CODED_SEGMENTS: tmp_path / CODED_SEGMENTS}, FIELDS))
+    found = segments_coded_by(wrote)
+    assert found is not None
+    assert (found.codes == coded().codes).all()
+    assert segments_coded_by(open_bundle(write_bundle(tmp_path / "b", {"other": b"bytes"}, FIELDS))) is None

@@ -11,11 +11,13 @@ import pytest
 from livealign.backbone import Backbone
 from livealign.bundle import open_bundle, write_bundle
 from livealign.config import Profile, RetuneConfig, load_profile
-from livealign.errors import LiveAlignError
+from livealign.embed import adapter_sha256
+from livealign.errors import BackboneError, LiveAlignError
 from livealign.files import replace_json
+from livealign.finetune import keep_adapter
 from livealign.predecessor import predecessor
 from livealign.releases import promote, rollback
-from livealign.retune import RECORD, Tuning, choose_tuning, write_tuning
+from livealign.retune import RECORD, Tuning, choose_tuning, went_on_from, write_tuning
 from tests.test_bundle import FIELDS
 
 DAY = date(2025, 6, 10)
@@ -58,10 +60,11 @@ def test_the_first_release_is_tuned_fully() -> None:
     assert tuning.warm_start is None
 
 
-def test_an_ordinary_day_goes_on_from_the_champion_for_a_few_steps(tmp_path: Path) -> None:
+def test_an_ordinary_day_keeps_the_adapter_of_the_champion(tmp_path: Path) -> None:
     tuning = chosen(tmp_path, Made())
     assert not tuning.full
-    assert tuning.steps == load_profile("laptop").finetune.warm_steps < load_profile("laptop").finetune.steps
+    assert tuning.steps == load_profile("laptop").finetune.warm_steps == 0
+    assert tuning.reason.startswith("Kept that of 2025-06-09-")
     assert tuning.warm_start is not None
     assert (tuning.warm_start / "adapter_model.safetensors").is_file()
     assert tuning.last_full_tune == date(2025, 6, 9)
@@ -99,6 +102,30 @@ def test_the_choice_is_kept_without_anything_that_differs_from_run_to_run(tmp_pa
     for name in ("a", "b"):
         write_tuning(tuning, tmp_path / name)
     assert (tmp_path / "a" / RECORD).read_bytes() == (tmp_path / "b" / RECORD).read_bytes()
+
+
+def test_what_follows_from_the_adapter_goes_on_only_where_the_adapter_did(tmp_path: Path) -> None:
+    eighth, ninth = (open_bundle(tmp_path / release(tmp_path, f"2025-06-{day:02d}")) for day in (8, 9))
+    laptop = load_profile("laptop")
+    write_tuning(choose_tuning(DAY, laptop, BACKBONE, ninth), tmp_path / "kept")
+    write_tuning(choose_tuning(DAY, laptop, BACKBONE, ninth, asked="a person wants it"), tmp_path / "tuned")
+    assert went_on_from(tmp_path / "kept", ninth) is ninth
+    assert went_on_from(tmp_path / "kept", eighth) is None, "another champion since"
+    assert went_on_from(tmp_path / "kept", None) is None
+    assert went_on_from(tmp_path / "tuned", ninth) is None
+    assert went_on_from(tmp_path / "nowhere", ninth) is None
+
+
+def test_a_kept_adapter_is_the_same_adapter_without_its_report(tmp_path: Path) -> None:
+    for name, content in (("adapter_model.safetensors", "weights"), ("adapter_config.json", '{"r": 8, "lora_alpha": 16}')):
+        (tmp_path / "former").mkdir(exist_ok=True)
+        (tmp_path / "former" / name).write_text(content)
+    (tmp_path / "former" / "finetune.json").write_text("{}")
+    keep_adapter(tmp_path / "former", tmp_path / "kept")
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert adapter_sha256(tmp_path / "kept") == adapter_sha256(tmp_path / "former")
+    with pytest.raises(BackboneError, match="holds no adapter"):
+        keep_adapter(tmp_path, tmp_path / "none")
 
 
 def test_a_policy_that_there_is_not_is_refused() -> None:

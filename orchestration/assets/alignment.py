@@ -3,10 +3,10 @@
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 
 from livealign.challenger import align, day_corpus, encode
-from livealign.coded_segments import predecessor_codes
 from livealign.content import texts_of
 from livealign.content_check import ContentCheck
 from livealign.plots import codebook_usage, loss_curve, to_markdown_image
+from livealign.predecessor import predecessor
 from orchestration.assets.content import segment_embeddings
 from orchestration.daily import daily_asset
 from orchestration.resources import Workspace
@@ -21,7 +21,8 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
     day = day_of(context)
     with stage(context, workspace, "aligned_vectors"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
-        towers = align(corpus, workspace.profile, workspace.artifacts(day))
+        before = predecessor(workspace.home.releases, day)
+        towers = align(corpus, workspace.profile, workspace.artifacts(day), before)
     return MaterializeResult(
         metadata={
             "dagster/row_count": towers.items,
@@ -31,6 +32,7 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
             "temperature": towers.report.temperature,
             "gate_mean": towers.report.gate_mean,
             "id_share": towers.report.id_share,
+            "went_on_from": before.release_id if before and towers.report.went_on else "–",
             "gate_mode": towers.report.gate_mode,
             **_checked(towers.report.check),
             "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),
@@ -47,8 +49,7 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         window = [*workspace.training_days(day), day]
         texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile.segments)
-        champion = predecessor_codes(workspace.home.releases, day)
-        codes = encode(corpus, workspace.profile, artifacts, texts, champion)
+        codes = encode(corpus, workspace.profile, artifacts, texts, predecessor(workspace.home.releases, day))
     names = [f"| {path} | {name} |" for path, name in sorted(codes.names.items(), key=lambda item: _path_order(item[0]))]
     return MaterializeResult(
         metadata={

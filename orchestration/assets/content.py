@@ -1,14 +1,16 @@
 """[content] The LLM: tuned on the segments of the training days, then read by every segment that a model will see."""
 
 import os
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, FreshnessPolicy, MaterializeResult, MetadataValue
 
-from livealign.backbone import load_backbone
+from livealign.backbone import Backbone, load_backbone
 from livealign.content import embed_segments, training_descriptions, training_pairs
-from livealign.finetune import tune_adapter
+from livealign.finetune import keep_adapter, tune_adapter
 from livealign.plots import loss_curve, to_markdown_image
 from livealign.predecessor import predecessor
 from livealign.retune import choose_tuning, write_tuning
@@ -16,6 +18,8 @@ from orchestration.daily import daily_asset
 from orchestration.drift_history import drifted_days
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, progress, stage
+
+Metadata = Mapping[str, Any]  # of an asset, as Dagster takes it
 
 GROUP = "content"
 RETUNE = "livealign/retune"  # run tag: why a full tune is asked for
@@ -32,7 +36,7 @@ LLM_FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(hours=48), war
 def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """LoRA adapter, tuned so that moments which the same people watch lie close (contrastive, on the training days alone).
 
-    Most days go on from the champion's adapter for a few steps; `RetuneConfig` says when it is tuned fully.
+    Most days keep the champion's adapter, or go on from it for a few steps; `RetuneConfig` says when it is tuned fully.
     """
     day, profile = day_of(context), workspace.profile
     artifacts = workspace.artifacts(day)
@@ -40,42 +44,56 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
         backbone = load_backbone(profile.backbone, workspace.home.models)
         before = predecessor(workspace.home.releases, day)
         tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), context.run.tags.get(RETUNE, ""))
-        training_days, captions = workspace.training_days(day), os.environ.get("LIVEALIGN_CAPTIONS")
-        pairs = training_pairs(workspace.home.marts, training_days, profile)
-        described = training_descriptions(workspace.home.marts, training_days, profile, Path(captions) if captions else None)
-        with progress("tuning") as advance:
-            report = tune_adapter(
-                backbone,
-                pairs,
-                profile.segments,
-                profile.encoder,
-                profile.finetune,
-                artifacts.adapter,
-                warm_start=tuning.warm_start,
-                progress=advance,
-                descriptions=described,
-            )
+        if tuning.warm_start is not None and not tuning.steps:
+            keep_adapter(tuning.warm_start, artifacts.adapter)
+            learned: Metadata = {}
+        else:
+            learned = _tune(workspace, day, backbone, tuning.warm_start)
         write_tuning(tuning, artifacts.adapter)
-    curve = loss_curve(report.losses, list(zip(report.validation_steps, report.validation_losses, strict=True)))
     return MaterializeResult(
         metadata={
-            "tuned": "fully" if tuning.full else "warm",
+            "tuned": "fully" if tuning.full else "warm" if tuning.steps else "kept",
             "why": tuning.reason,
             LAST_FULL_TUNE: str(tuning.last_full_tune),
             "went_on_from": tuning.went_on_from or "–",
             "backbone": f"{backbone.name} {backbone.sha256[:12]}",
-            "pairs": len(pairs),
-            "steps": len(report.losses),
-            "first_loss": report.losses[0],
-            "last_loss": report.losses[-1],
-            "validated_on": report.validated_on,
-            "best_validation_loss": min(report.validation_losses, default=float("nan")),
-            "trainable_parameters": report.trainable_parameters,
-            "tokens_per_second": report.tokens_per_second,
-            "loss_curve": MetadataValue.md(to_markdown_image(curve)),
+            "steps": tuning.steps,
+            **learned,
             "path": MetadataValue.path(str(artifacts.adapter)),
         }
     )
+
+
+def _tune(workspace: Workspace, day: date, backbone: Backbone, warm_start: Path | None) -> Metadata:
+    """Tune on the training days' pairs; what is to be seen of it."""
+    profile, marts, training_days = workspace.profile, workspace.home.marts, workspace.training_days(day)
+    captions = os.environ.get("LIVEALIGN_CAPTIONS")
+    pairs = training_pairs(marts, training_days, profile)
+    described = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
+    with progress("tuning") as advance:
+        report = tune_adapter(
+            backbone,
+            pairs,
+            profile.segments,
+            profile.encoder,
+            profile.finetune,
+            workspace.artifacts(day).adapter,
+            warm_start=warm_start,
+            progress=advance,
+            descriptions=described,
+        )
+    curve = loss_curve(report.losses, list(zip(report.validation_steps, report.validation_losses, strict=True)))
+    return {
+        "pairs": len(pairs),
+        "steps": len(report.losses),
+        "first_loss": report.losses[0],
+        "last_loss": report.losses[-1],
+        "validated_on": report.validated_on,
+        "best_validation_loss": min(report.validation_losses, default=float("nan")),
+        "trainable_parameters": report.trainable_parameters,
+        "tokens_per_second": report.tokens_per_second,
+        "loss_curve": MetadataValue.md(to_markdown_image(curve)),
+    }
 
 
 @daily_asset(GROUP, kinds={"torch", "numpy"}, deps=[llm_adapter])
