@@ -28,14 +28,14 @@ from livealign.coded_segments import CODED_SEGMENTS, CodedSegments, segments_cod
 from livealign.config import CodesConfig, DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
 from livealign.content_sources import joined
-from livealign.dataset import Corpus, Examples, KnownIds, load_corpus
+from livealign.dataset import TASKS, Corpus, Examples, KnownIds, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
 from livealign.former_towers import FormerTowers
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
-from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
+from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
 from livealign.release_parts import read_vocabulary, write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.retune import went_on_from
@@ -164,10 +164,13 @@ def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
     items = told_to_ranker(alignment, read_vectors(artifacts), _load(artifacts.codes / CODES))
     ranker = train_ranker(corpus, items, profile.ranker, codebook.version, codebook.codes_per_level, choose_device())
+    scores = ranker.predict(corpus.test, items)
     with replaced_directory(artifacts.ranker) as folder:
         ranker.save(folder / RANKER)
         write_vocabulary(folder / VOCABULARY, corpus)
-        np.save(folder / SCORES, ranker.predict(corpus.test, items), allow_pickle=False)
+        np.save(folder / SCORES, scores, allow_pickle=False)
+        # Goes with the release, so that later days can be held against the last one that it had not learned from.
+        np.savez(folder / HELD_OUT_SCORES, impression_id=corpus.test.impression_id, click=scores[:, TASKS.index("click")])
     return ranker
 
 

@@ -32,7 +32,17 @@ from livealign.home import Home
 from livealign.offline import CLICK, RELEASE, data_window, held_out_frame, window_days
 from livealign.promotion import ReleaseMetrics, Unscored, decide
 from livealign.ranking import ItemTable, Ranker
-from livealign.release_files import ADAPTER, ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, REFERENCE, SNAPSHOT, VOCABULARY
+from livealign.release_files import (
+    ADAPTER,
+    ALIGNMENT,
+    CODE_NAMES,
+    CODEBOOK,
+    HELD_OUT_SCORES,
+    RANKER,
+    REFERENCE,
+    SNAPSHOT,
+    VOCABULARY,
+)
 from livealign.release_parts import moments_with_content, read_vocabulary
 from livealign.releases import champion_path, promote, read_champion
 from livealign.semantic_codes import Codebook
@@ -78,6 +88,7 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
                 VOCABULARY: artifacts.ranker / VOCABULARY,
                 SNAPSHOT: snapshot,
                 REFERENCE: reference,
+                HELD_OUT_SCORES: artifacts.ranker / HELD_OUT_SCORES,
             },
             {
                 "platform": home.platform,

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from livealign.config import DriftConfig
 from livealign.files import replace_bytes
 from orchestration.drift_chance import MINIMUM_ROOMS, RoomPermutations
-from orchestration.drift_frames import CATEGORICAL, CONTENT, NUMERIC, DriftError, day_frame, reference_frame, typed
+from orchestration.drift_frames import CATEGORICAL, CONTENT, NUMERIC, DriftError, day_frame, typed
+from orchestration.drift_words import NEW_WORDS, new_words
 
-__all__ = ["ColumnDrift", "DriftError", "DriftResult", "day_frame", "drift_report", "energy_test", "reference_frame"]
+__all__ = ["ColumnDrift", "DriftError", "DriftResult", "day_frame", "drift_report", "energy_test"]
 
 METHOD_NAMES = {
     "numeric": "Wasserstein distance (normed)",
     "categorical": "Jensen-Shannon distance",
     "embedding": "energy distance (normed)",
+    "words": "mean share of new words",
 }
 
 
@@ -41,12 +43,13 @@ class ColumnDrift(NamedTuple):
     drifted: bool
 
 
-class EnergyTest(NamedTuple):
-    """Normalised energy distance of two samples of vectors, 0 (equal) to 1, and its threshold."""
+class RoomTest(NamedTuple):
+    """A score of two sides, 0 (alike) to 1, held against whole rooms changing sides."""
 
     score: float
-    threshold: float
+    threshold: float  # 1, which no score exceeds, where a side has fewer than three rooms
     p_value: float
+    remark: str = ""  # for people
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,16 @@ def drift_report(
     rooms: tuple[NDArray, NDArray] | None = None,
     name: str = "drift",
     trend: tuple[Path, str] | None = None,
+    words: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> DriftResult:
     """Compare the day with the reference and write `<name>.html` and `<name>.json` to `out_dir`.
 
     Args:
-        reference, current: from `reference_frame` and `day_frame`; sampled to `config.sample_rows` here if they hold more.
+        reference, current: from `day_frame`; sampled to `config.sample_rows` here if they hold more.
         embeddings: name → (reference [n, d], current [m, d]), one row a segment, from the same encoder.
         rooms: (reference [n], current [m]) room of each embedding row; needed where there are embeddings.
         trend: folder of an Evidently workspace and the project in it that the day's snapshot is added to.
+        words: (reference, current) from `drift_words.room_words`.
 
     Raises:
         DriftError: a frame is empty or they share no column.
@@ -97,9 +102,12 @@ def drift_report(
         raise DriftError("embeddings need the room of each row: without it a handful of new rooms would look like drift")
     reference, current = _sample(typed(reference), config), _sample(typed(current), config)
     kinds, one_sided = _kinds(reference, current)
-    tests = len(kinds) + len(embeddings)
+    tests = len(kinds) + len(embeddings) + (words is not None)
     thresholds = _thresholds(reference, current, kinds, tests, config)
-    vectors = {one: energy_test(*pair, *rooms, config, tests) for one, pair in embeddings.items() if rooms is not None}
+    by_room = {one: energy_test(*pair, *rooms, config, tests) for one, pair in embeddings.items() if rooms is not None}
+    methods = dict.fromkeys(by_room, METHOD_NAMES["embedding"])
+    if words is not None:
+        by_room[NEW_WORDS], methods[NEW_WORDS] = words_test(*words, config, tests), METHOD_NAMES["words"]
 
     days = sorted(set(reference["dt"])), sorted(set(current["dt"]))
     metadata = {"reference": f"{days[0][0]} to {days[0][-1]}", "day": days[1][-1]}
@@ -107,7 +115,7 @@ def drift_report(
         reference,
         current,
         {one: (kind, thresholds[one]) for one, kind in kinds.items()},
-        {one: (test.score, test.threshold, test.p_value) for one, test in vectors.items()},
+        {one: (methods[one], *test) for one, test in by_room.items()},
         metadata,
         datetime.fromisoformat(days[1][-1]),
     )
@@ -117,14 +125,13 @@ def drift_report(
         for one, kind in kinds.items()
     }
     verdicts |= {
-        one: ColumnDrift(METHOD_NAMES["embedding"], test.score, test.threshold, test.score > test.threshold)
-        for one, test in vectors.items()
+        one: ColumnDrift(methods[one], test.score, test.threshold, test.score > test.threshold) for one, test in by_room.items()
     }
     calibrated = min(reference["room_id"].nunique(), current["room_id"].nunique()) >= MINIMUM_ROOMS
     found = {one for one, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
     result = DriftResult(
         drifted=bool(found),
-        content_drifted=bool(found & {*CONTENT, *vectors}),
+        content_drifted=bool(found & {*CONTENT, *by_room}),
         columns=dict(sorted(verdicts.items(), key=_excess)),
         calibrated=calibrated,
         html=out_dir / f"{name}.html",
@@ -133,7 +140,7 @@ def drift_report(
     replace_bytes(result.html, html.encode())
     replace_bytes(result.json, json.dumps(document | {"verdict": _verdict(result, metadata)}, indent=1).encode())
     if trend is not None:
-        drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], list(vectors), list(kinds))
+        drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], list(by_room), list(kinds))
     return result
 
 
@@ -144,7 +151,7 @@ def energy_test(
     current_rooms: NDArray,
     config: DriftConfig,
     tests: int = 1,
-) -> EnergyTest:
+) -> RoomTest:
     """Energy distance of the embeddings [n, d] and [m, d] of two sides, against whole rooms ([n], [m]) changing sides.
 
     `tests`: how many columns and embeddings share the report's false alarms. With fewer than three rooms on a side the
@@ -154,10 +161,21 @@ def energy_test(
     left, right = (rng.permutation(len(side))[: config.embedding_rows] for side in (reference, current))
     chance = RoomPermutations.of(reference_rooms[left], current_rooms[right], config)
     score, null = chance.energy(np.concatenate([reference[left], current[right]]))
+    return _room_test(score, null, config.energy_threshold, tests, config)
+
+
+def words_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConfig, tests: int = 1) -> RoomTest:
+    """The share of new words on a day, both sides from `drift_words.room_words`, against whole rooms changing sides."""
+    found = new_words(reference, current, config)
+    test = _room_test(found.score, found.null, config.new_words_threshold, tests, config)
+    return test._replace(remark=f"most common: {', '.join(found.examples)}" if found.examples else "")
+
+
+def _room_test(score: float, null: NDArray, floor: float, tests: int, config: DriftConfig) -> RoomTest:
     if len(null) == 0:
-        return EnergyTest(score, 1.0, 1.0)
+        return RoomTest(score, 1.0, 1.0)
     p_value = (1 + int((null >= score).sum())) / (1 + len(null))
-    return EnergyTest(score, max(config.energy_threshold, _quantile(null, tests, config)), p_value)
+    return RoomTest(score, max(floor, _quantile(null, tests, config)), p_value)
 
 
 def _thresholds(

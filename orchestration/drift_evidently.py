@@ -28,26 +28,29 @@ METHODS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _TYPES = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}
 
 
-class EmbeddingEnergyDrift(SingleValueMetric):
-    """Drift of one embedding as one number, measured by `orchestration.drift.energy_test` and shown in the report."""
+class RoomDrift(SingleValueMetric):
+    """Drift as one number, measured by `orchestration.drift` against permuted rooms and shown in the report."""
 
-    embedding: str
+    what: str  # the embedding's name, or new_words
+    measure: str
     score: float
     threshold: float
     p_value: float
+    remark: str
 
 
-class EmbeddingEnergyDriftCalculation(SingleValueCalculation[EmbeddingEnergyDrift]):
+class RoomDriftCalculation(SingleValueCalculation[RoomDrift]):
     """Shows the score and tests it against the threshold from permuted rooms."""
 
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
         metric = self.metric
         drifted = metric.score > metric.threshold
         result = self.result(metric.score)
-        label = f"energy distance {metric.score:.4f}, threshold {metric.threshold:.4f}, p = {metric.p_value:.3f}"
+        label = f"{metric.measure} {metric.score:.4f}, threshold {metric.threshold:.4f}, p = {metric.p_value:.3f}"
+        label += f"; {metric.remark}" if metric.remark else ""
         result.widget = [
             counter(
-                title=f"Drift in embedding '{metric.embedding}': {'detected' if drifted else 'not detected'}",
+                title=f"Drift in '{metric.what}': {'detected' if drifted else 'not detected'}",
                 counters=[CounterData(label, f"{metric.score:.4f}")],
             )
         ]
@@ -55,8 +58,8 @@ class EmbeddingEnergyDriftCalculation(SingleValueCalculation[EmbeddingEnergyDrif
             result.set_tests(
                 [
                     MetricTestResult(
-                        id="embedding_drift",
-                        name=f"Drift in embedding {metric.embedding}",
+                        id="room_drift",
+                        name=f"Drift in {metric.what}",
                         description=f"{label[0].upper()}{label[1:]} (rooms permuted).",
                         metric_config=self.to_metric_config(),
                         test_config={},
@@ -67,7 +70,7 @@ class EmbeddingEnergyDriftCalculation(SingleValueCalculation[EmbeddingEnergyDrif
         return result
 
     def display_name(self) -> str:
-        return f"Drift in embedding '{self.metric.embedding}'"
+        return f"Drift in '{self.metric.what}'"
 
 
 def column_score(reference: pd.Series, current: pd.Series, kind: str) -> float:
@@ -80,14 +83,15 @@ def render(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     columns: Mapping[str, tuple[str, float]],
-    embeddings: Mapping[str, tuple[float, float, float]],
+    by_room: Mapping[str, tuple[str, float, float, float, str]],
     metadata: Mapping[str, str],
     timestamp: datetime,
 ) -> tuple[str, dict[str, Any], dict[str, float], Snapshot]:
     """Evidently's report of the day.
 
     Args:
-        columns: name → (kind, threshold), in the order they are shown. embeddings: name → (score, threshold, p value).
+        columns: name → (kind, threshold), in the order they are shown.
+        by_room: what is measured against permuted rooms, name → (measure, score, threshold, p value, remark).
         timestamp: of the day reported on.
 
     Returns:
@@ -100,8 +104,8 @@ def render(
     shown = list(columns)
     metrics = [
         *(
-            EmbeddingEnergyDrift(embedding=name, score=score, threshold=threshold, p_value=p_value)
-            for name, (score, threshold, p_value) in embeddings.items()
+            RoomDrift(what=name, measure=measure, score=score, threshold=threshold, p_value=p_value, remark=remark)
+            for name, (measure, score, threshold, p_value, remark) in by_room.items()
         ),
         *(ValueDrift(column=name, method=METHODS[kind], threshold=threshold) for name, (kind, threshold) in columns.items()),
     ]
@@ -116,7 +120,7 @@ def render(
     return snapshot.get_html_str(as_iframe=False), document, scores, snapshot
 
 
-def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, embeddings: list[str], columns: list[str]) -> None:
+def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, by_room: list[str], columns: list[str]) -> None:
     """Add the day's snapshot to the project of that name, in place of one of the same day; `make drift-ui` shows the trend."""
     from evidently.ui.workspace import Workspace
 
@@ -125,7 +129,7 @@ def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, embeddi
     project = found[0] if found else workspace.create_project(name)
     if not found:
         for title, metric, labels in (
-            ("Embeddings: energy distance", "EmbeddingEnergyDrift", [{"embedding": one} for one in embeddings]),
+            ("Embeddings: energy distance; new words: share", "RoomDrift", [{"what": one} for one in by_room]),
             ("Columns: drift score", "ValueDrift", [{"column": one} for one in columns]),
         ):
             values = [PanelMetric(legend=next(iter(label.values())), metric=metric, metric_labels=label) for label in labels]

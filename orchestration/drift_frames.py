@@ -22,7 +22,8 @@ NUMERIC = (
     "click",
     "long_view",
     "watch_seconds",
-    "score",  # of the champion, where given
+    "score",  # the champion's probability of a click, where given
+    "surprise",  # −log of the probability that it gave to what happened, in nats
 )
 CATEGORICAL = (
     "category",
@@ -80,15 +81,19 @@ def day_frame(
 ) -> pd.DataFrame:
     """The watched columns of these days' impressions, at most `config.sample_rows` in all, spread evenly over the days.
 
+    Of the champion's days it is the reference; a release keeps it, so that later days are held against it.
+
     Only quantities of the day itself are used, never running totals: those grow from day to day and would always drift.
 
     Args:
         marts: folder of `<mart>/dt=YYYY-MM-DD/part-0.parquet`.
         codes: segment_id → level-one code. Of one codebook for reference and day, or the codes mean different things.
-        scores: impression_id → score, of one model for reference and day.
+        scores: impression_id → probability of a click, of one model for reference and day. A day that it was trained on must
+            have none: a model is less surprised by what it has seen.
 
     Returns:
-        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score` and `code_1` only where given.
+        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score`, `surprise` and `code_1` only where
+        given.
 
     Raises:
         DriftError: a day's marts are missing or unreadable.
@@ -102,7 +107,7 @@ def day_frame(
                 {
                     "interactions": [_partition(marts, "interactions", day) for day in days],
                     # A segment shown just after midnight ended the day before.
-                    "segments": sorted({file for day in days for file in _segment_files(marts, day)}),
+                    "segments": sorted({file for day in days for file in segment_files(marts, day)}),
                     "seed": config.seed,
                     "rows_a_day": max(config.sample_rows // len(days), 1),
                     "heavy": list(config.heavy_user_impressions),
@@ -115,14 +120,9 @@ def day_frame(
         frame["code_1"] = frame["segment_id"].map(codes)
     if scores is not None:
         frame["score"] = frame["impression_id"].map(scores)
+        given = frame["score"].where(frame["click"] == 1, 1 - frame["score"]).where(frame["click"].notna())
+        frame["surprise"] = -np.log(given.clip(lower=1e-6))
     return typed(frame)
-
-
-def reference_frame(
-    marts: Path, days: Sequence[date], config: DriftConfig, codes: pd.Series | None = None, scores: pd.Series | None = None
-) -> pd.DataFrame:
-    """The champion's training window, as `day_frame`. Keep it with the champion, so that later days are held against it."""
-    return day_frame(marts, days, config, codes, scores)
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -151,6 +151,11 @@ def _partition(marts: Path, mart: str, day: date) -> str:
     return str(file)
 
 
-def _segment_files(marts: Path, day: date) -> list[str]:
+def segment_files(marts: Path, day: date) -> list[str]:
+    """The segments of the day, and of the day before where they are built.
+
+    Raises:
+        DriftError: those of the day are not.
+    """
     before = marts / "segments" / f"dt={date.fromordinal(day.toordinal() - 1):%Y-%m-%d}" / "part-0.parquet"
     return [_partition(marts, "segments", day), *([str(before)] if before.is_file() else [])]

@@ -1,4 +1,4 @@
-"""Drift on the simulated platform, five seeds: quiet days stay quiet."""
+"""Drift on the simulated platform, five seeds: quiet days stay quiet, and the planted shift is found on its day."""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from livealign.config import DriftConfig
 from livealign.simulation import SimulationConfig, simulate
-from orchestration.drift import DriftResult, day_frame, drift_report, reference_frame
+from orchestration.drift import DriftResult, day_frame, drift_report
+from orchestration.drift_words import NEW_WORDS, room_words
 from tests.simulated_marts import SimulatedMarts, simulated_marts
 
 pytestmark = pytest.mark.slow
@@ -21,12 +22,13 @@ def judge(marts: SimulatedMarts, days: list[date], day: date, out: Path) -> Drif
     before = [str(one) in {str(known) for known in days} for one in marts.day]
     now = [one == str(day) for one in marts.day]
     return drift_report(
-        reference_frame(marts.folder, days, CONFIG, marts.codes),
+        day_frame(marts.folder, days, CONFIG, marts.codes),
         day_frame(marts.folder, [day], CONFIG, marts.codes),
         {"words": (marts.vectors[before], marts.vectors[now])},
         CONFIG,
         out,
         rooms=(marts.room_id[before], marts.room_id[now]),
+        words=(room_words(marts.folder, days, CONFIG), room_words(marts.folder, [day], CONFIG)),
     )
 
 
@@ -46,3 +48,13 @@ def test_of_twenty_quiet_days_at_most_one_raises_an_alarm(tmp_path: Path) -> Non
             if result.drifted:
                 alarms.append(f"seed {seed}, {day}: {result.sentence()}")
     assert len(alarms) <= 1, alarms
+
+
+def test_the_planted_shift_is_found_on_its_day_by_the_words_that_are_new(tmp_path: Path) -> None:
+    """A new topic trends from day six on: its words are named first, for every seed."""
+    for seed in SEEDS:
+        marts, days = platform(tmp_path / str(seed), seed, shift_day=REFERENCE_DAYS, days=REFERENCE_DAYS + 1)
+        result = judge(marts, days[:REFERENCE_DAYS], days[REFERENCE_DAYS], tmp_path / "report")
+        assert result.drifted, f"seed {seed}: {result.sentence()}"
+        assert result.content_drifted
+        assert next(iter(result.columns)) == NEW_WORDS, f"seed {seed}: {result.sentence()}"
