@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,8 @@ def serving(bento: Path | str, timeout: float = 120.0, environment: Mapping[str,
     Its event log is in a temporary folder where `LIVEALIGN_EVENT_LOG` is not among them.
     """
     port, key = free_port(), secrets.token_urlsafe(24)
-    command = bentoml_command("serve", str(bento), "--host", "127.0.0.1", "--port", str(port))
+    serve = bentoml_command("serve", str(bento), "--host", "127.0.0.1", "--port", str(port))
+    command = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *serve]
     with tempfile.TemporaryDirectory(prefix="livealign-smoke-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
         told = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", WRITE_VARIABLE: key, **(environment or {})}

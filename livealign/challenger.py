@@ -121,7 +121,14 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
         np.save(folder / CODES, codes, allow_pickle=False)
         (folder / CODE_NAMES).write_text(json.dumps(names, ensure_ascii=False) + "\n")
         CodedSegments.of(corpus.segment_ids[1:], corpus.segment_started_at[1:], codes[segments]).save(folder / CODED_SEGMENTS)
-        replace_json(folder / HEALTH, {**health._asdict(), "levels": [level._asdict() for level in health.levels]})
+        replace_json(
+            folder / HEALTH,
+            {
+                **health._asdict(),
+                "levels": [level._asdict() for level in health.levels],
+                "churn_per_retrain": None if churn is None else churn._asdict(),
+            },
+        )
     return Codes(
         version=codebook.version,
         health=health,

@@ -127,6 +127,7 @@ class CodesConfig:
     iterations: int = 25
     warm_iterations: int = 5  # where the champion's codes carry over
     restarts: int = 3
+    most_churn: float = 0.05  # share of known segments whose first code may change at a retrain; more is a warning
     balance: float = 0.0  # 1: codes are made equally full; 0: each vector has its nearest centroid
     seed: int = 17
 

@@ -77,6 +77,17 @@ def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: Resource
     )
 
 
+@asset_check(asset=semantic_codes, partitions_def=days, description="A code means what it meant for the release before.")
+def codes_keep_their_meaning(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    churn = read_json(workspace.artifacts(day_of(context)).codes / HEALTH)["churn_per_retrain"]
+    most = workspace.profile.codes.most_churn
+    return AssetCheckResult(
+        passed=churn is None or churn["segments"] <= most,
+        severity=AssetCheckSeverity.WARN,  # a full tune makes a new space, and the service swaps all its codes at once
+        metadata={"most": most, **(churn or {"known": 0})},
+    )
+
+
 @asset_check(
     asset=offline_report, blocking=True, partitions_def=days, description="The ranker's click probabilities are what they say."
 )
@@ -104,6 +115,7 @@ release_guards = [
     volumes_are_usual,
     nothing_is_read_early,
     codebook_is_healthy,
+    codes_keep_their_meaning,
     ranker_is_calibrated,
     day_has_not_drifted,
 ]

@@ -1,6 +1,7 @@
-"""`make ui`: Dagster's webserver and daemon on the workspace's persistent instance."""
+"""`make ui`: Dagster's webserver and daemon on the workspace's persistent instance, and the pages of its reports."""
 
 import os
+import subprocess
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) ->
     home = Workspace.from_environment().home
     home.activate()
     prepare_dagster_home(home)
+    subprocess.Popen([sys.executable, "-m", "orchestration.report_pages"])  # ends with this process, whatever it becomes
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
 

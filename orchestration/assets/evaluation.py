@@ -6,6 +6,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 
 from livealign import plots
 from livealign.challenger import day_corpus
+from livealign.home import Home
 from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
 from orchestration.assets.alignment import semantic_codes
@@ -13,6 +14,7 @@ from orchestration.assets.recommenders import comparison, ranker, retriever
 from orchestration.daily import daily_asset
 from orchestration.drift import DriftResult
 from orchestration.drift_day import measure_drift
+from orchestration.report_pages import report_link
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
@@ -43,7 +45,7 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
             ),
             "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in shown_day.highlights.items()}),
             **{name: MetadataValue.md(image) for name, image in shown.items()},
-            "report": MetadataValue.url(file.as_uri()),
+            "report": report_link(home, file),
         }
     )
 
@@ -58,17 +60,17 @@ def drift_report(context: AssetExecutionContext, workspace: Workspace) -> Materi
         "drifted": result.drifted,
         "content_drifted": result.content_drifted,
         "verdict": result.sentence(),
-        **_shown(result, ""),
+        **_shown(workspace.home, result, ""),
     }
     if yesterday is not None:
-        metadata |= {"against_yesterday": yesterday.sentence(), **_shown(yesterday, "_yesterday")}
+        metadata |= {"against_yesterday": yesterday.sentence(), **_shown(workspace.home, yesterday, "_yesterday")}
     return MaterializeResult(metadata=metadata)
 
 
-def _shown(result: DriftResult, suffix: str) -> dict[str, MetadataValue]:
+def _shown(home: Home, result: DriftResult, suffix: str) -> dict[str, MetadataValue]:
     scores = {name: (column.score, column.threshold) for name, column in result.columns.items()}
     return {
         f"scores{suffix}": MetadataValue.md(plots.to_markdown_image(plots.drift_bars(scores))),
-        f"report{suffix}": MetadataValue.url(result.html.as_uri()),
-        f"json{suffix}": MetadataValue.path(str(result.json)),
+        f"report{suffix}": report_link(home, result.html),
+        f"json{suffix}": report_link(home, result.json),
     }

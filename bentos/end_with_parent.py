@@ -1,0 +1,26 @@
+"""`python -m bentos.end_with_parent PID command…`: become the command, and be told to end when the parent PID dies.
+
+A retrain that is killed while it tries a Bento must not leave a server behind. Linux sends the signal (prctl(2),
+PR_SET_PDEATHSIG), and it outlives the exec; elsewhere the command is only started.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, command: list[str]) -> NoReturn:
+    """Replace this process by the command."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it died before it could be watched
+            sys.exit(1)
+    os.execv(command[0], command)  # noqa: S606  an argument list, no shell
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
