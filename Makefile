@@ -23,7 +23,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
-.PHONY: help setup retrain ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
+.PHONY: help setup retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,6 +55,9 @@ docs: setup ## dbt's documentation of every table and column, from the warehouse
 	LIVEALIGN_LANDING=$(abspath $(LIVEALIGN_HOME))/landing LIVEALIGN_WAREHOUSE_FILE=$(abspath $(LIVEALIGN_HOME))/warehouse/warehouse.duckdb \
 	$(BIN)/dbt docs generate --project-dir dbt_project --profiles-dir dbt_project --target-path $(abspath $(LIVEALIGN_HOME))/dbt_docs --static
 	@echo "open $(abspath $(LIVEALIGN_HOME))/dbt_docs/static_index.html"
+
+screenshots: setup ## the README's pictures of Dagster's UI, from the workspace of the last retrain (needs Debian's chromium)
+	$(BIN)/python docs/screenshots.py
 
 test: setup ## the default tests: offline, on CPU, under five minutes
 	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(PYTEST_FLAGS)

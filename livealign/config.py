@@ -232,7 +232,7 @@ class DriftConfig:
     numeric_threshold: float = 0.1  # floor; Wasserstein distance in standard deviations of the reference
     categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
     energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
-    new_words_threshold: float = 0.02  # floor; mean share of a room's words that the reference has none of
+    new_words_threshold: float = 0.01  # floor; mean share of a room's words that the reference has none of
     false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by its columns and embeddings
     permutations: int = 4_000  # of rooms, for the thresholds
     quiet_days: int = 3  # reference days from which on their largest difference to each other is a threshold too
