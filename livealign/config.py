@@ -229,11 +229,12 @@ class DriftConfig:
 
     sample_rows: int = 20_000  # impressions of the day, and of the reference, that the tests see
     embedding_rows: int = 2_000  # segments on each side of the embedding test
+    word_rooms: int = 1_000  # rooms on each side of the test of new words
     numeric_threshold: float = 0.1  # floor; Wasserstein distance in standard deviations of the reference
     categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
     energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
-    new_words_threshold: float = 0.01  # floor; mean share of a room's words that the reference has none of
-    false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by its columns and embeddings
+    new_words_threshold: float = 0.005  # floor; share of new words beyond what chance shows
+    false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by all that it tests
     permutations: int = 4_000  # of rooms, for the thresholds
     quiet_days: int = 3  # reference days from which on their largest difference to each other is a threshold too
     heavy_user_impressions: tuple[int, int] = (5, 20)  # impressions a day: light below, heavy from

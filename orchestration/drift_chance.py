@@ -6,6 +6,7 @@ are a few matrix products.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,15 @@ from livealign.config import DriftConfig
 MINIMUM_ROOMS = 3  # on each side; with fewer, permuted rooms say nothing
 MAXIMUM_ROOMS = 1_000  # on each side; more are merged at random, which keeps the test valid and the products small
 BINS = 256  # of numeric columns, for the permuted scores only
+
+
+class RoomTest(NamedTuple):
+    """What a test whose unit is the room found: a score, and the threshold that chance keeps below."""
+
+    score: float
+    threshold: float
+    p_value: float
+    examples: tuple[str, ...] = ()  # what the score is made of, the most telling first
 
 
 @dataclass(frozen=True)
@@ -59,16 +69,15 @@ class RoomPermutations:
         distance = np.abs(np.cumsum(p - q, axis=1))[:, :-1] @ np.diff(mean)
         return distance / max(float(reference.std(ddof=0)), 0.001)  # Evidently norms by the reference, at least 0.001
 
-    def energy(self, vectors: NDArray) -> tuple[float, NDArray[np.float64]]:
-        """Normalised energy distance of the two sides' vectors [n + m, d], and of the permuted sides [permutations].
 
-        H = (2 E|X−Y| − E|X−X'| − E|Y−Y'|) / (2 E|X−Y|)  (Székely & Rizzo 2013, sec. 6), pairs within one room left out of all
-        means, so that H is near zero for rooms drawn alike. Never below 0.
-        """
-        if min(self.label.sum(), (1 - self.label).sum()) < 2:
-            return 0.0, np.empty(0)
-        distance, pairs = _room_sums(np.asarray(vectors, np.float32), self.room)
-        return float(_energy(self.label[None], distance, pairs)[0]), _energy(self.permuted, distance, pairs)
+def chance_threshold(null: NDArray, tests: int, config: DriftConfig) -> float:
+    """The score that chance exceeds with probability false_alarms / tests (Bonferroni); 0 where chance is not known."""
+    return float(np.quantile(null, 1 - config.false_alarms / max(tests, 1))) if len(null) else 0.0
+
+
+def p_value(score: float, null: NDArray) -> float:
+    """Share of the permuted scores that reach the real one, which counts as one of them."""
+    return (1 + int((null >= score).sum())) / (1 + len(null))
 
 
 def _jensen_shannon(p: NDArray, q: NDArray) -> NDArray[np.float64]:
@@ -77,29 +86,3 @@ def _jensen_shannon(p: NDArray, q: NDArray) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log(p / middle), 0) + np.where(q > 0, q * np.log(q / middle), 0)
     return np.sqrt(np.maximum(terms.sum(axis=1) / 2, 0))
-
-
-def _room_sums(vectors: NDArray[np.float32], room: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-    """Sum of distances between, and number of pairs of, rows of each two rooms; zero on the diagonal. Both [R, R]."""
-    order = np.argsort(room, kind="stable")
-    vectors, room = (vectors - vectors.mean(axis=0))[order], room[order]
-    squared = np.einsum("ij,ij->i", vectors, vectors)
-    distance = np.sqrt(np.maximum(squared[:, None] + squared[None] - 2 * (vectors @ vectors.T), 0))
-    starts = np.flatnonzero(np.diff(room, prepend=-1))
-    size = np.diff(np.append(starts, len(room))).astype(np.float64)
-    sums = np.add.reduceat(np.add.reduceat(distance, starts, axis=0, dtype=np.float64), starts, axis=1)
-    pairs = np.outer(size, size)
-    np.fill_diagonal(sums, 0)
-    np.fill_diagonal(pairs, 0)
-    return sums, pairs
-
-
-def _energy(labels: NDArray, distance: NDArray, pairs: NDArray) -> NDArray[np.float64]:
-    """H of each row of `labels` [k, R], 1 for the rooms on the reference side."""
-    other = 1 - labels
-
-    def mean(left: NDArray, right: NDArray) -> NDArray:
-        return np.einsum("ij,ij->i", left @ distance, right) / np.einsum("ij,ij->i", left @ pairs, right)
-
-    between = mean(labels, other)
-    return np.maximum(1 - (mean(labels, labels) + mean(other, other)) / (2 * np.maximum(between, 1e-12)), 0)

@@ -11,14 +11,15 @@ from livealign.bundle import Bundle
 from livealign.challenger import day_corpus, read_codes, read_vectors
 from livealign.content import RAW, TUNED
 from livealign.dataset import Corpus
-from livealign.errors import BundleError, LiveAlignError
 from livealign.files import replace_bytes, replaced_directory
 from livealign.marts import built_days
-from livealign.offline import CLICK, window_days
-from livealign.release import champion_bundle, champion_scores
-from livealign.release_files import HELD_OUT_SCORES, REFERENCE
+from livealign.offline import window_days
+from livealign.predecessor import predecessor
+from livealign.release_files import REFERENCE
 from livealign.summary import reports_of
-from orchestration.drift import DriftResult, day_frame, drift_report
+from orchestration.drift import DriftResult, DriftSide, drift_report
+from orchestration.drift_frames import day_frame
+from orchestration.drift_scores import held_out_day, scores_of_champion
 from orchestration.drift_words import room_words
 from orchestration.resources import Workspace
 
@@ -30,36 +31,37 @@ class DayDrift(NamedTuple):
 
     champion: DriftResult  # against the champion's days: this one decides
     yesterday: DriftResult | None  # None where the marts lack the day before
+    scored_by: str  # the release whose scores are compared, or why none are
 
 
 def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     """Compare `day` with the champion's days (with the challenger's own before there is a champion), and with the day before.
 
-    Codes and embeddings of both sides are the challenger's: numbers of one model can be compared, those of two cannot. Scores
-    are the champion's for the same reason, and of days that it was not trained on: its held-out day and this one. The reports
-    are written to `reports/<day>/`, the challenger's own reference to its artifacts, for the bundle.
+    Numbers of one model can be compared, those of two cannot. Codes and embeddings of both sides are therefore the
+    challenger's, and scores of both sides the champion's: they are compared where the reference holds the day that the
+    champion was held out on. The champion is the one before `day`, so that a rerun finds the same. The reports are written to
+    `reports/<day>/`, the challenger's own reference to its artifacts, for the bundle.
     """
-    home, artifacts = workspace.home, workspace.artifacts(day)
+    home, artifacts, config = workspace.home, workspace.artifacts(day), workspace.profile.drift
     corpus = day_corpus(home, day, workspace.dataset)
     codes = pd.Series(read_codes(artifacts)[1 : len(corpus.segment_ids), 0], index=corpus.segment_ids[1:])
     vectors = {RAW: corpus.content[RAW], TUNED: corpus.content[TUNED], "aligned": read_vectors(artifacts)}
-    config, champion = workspace.profile.drift, _champion(workspace)
-    scores = champion_scores_of_days(champion, corpus, workspace)
-    current, words = day_frame(home.marts, [day], config, codes, scores), room_words(home.marts, [day], config)
+    champion = predecessor(home.releases, day)
+    scores = scores_of_champion(champion, corpus, home, workspace.dataset)
+
+    def side(days: list[date], scores: pd.Series | None) -> DriftSide:
+        rows = _segments_of(corpus, days)
+        return DriftSide(
+            day_frame(home.marts, days, config, codes, scores),
+            room_words(home.marts, days, config),
+            {one: matrix[rows] for one, matrix in vectors.items()},
+            corpus.segment_room_id[rows],
+        )
 
     def against(days: list[date], name: str, project: str) -> DriftResult:
-        before, now = _segments_of(corpus, days), _segments_of(corpus, [day])
-        return drift_report(
-            day_frame(home.marts, days, config, codes, scores),
-            current,
-            {one: (matrix[before], matrix[now]) for one, matrix in vectors.items()},
-            config,
-            reports_of(home, day),
-            rooms=(corpus.segment_room_id[before], corpus.segment_room_id[now]),
-            name=name,
-            trend=(home.reports / TREND, project),
-            words=(room_words(home.marts, days, config), words),
-        )
+        known = scores.by_impression if scores.held_out in days else None
+        trend = home.reports / TREND, project
+        return drift_report(side(days, known), side([day], known), config, reports_of(home, day), name, trend)
 
     days = [one for one in _champion_days(workspace, champion) if one < day] or list(corpus.train_days)
     main = against(days, "drift", "each day against the champion's days")
@@ -68,30 +70,7 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     if yesterday in built_days(home.marts, "interactions"):
         beside = against([yesterday], "drift_yesterday", "each day against the day before")
     _keep_for_the_bundle(workspace, corpus, artifacts, codes, main)
-    return DayDrift(main, beside)
-
-
-def champion_scores_of_days(champion: Bundle | None, corpus: Corpus, workspace: Workspace) -> pd.Series | None:
-    """impression_id → the champion's probability of a click, on its own held-out day and on the corpus'; None where it cannot
-    be known: no champion, one of an earlier version, or one that has seen this day."""
-    if champion is None or HELD_OUT_SCORES not in champion.manifest["files"]:
-        return None
-    if date.fromisoformat(champion.manifest["data_window"]["end"]) >= corpus.day:
-        return None
-    try:
-        with np.load(champion.file(HELD_OUT_SCORES), allow_pickle=False) as file:
-            before = pd.Series(file["click"], index=file["impression_id"])
-        now = champion_scores(champion, corpus, workspace.home, workspace.dataset)[:, CLICK]
-    except (LiveAlignError, OSError, ValueError, KeyError):  # the gate tells what is wrong with it; drift does without
-        return None
-    return pd.concat([before, pd.Series(now, index=corpus.test.impression_id)])
-
-
-def _champion(workspace: Workspace) -> Bundle | None:
-    try:
-        return champion_bundle(workspace.home.releases)
-    except BundleError:  # a damaged champion must not keep its successor from being made: the gate says what is wrong with it
-        return None
+    return DayDrift(main, beside, scores.says)
 
 
 def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
@@ -99,7 +78,7 @@ def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
     if champion is None:
         return []
     first, last = window_days(champion.manifest["data_window"])
-    last = max(last, date.fromisoformat(champion.manifest["data_window"]["end"]))
+    last = max(last, held_out_day(champion))
     return [day for day in built_days(workspace.home.marts, "interactions") if first <= day <= last]
 
 

@@ -24,12 +24,15 @@ from evidently.metrics import ValueDrift
 from evidently.sdk.models import PanelMetric
 from evidently.sdk.panels import line_plot_panel
 
+from orchestration.drift_chance import RoomTest
+from orchestration.drift_frames import CATEGORICAL, NUMERIC
+
 METHODS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _TYPES = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}
 
 
 class RoomDrift(SingleValueMetric):
-    """Drift as one number, measured by `orchestration.drift` against permuted rooms and shown in the report."""
+    """Drift as one number, measured against permuted rooms and shown in the report."""
 
     what: str  # the embedding's name, or new_words
     measure: str
@@ -83,7 +86,7 @@ def render(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     columns: Mapping[str, tuple[str, float]],
-    by_room: Mapping[str, tuple[str, float, float, float, str]],
+    by_room: Mapping[str, tuple[str, RoomTest]],
     metadata: Mapping[str, str],
     timestamp: datetime,
 ) -> tuple[str, dict[str, Any], dict[str, float], Snapshot]:
@@ -91,7 +94,7 @@ def render(
 
     Args:
         columns: name → (kind, threshold), in the order they are shown.
-        by_room: what is measured against permuted rooms, name → (measure, score, threshold, p value, remark).
+        by_room: what is measured against permuted rooms, name → (measure, what its test found).
         timestamp: of the day reported on.
 
     Returns:
@@ -103,10 +106,7 @@ def render(
     )
     shown = list(columns)
     metrics = [
-        *(
-            RoomDrift(what=name, measure=measure, score=score, threshold=threshold, p_value=p_value, remark=remark)
-            for name, (measure, score, threshold, p_value, remark) in by_room.items()
-        ),
+        *(_room_metric(name, *found) for name, found in by_room.items()),
         *(ValueDrift(column=name, method=METHODS[kind], threshold=threshold) for name, (kind, threshold) in columns.items()),
     ]
     report = Report(metrics, include_tests=True, metadata=dict(metadata))
@@ -120,18 +120,27 @@ def render(
     return snapshot.get_html_str(as_iframe=False), document, scores, snapshot
 
 
-def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, by_room: list[str], columns: list[str]) -> None:
+def _room_metric(name: str, measure: str, test: RoomTest) -> RoomDrift:
+    remark = f"most common: {', '.join(test.examples)}" if test.examples else ""
+    return RoomDrift(
+        what=name, measure=measure, score=test.score, threshold=test.threshold, p_value=test.p_value, remark=remark
+    )
+
+
+def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, by_room: list[str]) -> None:
     """Add the day's snapshot to the project of that name, in place of one of the same day; `make drift-ui` shows the trend."""
     from evidently.ui.workspace import Workspace
 
     workspace = Workspace.create(str(folder))
     found = workspace.search_project(name)
     project = found[0] if found else workspace.create_project(name)
-    if not found:
-        for title, metric, labels in (
-            ("Embeddings: energy distance; new words: share", "RoomDrift", [{"what": one} for one in by_room]),
-            ("Columns: drift score", "ValueDrift", [{"column": one} for one in columns]),
-        ):
+    known = {panel.title for panel in project.dashboard.model().panels}
+    for title, metric, labels in (
+        ("Embeddings: energy distance; new words: share", "RoomDrift", [{"what": one} for one in by_room]),
+        # All that are ever watched: scores come with the first champion, and a panel is made once.
+        ("Columns: drift score", "ValueDrift", [{"column": one} for one in (*NUMERIC, *CATEGORICAL)]),
+    ):
+        if title not in known:
             values = [PanelMetric(legend=next(iter(label.values())), metric=metric, metric_labels=label) for label in labels]
             project.dashboard.add_panel(line_plot_panel(title, values))
     for run_id in workspace.list_runs(project.id):

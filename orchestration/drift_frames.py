@@ -11,9 +11,11 @@ import pandas as pd
 from livealign.config import DriftConfig
 from livealign.errors import LiveAlignError
 
+SCORES = SCORE, SURPRISE = "score", "surprise"  # of the champion; a side without them was not scored, which is no drift
 NUMERIC = (
     "text_characters",  # of speech and chat in the segment shown; null where no window had ended
     "is_empty",  # 1 if nobody said anything in it
+    "latin_share",  # of its letters: tells languages apart by script where the platform names none; null without letters
     "n_comments",  # in that segment
     "n_viewers",  # in that segment
     "has_content",  # 1 if a window had ended when the room was shown
@@ -22,26 +24,31 @@ NUMERIC = (
     "click",
     "long_view",
     "watch_seconds",
-    "score",  # the champion's probability of a click, where given
-    "surprise",  # −log of the probability that it gave to what happened, in nats
+    SCORE,  # the champion's click probability, where given
+    SURPRISE,  # how unlikely the click, or that there was none, was to the champion; where given
 )
 CATEGORICAL = (
     "category",
-    "language",
+    "language",  # of the room, as the platform names it
     "surface",
     "user_activity",  # band of the user's impressions on that day
     "author_popularity",  # band of the author's share of that day's impressions
     "code_1",  # level-one code of the segment, where given
 )
-CONTENT = ("text_characters", "is_empty", "has_content", "category", "language", "code_1")  # drift here asks for an LLM re-tune
+NEW_WORDS = "new_words"  # measured by room, not by impression: `orchestration.drift_words`
+CONTENT = (  # drift here asks for an LLM re-tune
+    *("text_characters", "is_empty", "latin_share", "has_content", "category", "language", "code_1"),
+    NEW_WORDS,
+)
 NO_VALUE = "(none)"
+LEAST = 1e-6  # a probability nearer to 0 counts as this near: one sure mistake must not be all of a day's surprise
 
 
 class DriftError(LiveAlignError):
     """The marts or frames that drift is measured on are missing, empty or of another form."""
 
 
-QUERY = """
+QUERY = r"""
 with shown as (
     select *, strftime(shown_at, '%Y-%m-%d') as day
     from read_parquet($interactions, hive_partitioning = false, union_by_name = true)
@@ -55,13 +62,15 @@ sampled as (
     qualify row_number() over (partition by day order by hash(impression_id, $seed), impression_id) <= $rows_a_day
 ),
 segments as (
-    select segment_id, category, language, n_comments, n_viewers,
-        length(coalesce(speech_text, '')) + length(coalesce(chat_text, '')) as text_characters
+    select segment_id, category, language, n_comments, n_viewers, coalesce(speech_text, '') || coalesce(chat_text, '') as text
     from read_parquet($segments, hive_partitioning = false, union_by_name = true)
 )
 select
     sampled.day as dt, sampled.room_id, sampled.impression_id, sampled.segment_id,
-    segments.text_characters, (segments.text_characters = 0)::double as is_empty, segments.n_comments, segments.n_viewers,
+    length(segments.text) as text_characters, (segments.text = '')::double as is_empty,
+    length(regexp_replace(segments.text, '[^\p{Latin}]', '', 'g'))
+        / nullif(length(regexp_replace(segments.text, '[^\p{L}]', '', 'g')), 0) as latin_share,
+    segments.n_comments, segments.n_viewers,
     (sampled.segment_id is not null)::double as has_content,
     sampled.minute_in_room, sampled.segment_age_seconds, sampled.click, sampled.long_view, sampled.watch_seconds,
     segments.category, segments.language, sampled.surface,
@@ -77,23 +86,26 @@ order by dt, impression_id
 
 
 def day_frame(
-    marts: Path, days: Sequence[date], config: DriftConfig, codes: pd.Series | None = None, scores: pd.Series | None = None
+    marts: Path,
+    days: Sequence[date],
+    config: DriftConfig,
+    codes: pd.Series | None = None,
+    scores: pd.Series | None = None,
 ) -> pd.DataFrame:
     """The watched columns of these days' impressions, at most `config.sample_rows` in all, spread evenly over the days.
 
-    Of the champion's days it is the reference; a release keeps it, so that later days are held against it.
+    Of the champion's days it is the reference; a release keeps it.
 
     Only quantities of the day itself are used, never running totals: those grow from day to day and would always drift.
 
     Args:
         marts: folder of `<mart>/dt=YYYY-MM-DD/part-0.parquet`.
         codes: segment_id → level-one code. Of one codebook for reference and day, or the codes mean different things.
-        scores: impression_id → probability of a click, of one model for reference and day. A day that it was trained on must
-            have none: a model is less surprised by what it has seen.
+        scores: impression_id → click probability, of one model for reference and day. A day that it was trained on must have
+            none: a model is less surprised by what it has seen.
 
     Returns:
-        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score`, `surprise` and `code_1` only where
-        given.
+        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; scores and `code_1` only where given.
 
     Raises:
         DriftError: a day's marts are missing or unreadable.
@@ -105,9 +117,9 @@ def day_frame(
             frame = connection.execute(
                 QUERY,
                 {
-                    "interactions": [_partition(marts, "interactions", day) for day in days],
+                    "interactions": [partition(marts, "interactions", day) for day in days],
                     # A segment shown just after midnight ended the day before.
-                    "segments": sorted({file for day in days for file in segment_files(marts, day)}),
+                    "segments": sorted({file for day in days for file in _segment_files(marts, day)}),
                     "seed": config.seed,
                     "rows_a_day": max(config.sample_rows // len(days), 1),
                     "heavy": list(config.heavy_user_impressions),
@@ -119,10 +131,15 @@ def day_frame(
     if codes is not None:
         frame["code_1"] = frame["segment_id"].map(codes)
     if scores is not None:
-        frame["score"] = frame["impression_id"].map(scores)
-        given = frame["score"].where(frame["click"] == 1, 1 - frame["score"]).where(frame["click"].notna())
-        frame["surprise"] = -np.log(given.clip(lower=1e-6))
+        frame[SCORE] = frame["impression_id"].map(scores)
+        frame[SURPRISE] = surprise(frame[SCORE], frame["click"])
     return typed(frame)
+
+
+def surprise(score: pd.Series, click: pd.Series) -> pd.Series:
+    """How unlikely what happened was to the model: log loss in nats, null where the score or the click is not known."""
+    given = score.where(click == 1, 1 - score).where(click.notna() & score.notna())
+    return -np.log(given.clip(lower=LEAST))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,18 +161,18 @@ def _category(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _partition(marts: Path, mart: str, day: date) -> str:
+def partition(marts: Path, mart: str, day: date) -> str:
+    """The file of one mart's day.
+
+    Raises:
+        DriftError: it is missing.
+    """
     file = marts / mart / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
     if not file.is_file():
         raise DriftError(f"{file} is missing; materialize the mart {mart} of {day}")
     return str(file)
 
 
-def segment_files(marts: Path, day: date) -> list[str]:
-    """The segments of the day, and of the day before where they are built.
-
-    Raises:
-        DriftError: those of the day are not.
-    """
+def _segment_files(marts: Path, day: date) -> list[str]:
     before = marts / "segments" / f"dt={date.fromordinal(day.toordinal() - 1):%Y-%m-%d}" / "part-0.parquet"
-    return [_partition(marts, "segments", day), *([str(before)] if before.is_file() else [])]
+    return [partition(marts, "segments", day), *([str(before)] if before.is_file() else [])]

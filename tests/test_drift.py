@@ -13,13 +13,25 @@ import pytest
 from numpy.typing import NDArray
 
 from livealign.config import DriftConfig
-from orchestration.drift import DriftError, day_frame, drift_report, energy_test
+from orchestration.drift import DriftError, DriftResult, DriftSide, drift_report
 from orchestration.drift_chance import RoomPermutations
+from orchestration.drift_embeddings import energy_test
+from orchestration.drift_frames import day_frame
+from orchestration.drift_words import room_words
 
 CONFIG = DriftConfig(sample_rows=6_000, embedding_rows=600, permutations=1_000)
 FIRST = date(2025, 3, 1)
 TOPICS = 6
 ROOMS, WINDOWS = 40, 12  # a day
+TOPIC_WORDS = [
+    "shotgun rooftop",
+    "pumpkin scarecrow",
+    "bishop gambit",
+    "chorus melody",
+    "kitchen recipe",
+    "trail sunset",
+    "kiln glaze",
+]
 
 
 def _write(folder: Path, mart: str, day: date, columns: dict) -> None:
@@ -44,9 +56,10 @@ def _plant_day(marts: Path, day: date, rng: np.random.Generator, shifted: bool) 
         day,
         {
             "segment_id": segment,
+            "room_id": room,
             "category": [f"game {t}" for t in topic],
             "language": ["en"] * len(segment),
-            "speech_text": ["word " * int(n) for n in rng.poisson(20, len(segment))],
+            "speech_text": [f"{TOPIC_WORDS[t]} " * int(n) for n, t in zip(rng.poisson(4, len(segment)), topic, strict=True)],
             "chat_text": [None if n == 0 else "hi " * int(n) for n in rng.poisson(2, len(segment))],
             "n_comments": rng.poisson(2, len(segment)),
             "n_viewers": rng.poisson(9, len(segment)),
@@ -92,17 +105,22 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "marts": marts,
         "days": days,
         "codes": codes,
-        "reference": day_frame(marts, days[:5], CONFIG, codes),
-        "before": before,
+        "reference": DriftSide(
+            day_frame(marts, days[:5], CONFIG, codes),
+            room_words(marts, days[:5], CONFIG),
+            {"tuned_llm": before[0]},
+            before[1],
+        ),
         "parts": parts,
     }
 
 
-def _report(planted: dict, number: int, out: Path):
-    current = day_frame(planted["marts"], [planted["days"][number]], CONFIG, planted["codes"])
+def _report(planted: dict, number: int, out: Path) -> DriftResult:
+    marts, days = planted["marts"], [planted["days"][number]]
     _, vectors, rooms = planted["parts"][number]
-    embeddings = {"tuned_llm": (planted["before"][0], vectors)}
-    return drift_report(planted["reference"], current, embeddings, CONFIG, out, rooms=(planted["before"][1], rooms))
+    frame = day_frame(marts, days, CONFIG, planted["codes"])
+    current = DriftSide(frame, room_words(marts, days, CONFIG), {"tuned_llm": vectors}, rooms)
+    return drift_report(planted["reference"], current, CONFIG, out)
 
 
 def test_a_day_drawn_like_the_reference_raises_no_alarm(planted, tmp_path):
@@ -118,22 +136,25 @@ def test_a_planted_shift_is_found_and_the_shifted_columns_come_first(planted, tm
     drifted = [name for name, column in result.columns.items() if column.drifted]
     assert result.drifted
     assert result.content_drifted
-    assert set(drifted) >= {"tuned_llm", "category", "code_1", "click"}
+    assert set(drifted) >= {"tuned_llm", "new_words", "category", "code_1", "click"}
     assert not set(drifted) & {"language", "surface", "minute_in_room", "segment_age_seconds", "text_characters"}
     document = json.loads(result.json.read_text())
     assert document["verdict"]["drifted"] is True
-    assert next(iter(document["verdict"]["columns"])) in {"tuned_llm", "category", "code_1", "click"}
+    assert next(iter(document["verdict"]["columns"])) in {"tuned_llm", "new_words", "category", "code_1", "click"}
+    assert sorted(document["verdict"]["columns"]["new_words"]["examples"]) == sorted(TOPIC_WORDS[TOPICS].split())
     failed = [test["name"] for test in document["tests"] if test["status"] == "FAIL"]
     assert "Drift in tuned_llm" in failed
     assert "Value Drift for column category" in failed
+    assert "Drift in new_words" in failed
     html = result.html.read_text()
     assert "tuned_llm" in html
+    assert all(word in html for word in TOPIC_WORDS[TOPICS].split())
     assert "Wasserstein" in html
 
 
 def test_a_column_that_disappears_is_drift_and_says_so(planted, tmp_path):
     current = day_frame(planted["marts"], [planted["days"][5]], CONFIG).assign(long_view=np.nan)
-    result = drift_report(planted["reference"], current, {}, CONFIG, tmp_path)
+    result = drift_report(DriftSide(planted["reference"].frame), DriftSide(current), CONFIG, tmp_path)
     assert next(iter(result.columns)) == "long_view"
     assert result.columns["long_view"].method == "disappeared"
     assert result.drifted
@@ -161,8 +182,8 @@ def test_a_day_that_is_reported_twice_is_one_point_of_the_trend(planted, tmp_pat
     from evidently.ui.workspace import Workspace
 
     for number in (5, 6, 5):
-        current = day_frame(planted["marts"], [planted["days"][number]], CONFIG)
-        drift_report(planted["reference"], current, {}, CONFIG, tmp_path, name="beside", trend=(tmp_path / "trend", "quiet"))
+        current = DriftSide(day_frame(planted["marts"], [planted["days"][number]], CONFIG))
+        drift_report(planted["reference"], current, CONFIG, tmp_path, name="beside", trend=(tmp_path / "trend", "quiet"))
     assert (tmp_path / "beside.html").stat().st_size > 10_000
     workspace = Workspace(str(tmp_path / "trend"))
     (project,) = workspace.search_project("quiet")
@@ -208,9 +229,9 @@ def test_too_few_rooms_to_judge_raise_no_alarm():
     assert test.threshold == 1.0
 
 
-def test_embeddings_without_rooms_are_refused(planted, tmp_path):
-    with pytest.raises(DriftError, match="room of each row"):
-        drift_report(planted["reference"], planted["reference"], {"raw_llm": (np.eye(3), np.eye(3))}, CONFIG, tmp_path)
+def test_embeddings_without_the_room_of_each_row_are_refused(planted):
+    with pytest.raises(DriftError, match="give a room a row"):
+        DriftSide(planted["reference"].frame, vectors={"raw_llm": np.eye(3)})
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical"])

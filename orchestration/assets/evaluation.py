@@ -14,6 +14,7 @@ from orchestration.assets.recommenders import comparison, ranker, retriever
 from orchestration.daily import daily_asset
 from orchestration.drift import DriftResult
 from orchestration.drift_day import measure_drift
+from orchestration.drift_frames import NEW_WORDS
 from orchestration.report_pages import report_link
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -52,14 +53,17 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
 
 @daily_asset(GROUP, kinds={"evidently"}, deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])])
 def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Evidently: impressions, text, embeddings and codes of the day, against the champion's days and yesterday."""
+    """Evidently: the day's impressions, words, embeddings, codes and scores against the champion's days and yesterday."""
     day = day_of(context)
     with stage(context, workspace, "drift_report"):
-        result, yesterday = measure_drift(workspace, day)
+        found = measure_drift(workspace, day)
+    result, yesterday = found.champion, found.yesterday
     metadata: dict[str, Any] = {
         "drifted": result.drifted,
         "content_drifted": result.content_drifted,
         "verdict": result.sentence(),
+        "new_words": " ".join(result.columns[NEW_WORDS].examples) if NEW_WORDS in result.columns else "no words",
+        "scores_of": found.scored_by,
         **_shown(workspace.home, result, ""),
     }
     if yesterday is not None:
