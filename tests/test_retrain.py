@@ -61,6 +61,8 @@ def test_a_first_retrain_ends_in_a_champion_and_a_summary(undisturbed: Home) -> 
     assert all(cost["seconds"] > 0 and cost["peak_rss_bytes"] > 0 for cost in summary["stages"].values())
     assert {"history", "landing", "warehouse", "llm_adapter", "ranker", "bento", "promotion"} <= set(summary["stages"])
     assert open_bundle(champion_path(undisturbed.releases)).release_id == summary["bundle"]["release_id"]
+    assert "new_words" in summary["drift"]["columns"]
+    assert "score" not in summary["drift"]["columns"], "there is no champion yet whose scores could be compared"
     for page in ("report.html", "drift.html"):
         assert (undisturbed.root / "reports" / "latest" / page).stat().st_size > 10_000
 
@@ -78,6 +80,7 @@ def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(u
     code, log = retrain(undisturbed.root, archive, "--day", SECOND_DAY)
     assert code == 0, log
     promotion = summary_of(undisturbed)["promotion"]
+    assert {"score", "surprise"} <= set(summary_of(undisturbed)["drift"]["columns"]), "the champion's, of both days"
     assert promotion["release"] != champion
     assert promotion["rule"] in {"not_worse", "worse", "slice_worse"}
     promoted = promotion["decision"] == "promote"
