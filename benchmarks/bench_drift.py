@@ -8,11 +8,13 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import psutil
 
 from livealign.config import DriftConfig
 from orchestration.drift import DriftSide, drift_report
 from orchestration.drift_frames import day_frame
+from orchestration.drift_surprise import room_surprise
 from orchestration.drift_words import room_words
 
 SEGMENTS = """
@@ -51,13 +53,20 @@ def main() -> None:
         rng = np.random.default_rng(0)
         vectors = [rng.normal(size=(20_000, 64)).astype(np.float32) for _ in days]
         rooms = [np.arange(20_000) % 5_000 + shift for shift in (0, 10_000)]
+        scores = [pd.Series(rng.uniform(0.01, 0.4, rows), index=np.arange(rows) + number * 10_000_000) for number in (1, 2)]
         started = time.perf_counter()
-        frames = [day_frame(marts, [day], config) for day in days]
+        frames = [day_frame(marts, [day], config, scores=one) for day, one in zip(days, scores, strict=True)]
         shown = time.perf_counter() - started
         words = [room_words(marts, [day], config) for day in days]
         read = time.perf_counter() - started
         reference, current = (
-            DriftSide(frames[side], words[side], dict.fromkeys(("raw_llm", "tuned_llm", "aligned"), vectors[side]), rooms[side])
+            DriftSide(
+                frames[side],
+                words[side],
+                room_surprise(marts, days[side], scores[side]),
+                dict.fromkeys(("raw_llm", "tuned_llm", "aligned"), vectors[side]),
+                rooms[side],
+            )
             for side in (0, 1)
         )
         result = drift_report(reference, current, config, marts)

@@ -234,6 +234,7 @@ class DriftConfig:
     categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
     energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
     new_words_threshold: float = 0.005  # floor; share of new words beyond what chance shows
+    surprise_threshold: float = 0.01  # floor; nats of log loss an impression, more than the champion expects
     false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by all that it tests
     permutations: int = 4_000  # of rooms, for the thresholds
     quiet_days: int = 3  # reference days from which on their largest difference to each other is a threshold too

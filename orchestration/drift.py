@@ -22,13 +22,15 @@ from livealign.config import DriftConfig
 from livealign.files import replace_bytes
 from orchestration.drift_chance import MINIMUM_ROOMS, RoomPermutations, RoomTest, chance_threshold
 from orchestration.drift_embeddings import energy_test
-from orchestration.drift_frames import CATEGORICAL, CONTENT, NEW_WORDS, NUMERIC, SCORES, DriftError, typed
+from orchestration.drift_frames import CATEGORICAL, CONTENT, NEW_WORDS, NUMERIC, SCORE, SURPRISE, DriftError, typed
+from orchestration.drift_surprise import surprise_test
 from orchestration.drift_words import words_test
 
 METHOD_NAMES = {
     "numeric": "Wasserstein distance (normed)",
     "categorical": "Jensen-Shannon distance",
     NEW_WORDS: "mean share of new words",
+    SURPRISE: "mean log loss beyond the expected (nats)",
 }
 ENERGY = "energy distance (normed)"  # of embeddings
 
@@ -43,6 +45,7 @@ class DriftSide:
 
     frame: pd.DataFrame  # `drift_frames.day_frame`
     words: pd.DataFrame = field(default_factory=pd.DataFrame)  # `drift_words.room_words`; empty: nobody says anything
+    surprise: pd.DataFrame = field(default_factory=pd.DataFrame)  # `drift_surprise.room_surprise`; empty: not scored
     vectors: Mapping[str, NDArray] = field(default_factory=dict)  # name → [n, d], a row a segment, by the same encoder
     vector_rooms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # [n] room of each row
 
@@ -136,7 +139,7 @@ def drift_report(
     found = {one for one, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
     result = DriftResult(
         drifted=bool(found),
-        content_drifted=bool(found & {*CONTENT, *shared}),
+        content_drifted=bool(found & {*CONTENT, *current.vectors}),
         columns=dict(sorted(verdicts.items(), key=_excess)),
         calibrated=calibrated,
         html=out_dir / f"{name}.html",
@@ -145,13 +148,15 @@ def drift_report(
     replace_bytes(result.html, html.encode())
     replace_bytes(result.json, json.dumps(document | {"verdict": _verdict(result, metadata)}, indent=1).encode())
     if trend is not None:
-        drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], [NEW_WORDS, *current.vectors])
+        drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], [NEW_WORDS, SURPRISE, *current.vectors])
     return result
 
 
 def _tested_by_room(reference: DriftSide, current: DriftSide) -> tuple[list[str], dict[str, str]]:
-    """What both sides have that is tested by room, the words and embeddings; and NEW_WORDS if only one side has words."""
+    """What both sides have that is tested by room: words, surprise, embeddings; and NEW_WORDS if only one side has words."""
     shared = [one for one in reference.vectors if one in current.vectors]
+    if min(len(reference.surprise), len(current.surprise)) >= MINIMUM_ROOMS:
+        shared.insert(0, SURPRISE)
     before, now = (not side.words.empty for side in (reference, current))
     if before and now:
         return [NEW_WORDS, *shared], {}
@@ -161,6 +166,8 @@ def _tested_by_room(reference: DriftSide, current: DriftSide) -> tuple[list[str]
 def _room_test(name: str, reference: DriftSide, current: DriftSide, tests: int, config: DriftConfig) -> RoomTest:
     if name == NEW_WORDS:
         return words_test(reference.words, current.words, config, tests)
+    if name == SURPRISE:
+        return surprise_test(reference.surprise, current.surprise, config, tests)
     return energy_test(
         reference.vectors[name], current.vectors[name], reference.vector_rooms, current.vector_rooms, config, tests
     )
@@ -212,7 +219,7 @@ def _kinds(reference: pd.DataFrame, current: pd.DataFrame) -> tuple[dict[str, st
         before, now = (side.loc[side[name].notna(), "room_id"].nunique() for side in (reference, current))
         if min(before, now) >= least:
             kinds[name] = kind
-        elif min(before, now) == 0 < max(before, now) and name not in SCORES:
+        elif min(before, now) == 0 < max(before, now) and name != SCORE:
             one_sided[name] = "disappeared" if before else "appeared"
     if not kinds and not one_sided:
         raise DriftError("drift cannot be measured: reference and day share no column; make both by drift_frames.day_frame")

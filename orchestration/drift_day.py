@@ -20,6 +20,7 @@ from livealign.summary import reports_of
 from orchestration.drift import DriftResult, DriftSide, drift_report
 from orchestration.drift_frames import day_frame
 from orchestration.drift_scores import held_out_day, scores_of_champion
+from orchestration.drift_surprise import room_surprise
 from orchestration.drift_words import room_words
 from orchestration.resources import Workspace
 
@@ -49,19 +50,21 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     champion = predecessor(home.releases, day)
     scores = scores_of_champion(champion, corpus, home, workspace.dataset)
 
-    def side(days: list[date], scores: pd.Series | None) -> DriftSide:
+    def side(days: list[date], scored: date | None) -> DriftSide:
         rows = _segments_of(corpus, days)
+        probability = None if scored is None else scores.by_impression
         return DriftSide(
-            day_frame(home.marts, days, config, codes, scores),
+            day_frame(home.marts, days, config, codes, probability),
             room_words(home.marts, days, config),
+            pd.DataFrame() if scored is None or probability is None else room_surprise(home.marts, scored, probability),
             {one: matrix[rows] for one, matrix in vectors.items()},
             corpus.segment_room_id[rows],
         )
 
     def against(days: list[date], name: str, project: str) -> DriftResult:
-        known = scores.by_impression if scores.held_out in days else None
-        trend = home.reports / TREND, project
-        return drift_report(side(days, known), side([day], known), config, reports_of(home, day), name, trend)
+        held_out = scores.held_out if scores.held_out in days else None
+        reference, current = side(days, held_out), side([day], day if held_out else None)
+        return drift_report(reference, current, config, reports_of(home, day), name, (home.reports / TREND, project))
 
     days = [one for one in _champion_days(workspace, champion) if one < day] or list(corpus.train_days)
     main = against(days, "drift", "each day against the champion's days")

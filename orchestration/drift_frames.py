@@ -11,7 +11,7 @@ import pandas as pd
 from livealign.config import DriftConfig
 from livealign.errors import LiveAlignError
 
-SCORES = SCORE, SURPRISE = "score", "surprise"  # of the champion; a side without them was not scored, which is no drift
+SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
 NUMERIC = (
     "text_characters",  # of speech and chat in the segment shown; null where no window had ended
     "is_empty",  # 1 if nobody said anything in it
@@ -25,7 +25,6 @@ NUMERIC = (
     "long_view",
     "watch_seconds",
     SCORE,  # the champion's click probability, where given
-    SURPRISE,  # how unlikely the click, or that there was none, was to the champion; where given
 )
 CATEGORICAL = (
     "category",
@@ -35,13 +34,13 @@ CATEGORICAL = (
     "author_popularity",  # band of the author's share of that day's impressions
     "code_1",  # level-one code of the segment, where given
 )
-NEW_WORDS = "new_words"  # measured by room, not by impression: `orchestration.drift_words`
+# Measured by room, not by impression: `orchestration.drift_words`, `orchestration.drift_surprise`.
+NEW_WORDS, SURPRISE = "new_words", "surprise"
 CONTENT = (  # drift here asks for an LLM re-tune
     *("text_characters", "is_empty", "latin_share", "has_content", "category", "language", "code_1"),
     NEW_WORDS,
 )
 NO_VALUE = "(none)"
-LEAST = 1e-6  # a probability nearer to 0 counts as this near: one sure mistake must not be all of a day's surprise
 
 
 class DriftError(LiveAlignError):
@@ -105,7 +104,7 @@ def day_frame(
             none: a model is less surprised by what it has seen.
 
     Returns:
-        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; scores and `code_1` only where given.
+        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score` and `code_1` only where given.
 
     Raises:
         DriftError: a day's marts are missing or unreadable.
@@ -132,14 +131,7 @@ def day_frame(
         frame["code_1"] = frame["segment_id"].map(codes)
     if scores is not None:
         frame[SCORE] = frame["impression_id"].map(scores)
-        frame[SURPRISE] = surprise(frame[SCORE], frame["click"])
     return typed(frame)
-
-
-def surprise(score: pd.Series, click: pd.Series) -> pd.Series:
-    """How unlikely what happened was to the model: log loss in nats, null where the score or the click is not known."""
-    given = score.where(click == 1, 1 - score).where(click.notna() & score.notna())
-    return -np.log(given.clip(lower=LEAST))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:

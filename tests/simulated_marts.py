@@ -1,5 +1,6 @@
 """The columns that drift is watched on, straight from a simulated archive: seconds instead of a warehouse. No test itself."""
 
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,16 @@ order by impressions.impression_id
 """
 
 
+TASTE_SCORES = """
+select impressions.impression_id, p_click, truth.user, topic
+from read_parquet($truth || '/impressions/dt=' || $day || '/part-0.parquet', hive_partitioning = false) truth
+join read_parquet($archive || '/dt=' || $day || '/impressions.parquet', hive_partitioning = false) impressions
+    using (impression_id)
+join read_parquet($truth || '/segments/dt=' || $day || '/part-0.parquet', hive_partitioning = false) moments
+    on moments.room_id = impressions.room_id and moments.window = epoch_ms(impressions.shown_at) // 30000
+"""
+
+
 class SimulatedMarts(NamedTuple):
     """Marts of some days, and what stands for an embedding of each segment."""
 
@@ -80,3 +91,16 @@ def simulated_marts(archive: Path, folder: Path, fitted_days: int, seed: int) ->
     clusters = KMeans(12, n_init=1, random_state=seed).fit(fitted[::5]).predict(vectors)
     ids = every["segment_id"].to_numpy()
     return SimulatedMarts(folder, days, ids, every["room_id"].to_numpy(), vectors, pd.Series(clusters, index=ids))
+
+
+def taste_scores(archive: Path, day: date, known: date) -> pd.Series:
+    """Click probabilities of the day's impressions by a champion that knows the moment, and the tastes of the day `known`."""
+    truth = archive / "truth"
+    with duckdb.connect() as connection:
+        shown = connection.execute(TASTE_SCORES, {"archive": str(archive), "truth": str(truth), "day": str(day)}).df()
+    now, then = (
+        np.stack(pd.read_parquet(truth / "tastes" / f"dt={one}" / "part-0.parquet", partitioning=None)["taste"])
+        for one in (day, known)
+    )
+    p, moment = shown["p_click"].to_numpy(np.float64), (shown["user"], shown["topic"])
+    return pd.Series(1 / (1 + (1 - p) / p * np.exp(now[moment] - then[moment])), index=shown["impression_id"])

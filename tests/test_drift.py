@@ -108,8 +108,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "reference": DriftSide(
             day_frame(marts, days[:5], CONFIG, codes),
             room_words(marts, days[:5], CONFIG),
-            {"tuned_llm": before[0]},
-            before[1],
+            vectors={"tuned_llm": before[0]},
+            vector_rooms=before[1],
         ),
         "parts": parts,
     }
@@ -119,7 +119,7 @@ def _report(planted: dict, number: int, out: Path) -> DriftResult:
     marts, days = planted["marts"], [planted["days"][number]]
     _, vectors, rooms = planted["parts"][number]
     frame = day_frame(marts, days, CONFIG, planted["codes"])
-    current = DriftSide(frame, room_words(marts, days, CONFIG), {"tuned_llm": vectors}, rooms)
+    current = DriftSide(frame, room_words(marts, days, CONFIG), vectors={"tuned_llm": vectors}, vector_rooms=rooms)
     return drift_report(planted["reference"], current, CONFIG, out)
 
 

@@ -13,8 +13,9 @@ from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import TREND_TOPIC
 from orchestration.drift import DriftResult, DriftSide, drift_report
 from orchestration.drift_frames import day_frame
+from orchestration.drift_surprise import room_surprise
 from orchestration.drift_words import room_words
-from tests.simulated_marts import SimulatedMarts, simulated_marts
+from tests.simulated_marts import SimulatedMarts, simulated_marts, taste_scores
 
 pytestmark = pytest.mark.slow
 
@@ -26,16 +27,20 @@ CONFIG = DriftConfig(sample_rows=10_000, embedding_rows=1_000, permutations=2_00
 
 
 def judge(marts: SimulatedMarts, days: list[date], day: date, out: Path) -> DriftResult:
-    def side(days: list[date]) -> DriftSide:
+    """The report of `day`, with a champion that was held out on the last of `days` and knows the tastes of then."""
+
+    def side(days: list[date], scored: date) -> DriftSide:
         rows = np.isin(marts.day, [str(one) for one in days])
         return DriftSide(
             day_frame(marts.folder, days, CONFIG, marts.codes),
             room_words(marts.folder, days, CONFIG),
-            {"hashed_words": marts.vectors[rows]},
-            marts.room_id[rows],
+            room_surprise(marts.folder, scored, taste_scores(out.parent / "archive", scored, held_out)),
+            vectors={"hashed_words": marts.vectors[rows]},
+            vector_rooms=marts.room_id[rows],
         )
 
-    return drift_report(side(days), side([day]), CONFIG, out)
+    held_out = days[-1]
+    return drift_report(side(days, held_out), side([day], day), CONFIG, out)
 
 
 def platform(folder: Path, seed: int, shift_day: int, days: int) -> tuple[SimulatedMarts, list[date]]:
@@ -47,11 +52,12 @@ def platform(folder: Path, seed: int, shift_day: int, days: int) -> tuple[Simula
 def test_the_planted_shift_is_found_on_its_day_and_its_new_words_are_named_first(tmp_path: Path) -> None:
     for seed in SEEDS:
         marts, days = platform(tmp_path / str(seed), seed, shift_day=REFERENCE_DAYS, days=REFERENCE_DAYS + 1)
-        result = judge(marts, days[:REFERENCE_DAYS], days[REFERENCE_DAYS], tmp_path / "report")
+        result = judge(marts, days[:REFERENCE_DAYS], days[REFERENCE_DAYS], tmp_path / str(seed) / "report")
         assert result.drifted, f"seed {seed}: {result.sentence()}"
         assert result.content_drifted
         first = next(iter(result.columns))
         assert first == "new_words", f"seed {seed}: {result.sentence()}"
+        assert result.columns["surprise"].drifted, f"seed {seed}: {result.sentence()}"
         told = set(result.columns[first].examples)
         assert len(told & NEW_TOPIC_WORDS) >= len(told) / 2, f"seed {seed}: {sorted(told)}"
 
@@ -61,7 +67,7 @@ def test_of_twenty_quiet_days_at_most_one_raises_an_alarm(tmp_path: Path) -> Non
     for seed in SEEDS:
         marts, days = platform(tmp_path / str(seed), seed, shift_day=99, days=REFERENCE_DAYS + 4)
         for day in days[REFERENCE_DAYS:]:
-            result = judge(marts, days[:REFERENCE_DAYS], day, tmp_path / "report")
+            result = judge(marts, days[:REFERENCE_DAYS], day, tmp_path / str(seed) / "report")
             assert result.calibrated
             if result.drifted:
                 alarms.append(f"seed {seed}, {day}: {result.sentence()}")
