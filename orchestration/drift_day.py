@@ -73,7 +73,10 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     if yesterday in built_days(home.marts, "interactions"):
         beside = against([yesterday], "drift_yesterday", "each day against the day before")
     _keep_for_the_bundle(workspace, corpus, artifacts, codes, main)
-    return DayDrift(main, beside, scores.says)
+    gone = scores.held_out is not None and scores.held_out not in days
+    return DayDrift(
+        main, beside, f"the marts of {scores.held_out}, which {scores.says} scored, are gone" if gone else scores.says
+    )
 
 
 def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:

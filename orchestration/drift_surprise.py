@@ -19,10 +19,10 @@ from orchestration.drift_frames import DriftError, partition
 # A probability nearer to 0 or 1 counts as this near: one sure mistake must not be all of a day's surprise.
 QUERY = """
 with shown as (
-    select room_id, click::double as click, greatest(1e-6, least(1 - 1e-6, score)) as p
-    from read_parquet($interactions, hive_partitioning = false, union_by_name = true)
+    select interactions.room_id, interactions.click::double as click, greatest(1e-6, least(1 - 1e-6, scores.score)) as p
+    from read_parquet($interactions, hive_partitioning = false) interactions  -- their own `score` is that of who served them
     join scores using (impression_id)
-    where click is not null and score is not null
+    where interactions.click is not null and scores.score is not null
 )
 select room_id, count(*) as impressions,
     sum(p * ln(p) + (1 - p) * ln(1 - p) - click * ln(p) - (1 - click) * ln(1 - p)) as excess

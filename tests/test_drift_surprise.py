@@ -38,7 +38,8 @@ def write(marts: Path, day: date, room: NDArray, click: NDArray) -> None:
     file = marts / "interactions" / f"dt={day}" / "part-0.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     clicks = pa.array(click, from_pandas=True).cast(pa.int8())
-    pq.write_table(pa.table({"impression_id": np.arange(len(room)), "room_id": room, "click": clicks}), file)
+    served = np.full(len(room), 0.9)  # by whatever served them: never to be taken for the champion's
+    pq.write_table(pa.table({"impression_id": np.arange(len(room)), "room_id": room, "click": clicks, "score": served}), file)
 
 
 def play(marts: Path, rng: np.random.Generator, day: date, expected: NDArray, true: NDArray) -> Played:
