@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     home = Home.from_environment()
     summary = home.reports / "latest" / "summary.json"
     if not summary.exists():
@@ -50,8 +51,8 @@ def main() -> None:
     day, run_id = read_json(summary)["data_window"]["end"], _last_run(home)
     with dagster_ui() as (ui, reports), browser() as driver:
         pages = {
-            "asset_graph": (f"{ui}/asset-groups", (2600, 1300)),
-            "asset_page": (f"{ui}/assets/offline_report?view=partitions&partition={day}", (1700, 1500)),
+            "asset_graph": (f"{ui}/asset-groups", (1900, 700)),
+            "asset_page": (f"{ui}/assets/offline_report?view=overview", (1700, 1500)),
             "run": (f"{ui}/runs/{run_id}", (1700, 1100)),
             "drift": (f"{reports}/{day}/drift.html", (1500, 1100)),
         }
@@ -59,8 +60,9 @@ def main() -> None:
             driver.set_window_size(*size)
             driver.get(url)
             time.sleep(SETTLE_SECONDS)
-            driver.save_screenshot(str(out / f"{name}.png"))
-            print(f"{out / name}.png  {url}")
+            if not driver.save_screenshot(str(out / f"{name}.png")):
+                sys.exit(f"{out / name}.png cannot be written")
+            print(f"{out / name}.png  {url}", flush=True)
 
 
 @contextmanager

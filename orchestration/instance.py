@@ -16,6 +16,8 @@ LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `mak
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   pools:
     granularity: op

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,8 +72,9 @@ def main() -> None:
         sys.exit(f"reports are not served on 127.0.0.1:{port} ({error.strerror}); set {PORT_VARIABLE} to a free port")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"reports: http://127.0.0.1:{port}/", flush=True)
-    while os.getppid() == parent:
-        time.sleep(_LOOK_SECONDS)
+    with suppress(KeyboardInterrupt):  # Ctrl-C reaches the whole group
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":
