@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.artifacts import DayArtifacts, read_json
 from livealign.bundle import open_bundle
 from livealign.home import Home
 from livealign.releases import champion_path, read_champion
@@ -85,6 +87,13 @@ def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(u
     assert promotion["rule"] in {"not_worse", "worse", "slice_worse"}
     promoted = promotion["decision"] == "promote"
     assert read_champion(undisturbed.releases) == (promotion["release"] if promoted else champion)
+    assert champion is not None
+    before, after = (open_bundle(undisturbed.releases / release) for release in (champion, promotion["release"]))
+    artifacts = DayArtifacts.of(undisturbed, date.fromisoformat(SECOND_DAY))
+    assert read_json(artifacts.adapter / "tuning.json")["went_on_from"] == champion, "an ordinary day keeps the adapter"
+    assert read_json(artifacts.alignment / "towers.json")["went_on_from"] == champion, "and goes on from the towers"
+    assert after.manifest["codebook_version"] == before.manifest["codebook_version"], "so that codes keep their meaning"
+    assert read_json(artifacts.codes / "health.json")["churn_per_retrain"]["known"] > 0
 
 
 def test_a_failed_data_test_stops_everything_downstream_and_the_champion_stays(undisturbed: Home, archive: Path) -> None:
