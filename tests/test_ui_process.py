@@ -86,7 +86,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         "LIVEALIGN_HOME": str(folder / "home"),
         "LIVEALIGN_ARCHIVE": str(folder / "archive"),
         "LIVEALIGN_PROFILE": "tiny",
-        "LIVEALIGN_NIGHTLY": "* * * * *",  # instead of 03:00
+        "LIVEALIGN_NIGHTLY": "*/3 * * * *",  # instead of 03:00
         "LIVEALIGN_REPORTS_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
     }
