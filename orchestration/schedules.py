@@ -7,12 +7,14 @@ from dagster import (
     AssetSelection,
     ResourceParam,
     RunRequest,
+    RunsFilter,
     ScheduleEvaluationContext,
     SkipReason,
     define_asset_job,
     in_process_executor,
     schedule,
 )
+from dagster._core.storage.tags import RUN_KEY_TAG
 
 from livealign.errors import ArchiveError
 from livealign.platforms import archive_days
@@ -59,4 +61,8 @@ def nightly(context: ScheduleEvaluationContext, workspace: ResourceParam[Workspa
         return SkipReason(str(error))
     if yesterday not in known:
         return SkipReason(f"{workspace.archive} has nothing of {yesterday}; retrain for it when its files are there")
-    return RunRequest(run_key=f"nightly:{yesterday}", partition_key=yesterday.isoformat())
+    key = f"nightly:{yesterday}"
+    # Dagster tells a schedule's runs apart by their time too: a cron that was moved would ask for the same day twice.
+    if context.instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: key})):
+        return SkipReason(f"{yesterday} has been asked for; to retrain for it again, launch daily_retrain for that day")
+    return RunRequest(run_key=key, partition_key=yesterday.isoformat())

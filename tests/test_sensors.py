@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, SensorResult, build_schedule_context, build_sensor_context
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRun,
+    SensorResult,
+    build_schedule_context,
+    build_sensor_context,
+)
 
 from livealign.config import load_profile
 from livealign.event_log import EventLog
@@ -125,10 +133,14 @@ def test_a_closed_file_of_the_event_log_has_its_days_retrained_once_they_are_ove
 def test_the_schedule_asks_for_yesterday_and_says_so_when_the_archive_has_nothing_of_it(tmp_path: Path) -> None:
     workspace = workspace_of(tmp_path)
 
+    instance = DagsterInstance.local_temp(str(tmp_path))
+
     def asked(at: datetime) -> object:
-        return nightly(build_schedule_context(scheduled_execution_time=at), workspace=workspace)
+        return nightly(build_schedule_context(instance=instance, scheduled_execution_time=at), workspace=workspace)
 
     assert "no simulator.json" in str(asked(datetime(2025, 6, 5, 3, tzinfo=UTC)))
     simulate(SimulationConfig.tiny(), workspace.archive)
     assert getattr(asked(datetime(2025, 6, 5, 3, tzinfo=UTC)), "partition_key", None) == "2025-06-04"
     assert "nothing of 2025-06-05" in str(asked(datetime(2025, 6, 6, 3, tzinfo=UTC)))
+    instance.add_run(DagsterRun("daily_retrain", tags={"dagster/run_key": "nightly:2025-06-04"}))
+    assert "2025-06-04 has been asked for" in str(asked(datetime(2025, 6, 5, 3, 1, tzinfo=UTC)))
