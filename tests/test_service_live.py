@@ -151,9 +151,11 @@ def test_similar_rooms_are_live_and_most_alike_first(client: TestClient) -> None
 def test_segments_become_vectors_alike_where_the_texts_are(client: TestClient) -> None:
     same, other = {"speech": "the host plays chess"}, {"speech": "garlic and butter", "author_id": 900, "minute": 5}
     first, second, third = client.post("/embed", json={"segments": [same, same, other]}).json()
+    # Rows of one product may differ in their last bit.
+    assert first.pop("vector") == pytest.approx(vector := second.pop("vector"), abs=1e-6)
     assert first == second
     assert first["embedding"] != third["embedding"]
-    assert sum(value * value for value in first["vector"]) == pytest.approx(1.0, abs=1e-3)
+    assert sum(value * value for value in vector) == pytest.approx(1.0, abs=1e-3)
     assert len(first["codes"]) == len(first["code_names"])
     assert client.post("/embed", json={"segments": []}).json() == []
 

@@ -48,4 +48,11 @@ def comparison(context: AssetExecutionContext, workspace: Workspace) -> Material
     with stage(context, workspace, "comparison"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         names = compare(corpus, workspace.profile, workspace.artifacts(day))
-    return MaterializeResult(metadata={"variants": ", ".join(names), "path": str(workspace.artifacts(day).comparison)})
+    return MaterializeResult(
+        metadata={
+            "variants": ", ".join(names),
+            "train_impressions": len(corpus.train),
+            "scored_impressions": len(corpus.test),
+            "path": MetadataValue.path(str(workspace.artifacts(day).comparison)),
+        }
+    )
