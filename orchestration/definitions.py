@@ -5,7 +5,7 @@
 Assets are thin: they load, call `livealign`, save, and report. All are partitioned by UTC day.
 """
 
-from dagster import Definitions
+from dagster import Definitions, in_process_executor
 
 from orchestration.assets import alignment, content, evaluation, landing, recommenders, release, warehouse
 from orchestration.checks import release_guards
@@ -44,6 +44,8 @@ def build_definitions(workspace: Workspace) -> Definitions:
         schedules=[nightly],
         sensors=[new_archive_days, content_drift, stale_llm, failed_run_note],
         resources={"workspace": workspace, "dbt": dbt_resource(project)},
+        # One process for a run, a backfill's too: the stages use all cores themselves, and torch is imported once.
+        executor=in_process_executor,
     )
 
 

@@ -11,7 +11,6 @@ from dagster import (
     ScheduleEvaluationContext,
     SkipReason,
     define_asset_job,
-    in_process_executor,
     schedule,
 )
 from dagster._core.storage.tags import RUN_KEY_TAG
@@ -20,26 +19,22 @@ from livealign.errors import ArchiveError
 from livealign.platforms import archive_days
 from orchestration.resources import Workspace
 
-# One process for a run: the stages use all cores themselves, and torch is imported once.
 build_history = define_asset_job(
     "build_history",
     AssetSelection.groups("landing", "warehouse"),
     description="Landing and warehouse alone, for any range of days: what a first retrain needs of the days before it.",
-    executor_def=in_process_executor,
 )
 
 daily_retrain = define_asset_job(
     "daily_retrain",
     AssetSelection.all(),
     description="Everything, for one day: from the archive to a promoted release and its Bento.",
-    executor_def=in_process_executor,
 )
 
 retune_llm = define_asset_job(
     "retune_llm",
     AssetSelection.assets("llm_adapter").downstream(),
     description="The LLM, tuned fully, and all that hangs on it, for one day: asked for when content has drifted.",
-    executor_def=in_process_executor,
 )
 
 NIGHTLY = os.environ.get("LIVEALIGN_NIGHTLY", "0 3 * * *")

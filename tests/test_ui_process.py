@@ -137,16 +137,15 @@ def _ended(runs: list[dict[str, Any]], least: int) -> bool:
 
 @pytest.fixture(scope="module")
 def retrained(history: Ui) -> Ui:
-    """At once: one day twice by hand, the schedule, which fires for yesterday, and a backfill of two days of the history."""
+    """At once: yesterday by hand, yesterday again by the schedule, and a backfill of two days of the history."""
     ui, job = history, {"jobName": "daily_retrain", **REPOSITORY}
-    tags = [{"key": "dagster/partition", "value": str(ui.days[2])}]
-    for _ in range(2):
-        by_hand = ui.ask(LAUNCH, {"selector": job, "runConfigData": {}, "executionMetadata": {"tags": tags}})["launchRun"]
-        assert by_hand["__typename"] == "LaunchRunSuccess", by_hand
+    tags = [{"key": "dagster/partition", "value": str(ui.days[3])}]
+    by_hand = ui.ask(LAUNCH, {"selector": job, "runConfigData": {}, "executionMetadata": {"tags": tags}})["launchRun"]
+    assert by_hand["__typename"] == "LaunchRunSuccess", by_hand
     _backfill(ui, ui.days[:2])
     switched_on = ui.ask(SWITCH_ON, {"scheduleName": "nightly", **REPOSITORY})["startSchedule"]
     assert switched_on["__typename"] == "ScheduleStateResult", switched_on
-    ui.until(lambda: _ended(ui.runs("daily_retrain"), 3) and _ended(ui.runs("__ASSET_JOB"), 2), "all runs")
+    ui.until(lambda: _ended(ui.runs("daily_retrain"), 2) and _ended(ui.runs("__ASSET_JOB"), 2), "all runs")
     return ui
 
 
@@ -159,11 +158,11 @@ def test_the_schedule_asks_for_yesterday_once_however_often_it_fires(retrained: 
 def test_runs_that_meet_end_well(retrained: Ui) -> None:
     runs = retrained.runs("daily_retrain")
     days = sorted(tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition")
-    assert days == [str(retrained.days[place]) for place in (2, 2, 3)]
+    assert days == [str(retrained.days[3])] * 2
     for run in (*runs, *retrained.runs("__ASSET_JOB")):
         assert run["status"] == "SUCCESS", retrained.log.read_text()[-4000:]
     champion = open_bundle(champion_path(retrained.home.releases))
-    assert champion.manifest["data_window"]["end"] in {str(day) for day in retrained.days[2:]}
+    assert champion.manifest["data_window"]["end"] == str(retrained.days[3])
 
 
 def test_every_asset_answers_what_it_is_from_what_how_long_and_what_changed(retrained: Ui) -> None:
@@ -178,10 +177,14 @@ def test_every_asset_answers_what_it_is_from_what_how_long_and_what_changed(retr
         (last,) = node["assetMaterializations"]
         assert last["partition"] in {str(day) for day in retrained.days}, name
         labels = {entry["label"] for entry in last["metadataEntries"]}
-        assert {"what_changed", "changed_since", "seconds", "peak_memory_mib"} <= labels, f"{name}: {sorted(labels)}"
+        # dbt builds all models in one process: a model has seconds of its own, but no peak of memory.
+        costs = {"seconds"} if "dbt" in node["kinds"] else {"seconds", "peak_memory_mib"}
+        assert {"what_changed", "changed_since", *costs} <= labels, f"{name}: {sorted(labels)}"
+        if name.startswith(("warehouse/stg_", "warehouse/int_")):  # views: nothing of them is kept that could be counted
+            continue
         # What there is of it, or how good it is: numbers beside those that every asset has.
         told = [one for one in last["metadataEntries"] if one["__typename"] in ("IntMetadataEntry", "FloatMetadataEntry")]
-        assert {one["label"] for one in told} - {"seconds", "peak_memory_mib"}, f"{name}: {sorted(labels)}"
+        assert {one["label"] for one in told} - costs, f"{name}: {sorted(labels)}"
 
 
 @pytest.mark.parametrize(

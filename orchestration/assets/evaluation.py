@@ -61,6 +61,8 @@ def drift_report(context: AssetExecutionContext, workspace: Workspace) -> Materi
     metadata: dict[str, Any] = {
         "drifted": result.drifted,
         "content_drifted": result.content_drifted,
+        "columns": len(result.columns),
+        "columns_drifted": sum(column.drifted for column in result.columns.values()),
         "verdict": result.sentence(),
         "new_words": " ".join(result.columns[NEW_WORDS].examples) if NEW_WORDS in result.columns else "no words",
         "scores_of": found.scored_by,
