@@ -171,7 +171,7 @@ def serving_examples(
     history_author_ids: NDArray,
     history_length: int,
 ) -> Examples:
-    """One user and n live rooms, as the ranker reads them.
+    """One user and n live rooms, as the ranker reads them: the user's history is there once.
 
     Item rows: 0 is padding, 1..n the rooms as given, n + 1.. the history as given; the caller makes an
     `ItemTable` (livealign.ranking) of those rows. Position and labels are NaN.
@@ -182,10 +182,10 @@ def serving_examples(
         history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
     """
     n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]
-    history_author = np.zeros((n, history_length), dtype=np.int64)
-    history_item = np.zeros((n, history_length), dtype=np.int64)
-    history_author[:, : len(recent)] = authors.lookup(recent)
-    history_item[:, : len(recent)] = n + 1 + np.arange(len(recent))
+    history_author = np.zeros((1, history_length), dtype=np.int64)
+    history_item = np.zeros((1, history_length), dtype=np.int64)
+    history_author[0, : len(recent)] = authors.lookup(recent)
+    history_item[0, : len(recent)] = n + 1 + np.arange(len(recent))
     items = np.arange(1, n + 1)
     return Examples(
         impression_id=np.zeros(n, dtype=np.int64),
@@ -194,7 +194,7 @@ def serving_examples(
         room_id=np.asarray(room_ids, dtype=np.int64),
         shown_at=np.full(n, shown_at, dtype=np.int64),
         request=np.zeros(n, dtype=np.int64),
-        user=users.lookup(np.full(n, user_id)),
+        user=np.full(n, users.lookup(np.array([user_id]))[0]),
         author=authors.lookup(author_ids),
         segment=items,
         item=items,
@@ -205,7 +205,7 @@ def serving_examples(
         history_author=history_author,
         history_segment=history_item,
         history_item=history_item,
-        history_length=np.full(n, len(recent), dtype=np.int64),
+        history_length=np.array([len(recent)], dtype=np.int64),
     )
 
 

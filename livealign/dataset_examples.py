@@ -45,7 +45,7 @@ class Examples:
     """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
 
     labels are 1, 0 or NaN (not observable yet), in the order of TASKS; histories are newest first, padded with 0
-    behind `history_length`.
+    behind `history_length`. Where all impressions are one reader's, the history may be there once: h is n or 1.
     """
 
     impression_id: Ints  # [n]
@@ -62,17 +62,24 @@ class Examples:
     features: Floats  # [n, len(FEATURES)]
     labels: Floats  # [n, len(TASKS)]
     click_known_at: Ints  # [n] epoch milliseconds
-    history_author: Ints  # [n, L] vocabulary index
-    history_segment: Ints  # [n, L] segment row
-    history_item: Ints  # [n, L] item row
-    history_length: Ints  # [n]
+    history_author: Ints  # [h, L] vocabulary index
+    history_segment: Ints  # [h, L] segment row
+    history_item: Ints  # [h, L] item row
+    history_length: Ints  # [h]
 
     def __len__(self) -> int:
         return len(self.impression_id)
 
-    def take(self, rows: NDArray) -> "Examples":
-        """The examples at `rows` (indices or a mask), in that order."""
-        return Examples(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    @property
+    def one_history(self) -> bool:
+        """Whether all impressions share the one history that is there."""
+        return len(self.history_length) != len(self)
+
+    def take(self, rows: NDArray | slice) -> "Examples":
+        """The examples at `rows` (indices, a mask or a slice), in that order."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        shared = self.one_history
+        return Examples(**{name: one if shared and name.startswith("history_") else one[rows] for name, one in columns.items()})
 
     def label(self, task: str) -> Floats:
         """[n] labels of one task."""

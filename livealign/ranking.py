@@ -33,6 +33,7 @@ __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
 _FORMAT = "livealign-ranker-3"
 _CHUNK = 8_192  # impressions scored at a time
+_HISTORY = ("history_author", "history_item", "mask")  # the columns that are there once where all share one history
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Ranker:
         parts = []
         weights = None if self.tastes is None else self.tastes.affinity.weights(_codes(items), items.vectors)
         for start in range(0, len(examples), _CHUNK):
-            part = examples.take(np.arange(start, min(start + _CHUNK, len(examples))))
+            part = examples.take(slice(start, start + _CHUNK))
             found = history_matches(part, items)
             if taste_scores is not None:
                 found = np.column_stack([found, taste_scores[start : start + len(part)]])
@@ -164,14 +165,14 @@ def history_matches(examples: Examples, items: ItemTable) -> NDArray[np.float32]
     """
     parts = []
     for start in range(0, len(examples), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        length = examples.history_length[rows]
-        inside = np.arange(examples.history_item.shape[1]) < length[:, None]
-        same = inside & (examples.history_author[rows] == examples.author[rows, None]) & (examples.author[rows, None] > 0)
+        part = examples.take(slice(start, start + _CHUNK))
+        author, length = part.author[:, None], part.history_length
+        inside = np.arange(part.history_item.shape[1]) < length[:, None]
+        same = (inside & (part.history_author == author) & (author > 0)).sum(1)
         count = np.maximum(length, 1)
-        columns = [np.log1p(length), np.log1p(same.sum(1)), same.sum(1) / count]
+        columns = [np.broadcast_to(np.log1p(length), len(part)), np.log1p(same), same / count]
         if items.vectors is not None and items.codes is None:
-            here, there = items.vectors[examples.item[rows]], items.vectors[examples.history_item[rows]]
+            here, there = items.vectors[part.item], items.vectors[part.history_item]
             norms = np.linalg.norm(there, axis=2) * np.linalg.norm(here, axis=1)[:, None]
             cosine = np.einsum("nld,nd->nl", there, here) / np.maximum(norms, 1e-9) * inside
             columns += [cosine.sum(1) / count, cosine.max(1), np.maximum(cosine, 0).sum(1) / np.sqrt(count)]
@@ -203,7 +204,7 @@ class _Table:
         def tensor(values: NDArray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-        n, length = examples.history_item.shape
+        n, length = len(examples), examples.history_item.shape[1]
         known = np.zeros(n, dtype=np.int64) if position is None else position_index(examples.position, position)
         n_items = 1 + int(max(examples.item.max(initial=0), examples.history_item.max(initial=0)))
         codes = np.zeros((n_items, 0), dtype=np.int64) if items.codes is None else code_rows(items.codes, sizes)
@@ -226,7 +227,12 @@ class _Table:
         )
 
     def batch(self, rows: Tensor) -> Batch:
-        taken = {name: values[rows] for name, values in self.columns.items() if name != "labels"}
+        shared = len(self.columns["mask"]) != len(self.columns["item"])
+        taken = {
+            name: values if shared and name in _HISTORY else values[rows]
+            for name, values in self.columns.items()
+            if name != "labels"
+        }
         item, history_item = taken.pop("item"), taken.pop("history_item")
         return Batch(codes=self.codes[item], vectors=self.vectors[item], history_codes=self.codes[history_item], **taken)
 

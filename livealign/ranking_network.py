@@ -52,7 +52,7 @@ class RankerSizes(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """b impressions. Code rows are rows of the code tables (`code_rows`)."""
+    """b impressions. Code rows are rows of the code tables (`code_rows`). h is b, or 1 where all share one history."""
 
     user: Tensor  # int [b]
     author: Tensor  # int [b]
@@ -61,9 +61,9 @@ class Batch(NamedTuple):
     matches: Tensor  # [b, matches], standardised
     codes: Tensor  # int [b, levels]
     vectors: Tensor  # [b, vector_dim]
-    history_author: Tensor  # int [b, L]
-    history_codes: Tensor  # int [b, L, levels]
-    mask: Tensor  # bool [b, L]
+    history_author: Tensor  # int [h, L]
+    history_codes: Tensor  # int [h, L, levels]
+    mask: Tensor  # bool [h, L]
 
 
 class RankerNetwork(nn.Module):
@@ -146,23 +146,30 @@ class RankerNetwork(nn.Module):
 
         Authors and codes are few against b × L history entries, so each table's products with the query are computed
         once for all its rows, [b, rows], and looked up; and entries are pooled by their rows. No [b, L, d] is made.
+        One history for all is a table itself, whose rows stand in its order.
         """
         query = (self.query(item) @ self.key.weight) * self.query.out_features**-0.5  # (W_k h)·(W_q i) = h·(W_kᵀ W_q i)
         by_author, *by_code = query.split(self.item_fields, dim=1)
-        rows, local = torch.unique(batch.history_author, return_inverse=True)
-        tables = [self.author(rows), *(table.weight for table in self.codes)]
-        places = [local, *batch.history_codes.unbind(2)]
+        tables, places = self._one_history(batch) if len(batch.mask) == 1 else self._histories(batch)
         logits = self.recency + self.attention_bias
         for table, place, part in zip(tables, places, [by_author, *by_code * len(self.codes)], strict=True):
-            logits = logits + (part @ table.T).gather(1, place)
+            logits = logits + _looked_up(part @ table.T, place)
         weights = torch.sigmoid(logits) * batch.mask
         share = weights / batch.mask.sum(1, keepdim=True).clamp_min(1).sqrt()
-        author, *codes = (
-            torch.zeros(len(item), len(table), device=item.device, dtype=item.dtype).scatter_add(1, place, share) @ table
-            for table, place in zip(tables, places, strict=True)
-        )
+        author, *codes = (_pooled(share, place, table) for table, place in zip(tables, places, strict=True))
         pooled = torch.cat([author, torch.stack(codes).sum(0)], dim=1) if codes else author
         return pooled, torch.log1p(weights.sum(1, keepdim=True))
+
+    def _histories(self, batch: Batch) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Tables [rows, d] of authors and of each level's codes, and where in them the histories' entries are, int [b, L]."""
+        rows, local = torch.unique(batch.history_author, return_inverse=True)
+        return [self.author(rows), *(table.weight for table in self.codes)], [local, *batch.history_codes.unbind(2)]
+
+    def _one_history(self, batch: Batch) -> tuple[list[Tensor], list[Tensor | None]]:
+        """The same for a history that all share: its entries are the tables, in its order (None)."""
+        levels = batch.history_codes[0].unbind(1)
+        entries = [self.author(batch.history_author[0]), *(code(rows) for code, rows in zip(self.codes, levels, strict=True))]
+        return entries, [None] * len(entries)
 
     def penalty(self, batch: Batch) -> Tensor:
         """Mean squared length of the batch's user factors and room embeddings: the prior that keeps rare ones at the average.
@@ -173,6 +180,19 @@ class RankerNetwork(nn.Module):
         if self.vector is not None:
             penalty = penalty + self.vector(batch.vectors).square().sum(1).mean()
         return penalty
+
+
+def _looked_up(products: Tensor, place: Tensor | None) -> Tensor:
+    """[b, L] of `products` [b, rows] at the history's `place` int [b, L]; None: the rows are the entries."""
+    return products if place is None else products.gather(1, place)
+
+
+def _pooled(share: Tensor, place: Tensor | None, table: Tensor) -> Tensor:
+    """[b, d] sums of the rows of `table` [rows, d] at the history's `place`, weighted by `share` [b, L]."""
+    if place is None:
+        return share @ table
+    by_row = torch.zeros(len(share), len(table), device=share.device, dtype=share.dtype)
+    return by_row.scatter_add(1, place, share) @ table
 
 
 def code_rows(codes: NDArray[np.integer], sizes: RankerSizes) -> NDArray[np.int64]:

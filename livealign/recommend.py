@@ -10,7 +10,7 @@ needs no LLM: the rooms' vectors and codes are in the view, put there by the ref
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +70,7 @@ class Recommender:
     vocabulary: KnownIds
     code_names: dict[str, str]
     config: LiveConfig
+    _paths: dict[tuple[int, ...], list[str]] = field(default_factory=dict, init=False, repr=False)  # names made so far
 
     @classmethod
     def open(cls, path: Path, config: LiveConfig | None = None, device: torch.device | str = "cpu") -> "Recommender":
@@ -103,7 +104,10 @@ class Recommender:
 
     def names(self, codes: Sequence[int]) -> list[str]:
         """A name for each level of one code path."""
-        return path_names(codes, self.code_names)
+        path = tuple(codes)
+        if path not in self._paths:
+            self._paths[path] = path_names(path, self.code_names)
+        return self._paths[path]
 
     def recommend(self, view: LiveView, reader: Reader, request: Request) -> Recommendations:
         """At most `k` rooms that are live, best first.
@@ -133,7 +137,7 @@ class Recommender:
         user = self._user_vector(reader)
         clock.lap("user")
         if len(rows) > self.config.candidates:
-            near = view.vectors[rows] @ user
+            near = (view.vectors @ user)[rows]  # all of them: picking rows out of the table costs more than their products
             rows = np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
         clock.lap("candidates")
         scores = self.scores(view, rows, reader, request.at)
@@ -219,6 +223,7 @@ class Recommender:
 
     def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request, explored: bool) -> RankedRoom:
         room, codes = view.rooms[row], view.codes[row].tolist()
+        names = self.names(codes)
         by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
         content_at, alone = int(view.content_at[row]), _JUST_STARTED if request.content else _BY_AUTHOR
         return RankedRoom(
@@ -228,9 +233,9 @@ class Recommender:
             score=by_task["click"] * self.config.seen_penalty ** int((reader.ignored == room.room_id).sum()),
             scores=by_task,
             codes=codes,
-            code_names=self.names(codes),
+            code_names=names,
             content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
-            reason=reason(codes, self.code_names, room.author_id, reader) if content_at else alone,
+            reason=reason(codes, names, room.author_id, reader) if content_at else alone,
             explored=explored,
         )
 
@@ -268,12 +273,12 @@ def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> li
     return taken
 
 
-def reason(codes: Sequence[int], names: Mapping[str, str], author_id: int, reader: Reader) -> str:
-    """One sentence on what is on now and what in the user's history speaks for it.
+def reason(codes: Sequence[int], names: Sequence[str], author_id: int, reader: Reader) -> str:
+    """One sentence on what is on now (`names`, one for each level of `codes`) and what in the user's history speaks for it.
 
     Moments are similar when they share the first, coarsest, code.
     """
-    now = f"Now: {path_names(codes, names)[min(1, len(codes) - 1)]}"
+    now = f"Now: {names[min(1, len(codes) - 1)]}"
     similar = int((reader.codes[:, 0] == codes[0]).sum())
     same_author = int((reader.authors == author_id).sum())
     if similar:

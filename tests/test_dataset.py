@@ -150,7 +150,8 @@ def test_serving_sees_the_same_features_as_training(corpus: Corpus) -> None:
     assert online.features.tobytes() == feature_matrix(columns, corpus.base_rates, 2).tobytes()
     assert online.user.tolist() == [4, 4]
     assert online.item.tolist() == [1, 2]
-    assert online.history_item.tolist() == [[3, 4, 5, 0, 0, 0]] * 2
+    assert online.history_item.tolist() == [[3, 4, 5, 0, 0, 0]]  # once, for both rooms
+    assert online.one_history
     assert online.history_author[0, :3].tolist() == [5, 6, 7]
     assert np.isnan(online.labels).all()
 

@@ -17,6 +17,7 @@ from tests.planted_marts import Planted, plant_marts
 
 CONFIG = RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=5, batch_size=256, learning_rate=5e-3)
 TOPICS = 4
+HISTORY = ("history_author", "history_segment", "history_item", "history_length")
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,20 @@ def test_attention_by_tables_is_attention_over_entries() -> None:
     expected = (weights.unsqueeze(2) * entries).sum(1) / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
     assert torch.allclose(pooled, expected, atol=1e-5)
     assert torch.allclose(intensity, torch.log1p(weights.sum(1, keepdim=True)), atol=1e-5)
+
+
+@pytest.mark.parametrize("known", ["codes and vectors", "vectors", "authors alone"])
+def test_a_history_that_is_there_once_counts_for_every_room(known: str, corpus: Corpus, items: ItemTable) -> None:
+    vectors = np.random.default_rng(3).normal(size=(len(items.codes), 4)).astype(np.float32)
+    table = {"codes and vectors": items._replace(vectors=vectors), "vectors": ItemTable(vectors), "authors alone": ItemTable()}
+    version, codes = ("v1", TOPICS + 1) if known == "codes and vectors" else ("", 0)
+    ranker = train_ranker(corpus, table[known], replace(CONFIG, epochs=1), version, codes)
+    reader = int(np.argmax(corpus.test.history_length))
+    repeated = {name: getattr(corpus.test, name)[[reader] * len(corpus.test)] for name in HISTORY}
+    once = {name: values[:1] for name, values in repeated.items()}
+    found = ranker.predict(replace(corpus.test, **once), table[known])
+    assert found == pytest.approx(ranker.predict(replace(corpus.test, **repeated), table[known]), abs=1e-6)
+    assert np.ptp(found[:, 0]) > 0
 
 
 def test_history_matches_count_what_is_shared(corpus: Corpus) -> None:

@@ -285,9 +285,9 @@ def test_the_reason_tells_what_is_on_and_what_speaks_for_it() -> None:
         authors, codes = np.array([one for one, _ in entries]), np.array([[code, 0] for _, code in entries])
         return Reader(7, authors, np.zeros((len(entries), 2)), codes.reshape(-1, 2), (0.0, 0.0), np.zeros(0, dtype=np.int64))
 
-    names = {"3": "chess", "3-1": "chess, endgame"}
+    names = ["chess", "chess, endgame"]
     assert reason([3, 1], names, 9, engaged()) == "Now: chess, endgame."
-    assert reason([3, 2], names, 9, engaged((8, 4))) == "Now: chess; new to you."
+    assert reason([3, 2], ["chess", "chess"], 9, engaged((8, 4))) == "Now: chess; new to you."
     assert reason([3, 1], names, 9, engaged((9, 4))) == "Now: chess, endgame; you entered this streamer's room once lately."
     assert reason([3, 1], names, 9, engaged((8, 3))) == "Now: chess, endgame; you entered 1 similar moment lately."
     both = reason([3, 1], names, 9, engaged((8, 3), (9, 3), (9, 4)))
