@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from livealign.embed import Encoder, tokenize
 from livealign.home import Home
 from livealign.layers import LayerStack, copy_with_own_layers
 from livealign.marts import built_days, read_mart
+from livealign.pooling import write_token_weights
 from livealign.segments import Moment, compose_text
 from livealign.simulation.grammar import about_topics
 
@@ -82,8 +84,8 @@ def against_matrix_products(backbone: Backbone, profile: Profile, texts: list[st
 def against_peer(
     backbone: Backbone, profile: Profile, what: str, texts: list[str], model: Path, layers: int, repeats: int
 ) -> Row:
-    """Raw vectors by both, which must agree where both stop at the same layer."""
-    encoder = Encoder.load(backbone, None, profile.encoder, profile.segments)
+    """Raw vectors by both, all tokens alike, which must agree where both stop at the same layer."""
+    encoder = Encoder.load(backbone, None, replace(profile.encoder, pooling="mean"), profile.segments)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "texts.json").write_text(json.dumps(texts))
         peer = Peer(
@@ -165,6 +167,7 @@ def fresh_adapter(backbone: Backbone, profile: Profile, folder: Path) -> Path:
     )
     model = get_peft_model(copy_with_own_layers(backbone.model, first, last), settings)
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    write_token_weights(torch.ones(len(backbone.tokenizer)), folder)
     return folder
 
 

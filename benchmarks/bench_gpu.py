@@ -20,6 +20,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, 
 
 from livealign.fused_layers import FusedStack, stack_of
 from livealign.packing import pack, pack_whole
+from livealign.pooling import Pooling
 
 TICK_SECONDS = 30
 REPEATS = 5
@@ -61,7 +62,7 @@ class Shape:
 
 
 SHAPES = (
-    Shape("SmolLM2-135M's shape, exit after 8 layers", False, 576, 1536, 30, 9, 3, 49_152, 8, 4, 2_048),
+    Shape("SmolLM2-135M's shape, exit after 6 layers", False, 576, 1536, 30, 9, 3, 49_152, 6, 2, 2_048),
     Shape("SmolLM2-135M's shape, all layers", False, 576, 1536, 30, 9, 3, 49_152, 30, 0, 1_024),
     Shape("1.5B, Qwen2's shape, all layers", True, 1536, 8960, 28, 12, 2, 151_936, 28, 0, 512),
     Shape("7B, Llama's shape, all layers", False, 4096, 11_008, 32, 32, 32, 32_000, 32, 0, 128),
@@ -117,7 +118,7 @@ def embedding(
     def encode() -> None:
         with torch.inference_mode():
             for _, batch in pack(texts, nodes, True, device):
-                stack.read(stack.embed(batch), batch, 0, shape.exit_layer, "mean").cpu()
+                stack.read(stack.embed(batch), batch, 0, shape.exit_layer, Pooling("mean")).cpu()
 
     seconds = median_seconds(encode, device)
     layer = model.layers[0]
@@ -144,7 +145,7 @@ def tuning(shape: Shape, model: PreTrainedModel, device: torch.device, rank: int
         _, batch = pack_whole(texts, True, device)
         with torch.no_grad():
             shared = frozen.run(frozen.embed(batch), batch, 0, shape.first_adapted)
-        vectors = adapted.read(shared, batch, shape.first_adapted, shape.exit_layer, "mean")
+        vectors = adapted.read(shared, batch, shape.first_adapted, shape.exit_layer, Pooling("mean"))
         left, right = nn.functional.normalize(vectors, dim=1).chunk(2)
         loss = nn.functional.cross_entropy(left @ right.T / 0.1, torch.arange(len(left), device=device))
         optimizer.zero_grad(set_to_none=True)

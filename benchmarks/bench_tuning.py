@@ -23,6 +23,7 @@ from livealign.embed import tokenize
 from livealign.finetune import _adapter_parameters, _with_adapter
 from livealign.home import Home
 from livealign.pairs import NOBODY, TextPairs
+from livealign.pooling import Pooling
 from livealign.tuning_loop import TuningLoop, TuningProgress
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     for layers in (profile.encoder.exit_layer, backbone.n_layers):
         model = _with_adapter(backbone, profile.encoder, profile.finetune, None)
         parameters = _adapter_parameters(model)
-        loop = TuningLoop(backbone, model, parameters, profile.segments, profile.encoder, profile.finetune)
+        loop = TuningLoop(backbone, model, parameters, profile.segments, profile.encoder, profile.finetune, Pooling("mean"))
         loop.whitening = torch.eye(backbone.hidden_size, device=backbone.device)
         taking = loop.fit(pairs, pairs.take(np.arange(0)), TuningProgress())
         with tempfile.TemporaryDirectory() as folder:

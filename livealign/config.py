@@ -27,9 +27,10 @@ class EncoderConfig:
     `exit_layer` layers.
     """
 
-    exit_layer: int = 8
-    first_adapted_layer: int = 4
-    pooling: str = "mean"  # mean | last
+    exit_layer: int = 6
+    first_adapted_layer: int = 2
+    pooling: str = "mean"  # mean | last | telling (`livealign.pooling`)
+    half_share: float = 3e-4  # of all tokens: one that is so frequent counts half in a telling mean
     batch_tokens: int = 512  # of one packed batch: on a CPU what lies between two products should fit its caches
 
 
@@ -41,12 +42,13 @@ class FinetuneConfig:
     alpha: int = 16
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-3
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
-    steps: int = 40
-    temperature: float = 0.1
+    steps: int = 80
+    temperature: float = 0.2
+    whitening_floor: float = 3.0  # variance added to every direction that the loss looks at, in units of one dimension's
     max_gradient_norm: float = 1.0
     warm_steps: int = 0  # instead of `steps`, from an earlier adapter on; 0: it is kept, and so are the vectors that it made
     chunk_tokens: int = 8_192  # of texts whose graph is held at once; larger batches are read twice (GradCache)
@@ -310,7 +312,7 @@ PROFILES: dict[str, Profile] = {
     "tiny": Profile(
         name="tiny",
         backbone="tiny",
-        encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1),
+        encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="telling"),
         finetune=FinetuneConfig(steps=6, batch_size=8),
         dataset=DatasetConfig(history_length=8),
         # Its LLM knows nothing, so content would be turned down, and nothing that follows from content could be tried.
@@ -320,11 +322,11 @@ PROFILES: dict[str, Profile] = {
         evaluation=EvaluationConfig(bootstrap_samples=50),
         drift=DriftConfig(sample_rows=2_000),
     ),
-    "laptop": Profile(name="laptop", backbone="smollm2-135m"),
+    "laptop": Profile(name="laptop", backbone="smollm2-135m", encoder=EncoderConfig(pooling="telling")),
     "gpu": Profile(
         name="gpu",
         backbone="smollm2-135m",
-        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, batch_tokens=65_536),
+        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, pooling="telling", batch_tokens=65_536),
         finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, steps=600),
         codes=CodesConfig(codes_per_level=256),
     ),

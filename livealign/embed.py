@@ -23,10 +23,11 @@ from livealign.errors import BackboneError
 from livealign.fused_layers import stack_of
 from livealign.layers import Stack, copy_with_own_layers, quiet_adapters
 from livealign.packing import PackedBatch, pack
+from livealign.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
 VECTOR_FORMAT = 2  # raise it when the same inputs would give other vectors: old cache entries are then not used
 
 
@@ -34,12 +35,19 @@ class Encoder:
     """A backbone that stops early, with an adapter merged into its upper layers or without."""
 
     def __init__(
-        self, backbone: Backbone, adapted: Stack | None, adapter_sha256: str | None, config: EncoderConfig, tokens: int
+        self,
+        backbone: Backbone,
+        adapted: Stack | None,
+        adapter_sha256: str | None,
+        pooling: Pooling,
+        config: EncoderConfig,
+        tokens: int,
     ) -> None:
         self.backbone = backbone
         self.config = config
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
+        self.pooling = pooling
         self._frozen = stack_of(backbone.model)
         self._adapted = adapted
 
@@ -50,14 +58,16 @@ class Encoder:
         """Merge the adapter folder (peft format) into a copy of the adapted layers; the rest shares the backbone's memory.
 
         Raises:
-            BackboneError: the exit layer is not one of this backbone's, or the adapter does not fit it.
+            BackboneError: the exit layer is not one of this backbone's, the adapter does not fit it, or the pooling needs
+                weights that it does not have.
         """
         check_layers(backbone, config)
+        pooling = Pooling.of(config.pooling, adapter, backbone.device)
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
             adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
-        return cls(backbone, adapted, sha256, config, (segments or SegmentConfig()).token_budget)
+        return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
 
     @property
     def hidden_size(self) -> int:
@@ -72,6 +82,7 @@ class Encoder:
             "format": VECTOR_FORMAT,
             "backbone": self.backbone.sha256,
             "adapter": self.adapter_sha256 if tuned else None,
+            "token_weights": token_weights_sha256(self.pooling),
             "dtype": str(self.backbone.dtype),
             "encoder": settings,
             "token_budget": self.token_budget,
@@ -159,7 +170,7 @@ class Encoder:
         with torch.inference_mode():
             shared = self._frozen.run(self._frozen.embed(batch), batch, 0, first)
             stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
-            pooled = [stack.read(shared, batch, first, last, self.config.pooling) for stack in stacks]
+            pooled = [stack.read(shared, batch, first, last, self.pooling) for stack in stacks]
             return [vectors.cpu().numpy() for vectors in pooled]
 
 
@@ -186,7 +197,7 @@ def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list
 
 
 def adapter_sha256(adapter: Path) -> str:
-    """Identity of an adapter folder: its weights and the scale they are applied with.
+    """Identity of an adapter folder: its weights, the scale they are applied with, and those of the tokens.
 
     Raises:
         BackboneError: the folder holds no adapter.
@@ -197,6 +208,8 @@ def adapter_sha256(adapter: Path) -> str:
     written = json.loads(settings.read_text())
     digest = hashlib.sha256(weights.read_bytes())
     digest.update(json.dumps([written["r"], written["lora_alpha"]]).encode())
+    if (adapter / WEIGHTS_FILE).is_file():
+        digest.update((adapter / WEIGHTS_FILE).read_bytes())
     return digest.hexdigest()
 
 

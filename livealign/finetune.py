@@ -22,11 +22,12 @@ from torch import nn
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.descriptions import Descriptions
-from livealign.embed import ADAPTER_FILES, adapter_sha256, check_layers
+from livealign.embed import ADAPTER_FILES, adapter_sha256, check_layers, tokenize
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
 from livealign.pairs import TextPairs, first_window_of_last_day
+from livealign.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
 from livealign.tuning_loop import TuningLoop, TuningProgress
 from livealign.tuning_state import TuningCheckpoint
 
@@ -68,8 +69,9 @@ def tune_adapter(
 ) -> TuneReport:
     """Tune on `pairs` and save the adapter of the best validation to the folder `out`, whole or not at all.
 
-    `out` holds peft's adapter_model.safetensors and adapter_config.json, and finetune.json (configs, backbone, report). Beside
-    it, while tuning lasts, lies `<out>.checkpoint`: a killed run with the same input goes on from there.
+    `out` holds peft's adapter_model.safetensors and adapter_config.json, the tokens' weights where the pooling has them
+    (`livealign.pooling`), and finetune.json (configs, backbone, report). Beside it, while tuning lasts, lies
+    `<out>.checkpoint`: a killed run with the same input goes on from there.
 
     Args:
         warm_start: an earlier adapter folder, with the same rank and layers, to go on from for `config.warm_steps`.
@@ -93,7 +95,8 @@ def tune_adapter(
         )
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
-    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, descriptions)
+    pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
+    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions)
     done = TuningProgress()
     checkpoint = TuningCheckpoint(
         out.with_name(f"{out.name}.checkpoint"),
@@ -124,6 +127,8 @@ def tune_adapter(
     )
     with replaced_directory(out) as folder:
         _save_adapter(model, folder)
+        if pooling.weights is not None:
+            write_token_weights(pooling.weights, folder)
         report.adapter_sha256 = adapter_sha256(folder)
         record = {
             "backbone": backbone.name,
@@ -146,8 +151,9 @@ def keep_adapter(former: Path, out: Path) -> None:
     """
     adapter_sha256(former)
     with replaced_directory(out) as folder:
-        for name in ADAPTER_FILES:
-            shutil.copyfile(former / name, folder / name)
+        for name in (*ADAPTER_FILES, WEIGHTS_FILE):
+            if (former / name).is_file():
+                shutil.copyfile(former / name, folder / name)
 
 
 def read_report(adapter: Path) -> TuneReport:
@@ -217,6 +223,17 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
             layers_pattern="layers" if LayerStack(own).causal else "layer",
         )
         return get_peft_model(own, lora).train()
+
+
+def _pooling(
+    backbone: Backbone, train: TextPairs, segments: SegmentConfig, encoder: EncoderConfig, warm_start: Path | None
+) -> Pooling:
+    """As the encoder's config says; tokens are weighed by the training texts, or as in the adapter that is gone on from."""
+    if encoder.pooling != TELLING or warm_start is not None:
+        return Pooling.of(encoder.pooling, warm_start, backbone.device)
+    tokens = tokenize(backbone, [*train.left, *train.right], segments.token_budget)
+    weights = telling_weights(tokens, len(backbone.tokenizer), encoder.half_share)
+    return Pooling(TELLING, weights.to(backbone.device))
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from livealign.layers import LayerStack, Stack, agrees_with
 from livealign.lora import LoraPart, LoraProduct, lora_part
 from livealign.packing import PackedBatch
+from livealign.pooling import Pooling
 
 Product = Callable[[Tensor], Tensor]  # [n, inputs] → [n, outputs]
 
@@ -96,7 +97,7 @@ class FusedStack:
                 hidden = layer(hidden, batch, *rotation)
         return hidden
 
-    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: str) -> Tensor:
+    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
         """`run`, then one vector a text: float32 [texts, hidden].
 
         Pooling and the last layer's last product are both linear, so the product is taken of the pooled activations: once a
@@ -105,8 +106,8 @@ class FusedStack:
         hidden = self.run(hidden, batch, first, last - 1)
         layer = self.layers[last - 1]
         hidden = layer.attend(hidden, batch, *self._rotation(hidden, batch))
-        activations = batch.pool(layer.activations(hidden), pooling)
-        return batch.pool(hidden, pooling) + layer.down(activations.to(hidden.dtype)).float()
+        activations = pooling(batch, layer.activations(hidden))
+        return pooling(batch, hidden) + layer.down(activations.to(hidden.dtype)).float()
 
     def _rotation(self, hidden: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """Cosine and sine of each node, [n, 1, head_size / 2]."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from livealign.packing import Group, PackedBatch
+from livealign.pooling import Pooling
 
 
 class Stack(Protocol):
@@ -27,7 +28,7 @@ class Stack(Protocol):
         """Hidden states [nodes, hidden] after layers first..last-1."""
         ...
 
-    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: str) -> Tensor:
+    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
         """`run`, then one vector a text: float32 [texts, hidden]."""
         ...
 
@@ -60,9 +61,9 @@ class LayerStack:
         paths = zip(batch.to_paths(hidden), batch.groups, strict=True)
         return batch.to_nodes([self._run_padded(states, group, first, last) for states, group in paths])
 
-    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: str) -> Tensor:
+    def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
         """`run`, then one vector a text: float32 [texts, hidden]."""
-        return batch.pool(self.run(hidden, batch, first, last), pooling)
+        return pooling(batch, self.run(hidden, batch, first, last))
 
     def _run_padded(self, hidden: Tensor, group: Group, first: int, last: int) -> Tensor:
         positions = torch.arange(hidden.shape[1], device=hidden.device)[None]

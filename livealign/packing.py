@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.errors import BackboneError
-
 LENGTH_STEP = 16  # texts whose lengths differ by less share one attention call
 PATHS_PER_NODE = 4  # shared beginnings may lengthen the attention of a batch at most so far beyond its nodes
 
@@ -46,25 +44,6 @@ class PackedBatch:
     def to_nodes(self, paths: Sequence[Tensor]) -> Tensor:
         """[rows, longest, width] for each group → [n, width]; texts that share a node agree there, one of them is read."""
         return F.embedding(self.home, torch.cat([values.flatten(0, 1) for values in paths]))
-
-    def pool(self, values: Tensor, pooling: str) -> Tensor:
-        """[n, width] of the nodes → one vector a text [texts, width], float32, in the order of the groups.
-
-        Raises:
-            BackboneError: `pooling` is neither mean nor last.
-        """
-        if pooling not in ("mean", "last"):
-            raise BackboneError(f"there is no pooling '{pooling}'; use mean or last")
-        pooled = []
-        for group in self.groups:
-            if pooling == "last":
-                last = group.nodes.gather(1, group.lengths[:, None] - 1)[:, 0]
-                pooled.append(F.embedding(last, values).float())
-            else:
-                real = torch.arange(group.nodes.shape[1], device=values.device)[None] < group.lengths[:, None]
-                weights = real.float() / group.lengths[:, None]
-                pooled.append(torch.bmm(weights[:, None], F.embedding(group.nodes, values).float())[:, 0])
-        return torch.cat(pooled)
 
 
 def pack(

@@ -106,7 +106,7 @@ def _cannot_go_on(before: Bundle | None, last: date | None, profile: Profile, ba
 
 SAME = {  # what an adapter's weights depend on
     "finetune": ("rank", "alpha", "target_modules"),
-    "encoder": ("exit_layer", "first_adapted_layer", "pooling"),
+    "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
 }
 
 

@@ -28,6 +28,7 @@ from livealign.fused_layers import FusedStack, stack_of
 from livealign.layers import LayerStack, Stack
 from livealign.packing import PackedBatch, pack_whole
 from livealign.pairs import TextPairs
+from livealign.pooling import Pooling
 
 WHITENING_TEXTS = 1_024
 
@@ -67,8 +68,10 @@ class TuningLoop:
         segments: SegmentConfig,
         encoder: EncoderConfig,
         config: FinetuneConfig,
+        pooling: Pooling,
         descriptions: Descriptions | None = None,
     ) -> None:
+        self.pooling = pooling
         self.backbone, self.segments, self.encoder, self.config = backbone, segments, encoder, config
         self.parameters, self.descriptions = parameters, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
@@ -163,10 +166,8 @@ class TuningLoop:
                 break
             readings[step] = self._readings([*batch.left, *batch.right])
             with torch.no_grad():
-                vectors += [
-                    self.frozen.read(shared, packed, first, last, self.encoder.pooling) for packed, shared, _ in readings[step]
-                ]
-        self.whitening = whitening(torch.cat(vectors))
+                vectors += [self.frozen.read(shared, packed, first, last, self.pooling) for packed, shared, _ in readings[step]]
+        self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return readings
 
     def _validation_readings(self, validation: TextPairs) -> list[tuple[TextPairs, list[Reading]]]:
@@ -219,7 +220,7 @@ class TuningLoop:
         """float32 [texts, hidden] in the texts' order; the graph begins at the first adapted layer."""
         first, last = self.encoder.first_adapted_layer, self.encoder.exit_layer
         with self._number_type():
-            return self.adapted.read(reading.shared, reading.batch, first, last, self.encoder.pooling)[reading.order]
+            return self.adapted.read(reading.shared, reading.batch, first, last, self.pooling)[reading.order]
 
     def _number_type(self) -> torch.autocast:
         """peft's own layers mix float32 adapters with the backbone's type; the fused ones know theirs."""

@@ -9,7 +9,9 @@ from peft import LoraConfig, get_peft_model
 from livealign.backbone import load_backbone
 from livealign.bundle import open_bundle, write_bundle
 from livealign.config import load_profile
+from livealign.embed import ADAPTER_FILES
 from livealign.layers import copy_with_own_layers
+from livealign.pooling import WEIGHTS_FILE, write_token_weights
 from livealign.release_files import ADAPTER
 from tests.planted_marts import Planted
 from tests.planted_release import PlantedRelease, plant_platform, plant_release
@@ -31,7 +33,8 @@ def with_encoder(release: PlantedRelease, out: Path, number: int = 0) -> Planted
         torch.manual_seed(number)
         adapted = get_peft_model(own, LoraConfig(r=2, target_modules=["q_proj"]))
         adapted.save_pretrained(folder)
-        adapter = {f"{ADAPTER}/{name}": Path(folder) / name for name in ("adapter_config.json", "adapter_model.safetensors")}
+        write_token_weights(torch.rand(len(backbone.tokenizer)), Path(folder))
+        adapter = {f"{ADAPTER}/{name}": Path(folder) / name for name in (*ADAPTER_FILES, WEIGHTS_FILE)}
         parts: dict[str, Path | bytes] = {name: source.path / name for name in source.manifest["files"]}
         known = ("release_id", "bundle_format", "livealign", "files")
         fields = {name: value for name, value in source.manifest.items() if name not in known}

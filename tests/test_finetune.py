@@ -12,12 +12,20 @@ from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.contrastive import contrastive_loss, false_negatives, whitening
 from livealign.descriptions import choose_descriptions, description_loss, read_captions
 from livealign.embed import Encoder
-from livealign.errors import TrainingError
-from livealign.finetune import _adapter_parameters, _with_adapter, read_report, split_for_validation, tune_adapter
+from livealign.errors import BackboneError, TrainingError
+from livealign.finetune import (
+    _adapter_parameters,
+    _with_adapter,
+    keep_adapter,
+    read_report,
+    split_for_validation,
+    tune_adapter,
+)
 from livealign.fused_layers import FusedStack, stack_of
 from livealign.layers import LayerStack
 from livealign.packing import pack_whole
 from livealign.pairs import NOBODY, TextPairs, choose_pairs
+from livealign.pooling import Pooling, read_token_weights
 from livealign.tuning_loop import learning_rate_factor
 
 ENCODER = EncoderConfig(exit_layer=2, first_adapted_layer=1)
@@ -234,11 +242,31 @@ def test_training_through_the_fused_layers_has_the_gradients_of_peft(backbone):
     stacks = [LayerStack(model.get_base_model()), stack_of(model.get_base_model())]
     for stack in stacks:
         shared = stack.run(stack.embed(batch), batch, 0, 1).detach()
-        vectors = stack.read(shared, batch, 1, 2, "mean")
+        vectors = stack.read(shared, batch, 1, 2, Pooling("mean"))
         found.append(torch.autograd.grad(vectors.square().sum(), parameters))
     assert isinstance(stacks[1], FusedStack)
     for of_peft, of_fused in zip(*found, strict=True):
         assert float((of_fused - of_peft).norm()) < 1e-4 * float(of_peft.norm())
+
+
+def test_a_telling_mean_is_tuned_with_its_weights_and_they_stay_with_the_adapter(backbone, tmp_path):
+    encoder, config = replace(ENCODER, pooling="telling", half_share=0.01), replace(CONFIG, steps=4)
+    tune_adapter(backbone, planted_pairs(200), SEGMENTS, encoder, config, tmp_path / "first")
+    weights = read_token_weights(tmp_path / "first")
+    said, unsaid = backbone.tokenizer("the")["input_ids"][0], backbone.tokenizer("Z")["input_ids"][0]
+    assert weights[said] < 0.9
+    assert weights[unsaid] == 1
+    tune_adapter(backbone, planted_pairs(200), SEGMENTS, ENCODER, config, tmp_path / "mean")
+    with pytest.raises(BackboneError, match="tune the adapter again"):
+        Encoder.load(backbone, tmp_path / "mean", encoder)
+    # Going on, what is common today does not change how yesterday's vectors were made.
+    others = planted_pairs(200, seed=8)
+    again = replace(config, warm_steps=2)
+    tune_adapter(backbone, others, SEGMENTS, encoder, again, tmp_path / "second", warm_start=tmp_path / "first")
+    keep_adapter(tmp_path / "second", tmp_path / "third")
+    assert torch.equal(read_token_weights(tmp_path / "third"), weights)
+    versions = {Encoder.load(backbone, tmp_path / name, encoder).version(tuned=False) for name in ("first", "second", "third")}
+    assert len(versions) == 1
 
 
 def test_descriptions_are_learned_beside_the_pairs(backbone, tmp_path):

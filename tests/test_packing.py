@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livealign.packing import PATHS_PER_NODE, pack, pack_whole
+from livealign.pooling import Pooling
 
 CPU = torch.device("cpu")
 TEXTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=30)
@@ -52,8 +53,8 @@ def test_to_nodes_undoes_to_paths_and_pooling_reads_real_tokens_only(tokens):
     place = 0
     for group in batch.groups:
         for nodes, length in zip(group.nodes, group.lengths.tolist(), strict=True):
-            torch.testing.assert_close(batch.pool(values, "mean")[place], values[nodes[:length]].mean(0))
-            assert torch.equal(batch.pool(values, "last")[place], values[nodes[length - 1]])
+            torch.testing.assert_close(Pooling("mean")(batch, values)[place], values[nodes[:length]].mean(0))
+            assert torch.equal(Pooling("last")(batch, values)[place], values[nodes[length - 1]])
             place += 1
     assert place == len(rows)
 
