@@ -42,7 +42,7 @@ class FinetuneConfig:
     alpha: int = 16
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
@@ -144,7 +144,7 @@ class RankerConfig:
     hidden: tuple[int, ...] = (32,)
     epochs: int = 4
     batch_size: int = 2_048
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-5
     dropout: float = 0.3
     user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression
@@ -327,7 +327,7 @@ PROFILES: dict[str, Profile] = {
         name="gpu",
         backbone="smollm2-135m",
         encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, pooling="telling", batch_tokens=65_536),
-        finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, steps=600),
+        finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, learning_rate=2e-3, steps=600),
         codes=CodesConfig(codes_per_level=256),
     ),
 }
