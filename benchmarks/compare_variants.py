@@ -4,7 +4,8 @@ make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
 .venv/bin/python benchmarks/compare_variants.py --content tfidf --day 2025-06-08   # without any LLM, on another day
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
-`oracle_text`, the p-value of a permutation test against `shuffled`, and the gain by author popularity.
+`oracle_text`, the p-value of a permutation test against `shuffled`, and the gain by author popularity and by the quality of the
+streams.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main() -> None:
             )
             scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
-    frame = held_out_frame(corpus, home.marts, profile.evaluation)
+    frame = held_out_frame(corpus, home.marts, home.archive, profile.evaluation)
     truth = day_truth(corpus, home.marts, home.archive, profile.segments)
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
-    """The table, and the gain over the baseline by author popularity."""
+    """The table, and the gain over the baseline by author popularity and by the streams' quality."""
     ways, ways_text = report.ways(), report.ways("oracle_text")
     print(
         f"{'variant':<14} {'GAUC':>7} {'spread':>7} {'UAUC':>7} {'AUC':>7} {'NDCG@10':>8} {'ECE':>7} "
@@ -83,7 +84,7 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> 
         numbers = (metrics.gauc, metrics.gauc_seed_std or 0.0, metrics.uauc, metrics.auc)
         cells = " ".join(f"{value:7.4f}" for value in numbers)
         print(f"{name:<14} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8} {p:>16}")
-    for value, row in report.slices["author_popularity"].items():
+    for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
         gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
         print(
             value,

@@ -25,6 +25,7 @@ SLICE_ORDER: Sequence[str] = (
     *("heavy", "regular", "light", "new"),
     *("much", "little", "none"),
     *("opening", "middle", "later"),
+    *("clear", "poor"),
 )
 
 

@@ -25,14 +25,18 @@ from livealign.heldout import ORACLES, EvaluationFrame, read_truth, standard_sli
 from livealign.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.marts import built_days, read_mart
 from livealign.report import Section, write_report
-from livealign.text_oracle import text_oracle
+from livealign.text_oracle import text_oracle, true_low_quality
 
 RELEASE = "aligned_codes"
 CLICK = TASKS.index("click")
 
 
-def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig) -> EvaluationFrame:
-    """The corpus' test impressions with the slices of the protocol."""
+def held_out_frame(corpus: Corpus, marts: Path, archive: Path, config: EvaluationConfig) -> EvaluationFrame:
+    """The corpus' test impressions with the slices of the protocol; on the simulated platform by the streams' quality, too.
+
+    Raises:
+        EvaluationError: the truth of a simulated archive is damaged.
+    """
     test = corpus.test
     shown = read_mart(marts, "interactions", [corpus.day], ["impression_id", "minute_in_room"])
     minute = _aligned(shown["impression_id"], shown["minute_in_room"], test.impression_id)
@@ -45,6 +49,9 @@ def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig) -> Eva
         minute_in_room=minute,
         config=config,
     )
+    poor = true_low_quality(archive, corpus)
+    if poor is not None:
+        slices["stream_quality"] = np.where(poor[test.segment], "poor", "clear")
     return EvaluationFrame.from_examples(test, slices)
 
 
@@ -67,7 +74,7 @@ def evaluate_day(
     """
     config = profile.evaluation
     by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
-    frame = held_out_frame(corpus, marts, config)
+    frame = held_out_frame(corpus, marts, archive, config)
     report = evaluate(
         {name: scores[:, CLICK] for name, scores in by_variant.items()},
         frame,

@@ -91,8 +91,20 @@ def true_topics(archive: Path, corpus: Corpus) -> NDArray[np.int64] | None:
     return _topics(archive, corpus, [*corpus.train_days, corpus.day])[0]
 
 
-def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArray[np.int64], list[tuple[float, float]]]:
-    """The topic of each segment [segments − 1]; and how often windows are highlights or of low quality, with their log odds."""
+def true_low_quality(archive: Path, corpus: Corpus) -> NDArray[np.bool_] | None:
+    """[segments] whether text is missing or garbled in the stream of each segment; row 0 False. None without truth.
+
+    Raises:
+        EvaluationError: there is a truth folder, but a file of it is missing or damaged.
+    """
+    if not (archive / "truth").is_dir():
+        return None
+    table, rows = _windows(archive, corpus, [*corpus.train_days, corpus.day])
+    return np.concatenate([[False], table["low_quality"].to_numpy(zero_copy_only=False)[rows]])
+
+
+def _windows(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The truth of all windows of these days, and the row of each segment of the corpus in it [segments − 1]."""
     columns = ["room_id", "window", "topic", *_MOMENT]
     table = pa.concat_tables([read_truth_file(truth_file(archive, "segments", day), columns) for day in days])
     segments = np.stack([corpus.segment_room_id[1:], corpus.segment_started_at[1:] // WINDOW_MILLISECONDS], axis=1)
@@ -101,6 +113,12 @@ def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArra
     rows = rows_by_key(numbers.reshape(-1)[: len(known)], numbers.reshape(-1)[len(known) :])
     if (rows < 0).any():
         raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} of {len(rows)} windows; {SIMULATE_AGAIN}")
+    return table, rows
+
+
+def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArray[np.int64], list[tuple[float, float]]]:
+    """The topic of each segment [segments − 1]; and how often windows are highlights or of low quality, with their log odds."""
+    table, rows = _windows(archive, corpus, days)
     made_with = read_json(archive / MANIFEST).get("config", {})
     if absent := [name for name in _MOMENT if name not in made_with]:
         raise EvaluationError(f"{archive / MANIFEST} does not say what {' and '.join(absent)} did to clicks; {SIMULATE_AGAIN}")

@@ -11,7 +11,7 @@ import pytest
 from livealign.config import DatasetConfig
 from livealign.dataset import load_corpus
 from livealign.heldout import EvaluationError, truth_file
-from livealign.text_oracle import WINDOW_MILLISECONDS, expected_click, topic_beliefs, true_topics
+from livealign.text_oracle import WINDOW_MILLISECONDS, expected_click, topic_beliefs, true_low_quality, true_topics
 from tests.planted_marts import plant_marts
 
 
@@ -58,6 +58,10 @@ def test_an_archive_of_another_version_is_refused_with_what_it_lacks(tmp_path: P
         return tmp_path
 
     settings = {"highlight": 1.0, "low_quality": -1.0}
+    truth["low_quality"][1] = True
+    archive(settings)
+    assert true_low_quality(tmp_path, corpus).tolist() == [False, False, True, *[False] * (windows - 2)]
+    assert true_low_quality(tmp_path / "another", corpus) is None
     topics = true_topics(archive(settings), corpus)
     assert topics is not None
     assert topics.tolist() == truth["topic"].tolist()
