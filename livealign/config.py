@@ -144,7 +144,7 @@ class RankerConfig:
     hidden: tuple[int, ...] = (32,)
     epochs: int = 4
     batch_size: int = 2_048
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-5
     dropout: float = 0.3
     user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from threadpoolctl import threadpool_info
 
 from tests.live_release import plant_live_releases
 from tests.planted_release import PlantedRelease
@@ -44,6 +45,11 @@ def comment(event_id: str, room: int = 1, **more: Any) -> dict[str, Any]:
 
 def send(client: TestClient, *events: Any) -> Any:
     return client.post("/events", json={"events": list(events)}, headers=WRITER)
+
+
+def test_numpys_products_stay_in_the_thread_that_asks(client: TestClient) -> None:
+    assert client.get("/version").status_code == 200
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 def test_a_room_is_there_as_soon_as_it_is_told_of_and_gone_when_it_ends(client: TestClient) -> None:
