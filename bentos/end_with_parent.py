@@ -16,6 +16,7 @@ PR_SET_PDEATHSIG = 1
 def main(parent: int, command: list[str]) -> NoReturn:
     """Replace this process by the command."""
     if sys.platform == "linux":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a signal that the parent ignores is ignored by what it starts
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # it died before it could be watched
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""A process that is to end with its parent does, even when the parent is killed without a word."""
+"""A process that is to end with its parent does, even when the parent is killed without a word, and ignores what ends others."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 START = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
 command = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *sleep]
 print(subprocess.Popen(command, start_new_session=True).pid, flush=True)
