@@ -1,4 +1,4 @@
-"""A process that is to end with its parent does, even when the parent is killed without a word, and ignores what ends others."""
+"""A process that is to end with its parent does, even when the parent is killed without a word or ignores what ends others."""
 
 import subprocess
 import sys
