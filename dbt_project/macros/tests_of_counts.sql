@@ -65,9 +65,9 @@ where
     {%- endfor %}
 {% endmacro %}
 
-{#- The last day before the recomputed ones that a mart has, 1970-01-01 where there is none. -#}
+{#- The last day before the recomputed ones that a mart has, 1970-01-01 where there is none, or no mart yet (`dbt docs`). -#}
 {% macro last_day_before_recomputed(mart) %}
-    {%- if not execute -%} {{ return('1970-01-01') }} {%- endif -%}
+    {%- if not execute or load_relation(ref(mart)) is none -%} {{ return('1970-01-01') }} {%- endif -%}
     {%- set query = "select coalesce(max(dt), date '1970-01-01') from " ~ ref(mart) ~ " where dt < " ~ first_recomputed_day() -%}
     {{ return(run_query(query).columns[0].values()[0]) }}
 {% endmacro %}
