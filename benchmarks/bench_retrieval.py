@@ -23,9 +23,10 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    queries = mixture(arguments.queries, seed=1)
     for rooms in arguments.rooms:
-        vectors, ids = mixture(rooms), np.arange(rooms)
+        # Users come from where rooms are: the towers put both into one space.
+        drawn, ids = mixture(rooms + arguments.queries), np.arange(rooms)
+        vectors, queries = drawn[:rooms], drawn[rooms:]
         exact = RoomIndex.build(ids, vectors, exact_below=rooms + 1)
         index = None
 
@@ -39,7 +40,7 @@ def main() -> int:
         wanted = exact.search(queries, K).room_ids
         recall = np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
 
-        def one_by_one(searched: RoomIndex) -> None:
+        def one_by_one(searched: RoomIndex, queries=queries) -> None:
             for query in queries:
                 searched.search(query[None], K)
 
