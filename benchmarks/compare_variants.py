@@ -56,7 +56,7 @@ def main() -> None:
             )
             scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
-    frame = held_out_frame(corpus, home.marts, home.archive, profile.evaluation)
+    frame = held_out_frame(corpus, home.marts, profile.evaluation, home.archive)
     truth = day_truth(corpus, home.marts, home.archive, profile.segments)
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])

@@ -70,16 +70,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.impression_id)
 
-    @property
-    def one_history(self) -> bool:
-        """Whether all impressions share the one history that is there."""
-        return len(self.history_length) != len(self)
-
     def take(self, rows: NDArray | slice) -> "Examples":
         """The examples at `rows` (indices, a mask or a slice), in that order."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        shared = self.one_history
-        return Examples(**{name: one if shared and name.startswith("history_") else one[rows] for name, one in columns.items()})
+        return Examples(**{name: one[rows] if len(one) == len(self) else one for name, one in columns.items()})
 
     def label(self, task: str) -> Floats:
         """[n] labels of one task."""

@@ -31,8 +31,8 @@ RELEASE = "aligned_codes"
 CLICK = TASKS.index("click")
 
 
-def held_out_frame(corpus: Corpus, marts: Path, archive: Path, config: EvaluationConfig) -> EvaluationFrame:
-    """The corpus' test impressions with the slices of the protocol; on the simulated platform by the streams' quality, too.
+def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig, archive: Path | None = None) -> EvaluationFrame:
+    """The corpus' test impressions with the slices of the protocol; with a simulated archive by the streams' quality, too.
 
     Raises:
         EvaluationError: the truth of a simulated archive is damaged.
@@ -49,7 +49,7 @@ def held_out_frame(corpus: Corpus, marts: Path, archive: Path, config: Evaluatio
         minute_in_room=minute,
         config=config,
     )
-    poor = true_low_quality(archive, corpus)
+    poor = None if archive is None else true_low_quality(archive, corpus)
     if poor is not None:
         slices["stream_quality"] = np.where(poor[test.segment], "poor", "clear")
     return EvaluationFrame.from_examples(test, slices)
@@ -74,7 +74,7 @@ def evaluate_day(
     """
     config = profile.evaluation
     by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
-    frame = held_out_frame(corpus, marts, archive, config)
+    frame = held_out_frame(corpus, marts, config, archive)
     report = evaluate(
         {name: scores[:, CLICK] for name, scores in by_variant.items()},
         frame,

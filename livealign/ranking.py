@@ -33,7 +33,6 @@ __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
 _FORMAT = "livealign-ranker-3"
 _CHUNK = 8_192  # impressions scored at a time
-_HISTORY = ("history_author", "history_item", "mask")  # the columns that are there once where all share one history
 
 
 @dataclass(frozen=True)
@@ -227,11 +226,9 @@ class _Table:
         )
 
     def batch(self, rows: Tensor) -> Batch:
-        shared = len(self.columns["mask"]) != len(self.columns["item"])
+        n = len(self.columns["item"])  # a history that all share is there once
         taken = {
-            name: values if shared and name in _HISTORY else values[rows]
-            for name, values in self.columns.items()
-            if name != "labels"
+            name: values[rows] if len(values) == n else values for name, values in self.columns.items() if name != "labels"
         }
         item, history_item = taken.pop("item"), taken.pop("history_item")
         return Batch(codes=self.codes[item], vectors=self.vectors[item], history_codes=self.codes[history_item], **taken)

@@ -145,7 +145,7 @@ def decide_promotion(
 def _decide(
     corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    frame = held_out_frame(corpus, home.marts, home.archive, profile.evaluation)
+    frame = held_out_frame(corpus, home.marts, profile.evaluation)
     checks = {**checks, f"the challenger was not trained on {corpus.day}": _is_unseen(challenger, corpus.day)}
     champion, checks = _champion_metrics(challenger, corpus, frame, home, dataset, checks)
     decision = decide(champion, _challenger_metrics(corpus, frame, home), checks, profile.promotion)

@@ -71,9 +71,8 @@ class TuningLoop:
         pooling: Pooling,
         descriptions: Descriptions | None = None,
     ) -> None:
-        self.pooling = pooling
         self.backbone, self.segments, self.encoder, self.config = backbone, segments, encoder, config
-        self.parameters, self.descriptions = parameters, descriptions
+        self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
         self.frozen: Stack = stack_of(backbone.model)
         body = model.get_base_model()

@@ -151,7 +151,7 @@ def test_serving_sees_the_same_features_as_training(corpus: Corpus) -> None:
     assert online.user.tolist() == [4, 4]
     assert online.item.tolist() == [1, 2]
     assert online.history_item.tolist() == [[3, 4, 5, 0, 0, 0]]  # once, for both rooms
-    assert online.one_history
+    assert len(online.history_length) == 1
     assert online.history_author[0, :3].tolist() == [5, 6, 7]
     assert np.isnan(online.labels).all()
 
