@@ -79,7 +79,11 @@ class LayerStack:
 
 
 def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
-    """True where `layers` layers of the stack, run one by one, give what the model's own forward pass gives."""
+    """True where `layers` layers of the stack, run one by one, give what the model's own forward pass gives.
+
+    Nearly everywhere: in bfloat16 a few elements near zero are rounded elsewhere, while parts that mean something else change
+    them all.
+    """
     device = next(model.parameters()).device
     ids = torch.arange(1, 13, device=device).view(2, 6)
     nodes = torch.arange(12, device=device)
@@ -91,7 +95,8 @@ def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
             found = stack.run(stack.embed(batch), batch, 0, layers).float()
         except (AttributeError, KeyError, TypeError):
             return False
-    return torch.allclose(found, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
+    close = torch.isclose(found, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
+    return float(close.float().mean()) >= 0.99
 
 
 def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:

@@ -55,6 +55,10 @@ class Pooling:
 
     def __call__(self, batch: PackedBatch, values: Tensor) -> Tensor:
         """[n, width] of the batch's nodes → one vector a text [texts, width], float32, in the order of its groups."""
+        with torch.autocast(values.device.type, enabled=False):  # a mean rounded to the layers' type would lose digits
+            return self._pooled(batch, values)
+
+    def _pooled(self, batch: PackedBatch, values: Tensor) -> Tensor:
         of_nodes = None if self.weights is None else self.weights[batch.ids]
         pooled = []
         for group in batch.groups:

@@ -10,6 +10,7 @@ from livealign.config import EncoderConfig, SegmentConfig
 from livealign.embed import Encoder, tokenize
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BackboneError
+from livealign.fused_layers import FusedStack, stack_of
 from livealign.layers import copy_with_own_layers, quiet_adapters
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
@@ -214,7 +215,8 @@ def test_a_folder_without_an_adapter_is_an_error(backbone, tmp_path):
 def test_the_real_backbone_agrees_with_transformers_within_bfloat16(tmp_path):
     from tests.test_backbone import real_models
 
-    backbone = load_backbone("smollm2-135m", real_models())
+    backbone = load_backbone("smollm2-135m", real_models(), dtype=torch.bfloat16)
+    assert isinstance(stack_of(backbone.model), FusedStack)  # rounding must not look like another model
     found = Encoder.load(backbone, None, EncoderConfig(exit_layer=14, first_adapted_layer=8)).encode(TEXTS[:2] + TEXTS[3:])
     for row, text in enumerate(TEXTS[:2] + TEXTS[3:]):
         expected = plain_reference(backbone.model, backbone, text, 14)

@@ -139,6 +139,15 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(backbone,
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])  # the fused layers, and peft's own
+def test_tuning_learns_in_bfloat16_too(tmp_path, dropout):
+    backbone = load_backbone("tiny", tmp_path, device="cpu", dtype=torch.bfloat16)
+    report = tune_adapter(
+        backbone, planted_pairs(300), SEGMENTS, ENCODER, replace(CONFIG, steps=20, dropout=dropout), tmp_path / "adapter"
+    )
+    assert min(report.validation_losses) < report.validation_losses[0]
+
+
 def test_an_adapter_reloads_to_the_same_embeddings(backbone, tuned):
     texts = planted_pairs(20).left
     first, second = (Encoder.load(backbone, tuned[0], ENCODER).encode(texts) for _ in range(2))
