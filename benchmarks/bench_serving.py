@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from benchmarks.serving_release import FIRST_ROOM, FIRST_USER, large_release
 from bentos.build import bentoml_command, bentoml_settings
 from bentos.smoke import ask, free_port, stop, wait_until_ready
 from livealign.bundle import open_bundle
+from livealign.config import LiveConfig
 from livealign.files import replace_json
 from livealign.home import Home
 from livealign.releases import champion_path
@@ -97,24 +99,27 @@ def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]
 
 
 def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]:
-    """Batches of comments, likes and plays of now, every event new."""
+    """Batches of comments, likes and plays of now, every event new; a play ends some batches after its start."""
     rng, run = np.random.default_rng(2), secrets.token_hex(4)
     now = int(time.time() * 1000)
-    bodies = []
+    bodies, watching = [], deque[dict[str, Any]]()
     for batch in range(batches):
-        kinds = rng.choice(["comment", "like", "play_started"], size, p=[0.6, 0.3, 0.1])
+        kinds = rng.choice(["comment", "like", "play_started", "play_ended"], size, p=[0.5, 0.3, 0.1, 0.1])
         room, user = rng.integers(0, rooms, size), rng.integers(0, users, size)
-        events = [
-            _event(str(kinds[one]), f"{run}-{batch}-{one}", now, FIRST_ROOM + int(room[one]), FIRST_USER + int(user[one]), rng)
-            for one in range(size)
-        ]
+        events, ready = [], len(watching)
+        for one, kind in enumerate(kinds.tolist()):
+            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{one}", "at": now, "author_id": 1}
+            about |= {"room_id": FIRST_ROOM + int(room[one]), "user_id": FIRST_USER + int(user[one])}
+            if kind == "play_ended" and ready:
+                ready, play = ready - 1, watching.popleft()
+                about |= {"play_id": play["event_id"], "room_id": play["room_id"], "user_id": play["user_id"]}
+            elif kind == "play_started":
+                watching.append(about)
+            elif kind != "like":
+                about |= {"kind": "comment", "text": " ".join(rng.choice(WORDS, 8))}
+            events.append(about)
         bodies.append(json.dumps({"events": events}).encode())
     return bodies
-
-
-def _event(kind: str, event_id: str, at: int, room_id: int, user_id: int, rng: np.random.Generator) -> dict[str, Any]:
-    about = {"kind": kind, "event_id": event_id, "at": at, "room_id": room_id, "author_id": 1, "user_id": user_id}
-    return {**about, "text": " ".join(rng.choice(WORDS, 8))} if kind == "comment" else about
 
 
 class Speakers:
@@ -135,10 +140,16 @@ class Speakers:
         self._thread.join()
 
     def _speak(self) -> None:
-        """Every half second a sixtieth of the rooms gets its window's words."""
-        turn, turns = 0, int(WINDOW * 2)
-        while not self._stop.wait(0.5):
-            now = int(time.time() * 1000)
+        """Every half second a sixtieth of the rooms gets its window's words, each room at its own place in every window.
+
+        Turns are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
+        windows without news.
+        """
+        turns = int(WINDOW * 2)
+        begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
+        turn = 0
+        while not self._stop.wait(max(0.0, begins + turn / 2 - time.time())):
+            now = int((begins + turn / 2) * 1000)
             events = []
             for room in range(turn % turns, self._rooms, turns):
                 about = {"room_id": FIRST_ROOM + room, "author_id": 1, "at": now}
@@ -212,7 +223,12 @@ def measure_refresh(server: Server, rooms: int, users: int, seconds: float) -> R
 
 
 def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
-    """Steady news, events and lists; memory each ten seconds."""
+    """Steady news, events and lists; memory each fifteen seconds.
+
+    First come as many events as ids are remembered, so that what is bounded has reached its bound.
+    """
+    at_start, full = server.memory(), event_bodies(LiveConfig().event_ids // 500, 500, rooms, users)
+    server.load("/events", full, seconds=300, requests=len(full), connections=4)
     memory, until = [server.memory()], time.monotonic() + seconds
     lists, events = recommend_bodies(users, 20_000), None
     with Speakers(server, rooms):
@@ -222,7 +238,13 @@ def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
             memory.append(server.memory())
     half = memory[len(memory) // 2 :]
     growth = float(np.polyfit(np.arange(len(half)), half, 1)[0]) * 240 if len(half) > 2 else None  # GiB an hour, 15 s a sample
-    return {"seconds": seconds, "gib": memory, "gib_per_hour_second_half": growth, "last_events": events}
+    return {
+        "seconds": seconds,
+        "gib_at_start": at_start,
+        "gib": memory,
+        "gib_per_hour_second_half": growth,
+        "last_events": events,
+    }
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from livealign.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
-VECTOR_FORMAT = 2  # raise it when the same inputs would give other vectors: old cache entries are then not used
+VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors: old cache entries are then not used
 
 
 class Encoder:
@@ -48,7 +48,7 @@ class Encoder:
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
         self.pooling = pooling
-        self._frozen = stack_of(backbone.model)
+        self._frozen = stack_of(backbone.model, last=config.exit_layer)
         self._adapted = adapted
 
     @classmethod
@@ -66,7 +66,7 @@ class Encoder:
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
-            adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
+            adapted, sha256 = stack_of(_merged(own, adapter), last=config.exit_layer), adapter_sha256(adapter)
         return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
 
     @property

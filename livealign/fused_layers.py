@@ -1,11 +1,12 @@
 """The layers of a Llama-like decoder, written for packed batches: the same numbers as transformers', less work around them.
 
-Matrix products take nearly all of the time, so there are few of them and each is large: query, key and value are one, gate
-and up are one, over real tokens only. A LoRA adapter is part of the product's weight, in training too.
+Matrix products take most of the time, so there are few of them and each is large: query, key and value are one, gate and up
+are one, over real tokens only. A LoRA adapter is part of the product's weight, in training too.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from livealign.layers import LayerStack, Stack, agrees_with
 from livealign.lora import LoraPart, LoraProduct, lora_part
 from livealign.packing import PackedBatch
 from livealign.pooling import Pooling
+from livealign.products import OneDnnProduct, Product, onednn_serves
 
-Product = Callable[[Tensor], Tensor]  # [n, inputs] → [n, outputs]
+Norm = Callable[[Tensor], Tensor]  # [n, hidden] → [n, hidden]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class FusedLayer:
     output: Product
     gate_up: Product
     down: Product
-    attention_norm: nn.Module
-    mlp_norm: nn.Module
+    attention_norm: Norm
+    mlp_norm: Norm
     heads: int
     kv_heads: int
     head_size: int
@@ -38,16 +40,8 @@ class FusedLayer:
 
     def attend(self, hidden: Tensor, batch: PackedBatch, cosine: Tensor, sine: Tensor) -> Tensor:
         """hidden [n, hidden] with its attention added; cosine, sine [n, 1, head_size / 2] are the rotation of each node."""
-        qkv = self.qkv(_normed(hidden, self.attention_norm)).view(len(hidden), -1, self.head_size)
-        turned, values = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
-        first, second = turned.chunk(2, dim=-1)
-        qkv = torch.cat(
-            [
-                torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1),
-                values,
-            ],
-            dim=1,
-        )
+        qkv = self.qkv(self.attention_norm(hidden)).view(len(hidden), -1, self.head_size)
+        qkv = _turned(qkv, self.heads + self.kv_heads, cosine, sine)
         attended = []
         for paths in batch.to_paths(qkv.flatten(1)):
             of_heads = paths.view(*paths.shape[:2], -1, self.head_size).transpose(1, 2)  # [rows, heads, length, size]
@@ -56,31 +50,33 @@ class FusedLayer:
                 query, key, value, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.kv_heads
             )
             attended.append(found.transpose(1, 2).flatten(2))
-        return hidden + self.output(batch.to_nodes(attended))
+        return self.output.plus(batch.to_nodes(attended), hidden)
 
     def activations(self, hidden: Tensor) -> Tensor:
         """hidden [n, hidden] → what the MLP's last product reads [n, inner]."""
-        gate, up = self.gate_up(_normed(hidden, self.mlp_norm)).chunk(2, dim=-1)
-        return F.silu(gate) * up
+        return self.gate_up.swiglu(self.mlp_norm(hidden))
 
     def __call__(self, hidden: Tensor, batch: PackedBatch, cosine: Tensor, sine: Tensor) -> Tensor:
         hidden = self.attend(hidden, batch, cosine, sine)
-        return hidden + self.down(self.activations(hidden))
+        return self.down.plus(self.activations(hidden), hidden)
 
 
 class FusedStack:
     """The layers of one model as FusedLayers. The model's own weights become views of the fused ones: no memory is added.
 
+    Only oneDNN's products (`livealign.products`) have copies of theirs.
+
     `checkpoint_layers`: keep only each layer's input for the backward pass and compute the rest again.
+    `last`: the layers that will be run, all where None.
     """
 
     causal = True
 
-    def __init__(self, model: nn.Module, checkpoint_layers: bool = False) -> None:
+    def __init__(self, model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> None:
         plain = LayerStack(model)
         self.model: Any = model
         self.n_layers, self.hidden_size, self.checkpoint_layers = plain.n_layers, plain.hidden_size, checkpoint_layers
-        self.layers = [_fused(layer) for layer in plain.layers]
+        self.layers = [_fused(layer) for layer in plain.layers[:last]]
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Layer-0 hidden states [nodes, hidden]."""
@@ -117,11 +113,11 @@ class FusedStack:
         return cosine[0, batch.positions, None, :half], sine[0, batch.positions, None, :half]
 
 
-def stack_of(model: nn.Module, checkpoint_layers: bool = False) -> Stack:
-    """The fused layers where they give what the model gives, else transformers' own."""
+def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> Stack:
+    """The fused layers, up to `last`, where they give what the model gives, else transformers' own."""
     plain = LayerStack(model)
     if plain.causal and _looks_like_llama(plain.layers[0]):
-        fused = FusedStack(model, checkpoint_layers)
+        fused = FusedStack(model, checkpoint_layers, last)
         if agrees_with(fused, model, min(1, fused.n_layers - 1)):
             return fused
     return plain
@@ -140,20 +136,49 @@ def _looks_like_llama(layer: Any) -> bool:
     )
 
 
+def _turned(qkv: Tensor, turned: int, cosine: Tensor, sine: Tensor) -> Tensor:
+    """qkv [n, heads, size] with its first `turned` heads rotated; in place where nobody asks for gradients."""
+    first, second = qkv[:, :turned].chunk(2, dim=-1)
+    if torch.is_grad_enabled():
+        halves = [first * cosine - second * sine, second * cosine + first * sine]
+        return torch.cat([torch.cat(halves, dim=-1), qkv[:, turned:]], dim=1)
+    new_first = (first * cosine).addcmul_(second, sine, value=-1)
+    second.mul_(cosine).addcmul_(first, sine)
+    first.copy_(new_first)
+    return qkv
+
+
 def _normed(hidden: Tensor, norm: Any) -> Tensor:
     return F.rms_norm(hidden, (hidden.shape[-1],), norm.weight, norm.variance_epsilon)
+
+
+def _unit_rms(hidden: Tensor, epsilon: float) -> Tensor:
+    """RMSNorm without its weights, which the product that reads it has in its own."""
+    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
+    return hidden * torch.rsqrt(length.square() / hidden.shape[-1] + epsilon).to(hidden.dtype)
 
 
 def _fused(layer: Any) -> FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     size = attention.head_dim
+    inputs = [attention.q_proj, attention.k_proj, attention.v_proj], [mlp.gate_proj, mlp.up_proj]
+    outputs = [attention.o_proj], [mlp.down_proj]
+    norms = layer.input_layernorm, layer.post_attention_layernorm
+    (qkv, gate_up), (output, down) = map(_product, inputs), map(_product, outputs)
+    attention_norm, mlp_norm = (partial(_normed, norm=norm) for norm in norms)
+    plain = all(type(product) is Product for product in (qkv, gate_up, output, down))
+    if plain and onednn_serves(qkv.weight):
+        qkv = OneDnnProduct(qkv.weight, qkv.bias, norms[0].weight)
+        gate_up = OneDnnProduct(gate_up.weight, gate_up.bias, norms[1].weight, halves=True)
+        output, down = (OneDnnProduct(product.weight, product.bias) for product in (output, down))
+        attention_norm, mlp_norm = (partial(_unit_rms, epsilon=norm.variance_epsilon) for norm in norms)
     return FusedLayer(
-        qkv=_product([attention.q_proj, attention.k_proj, attention.v_proj]),
-        output=_product([attention.o_proj]),
-        gate_up=_product([mlp.gate_proj, mlp.up_proj]),
-        down=_product([mlp.down_proj]),
-        attention_norm=layer.input_layernorm,
-        mlp_norm=layer.post_attention_layernorm,
+        qkv=qkv,
+        output=output,
+        gate_up=gate_up,
+        down=down,
+        attention_norm=attention_norm,
+        mlp_norm=mlp_norm,
         heads=attention.q_proj.out_features // size,
         kv_heads=attention.k_proj.out_features // size,
         head_size=size,
@@ -170,7 +195,7 @@ def _product(modules: list[Any]) -> Product:
     parts: list[LoraPart | None] = [lora_part(module) for module in modules]
     if any(parts):
         return LoraProduct(weight, bias, [module.out_features for module in plain], parts)
-    return lambda rows: F.linear(rows, weight, bias)
+    return Product(weight, bias)
 
 
 def _joined(weights: list[nn.Parameter]) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from livealign.products import Product
+
 
 @dataclass(frozen=True)
 class LoraPart:
@@ -29,14 +31,15 @@ def lora_part(module: Any) -> LoraPart | None:
     return LoraPart(module.lora_A["default"].weight, module.lora_B["default"].weight, module.scaling["default"])
 
 
-class LoraProduct:
+class LoraProduct(Product):
     """[n, inputs] → [n, outputs] by a frozen weight whose outputs may each carry an adapter.
 
     `weight` [outputs of all parts, inputs]; `outputs` and `parts` name its row blocks, None where a block has no adapter.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, outputs: list[int], parts: list[LoraPart | None]) -> None:
-        self.weight, self.bias, self.outputs, self.parts = weight, bias, outputs, parts
+        super().__init__(weight, bias)
+        self.outputs, self.parts = outputs, parts
 
     def __call__(self, rows: Tensor) -> Tensor:
         down = torch.cat([part.down for part in self.parts if part])

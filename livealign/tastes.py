@@ -8,8 +8,13 @@ the clicks there were. Then (a Poisson-lognormal model: Aitchison and Ho, Biomet
 
 m and S are fitted to all users by EM with a Laplace approximation (empirical Bayes). S knows which codes are liked together,
 so that one click speaks for its kin, and a user of few impressions stays near the mean.
+
+Tastes change, now and then, and at once. A day that a user's own tastes explain worse than everybody's do tells that what was
+counted before it is of another taste: those counts lose the share that such a change is probable (Bayesian online changepoint
+detection, Adams and MacKay 2007, with one run length kept for each user).
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +32,7 @@ _SHARPNESS = 10.0  # of affinities: exp(−10 × extra squared distance ÷ its u
 _FIRST_ROUNDS, _ROUNDS = 12, 6  # of EM from nothing, and from the day before
 _NEWTON_STEPS = 3  # in each round
 _USERS = 8_192  # at a time
+_CHANGES_A_DAY = 0.01  # share of users whose taste is another one than the day before, before anything is known of the day
 _DAY = 86_400_000
 
 
@@ -111,8 +117,12 @@ def learn_tastes(
         rows = rows[examples.user[rows] > 0]
         user = torch.from_numpy(examples.user[rows] - 1).to(device)
         shown = torch.from_numpy(weights[examples.item[rows]].astype(np.float64)).to(device)
-        expected.index_add_(0, user, shown * torch.from_numpy(base[rows]).to(device)[:, None])
-        clicked.index_add_(0, user, shown * torch.from_numpy(click[rows].astype(np.float64)).to(device)[:, None])
+        new_expected, new_clicked = (
+            torch.zeros_like(expected).index_add_(0, user, shown * torch.from_numpy(times).to(device)[:, None])
+            for times in (base[rows], click[rows].astype(np.float64))
+        )
+        holds = state.holds(new_expected, new_clicked)[:, None]
+        expected, clicked = holds * expected + new_expected, holds * clicked + new_clicked
         state = state.fitted(expected, clicked)
     return Tastes(affinity, state.log_rates()), scores
 
@@ -134,6 +144,16 @@ class _State(NamedTuple):
         variance = torch.zeros_like(mean) if self.prior is None else self.prior.covariance.diagonal()
         rows = torch.cat([(mean + variance / 2)[None], self.mode + self.variance / 2])
         return rows.clamp(-6, 6).float().cpu().numpy()
+
+    def holds(self, expected: Tensor, clicked: Tensor) -> Tensor:
+        """[users − 1] how probable it is that each user's tastes are still those, by the counts [users − 1, K] of a new day."""
+        if self.prior is None:
+            return torch.ones_like(self.mode[:, 0])
+        log_rates = torch.from_numpy(self.log_rates()).to(expected)
+        everybodys, own = (
+            (clicked * rates - expected * rates.exp()).sum(1) for rates in (log_rates[:1].expand_as(expected), log_rates[1:])
+        )
+        return torch.sigmoid(own - everybodys - math.log(_CHANGES_A_DAY / (1 - _CHANGES_A_DAY)))
 
     def fitted(self, expected: Tensor, clicked: Tensor) -> "_State":
         """EM from here, to the counts [users − 1, K] so far; rounds enough to follow one more day."""

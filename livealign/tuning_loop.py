@@ -74,7 +74,7 @@ class TuningLoop:
         self.backbone, self.segments, self.encoder, self.config = backbone, segments, encoder, config
         self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
-        self.frozen: Stack = stack_of(backbone.model)
+        self.frozen: Stack = stack_of(backbone.model, last=encoder.exit_layer)
         body = model.get_base_model()
         # Only peft's own layers drop out within an adapter.
         self.adapted: Stack = LayerStack(body) if config.dropout else stack_of(body, config.checkpoint_layers)

@@ -73,6 +73,20 @@ def test_a_score_knows_only_the_days_before(corpus: Corpus, codes: np.ndarray) -
     assert not learn_tastes(late, codes, None, corpus.users.size, TOPICS + 1, POSITIONS)[1].any()
 
 
+def test_a_taste_that_changed_is_followed_and_one_that_did_not_is_kept(corpus: Corpus, codes: np.ndarray) -> None:
+    """Eight users click on one topic each; on the last training day four of them on another."""
+    train, rng = corpus.train, np.random.default_rng(5)
+    day = train.shown_at // 86_400_000
+    user = rng.integers(1, 9, len(train))
+    likes = np.where((day == day.max()) & (user <= 4), user + 3, user) % TOPICS
+    labels = train.labels.copy()
+    labels[:, 0] = rng.random(len(train)) < np.where(codes[train.item, 0] == likes, 0.6, 0.05)
+    tastes, _ = learn_tastes(replace(train, user=user, labels=labels), codes, None, 9, TOPICS + 1, POSITIONS)
+    users = np.arange(1, 9)
+    expected = np.where(users <= 4, users + 3, users) % TOPICS
+    assert (tastes.log_rates[1:, :TOPICS].argmax(1) == expected).sum() >= 7  # one may have hardly been shown the new topic
+
+
 def test_a_user_who_was_never_seen_has_the_taste_of_all(corpus: Corpus, codes: np.ndarray) -> None:
     tastes, _ = learn_tastes(corpus.train, codes, None, corpus.users.size, TOPICS + 1, POSITIONS)
     assert tastes.log_rates[0, :TOPICS] == pytest.approx(tastes.log_rates[1:, :TOPICS].mean(0), abs=0.4)
