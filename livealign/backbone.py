@@ -139,6 +139,13 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def choose_batch_tokens(device: torch.device, dtype: torch.dtype) -> int:
+    """Tokens of one packed batch: many on CUDA; on a CPU few, so that what lies between two products fits its caches."""
+    if device.type == "cuda":
+        return 65_536
+    return 2_048 if dtype == torch.bfloat16 else 512
+
+
 def use_physical_cores() -> None:
     """Give torch one thread for each physical core this process may use, unless OMP_NUM_THREADS says otherwise.
 

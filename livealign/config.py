@@ -31,7 +31,7 @@ class EncoderConfig:
     first_adapted_layer: int = 2
     pooling: str = "mean"  # mean | last | telling (`livealign.pooling`)
     half_share: float = 3e-4  # of all tokens: one that is so frequent counts half in a telling mean
-    batch_tokens: int = 512  # of one packed batch: on a CPU what lies between two products should fit its caches
+    batch_tokens: int = 0  # of one packed batch; 0: what suits the processor (livealign.backbone)
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ PROFILES: dict[str, Profile] = {
     "gpu": Profile(
         name="gpu",
         backbone="smollm2-135m",
-        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, pooling="telling", batch_tokens=65_536),
+        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, pooling="telling"),
         finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, learning_rate=2e-3, steps=600),
         codes=CodesConfig(codes_per_level=256),
     ),

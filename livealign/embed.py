@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from livealign.backbone import Backbone
+from livealign.backbone import Backbone, choose_batch_tokens
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.embedding_cache import EmbeddingCache, text_key
 from livealign.errors import BackboneError
@@ -150,7 +150,8 @@ class Encoder:
         """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), in an order of their own."""
         tokens = tokenize(self.backbone, texts, self.token_budget)
         device, workers = self.backbone.device, torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
-        packed = pack(tokens, self.config.batch_tokens, self._frozen.causal, device, least_batches=workers)
+        most = self.config.batch_tokens or choose_batch_tokens(device, self.backbone.dtype)
+        packed = pack(tokens, most, self._frozen.causal, device, least_batches=workers)
         if workers == 1:
             yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
             return

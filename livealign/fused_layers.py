@@ -154,7 +154,7 @@ def _normed(hidden: Tensor, norm: Any) -> Tensor:
 
 def _unit_rms(hidden: Tensor, epsilon: float) -> Tensor:
     """RMSNorm without its weights, which the product that reads it has in its own."""
-    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
+    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).float()  # summed in float32
     return hidden * torch.rsqrt(length.square() / hidden.shape[-1] + epsilon).to(hidden.dtype)
 
 

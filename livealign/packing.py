@@ -43,7 +43,8 @@ class PackedBatch:
 
     def to_nodes(self, paths: Sequence[Tensor]) -> Tensor:
         """[rows, longest, width] for each group → [n, width]; texts that share a node agree there, one of them is read."""
-        return F.embedding(self.home, torch.cat([values.flatten(0, 1) for values in paths]))
+        flat = [values.flatten(0, 1) for values in paths]
+        return F.embedding(self.home, flat[0] if len(flat) == 1 else torch.cat(flat))
 
 
 def pack(
