@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from livealign.layer_parts import causal_attention, rms_norm, turned, unit_rms
 from livealign.layers import LayerStack, Stack, agrees_with
 from livealign.lora import LoraPart, LoraProduct, lora_part
 from livealign.packing import PackedBatch
@@ -41,15 +41,12 @@ class FusedLayer:
     def attend(self, hidden: Tensor, batch: PackedBatch, cosine: Tensor, sine: Tensor) -> Tensor:
         """hidden [n, hidden] with its attention added; cosine, sine [n, 1, head_size / 2] are the rotation of each node."""
         qkv = self.qkv(self.attention_norm(hidden)).view(len(hidden), -1, self.head_size)
-        qkv = _turned(qkv, self.heads + self.kv_heads, cosine, sine)
+        qkv = turned(qkv, self.heads + self.kv_heads, cosine, sine)
         attended = []
         for paths in batch.to_paths(qkv.flatten(1)):
             of_heads = paths.view(*paths.shape[:2], -1, self.head_size).transpose(1, 2)  # [rows, heads, length, size]
             query, key, value = of_heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-            found = F.scaled_dot_product_attention(
-                query, key, value, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.kv_heads
-            )
-            attended.append(found.transpose(1, 2).flatten(2))
+            attended.append(causal_attention(query, key, value, self.scale).transpose(1, 2).flatten(2))
         return self.output.plus(batch.to_nodes(attended), hidden)
 
     def activations(self, hidden: Tensor) -> Tensor:
@@ -136,28 +133,6 @@ def _looks_like_llama(layer: Any) -> bool:
     )
 
 
-def _turned(qkv: Tensor, turned: int, cosine: Tensor, sine: Tensor) -> Tensor:
-    """qkv [n, heads, size] with its first `turned` heads rotated; in place where nobody asks for gradients."""
-    first, second = qkv[:, :turned].chunk(2, dim=-1)
-    if torch.is_grad_enabled():
-        halves = [first * cosine - second * sine, second * cosine + first * sine]
-        return torch.cat([torch.cat(halves, dim=-1), qkv[:, turned:]], dim=1)
-    new_first = (first * cosine).addcmul_(second, sine, value=-1)
-    second.mul_(cosine).addcmul_(first, sine)
-    first.copy_(new_first)
-    return qkv
-
-
-def _normed(hidden: Tensor, norm: Any) -> Tensor:
-    return F.rms_norm(hidden, (hidden.shape[-1],), norm.weight, norm.variance_epsilon)
-
-
-def _unit_rms(hidden: Tensor, epsilon: float) -> Tensor:
-    """RMSNorm without its weights, which the product that reads it has in its own."""
-    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).float()  # summed in float32
-    return hidden * torch.rsqrt(length.square() / hidden.shape[-1] + epsilon).to(hidden.dtype)
-
-
 def _fused(layer: Any) -> FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     size = attention.head_dim
@@ -165,13 +140,13 @@ def _fused(layer: Any) -> FusedLayer:
     outputs = [attention.o_proj], [mlp.down_proj]
     norms = layer.input_layernorm, layer.post_attention_layernorm
     (qkv, gate_up), (output, down) = map(_product, inputs), map(_product, outputs)
-    attention_norm, mlp_norm = (partial(_normed, norm=norm) for norm in norms)
+    attention_norm, mlp_norm = (partial(rms_norm, weight=norm.weight, epsilon=norm.variance_epsilon) for norm in norms)
     plain = all(type(product) is Product for product in (qkv, gate_up, output, down))
     if plain and onednn_serves(qkv.weight):
         qkv = OneDnnProduct(qkv.weight, qkv.bias, norms[0].weight)
         gate_up = OneDnnProduct(gate_up.weight, gate_up.bias, norms[1].weight, halves=True)
         output, down = (OneDnnProduct(product.weight, product.bias) for product in (output, down))
-        attention_norm, mlp_norm = (partial(_unit_rms, epsilon=norm.variance_epsilon) for norm in norms)
+        attention_norm, mlp_norm = (partial(unit_rms, epsilon=norm.variance_epsilon) for norm in norms)
     return FusedLayer(
         qkv=qkv,
         output=output,

@@ -88,7 +88,7 @@ def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
     ids = torch.arange(1, 13, device=device).view(2, 6)
     nodes = torch.arange(12, device=device)
     group = Group(nodes.view(2, 6), torch.tensor([6, 6], device=device))
-    batch = PackedBatch(ids.flatten(), nodes % 6, (group,), nodes)
+    batch = PackedBatch(ids.flatten(), nodes % 6, (group,), nodes, nodes)
     with torch.inference_mode():
         expected = model(input_ids=ids, output_hidden_states=True).hidden_states[layers].flatten(0, 1).float()
         try:

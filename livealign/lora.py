@@ -56,7 +56,7 @@ class _MergedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> Tensor:
-        merged = (weight + up @ down).to(weight.dtype)
+        merged = torch.addmm(weight, up.to(weight.dtype), down.to(weight.dtype))
         ctx.save_for_backward(rows, merged, down, up)
         return F.linear(rows, merged, bias)
 

@@ -29,17 +29,21 @@ class Group:
 class PackedBatch:
     """n nodes that hold the tokens of some texts.
 
-    `ids` and `positions` are int64 [n]; `home` int64 [n] is each node's place among the groups' padded tokens, laid end to end.
+    `ids` and `positions` are int64 [n]. The groups' padded tokens, laid end to end, are places: `places` int64 [m] is the node
+    of each, `home` int64 [n] one place of each node.
     """
 
     ids: Tensor
     positions: Tensor
     groups: tuple[Group, ...]
+    places: Tensor
     home: Tensor
 
     def to_paths(self, values: Tensor) -> list[Tensor]:
         """[n, width] of the nodes → [rows, longest, width] of the texts, for each group."""
-        return [F.embedding(group.nodes, values) for group in self.groups]
+        shapes = [group.nodes.shape for group in self.groups]
+        parts = F.embedding(self.places, values).split([rows * longest for rows, longest in shapes])
+        return [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def to_nodes(self, paths: Sequence[Tensor]) -> Tensor:
         """[rows, longest, width] for each group → [n, width]; texts that share a node agree there, one of them is read."""
@@ -136,7 +140,10 @@ def _batch(table: np.ndarray, lengths: np.ndarray, shared: np.ndarray, device: t
         groups.append(Group(_tensor(number[members, :width], device), _tensor(lengths[members], device)))
     home = (first_place[:, None] + columns)[new]
     positions = np.broadcast_to(columns, table.shape)[new]
-    return rows, PackedBatch(_tensor(table[new], device), _tensor(positions, device), tuple(groups), _tensor(home, device))
+    nodes = torch.cat([group.nodes.flatten() for group in groups])
+    return rows, PackedBatch(
+        _tensor(table[new], device), _tensor(positions, device), tuple(groups), nodes, _tensor(home, device)
+    )
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from livealign.layer_parts import swiglu
+
 
 class Product:
     """rows [n, inputs] → [n, outputs], by a weight [outputs, inputs] and a bias [outputs] or None."""
@@ -27,8 +29,7 @@ class Product:
 
     def swiglu(self, rows: Tensor) -> Tensor:
         """silu of the first half of the outputs × the second half (Shazeer 2020, equation 6): [n, outputs / 2]."""
-        gate, up = self(rows).chunk(2, dim=-1)
-        return F.silu(gate) * up
+        return swiglu(self(rows))
 
 
 class OneDnnProduct(Product):

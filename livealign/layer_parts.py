@@ -1,0 +1,119 @@
+"""What lies between a layer's matrix products: norm, rotation, attention, gating, with backward passes written out.
+
+These parts do little arithmetic, so they cost what they read and write. Left to autograd each would go over its activations
+many times, and attention's own backward pass in bfloat16 on a CPU takes six times as long as the products that it consists of.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """RMSNorm (Zhang and Sennrich 2019, equation 4) of rows [n, width]."""
+    normed: Tensor = _RmsNorm.apply(rows, weight, epsilon)
+    return normed
+
+
+def unit_rms(rows: Tensor, epsilon: float) -> Tensor:
+    """RMSNorm without its weights, for a product that has them in its own."""
+    return rows * _inverse_rms(rows, epsilon).to(rows.dtype)
+
+
+def turned(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
+    """qkv [n, all heads, size] with its first `heads` heads rotated (Su et al. 2021); changed in place without gradients.
+
+    cosine, sine: [n, 1, size / 2]; the halves of a head turn by the same angles.
+    """
+    if not torch.is_grad_enabled():
+        return _turn(qkv, heads, cosine, sine)
+    result: Tensor = _Turned.apply(qkv, heads, cosine, sine)
+    return result
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Each position's mean of the values up to it, by softmax: [rows, heads, length, size].
+
+    Args:
+        query: [rows, heads, length, size]; heads may be a multiple of those of key and value [rows, kv heads, length, size].
+    """
+    rows, heads, length, size = query.shape
+    kv_heads = key.shape[1]
+    if query.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=heads != kv_heads)
+    later = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
+    query, key, value = (part.reshape(rows * kv_heads, -1, size) for part in (query, key, value))
+    logits = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, length, length) * scale + later
+    shares = torch.softmax(logits, dim=-1).view(rows * kv_heads, -1, length)
+    return torch.bmm(shares, value).view(rows, heads, length, size)
+
+
+def swiglu(both: Tensor) -> Tensor:
+    """silu of the first half of each row × the second half (Shazeer 2020, equation 6): [n, 2 inner] → [n, inner]."""
+    result: Tensor = _SwiGlu.apply(both)
+    return result
+
+
+def _inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
+    """float32 [n, 1]; the sum of squares is taken in float32 whatever the rows are."""
+    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).float()
+    return torch.rsqrt(length.square() / rows.shape[-1] + epsilon)
+
+
+def _turn(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
+    first, second = qkv[:, :heads].chunk(2, dim=-1)
+    new_first = (first * cosine).addcmul_(second, sine, value=-1)
+    second.mul_(cosine).addcmul_(first, sine)
+    first.copy_(new_first)
+    return qkv
+
+
+class _RmsNorm(torch.autograd.Function):
+    """The norm's own weight is frozen and has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        inverse = _inverse_rms(rows, epsilon).to(rows.dtype)
+        unit = rows * inverse
+        ctx.save_for_backward(unit, inverse, weight)
+        return unit * weight
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        unit, inverse, weight = ctx.saved_tensors
+        gradient = gradients[0] * weight
+        along = torch.linalg.vecdot(gradient, unit)[:, None] / unit.shape[-1]
+        return gradient.addcmul_(unit, along, value=-1).mul_(inverse), None, None
+
+
+class _Turned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.heads = heads
+        ctx.save_for_backward(cosine, sine)
+        return _turn(qkv.clone(), heads, cosine, sine)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        cosine, sine = ctx.saved_tensors
+        return _turn(gradients[0].clone(), ctx.heads, cosine, -sine), None, None, None
+
+
+class _SwiGlu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (both,) = gradients, ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        found = torch.empty_like(both)
+        of_gate, of_up = found.chunk(2, dim=-1)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        torch.mul(gradient, F.silu(gate), out=of_up)
+        return (found,)
