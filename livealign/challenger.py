@@ -28,12 +28,13 @@ from livealign.coded_segments import CODED_SEGMENTS, CodedSegments, segments_cod
 from livealign.config import CodesConfig, DatasetConfig, Profile
 from livealign.content import TUNED, with_embeddings
 from livealign.content_sources import joined
-from livealign.dataset import TASKS, Corpus, Examples, KnownIds, load_corpus
+from livealign.dataset import TASKS, Corpus, Examples, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json, replaced_directory
 from livealign.former_towers import FormerTowers
 from livealign.home import Home
-from livealign.marts import built_days, read_mart
+from livealign.last_read import LastRead
+from livealign.marts import PART, built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
 from livealign.release_parts import read_vocabulary, write_vocabulary
@@ -73,9 +74,16 @@ class Codes:
     counts: list[NDArray[np.int64]]  # [codes] of each level
 
 
-def day_corpus(home: Home, day: date, dataset: DatasetConfig, known: KnownIds | None = None) -> Corpus:
-    """The corpus of a retrain for `day`, with the vectors that were embedded for it."""
-    return with_embeddings(load_corpus(home.marts, day, dataset, known), DayArtifacts.of(home, day).embeddings)
+_corpus: LastRead[Corpus] = LastRead()
+
+
+def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
+    """The corpus of a retrain for `day`, with the vectors that were embedded for it. It is read once for all stages."""
+    embeddings = DayArtifacts.of(home, day).embeddings
+    files = [*home.marts.glob(f"*/dt=*/{PART}"), *embeddings.glob("*.npy")]
+    return _corpus(
+        (home.marts, day, dataset), files, lambda: with_embeddings(load_corpus(home.marts, day, dataset), embeddings)
+    )
 
 
 def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bundle | None = None) -> Towers:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from livealign.backbone import load_backbone
 from livealign.config import DatasetConfig, Profile, SegmentConfig
 from livealign.dataset import Corpus, referenced_segments
-from livealign.dataset_marts import rows_by_key
+from livealign.dataset_marts import partition, rows_by_key
 from livealign.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.embed import Encoder, Progress
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import LiveAlignError, TrainingError
 from livealign.files import replaced_directory
+from livealign.last_read import LastRead
 from livealign.marts import built_days, read_mart
 from livealign.pairs import TextPairs, choose_pairs
 from livealign.segments import segment_texts
@@ -27,6 +28,8 @@ TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "ca
 INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
 CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
 EXAMPLES_SHOWN = 5
+
+_texts: LastRead[pa.Table] = LastRead()
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], 
         TrainingError: a segment lies in none of the days.
     """
     read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
-    table = segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config)
+    files = [partition(marts, "segments", day) for day in read]
+    table = _texts((config, *read), files, lambda: segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config))
     rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
     if (rows < 0).any():
         raise TrainingError(

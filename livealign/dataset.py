@@ -216,7 +216,7 @@ def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
     ids, rooms = ids[order], ints(segments, "room_id")[order]
     used = np.zeros(len(ids), dtype=bool)
     for part in parts:
-        for named in (ints(part.interactions, "segment_id"), part.histories.segment_id.reshape(-1)):
+        for named in (ints(part.interactions, "segment_id"), part.histories.segments()):
             places = place(ids, named)
             used[places[places >= 0]] = True
     index = ints(segments, "segment_index")[order]
@@ -267,10 +267,9 @@ def _examples(
     for name in SEGMENT_COLUMNS:
         columns[name] = np.concatenate([[np.nan], floats(segments, name)])[segment]
     history = tables.histories
-    inside = np.arange(history.author_id.shape[1]) < history.length[:, None]
-    history_author = np.where(inside, authors.lookup(history.author_id), 0)
-    history_segment = np.maximum(place(segment_ids, history.segment_id), 0)
-    history_item = np.where(inside, np.where(history_segment > 0, history_segment, n_segments + history_author), 0)
+    engaged_author = authors.lookup(history.engagements.author_id)
+    engaged_segment = np.maximum(place(segment_ids, history.engagements.segment_id), 0)
+    engaged_item = np.where(engaged_segment > 0, engaged_segment, n_segments + engaged_author)
     return Examples(
         impression_id=ints(shown, "impression_id"),
         user_id=ints(shown, "user_id"),
@@ -286,9 +285,9 @@ def _examples(
         features=feature_matrix({**columns, **tables.counts}, base_rates, n),
         labels=_labels(shown, end_of(until)),
         click_known_at=milliseconds(shown, "click_known_at"),
-        history_author=history_author,
-        history_segment=history_segment,
-        history_item=history_item,
+        history_author=history.told(engaged_author),
+        history_segment=history.told(engaged_segment),
+        history_item=history.told(engaged_item),
         history_length=history.length,
     )
 

@@ -32,12 +32,21 @@ class Engagements(NamedTuple):
 
 
 class Histories(NamedTuple):
-    """Histories of n impressions, newest first, padded with 0 behind `length`."""
+    """Histories of n impressions: which of the engagements, newest first. Few engagements stand in many histories."""
 
-    author_id: Ints  # [n, L]
-    segment_id: Ints  # [n, L], 0 also where no window of the room had ended
-    engaged_at: Ints  # [n, L] epoch milliseconds
+    engagements: Engagements
+    rows: Ints  # [n, L] of `engagements`, −1 behind `length`
     length: Ints  # [n]
+
+    def told(self, values: Ints) -> Ints:
+        """Values [e] of the engagements as they stand in the histories: [n, L], 0 behind `length`."""
+        return np.append(values, 0)[self.rows]
+
+    def segments(self) -> Ints:
+        """Segment ids of the engagements that stand in any history."""
+        told = np.zeros(len(self.engagements.segment_id) + 1, dtype=bool)  # the last is row −1
+        told[self.rows] = True
+        return self.engagements.segment_id[told[:-1]]
 
 
 def read_engagements(marts: Path, first: date, last: date, users: NDArray, length: int) -> Engagements:
@@ -79,17 +88,9 @@ def histories_before(engagements: Engagements, user_id: NDArray, shown_at: NDArr
     start = np.searchsorted(line, user * span)
     known = np.isin(user_id, users)
     lengths = np.where(known, np.minimum(stop - start, length), 0)
-    inside = np.arange(length) < lengths[:, None]
-    rows = (stop[:, None] - 1 - np.arange(length))[inside]
-
-    def padded(values: Ints) -> Ints:
-        matrix = np.zeros((len(stop), length), dtype=np.int64)
-        matrix[inside] = values[rows]
-        return matrix
-
-    return Histories(
-        padded(engagements.author_id), padded(engagements.segment_id), padded(engagements.engaged_at), lengths.astype(np.int64)
-    )
+    newest_first = stop[:, None] - 1 - np.arange(length)
+    rows = np.where(np.arange(length) < lengths[:, None], newest_first, -1)
+    return Histories(engagements, rows.astype(np.int64), lengths.astype(np.int64))
 
 
 def _of_users(table: pa.Table, users: Ints) -> Engagements:
