@@ -102,7 +102,7 @@ class AlignmentConfig:
     batch_size: int = 1_024
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
-    content_rank: int = 128  # principal components of the content vectors that are kept
+    content_rank: int = 64  # principal components of the content vectors that are kept
     id_dropout: float = 0.1
     content_dropout: float = 0.1
     user_l2: float = 0.05  # prior of the user embeddings, in the loss, for each impression
