@@ -218,7 +218,8 @@ class VolumeConfig:
     tables: tuple[str, ...] = ("impressions", "plays", "comments")
     days: int = 7
     least_days: int = 3  # landed ones, to know what is usual
-    least_rows: int = 500  # of the median day; a smaller table's days differ by chance
+    least_rows: int = 500  # of the median day; a smaller table's days differ by chance …
+    least_rooms: int = 10  # … and so do days of few broadcasts, however much is said in one
     least_share: float = 0.6  # of the median …
     least_of_lowest: float = 0.7  # … or of the emptiest day, whichever is less
     most_share: float = 2.5  # of the median …

@@ -31,6 +31,8 @@ class Volume(NamedTuple):
 def day_volumes(landing: Path, day: date, config: VolumeConfig) -> list[Volume]:
     """The watched tables of a landed day against the days of the last week that were landed.
 
+    Where a day is a handful of broadcasts nothing is judged: one that is missing takes half of the rows with it.
+
     Raises:
         LiveAlignError: the day was not landed, or a ledger is damaged.
     """
@@ -40,7 +42,9 @@ def day_volumes(landing: Path, day: date, config: VolumeConfig) -> list[Volume]:
     before = [one for one in landed if 0 < (day - one).days <= config.days]
     today = _rows(landing, day)
     history = [_rows(landing, one) for one in before]
-    return [volume(table, today.get(table, 0), [rows.get(table, 0) for rows in history], config) for table in config.tables]
+    rooms = median(rows.get("rooms", 0) for rows in history) if history else 0
+    known = history if rooms >= config.least_rooms else []
+    return [volume(table, today.get(table, 0), [rows.get(table, 0) for rows in known], config) for table in config.tables]
 
 
 def volume(table: str, rows: int, before: Sequence[int], config: VolumeConfig) -> Volume:

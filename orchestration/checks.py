@@ -27,6 +27,7 @@ from orchestration.stages import day_of
 
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
+REMEDY = "; look for what is missing from the archive, or let the day pass: make retrain DAY=… ACCEPT=volumes"
 LEAST_IMPRESSIONS = 1_000  # a day of fewer is a handful of broadcasts and says little of calibration: it warns
 
 
@@ -49,7 +50,7 @@ def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourcePa
     return AssetCheckResult(
         passed=not unusual,
         severity=AssetCheckSeverity.WARN if lenient else AssetCheckSeverity.ERROR,
-        description="; ".join(unusual) or None,
+        description="; ".join(unusual) + REMEDY if unusual else None,
         metadata={"volumes": MetadataValue.md("\n".join(["| day | table | rows | usual |", "|---|---|---|---|", *rows]))},
     )
 

@@ -17,7 +17,15 @@ from time import perf_counter
 from typing import Annotated
 
 import typer
-from dagster import BetaWarning, DagsterEvent, DagsterInstance, Definitions, PreviewWarning
+from dagster import (
+    AssetCheckSeverity,
+    BetaWarning,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    Definitions,
+    PreviewWarning,
+)
 from dagster._utils.error import SerializableErrorInfo
 
 from livealign.backbone import PINNED, fetch_backbone
@@ -163,9 +171,22 @@ def run_job(
 
 
 def _failure(job: str, run_id: str, events: Sequence[DagsterEvent]) -> str:
-    failed = [event for event in events if event.is_step_failure]
-    reasons = [f"{event.step_key}: {root_cause(event.step_failure_data.error)}" for event in failed]
+    found = [told for event in events if (told := _finding(event))]
+    stopped = {step for step, _ in found}
+    errors = [event for event in events if event.is_step_failure and event.step_key not in stopped]
+    reasons = [told for _, told in found]
+    reasons += [f"{event.step_key}: {root_cause(event.step_failure_data.error)}" for event in errors]
     return f"{job} failed in {'; '.join(reasons) or 'its set-up'} (run {run_id}; `make ui` shows its log)"
+
+
+def _finding(event: DagsterEvent) -> tuple[str | None, str] | None:
+    """(step, what it found) of a check of ours that stops a run: Dagster's own error has its name alone."""
+    if event.event_type is not DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    check = event.asset_check_evaluation_data
+    if check.passed or check.severity is not AssetCheckSeverity.ERROR or not check.description:
+        return None
+    return event.step_key, f"the check {check.check_name}: {check.description}"
 
 
 def root_cause(error: SerializableErrorInfo | None) -> str:

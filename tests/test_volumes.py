@@ -17,8 +17,8 @@ FIRST = date(2025, 6, 2)
 WEEK = [10_000, 10_400, 9_700, 10_100, 9_900, 11_200, 9_500]  # of one table, day by day
 
 
-def plant(landing: Path, rows: list[int]) -> list[date]:
-    """Ledgers in which every watched table has these rows, in two files a day."""
+def plant(landing: Path, rows: list[int], rooms: int = 40) -> list[date]:
+    """Ledgers in which every watched table has these rows, in two files a day, of so many rooms."""
     planted = [FIRST + timedelta(days=number) for number in range(len(rows))]
     for day, landed in zip(planted, rows, strict=True):
         ledger = [
@@ -26,6 +26,7 @@ def plant(landing: Path, rows: list[int]) -> list[date]:
             for table in CONFIG.tables
             for part in (landed // 3, landed - landed // 3)
         ]
+        ledger.append({"table": "rooms", "file": "rooms.csv", "read": rooms, "landed": rooms, "rejected": 0})
         file = landing / "ledger" / f"dt={day}" / "part-0.parquet"
         file.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(ledger, schema=LEDGER), file)
@@ -62,6 +63,11 @@ def test_days_that_differ_by_chance_are_usual(rows: int) -> None:
 def test_a_platform_whose_days_differ_may_have_an_empty_one_again(tmp_path: Path) -> None:
     days = plant(tmp_path, [4_000, 0, 9_000, 600, 0, 7_000, 3_000, 0])
     assert all(found.usual for found in day_volumes(tmp_path, days[-1], CONFIG))
+
+
+def test_a_day_of_a_few_broadcasts_is_not_judged(tmp_path: Path) -> None:
+    days = plant(tmp_path, [*WEEK, 3_000], rooms=3)
+    assert all(found.usual and found.least is None for found in day_volumes(tmp_path, days[-1], CONFIG))
 
 
 @pytest.mark.parametrize("before", [[], [9_000, 9_100], [40, 50, 30, 45]])
