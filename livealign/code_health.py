@@ -35,6 +35,7 @@ class CodebookHealth(NamedTuple):
     unique_share: float  # distinct code tuples / distinct vectors
     largest_bucket: float  # share of vectors in the fullest tuple
     vectors: int
+    distinct: int  # of the vectors: no codebook can tell more apart
 
 
 def codebook_health(codebook: Codebook, vectors: Floats) -> CodebookHealth:
@@ -45,7 +46,12 @@ def codebook_health(codebook: Codebook, vectors: Floats) -> CodebookHealth:
     levels = tuple(
         _level_health(codes[:, level], codebook.codes_per_level, norms[:, level]) for level in range(codebook.levels)
     )
-    return CodebookHealth(levels, len(buckets) / distinct, float(buckets.max() / len(codes)), len(codes))
+    return CodebookHealth(levels, len(buckets) / distinct, float(buckets.max() / len(codes)), len(codes), distinct)
+
+
+def evenness(perplexity: float, codes: int) -> float:
+    """Entropy of a level over the largest that `codes` codes allow; 1 where there can be but one."""
+    return float(np.log(perplexity) / np.log(codes)) if codes > 1 else 1.0
 
 
 def code_churn(before: Codes, after: Codes, level: int = 0) -> float:
@@ -72,7 +78,7 @@ def _level_health(codes: NDArray[np.int32], size: int, norms: Floats) -> LevelHe
         used=used,
         dead=size - used,
         usage=used / size,
-        entropy_ratio=entropy / float(np.log(size)) if size > 1 else 1.0,
+        entropy_ratio=evenness(float(np.exp(entropy)), size),
         perplexity=float(np.exp(entropy)),
         largest_share=float(share.max()),
         gini=gini,

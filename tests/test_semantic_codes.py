@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livealign.code_health import code_churn, codebook_health, refresh_churn
+from livealign.code_health import code_churn, codebook_health, evenness, refresh_churn
 from livealign.config import CodesConfig
 from livealign.errors import BundleError, TrainingError
 from livealign.semantic_codes import Codebook, fit_codebook
@@ -88,6 +88,9 @@ def test_health_is_what_the_counts_say() -> None:
     assert level.gini == pytest.approx((-3 * 0 - 1 * 1 + 1 * 1 + 3 * 2) / (4 * 4))
     assert level.residual_norm == pytest.approx(0.1 / 4)
     assert health.unique_share == 0.75
+    assert health.distinct == 4
+    assert evenness(level.perplexity, 3) == pytest.approx(entropy / np.log(3))
+    assert evenness(1.0, 1) == 1.0  # one author, one code: nothing has collapsed
 
 
 def test_fewer_vectors_than_codes_is_no_error() -> None:
