@@ -1,6 +1,6 @@
 """The embedding engine against the machine's own matrix product, and against sentence-transformers on the same weights.
 
-    python -m benchmarks.bench_embed --segments 64
+    python -m benchmarks.bench_embed --segments 512
 
 Prints one row (JSON) each for: useful work ÷ matrix products; sentence-transformers cut to the layers that the engine uses, on
 texts of a retrain (all windows of some rooms that the last `make retrain` embedded) and on texts of a tick (one a room, made by
@@ -41,7 +41,7 @@ AGREEMENT = {torch.float32: 2e-3, torch.bfloat16: 2e-2}  # largest difference of
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
-    parser.add_argument("--segments", type=int, default=64)
+    parser.add_argument("--segments", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     profile = load_profile("laptop")

@@ -128,7 +128,7 @@ class CodesConfig:
     codes_per_level: int = 32
     iterations: int = 25
     warm_iterations: int = 5  # where the champion's codes carry over
-    restarts: int = 3
+    restarts: int = 2
     most_churn: float = 0.05  # share of known segments whose first code may change at a retrain; more is a warning
     balance: float = 0.0  # 1: codes are made equally full; 0: each vector has its nearest centroid
     seed: int = 17
