@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LENGTH_STEP = 16  # texts whose lengths differ by less share one attention call
+NODE_STEPS = (
+    32  # batches have one of so many numbers of nodes: libraries keep a compiled product for every shape that they meet
+)
 PATHS_PER_NODE = 4  # shared beginnings may lengthen the attention of a batch at most so far beyond its nodes
 
 
@@ -69,7 +72,7 @@ def pack(
     for start, end in _cuts(lengths, shared, most_nodes, least_batches):
         again = shared[start:end].copy()
         again[0] = 0  # its row before lies in another batch
-        rows, batch = _batch(table[start:end], lengths[start:end], again, device)
+        rows, batch = _batch(table[start:end], lengths[start:end], again, device, multiple=max(1, most_nodes // NODE_STEPS))
         yield order[start:end][rows], batch
 
 
@@ -121,8 +124,13 @@ def _cuts(lengths: np.ndarray, shared: np.ndarray, most_nodes: int, least_batche
         start = int(end)
 
 
-def _batch(table: np.ndarray, lengths: np.ndarray, shared: np.ndarray, device: torch.device) -> tuple[np.ndarray, PackedBatch]:
-    """(the order of the rows in the batch, the batch) of sorted rows `table` [rows, width]."""
+def _batch(
+    table: np.ndarray, lengths: np.ndarray, shared: np.ndarray, device: torch.device, multiple: int = 1
+) -> tuple[np.ndarray, PackedBatch]:
+    """(the order of the rows in the batch, the batch) of sorted rows `table` [rows, width].
+
+    Nodes that no text has fill it up to a multiple of `multiple`.
+    """
     columns = np.arange(table.shape[1])
     real = columns < lengths[:, None]
     new = real & (columns >= shared[:, None])
@@ -138,12 +146,13 @@ def _batch(table: np.ndarray, lengths: np.ndarray, shared: np.ndarray, device: t
         first_place[members] = places + width * np.arange(len(members))
         places += width * len(members)
         groups.append(Group(_tensor(number[members, :width], device), _tensor(lengths[members], device)))
-    home = (first_place[:, None] + columns)[new]
-    positions = np.broadcast_to(columns, table.shape)[new]
-    nodes = torch.cat([group.nodes.flatten() for group in groups])
-    return rows, PackedBatch(
-        _tensor(table[new], device), _tensor(positions, device), tuple(groups), nodes, _tensor(home, device)
+    fill = -int(new.sum()) % multiple
+    home, positions, ids = (
+        np.append(values[new], np.zeros(fill, np.int64))
+        for values in (first_place[:, None] + columns, np.broadcast_to(columns, table.shape), table)
     )
+    nodes = torch.cat([group.nodes.flatten() for group in groups])
+    return rows, PackedBatch(_tensor(ids, device), _tensor(positions, device), tuple(groups), nodes, _tensor(home, device))
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:

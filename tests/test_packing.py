@@ -67,6 +67,13 @@ def test_there_are_as_many_batches_as_workers_and_they_cost_about_the_same():
     assert list(pack([], 100, True, CPU)) == []
 
 
+def test_batches_have_one_of_a_few_sizes_and_what_fills_them_up_is_in_no_text():
+    tokens = [[number] * (7 + number % 9) for number in range(200)]
+    batches = list(pack(tokens, 320, True, CPU))
+    assert {len(batch.ids) % 10 for _, batch in batches} == {0}
+    assert {row: ids for rows, batch in batches for row, ids in read_back(rows, batch).items()} == dict(enumerate(tokens))
+
+
 @pytest.mark.gpu
 def test_batches_are_made_on_the_device():
     _, batch = pack_whole([[1, 2], [1, 3, 4]], True, torch.device("cuda"))
