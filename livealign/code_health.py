@@ -70,7 +70,7 @@ def refresh_churn(codes: Codes, room_id: NDArray[np.int64], started_at: NDArray[
 def _level_health(codes: NDArray[np.int32], size: int, norms: Floats) -> LevelHealth:
     counts = np.bincount(codes, minlength=size)
     share = counts[counts > 0] / counts.sum()
-    entropy = float(-(share * np.log(share)).sum())
+    perplexity = float(np.exp(-(share * np.log(share)).sum()))
     used = len(share)
     rising = np.sort(counts)
     gini = float((2 * np.arange(1, size + 1) - size - 1) @ rising / (size * rising.sum()))
@@ -78,8 +78,8 @@ def _level_health(codes: NDArray[np.int32], size: int, norms: Floats) -> LevelHe
         used=used,
         dead=size - used,
         usage=used / size,
-        entropy_ratio=evenness(float(np.exp(entropy)), size),
-        perplexity=float(np.exp(entropy)),
+        entropy_ratio=evenness(perplexity, size),
+        perplexity=perplexity,
         largest_share=float(share.max()),
         gini=gini,
         residual_norm=float(norms.mean()),

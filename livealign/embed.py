@@ -66,7 +66,7 @@ class Encoder:
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
-            adapted, sha256 = stack_of(_merged(own, adapter), last=config.exit_layer), adapter_sha256(adapter)
+            adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
         return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
 
     @property

@@ -64,7 +64,7 @@ class FusedStack:
     Only oneDNN's products (`livealign.products`) have copies of theirs.
 
     `checkpoint_layers`: keep only each layer's input for the backward pass and compute the rest again.
-    `last`: the layers that will be run, all where None.
+    `last`: how many layers will be run, all where None; the rest is not made.
     """
 
     causal = True

@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LENGTH_STEP = 16  # texts whose lengths differ by less share one attention call
-NODE_STEPS = (
-    32  # batches have one of so many numbers of nodes: libraries keep a compiled product for every shape that they meet
-)
+NODE_STEPS = 32  # batches have one of so many sizes: libraries keep a compiled product for every shape that they meet
 PATHS_PER_NODE = 4  # shared beginnings may lengthen the attention of a batch at most so far beyond its nodes
 
 
