@@ -4,9 +4,9 @@
 
 Writes a made-up archive in KuaiLive-M3's format (`m3_archive.py`), lands it with the real adapter, builds all marts of all days
 but the last with dbt, tests included, as the pipeline does, and then the last day on top. At most at scale 0.05, for it
-holds everything in memory: the statistics of segments by pandas (`pandas_segments.py`), which must be the mart's, and by the
-models' own queries without dbt, texts and files (`segment_queries.py`). Each step runs in a process of its own; beside its
-seconds stand those of the processor, which other work on the machine does not stretch.
+holds everything in memory: the statistics of segments by pandas in two ways (`pandas_segments.py`), which must be the mart's,
+and by the models' own queries without dbt, texts and files (`segment_queries.py`). Each step runs in a process of its own;
+beside its seconds stand those of the processor, which other work on the machine does not stretch.
 """
 
 import argparse
@@ -23,8 +23,9 @@ from typing import NamedTuple, TypeVar
 
 import duckdb
 import numpy as np
+import pandas as pd
 from m3_archive import write_m3
-from pandas_segments import STATISTICS, segment_statistics
+from pandas_segments import STATISTICS, by_date_ranges, by_repeats, segment_statistics
 from rich.console import Console
 from rich.table import Table
 from segment_queries import statistics_by_queries
@@ -37,6 +38,7 @@ from orchestration.dbt_command import BUILD_A_DAY
 
 PROJECT = Path(__file__).parent.parent / "dbt_project"
 PANDAS_AT_MOST = 0.05
+PANDAS = {"pandas": by_date_ranges, "pandas, vectorised by hand": by_repeats}
 T = TypeVar("T")
 
 
@@ -105,21 +107,25 @@ class Bench:
         """The model `segments` with all that it needs by dbt; its statistics alone by pandas, and by the models' queries."""
         folder = self.folder / "segments"
         self._step("segments by dbt", lambda: self._dbt(folder, self.days, "run", "--select", "+segments"))
-        by_pandas = self._step("segments by pandas", lambda: _in_a_process(_statistics_by_pandas, self.landing))
+        by_pandas = {
+            name: self._step(f"segments by {name}", lambda way=way: _in_a_process(_statistics_by_pandas, self.landing, way))
+            for name, way in PANDAS.items()
+        }
         warehouse, alone = folder / "warehouse.duckdb", "statistics by the models' queries"
         by_queries = self._step(alone, lambda: _in_a_process(statistics_by_queries, warehouse, self.days))
         of_mart = _statistics_of_mart(folder / "tables" / "segments")
-        for name, found in (("pandas", by_pandas), ("the models' queries", by_queries)):
+        for name, found in {**by_pandas, "the models' queries": by_queries}.items():
             if not np.allclose(of_mart, found, rtol=1e-9):
                 raise SystemExit(f"dbt and {name} differ: {of_mart} against {found} (segments, sums of {STATISTICS})")
-        pandas = self.costs["segments by pandas"]
-        for name, step in (("dbt", "segments by dbt"), ("the models' queries", alone)):
-            ours = self.costs[step]
-            self.notes |= {
-                f"pandas / {name}, seconds": pandas.stage.seconds / ours.stage.seconds,
-                f"pandas / {name}, of the processor": pandas.processor_seconds / ours.processor_seconds,
-                f"pandas / {name}, memory": pandas.stage.peak_rss_bytes / ours.stage.peak_rss_bytes,
-            }
+        for way in PANDAS:
+            theirs = self.costs[f"segments by {way}"]
+            for name, step in (("dbt", "segments by dbt"), ("the models' queries", alone)):
+                ours = self.costs[step]
+                self.notes |= {
+                    f"{way} / {name}, seconds": theirs.stage.seconds / ours.stage.seconds,
+                    f"{way} / {name}, of the processor": theirs.processor_seconds / ours.processor_seconds,
+                    f"{way} / {name}, memory": theirs.stage.peak_rss_bytes / ours.stage.peak_rss_bytes,
+                }
 
     def report(self) -> None:
         """Print the table; write `result.json` into the folder."""
@@ -181,8 +187,8 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _statistics_by_pandas(landing: Path) -> list[float]:
-    statistics = segment_statistics(landing)
+def _statistics_by_pandas(landing: Path, lay_out: Callable[[pd.DataFrame], pd.DataFrame]) -> list[float]:
+    statistics = segment_statistics(landing, lay_out)
     return [float(len(statistics)), *statistics.sum().tolist()]
 
 

@@ -1,5 +1,10 @@
-"""The statistics of segments by pandas, in memory: what a team without a warehouse would write. For bench_warehouse.py."""
+"""The statistics of segments by pandas, in memory: what a team without a warehouse would write. For bench_warehouse.py.
 
+In two ways that differ in one step, how a session is laid out over its windows: as it is usually written (a `date_range` for
+each session, exploded), and as somebody writes it who has waited for that (rows repeated by a vector of counts).
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +18,27 @@ STATISTICS = (
 )
 
 
-def segment_statistics(landing: Path) -> pd.DataFrame:
+def by_date_ranges(plays: pd.DataFrame) -> pd.DataFrame:
+    """The sessions, a row for each window (Unix seconds // 30) from `first` to `last`: the usual way."""
+    windows = [
+        pd.date_range(first, last, freq=WINDOW)
+        for first, last in zip(_begin_of(plays["first"]), _begin_of(plays["last"]), strict=True)
+    ]
+    present = plays.assign(window=windows).explode("window")
+    return present.assign(window=_window(present["window"].astype("datetime64[ms]")))
+
+
+def by_repeats(plays: pd.DataFrame) -> pd.DataFrame:
+    """The same without a Python object for a session."""
+    present = plays.loc[plays.index.repeat(plays["last"] - plays["first"] + 1)]
+    return present.assign(window=present["first"] + present.groupby(level=0).cumcount())
+
+
+def segment_statistics(landing: Path, lay_out: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     """STATISTICS of every room and window in which anything happened, indexed by room_id and window (Unix seconds // 30)."""
     rooms = _read(landing, "rooms", ["room_id", "started_at", "ended_at"])
-    viewers = _viewers(_read(landing, "plays", ["play_id", "user_id", "room_id", "entered_at", "left_at"]), rooms)
+    plays = _read(landing, "plays", ["play_id", "user_id", "room_id", "entered_at", "left_at"])
+    viewers = _viewers(plays, rooms, lay_out)
     comments = _read(landing, "comments", ["room_id", "user_id", "sent_at", "is_bot"]).query("not is_bot")
     said = _by_window(comments, "sent_at")
     parts = [viewers, said.size().rename("n_comments"), said["user_id"].nunique().rename("n_commenters")]
@@ -37,7 +59,7 @@ def segment_statistics(landing: Path) -> pd.DataFrame:
     return within[here].set_index(["room_id", "window"])[list(STATISTICS)]
 
 
-def _viewers(plays: pd.DataFrame, rooms: pd.DataFrame) -> pd.DataFrame:
+def _viewers(plays: pd.DataFrame, rooms: pd.DataFrame, lay_out: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     """n_viewers, n_entered, n_left and retention: every session laid out over its windows, then grouped."""
     plays = plays.merge(rooms, on="room_id")
     plays["until"] = plays[["left_at", "ended_at"]].min(axis=1).fillna(pd.Timestamp("2100-01-01"))
@@ -46,10 +68,8 @@ def _viewers(plays: pd.DataFrame, rooms: pd.DataFrame) -> pd.DataFrame:
     plays["since"] = np.maximum(plays["entered_at"], plays["started_at"])
     plays["first"], plays["last"] = _window(plays["since"]), _last_window(plays["until"], plays["since"])
 
-    n_windows = plays["last"] - plays["first"] + 1
-    present = plays.loc[plays.index.repeat(n_windows), ["room_id", "user_id", "since", "until", "first"]]
-    present["window"] = present["first"] + present.groupby(level=0).cumcount()
-    begins = pd.to_datetime(present["window"] * 30, unit="s").astype("datetime64[ms]")
+    present = lay_out(plays[["room_id", "user_id", "since", "until", "first", "last"]])
+    begins = _begin_of(present["window"])
     present["at_start"] = (present["since"] <= begins) & (begins < present["until"])
     present["at_end"] = (present["since"] <= begins + WINDOW) & (begins + WINDOW < present["until"])
     by_viewer = present.groupby(["room_id", "window", "user_id"])[["at_start", "at_end"]].any()
@@ -69,6 +89,10 @@ def _viewers(plays: pd.DataFrame, rooms: pd.DataFrame) -> pd.DataFrame:
 
 def _by_window(rows: pd.DataFrame, time: str) -> "pd.api.typing.DataFrameGroupBy":
     return rows.assign(window=_window(rows[time])).groupby(["room_id", "window"])
+
+
+def _begin_of(windows: pd.Series) -> pd.Series:
+    return pd.to_datetime(windows * 30, unit="s").astype("datetime64[ms]")
 
 
 def _window(times: pd.Series) -> pd.Series:
