@@ -4,8 +4,8 @@ make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
 .venv/bin/python benchmarks/compare_variants.py --content tfidf --day 2025-06-08   # without any LLM, on another day
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
-`oracle_text`, the p-value of a permutation test against `shuffled`, and the gain by author popularity and by the quality of the
-streams.
+`oracle_text`, as the cards were met and for any place in the list (`livealign.ceilings`), the p-value of a permutation test
+against `shuffled`, and the gain by author popularity and by the quality of the streams.
 """
 
 import argparse
@@ -15,13 +15,15 @@ import numpy as np
 
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.backbone import choose_device, use_physical_cores
+from livealign.ceilings import day_ceilings
 from livealign.config import load_profile
 from livealign.content import TUNED, texts_of, with_embeddings
 from livealign.dataset import load_corpus
 from livealign.evaluation import EvaluationReport, evaluate
+from livealign.heldout import ANY_PLACE
 from livealign.home import Home
 from livealign.metrics import permutation_test, user_auc
-from livealign.offline import CLICK, day_truth, held_out_frame
+from livealign.offline import CLICK, held_out_frame
 from livealign.text_controls import has_minilm, with_controls
 from livealign.variants import VARIANTS, train_variant
 
@@ -57,7 +59,7 @@ def main() -> None:
             scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
     frame = held_out_frame(corpus, home.marts, profile.evaluation, home.archive)
-    truth = day_truth(corpus, home.marts, home.archive, profile.segments)
+    truth = day_ceilings(corpus, home.marts, home.archive, profile.segments)
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
     per_user = {name: [user_auc(one, label, frame.user) for one in values] for name, values in table.items()}
@@ -71,19 +73,22 @@ def main() -> None:
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
     """The table, and the gain over the baseline by author popularity and by the streams' quality."""
-    ways, ways_text = report.ways(), report.ways("oracle_text")
+    ceilings = ("oracle", "oracle_text", "oracle" + ANY_PLACE, "oracle_text" + ANY_PLACE)
+    ways = [report.ways(ceiling) for ceiling in ceilings]
     print(
-        f"{'variant':<14} {'GAUC':>7} {'spread':>7} {'UAUC':>7} {'AUC':>7} {'NDCG@10':>8} {'ECE':>7} "
-        f"{'over id_only (95 %)':<28} {'way':>6} {'to text':>8} {'p above shuffled':>16}"
+        f"{'variant':<23} {'GAUC':>7} {'spread':>7} {'UAUC':>7} {'AUC':>7} {'NDCG@10':>8} {'ECE':>7} "
+        f"{'over id_only (95 %)':<28} {'way':>6} {'to text':>8} {'any place':>9} {'to text':>8} {'p above shuffled':>16}"
     )
     for name, metrics in {**report.variants, **report.oracle}.items():
         interval = report.differences.get(name)
         gain = f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]" if interval else ""
-        way, to_text = (f"{each[name]:+.3f}" if name in each else "" for each in (ways, ways_text))
+        of_ways = [f"{each[name]:+.3f}" if name in each else "" for each in ways]
         p = f"{above_shuffled[name]:.4f}" if name in above_shuffled else ""
         numbers = (metrics.gauc, metrics.gauc_seed_std or 0.0, metrics.uauc, metrics.auc)
         cells = " ".join(f"{value:7.4f}" for value in numbers)
-        print(f"{name:<14} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8} {p:>16}")
+        way, to_text, any_place, any_place_text = of_ways
+        row = f"{name:<23} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8}"
+        print(f"{row} {any_place:>9} {any_place_text:>8} {p:>16}")
     for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
         gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
         print(

@@ -89,7 +89,7 @@ class DatasetConfig:
     train_days: int = 7
     history_length: int = 20
     min_author_impressions: int = 1  # authors below are "unknown" to id embeddings
-    half_life_seconds: float = 60.0  # of a window's part in what its room is about; 0: each window for itself
+    half_life_seconds: float = 20.0  # of a window's part in what its room is about; 0: each window for itself
 
 
 @dataclass(frozen=True)

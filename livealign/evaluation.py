@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livealign.config import EvaluationConfig
-from livealign.heldout import ORACLES, SLICE_ORDER, EvaluationError, EvaluationFrame
+from livealign.heldout import ANY_PLACE, ORACLES, SLICE_ORDER, EvaluationError, EvaluationFrame
 from livealign.metrics import (
     Interval,
     Reliability,
@@ -72,7 +72,7 @@ class EvaluationReport:
     click_rate: float
     baseline: str
     variants: dict[str, VariantMetrics]  # on click
-    oracle: dict[str, VariantMetrics]  # `oracle`, `oracle_static` on the simulator, else empty
+    oracle: dict[str, VariantMetrics]  # by row of `heldout.ORACLES` on the simulator, else empty
     differences: dict[str, Interval]  # GAUC, variant − baseline
     slices: dict[str, dict[str, dict[str, SliceMetrics]]]  # slice name → value → variant
     tasks: dict[str, dict[str, VariantMetrics]]  # task → variant, for the tasks beside click
@@ -91,13 +91,15 @@ class EvaluationReport:
         return {name: (m.gauc - base) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
 
     def ways(self, ceiling: str = "oracle") -> dict[str, float]:
-        """How much of the way from `oracle_static` to a ceiling each variant has made; empty without truth.
+        """How much of the way from the best without the moment to a ceiling each variant has made; empty without truth.
 
-        (GAUC(variant) − GAUC(oracle_static)) / (GAUC(ceiling) − GAUC(oracle_static)): 0 is the best without the moment.
+        (GAUC(variant) − GAUC(static)) / (GAUC(ceiling) − GAUC(static)), where static is `oracle_static`, of any place if the
+        ceiling is (`livealign.ceilings`).
         """
-        if not {ceiling, "oracle_static"} <= set(self.oracle):
+        start = "oracle_static" + (ANY_PLACE if ceiling.endswith(ANY_PLACE) else "")
+        if not {ceiling, start} <= set(self.oracle):
             return {}
-        top, static = self.oracle[ceiling].gauc, self.oracle["oracle_static"].gauc
+        top, static = self.oracle[ceiling].gauc, self.oracle[start].gauc
         if top is None or static is None or top <= static:
             return {}
         return {name: (m.gauc - static) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
@@ -111,7 +113,7 @@ class EvaluationReport:
             "baseline": self.baseline,
             "differences": {name: _interval(interval) for name, interval in self.differences.items()},
             "ceiling_shares": self.ceiling_shares(),
-            "ways": {ceiling: self.ways(ceiling) for ceiling in ("oracle", "oracle_text") if ceiling in self.oracle},
+            "ways": {ceiling: self.ways(ceiling) for ceiling in self.oracle if "static" not in ceiling},
             "slices": {
                 slice_name: {
                     value: {variant: _slice(metrics) for variant, metrics in variants.items()}

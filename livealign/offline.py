@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from livealign import plots
 from livealign.artifacts import DayArtifacts
+from livealign.ceilings import day_ceilings
 from livealign.challenger import read_comparison, read_scores
-from livealign.config import EvaluationConfig, Profile, SegmentConfig
+from livealign.config import EvaluationConfig, Profile
 from livealign.content import RAW, TUNED
 from livealign.dataset import TASKS, Corpus
 from livealign.dataset_marts import rows_by_key
@@ -21,11 +22,11 @@ from livealign.day_pictures import day_pictures
 from livealign.errors import TrainingError
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.files import replace_json
-from livealign.heldout import ORACLES, EvaluationFrame, read_truth, standard_slices
+from livealign.heldout import EvaluationFrame, standard_slices
 from livealign.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.marts import built_days, read_mart
 from livealign.report import Section, write_report
-from livealign.text_oracle import text_oracle, true_low_quality
+from livealign.text_oracle import true_low_quality
 
 RELEASE = "aligned_codes"
 CLICK = TASKS.index("click")
@@ -79,7 +80,7 @@ def evaluate_day(
         {name: scores[:, CLICK] for name, scores in by_variant.items()},
         frame,
         config,
-        truth=day_truth(corpus, marts, archive, profile.segments),
+        truth=day_ceilings(corpus, marts, archive, profile.segments),
         other_tasks={
             task: {name: scores[:, column] for name, scores in by_variant.items()}
             for column, task in enumerate(TASKS)
@@ -123,17 +124,6 @@ def highlight_section(highlights: Mapping[str, HighlightMetrics]) -> Section:
         "held-out day. F1@50%: the half of the windows predicted to be best, against the half that was."
     )
     return Section("Highlight task", ("inputs", "mAP", "F1@50%", "Kendall", "Spearman", "rooms"), rows, note)
-
-
-def day_truth(corpus: Corpus, marts: Path, archive: Path, segments: SegmentConfig) -> dict[str, NDArray[np.float64]] | None:
-    """The ceilings of the held-out day by column of `heldout.ORACLES`, each [n]; None on every real platform.
-
-    Raises:
-        EvaluationError: the truth of a simulated archive is damaged.
-    """
-    truth = read_truth(archive, corpus.test.impression_id, corpus.day)
-    by_text = text_oracle(corpus, marts, archive, segments)
-    return truth if truth is None or by_text is None else {**truth, ORACLES["oracle_text"]: by_text}
 
 
 def report_plots(report: EvaluationReport) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from livealign.evaluation import EvaluationReport
+from livealign.heldout import ANY_PLACE
 from livealign.metrics import Reliability
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def loss_curve(
 
 
 def variants_bar(report: EvaluationReport) -> bytes:
-    """GAUC of each variant; whiskers are the interval of its difference to the baseline, lines the two ceilings."""
+    """GAUC of each variant; whiskers are the interval of its difference to the baseline, lines the ceilings (of any place)."""
     names = [name for name, metrics in report.variants.items() if metrics.gauc is not None]
     values = [report.variants[name].gauc or 0.0 for name in names]
     figure, axes = figure_with_axes(8, 1.6 + 0.42 * max(len(names), 1))
@@ -65,10 +66,11 @@ def variants_bar(report: EvaluationReport) -> bytes:
             reach = value + above
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # readable where a ceiling's line passes
         axes.annotate(f"{value:.4f}", (reach, place), (5, 0), textcoords="offset points", va="center", fontsize=8, bbox=box)
-    for (name, metrics), style in zip(report.oracle.items(), ("-", "-.", "--"), strict=False):
+    ceilings = {name: one for name, one in report.oracle.items() if name.endswith(ANY_PLACE)} or report.oracle
+    for (name, metrics), style in zip(ceilings.items(), ("-", "-.", "--"), strict=False):
         if metrics.gauc is not None:
             axes.axvline(metrics.gauc, color=GREEN, linestyle=style, linewidth=1.5, label=f"{name} {metrics.gauc:.4f}")
-    ends = [*values, *(metrics.gauc for metrics in report.oracle.values() if metrics.gauc is not None), 0.5]
+    ends = [*values, *(metrics.gauc for metrics in ceilings.values() if metrics.gauc is not None), 0.5]
     room = max(max(ends) - min(ends), 0.01)
     axes.set_xlim(min(ends) - 0.05 * room, max(ends) + 0.2 * room)
     axes.set(

@@ -10,6 +10,7 @@ import numpy as np
 
 from livealign.evaluation import EvaluationReport, VariantMetrics
 from livealign.files import replace_bytes
+from livealign.heldout import ANY_PLACE
 from livealign.metrics import Interval
 
 STYLE = """
@@ -79,10 +80,19 @@ def write_report(
     replace_bytes(path, render_report(report, plots, title, facts, sections).encode())
 
 
+_WAYS = {
+    "way to oracle": "oracle",
+    "of any place": "oracle" + ANY_PLACE,
+    "way to oracle_text": "oracle_text",
+    "text, of any place": "oracle_text" + ANY_PLACE,
+}
+
+
 def _variants(report: EvaluationReport) -> Section:
-    shares, ways, k = report.ceiling_shares(), report.ways(), report.config.list_k
+    shares, k = report.ceiling_shares(), report.config.list_k
+    ways = {name: report.ways(ceiling) for name, ceiling in _WAYS.items() if ceiling in report.oracle}
     columns = ["variant", "AUC", "UAUC", "GAUC", f"gain over {report.baseline}", f"NDCG@{k}", "NE", "ECE"]
-    columns += ["users", "dropped", "lists"] + (["share of the moment's worth", "way to oracle"] if shares else [])
+    columns += ["users", "dropped", "lists"] + (["share of the moment's worth", *ways] if shares else [])
     rows: list[list[object]] = []
     for name, metrics in (*report.variants.items(), *report.oracle.items()):
         row: list[object] = [
@@ -93,11 +103,12 @@ def _variants(report: EvaluationReport) -> Section:
             f"{metrics.n_lists:,}",
         ]
         row.insert(4, _gain(report.differences.get(name)))
-        measured = [f"{shares[name]:.0%}", f"{ways[name]:.0%}"] if name in shares and name in ways else ["", ""]
+        measured = [f"{each[name]:.0%}" if name in each else "" for each in (shares, *ways.values())]
         rows.append(row + (measured if shares else []))
     note = (
-        "Share of the moment's worth: gain over the baseline as a share of oracle − oracle_static. Way to oracle: 0 % is "
-        "oracle_static, the best without the moment; oracle_text knows all tastes, but of the moment only what the text tells."
+        "Share of the moment's worth: gain over the baseline as a share of oracle − oracle_static. Ways: 0 % is the best "
+        "without the moment (static), 100 % the ceiling. oracle_text knows all tastes, but of the moment only what the text "
+        "tells. Ceilings of any place leave out what the place in the list does to a click, as a ranker has to, who decides it."
         if shares
         else ""
     )

@@ -28,7 +28,7 @@ from livealign.scaling import position_index
 
 Floats = NDArray[np.float32]
 
-_SHARPNESS = 10.0  # of affinities: exp(−10 × extra squared distance ÷ its usual size)
+_SHARPNESS = 20.0  # of affinities: exp(−20 × extra squared distance ÷ its usual size)
 _FIRST_ROUNDS, _ROUNDS = 12, 6  # of EM from nothing, and from the day before
 _NEWTON_STEPS = 3  # in each round
 _USERS = 8_192  # at a time

@@ -1,6 +1,7 @@
 """The ceiling of the text, on the simulated platform: a topic classifier with true labels, then the users' true tastes.
 
-    probabilities = text_oracle(corpus, marts, archive, segments)   # float64 [n], or None where there is no truth
+    oracle = text_oracle(corpus, marts, archive, segments)   # None where there is no truth
+    probabilities = oracle.probabilities()                   # float64 [n]
 
 It is what a reader could reach that learned the topics from true labels, from the same texts that the LLM reads, and that
 knows every user's taste. What it lacks to `oracle` is what the text of the last ended window does not tell.
@@ -9,6 +10,7 @@ knows every user's taste. What it lacks to `oracle` is what the text of the last
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +34,20 @@ _MOMENT = (
 )  # of a window; what each adds to the log odds has the same name in the archive's settings
 
 
-def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfig) -> NDArray[np.float64] | None:
-    """True click probability [n] of the held-out impressions as far as text tells the topic; None without truth.
+class TextOracle(NamedTuple):
+    """What the text tells of the held-out impressions, and what their users would do."""
+
+    beliefs: NDArray[np.floating]  # [n, topics] P(topic | text)
+    logits: NDArray[np.floating]  # [n, topics] of a click if it is that topic
+    moments: Sequence[tuple[float, float]]  # (how often, what it adds to the log odds) of highlight and quality
+
+    def probabilities(self, without: NDArray[np.floating] | float = 0.0) -> NDArray[np.float64]:
+        """Of a click [n]; `without` [n] log odds that are taken out."""
+        return expected_click(self.beliefs, self.logits - np.reshape(without, (-1, 1)), self.moments)
+
+
+def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfig) -> TextOracle | None:
+    """True click probability of the held-out impressions as far as text tells the topic; None without truth.
 
     p = Σ_topic P(topic | text) · mean over highlight and quality of σ(fixed + taste for the topic + …), with P from a
     logistic regression on TF-IDF, averaged over a room's last windows like the content of every model (`recent_content`).
@@ -62,7 +76,7 @@ def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfi
         read_truth_file(truth_file(archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks().flatten().to_numpy()
     )
     tastes = tastes.reshape(-1, beliefs.shape[1])[shown["user"].to_numpy()[rows]]
-    return expected_click(beliefs, shown["fixed_logit"].to_numpy()[rows, None] + tastes, moments)
+    return TextOracle(beliefs, shown["fixed_logit"].to_numpy()[rows, None] + tastes, moments)
 
 
 def expected_click(
@@ -119,16 +133,26 @@ def _windows(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[pa.Ta
 def _topics(archive: Path, corpus: Corpus, days: Sequence[date]) -> tuple[NDArray[np.int64], list[tuple[float, float]]]:
     """The topic of each segment [segments − 1]; and how often windows are highlights or of low quality, with their log odds."""
     table, rows = _windows(archive, corpus, days)
-    made_with = read_json(archive / MANIFEST).get("config", {})
-    if absent := [name for name in _MOMENT if name not in made_with]:
-        raise EvaluationError(f"{archive / MANIFEST} does not say what {' and '.join(absent)} did to clicks; {SIMULATE_AGAIN}")
+    of_highlight, of_low_quality = log_odds_of(archive, *_MOMENT)
     highlight, poor = (table[name].to_numpy(zero_copy_only=False) for name in _MOMENT)
     moments = [
-        (float(((highlight == h) & (poor == q)).mean()), h * made_with["highlight"] + q * made_with["low_quality"])
+        (float(((highlight == h) & (poor == q)).mean()), h * of_highlight + q * of_low_quality)
         for h in (False, True)
         for q in (False, True)
     ]
     return table["topic"].to_numpy().astype(np.int64)[rows], moments
+
+
+def log_odds_of(archive: Path, *names: str) -> list[float]:
+    """What each of these did to the log odds of a click, by the settings that the archive was made with.
+
+    Raises:
+        EvaluationError: the archive does not say.
+    """
+    made_with = read_json(archive / MANIFEST).get("config", {})
+    if absent := [name for name in names if name not in made_with]:
+        raise EvaluationError(f"{archive / MANIFEST} does not say what {' and '.join(absent)} did to clicks; {SIMULATE_AGAIN}")
+    return [float(made_with[name]) for name in names]
 
 
 def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:

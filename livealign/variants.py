@@ -118,19 +118,20 @@ def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], see
 
 
 def shuffled_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
-    """Whose content each segment [segments] is given in `shuffled`: that of a training segment of the same author.
+    """Whose content each segment [segments] is given in `shuffled`: that of a training segment, of the same author.
 
     Training segments are permuted; a held-out one draws from the author's training segments. Permuting the held-out day in
     itself would leave what the author does today, which is a good half of the moment, in place. An author without training
-    segments has none to draw from and is permuted within the day.
+    segments has none to draw from and is given anybody's, as nothing is known of them.
     """
     rng = np.random.default_rng(seed)
     rows = np.arange(len(corpus.segment_ids))
     by_author = np.lexsort((rng.random(len(rows)), corpus.segment_author_id))
+    anybodys = np.flatnonzero(corpus.segment_is_train)
     for mine in np.split(by_author, np.flatnonzero(np.diff(corpus.segment_author_id[by_author])) + 1):
         train, held_out = mine[corpus.segment_is_train[mine]], mine[~corpus.segment_is_train[mine]]
         rows[np.sort(train)] = train
-        rows[held_out] = rng.choice(train, len(held_out)) if len(train) else rng.permutation(held_out)
+        rows[held_out] = rng.choice(train if len(train) else anybodys, len(held_out))
     rows[0] = 0
     return rows
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from livealign.ceilings import place_effect, without_place
 from livealign.config import EvaluationConfig, PromotionConfig
 from livealign.evaluation import evaluate, release_metrics
 from livealign.heldout import EvaluationError, EvaluationFrame, read_truth, standard_slices
@@ -154,6 +155,38 @@ def test_the_way_to_a_ceiling_starts_at_the_best_without_the_moment(planted):
     assert measured.ways()[name] == pytest.approx((gauc - static) / (top - static))
     assert measured.ways("oracle_text")[name] == pytest.approx((gauc - static) / (text - static))
     assert measured.to_summary()["ways"]["oracle_text"] == measured.ways("oracle_text")
+
+
+def test_ceilings_of_any_place_are_compared_with_each_other(planted):
+    place = np.random.default_rng(3).normal(size=N)
+    placeless = {f"{column}_any_place": without_place(p, place) for column, p in planted["truth"].items()}
+    measured = evaluate(
+        planted["scores"], planted["frame"], EvaluationConfig(bootstrap_samples=20), planted["truth"] | placeless
+    )
+    assert set(measured.oracle) == {"oracle", "oracle_static", "oracle_any_place", "oracle_static_any_place"}
+    top, static = (measured.oracle[f"{name}_any_place"].gauc for name in ("oracle", "oracle_static"))
+    gauc = measured.variants["aligned_codes"].gauc
+    assert measured.ways("oracle_any_place")["aligned_codes"] == pytest.approx((gauc - static) / (top - static))
+    assert set(measured.to_summary()["ways"]) == {"oracle", "oracle_any_place"}
+    assert "of any place" in render_report(measured, {})
+
+
+def test_the_place_is_taken_out_of_a_probability_as_log_odds():
+    def sigmoid(logit: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-logit))
+
+    logit, place = np.array([-2.0, 0.0, 1.5]), np.array([0.3, -0.7, 0.0])
+    np.testing.assert_allclose(without_place(sigmoid(logit + place), place), sigmoid(logit))
+
+
+def test_the_effect_of_the_place_is_what_the_archive_was_made_with(tmp_path):
+    (tmp_path / "simulator.json").write_text(json.dumps({"config": {"position": -0.5}}))
+    effect = place_effect(tmp_path, np.array([0.0, 1.0, 3.0]))
+    np.testing.assert_allclose(effect - effect[0], [0.0, -0.5 * np.log(2), -0.5 * np.log(4)])
+    assert effect.mean() == pytest.approx(0.0)
+    (tmp_path / "simulator.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(EvaluationError, match="does not say what position did to clicks"):
+        place_effect(tmp_path, np.array([0.0]))
 
 
 def _write_truth(archive: Path, ids: np.ndarray, p: np.ndarray) -> Path:
