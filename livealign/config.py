@@ -62,6 +62,8 @@ class FinetuneConfig:
     engagement_share: float = 0.2  # of pairs: long views of one user in different rooms
     neighbour_share: float = 0.4  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
     neighbour_windows: int = 4
+    broadcast_windows: int = 0  # a side of pairs of whole broadcasts (livealign.broadcast_pairs), instead of the above; 0: none
+    title_share: float = 0.5  # of pairs of broadcasts: the title against what was said; the rest: one half against the other
     description_weight: float = 0.0  # of the language-model loss beside the contrastive one
     description_texts: int = 8  # a step
     seed: int = 17

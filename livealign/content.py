@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.backbone import load_backbone
+from livealign.broadcast_pairs import choose_broadcast_pairs
 from livealign.config import DatasetConfig, Profile, SegmentConfig
 from livealign.dataset import Corpus, referenced_segments
 from livealign.dataset_marts import partition, rows_by_key
@@ -51,6 +52,9 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
         TrainingError: none of the days was built, or no pair can be made from them.
     """
     built = _built(marts, days)
+    if profile.finetune.broadcast_windows:
+        segments = read_mart(marts, "segments", built, (*TEXT_COLUMNS, "author_id"))
+        return choose_broadcast_pairs(segments, profile.segments, profile.finetune)
     return choose_pairs(
         read_mart(marts, "segments", built, TEXT_COLUMNS),
         read_mart(marts, "interactions", built, INTERACTION_COLUMNS),

@@ -85,8 +85,8 @@ def tune_adapter(
     if warm_start is not None:
         config = replace(config, steps=min(config.steps, config.warm_steps))
     train, validation, validated_on = split_for_validation(pairs, segment_config, config)
-    if len(train) < 2:
-        raise TrainingError(f"{len(pairs)} pairs leave {len(train)} to train on; land more days of the archive")
+    if train.moments < 2:
+        raise TrainingError(f"{pairs.moments} pairs leave {train.moments} to train on; land more days of the archive")
     if config.description_weight and not descriptions:
         raise TrainingError("FinetuneConfig.description_weight is set, but there is no moment to describe; set it to 0")
     if config.description_weight and not LayerStack(backbone.model).causal:
@@ -172,12 +172,13 @@ def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: Fine
     """(training pairs, validation pairs, "last day", "rooms" or "nothing").
 
     Pairs of the last day are for validation and no pair crosses its beginning, as no room does: what is told of a room in
-    training would be known. Of a single day, rooms drawn by the seed are held out. Validation is never more than a quarter.
+    training would be known. Of a single day, rooms drawn by the seed are held out, and for pairs of whole broadcasts too, of
+    which a day has few. Validation is never more than a quarter.
     """
     begins = first_window_of_last_day(np.concatenate([pairs.left_window, pairs.right_window]), segments)
     late = (pairs.left_window >= begins).astype(int) + (pairs.right_window >= begins)
     train = np.flatnonzero(late == 0)
-    if len(train):
+    if len(train) and pairs.windows == 1:
         known = np.union1d(pairs.left_room[train], pairs.right_room[train])
         unseen = ~np.isin(pairs.left_room, known) & ~np.isin(pairs.right_room, known)
         validation = np.flatnonzero((late == 2) & unseen)[: max(1, len(train) // 3)]
@@ -265,7 +266,7 @@ def _identity(backbone: Backbone, *inputs: Any) -> str:
         if isinstance(value, Path):
             digest.update(adapter_sha256(value).encode())
         elif isinstance(value, TextPairs):
-            digest.update(json.dumps([list(value.left), list(value.right)]).encode())
+            digest.update(json.dumps([list(value.left), list(value.right), value.windows]).encode())
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()

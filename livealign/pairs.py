@@ -29,7 +29,10 @@ Rows = np.ndarray  # int64 rows among the segments, sorted by room and window
 
 @dataclass(frozen=True)
 class TextPairs:
-    """n positive pairs, and what tells which other pairs are no negatives. All arrays are int64 [n]."""
+    """n positive pairs of texts, and what tells which other pairs are no negatives. All arrays are int64 [n].
+
+    With `windows` above 1 as many pairs of texts in a row are one pair of moments: each side is the mean of its texts' vectors.
+    """
 
     left: Sequence[str]
     right: Sequence[str]
@@ -38,16 +41,29 @@ class TextPairs:
     left_window: np.ndarray
     right_window: np.ndarray
     user: np.ndarray  # who engaged with both, or NOBODY
+    windows: int = 1
+    author: np.ndarray | None = None  # whose rooms they are, where only an author's own rooms shall be the negatives
 
     def __len__(self) -> int:
         return len(self.left)
 
+    @property
+    def moments(self) -> int:
+        """How many pairs of moments there are."""
+        return len(self) // self.windows
+
     def take(self, rows: np.ndarray) -> "TextPairs":
-        """The chosen pairs, in the order of `rows` int64 [k]."""
+        """The chosen pairs of texts, in the order of `rows` int64 [k]."""
         arrays = {
             name: getattr(self, name)[rows] for name in ("left_room", "right_room", "left_window", "right_window", "user")
         }
-        return TextPairs([self.left[row] for row in rows], [self.right[row] for row in rows], **arrays)
+        author = None if self.author is None else self.author[rows]
+        texts = [self.left[row] for row in rows], [self.right[row] for row in rows]
+        return TextPairs(*texts, **arrays, windows=self.windows, author=author)
+
+    def take_moments(self, chosen: np.ndarray) -> "TextPairs":
+        """The chosen pairs of moments with all their texts, in the order of `chosen` int64 [k]."""
+        return self.take((chosen[:, None] * self.windows + np.arange(self.windows)).ravel())
 
 
 def choose_pairs(

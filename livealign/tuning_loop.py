@@ -172,10 +172,11 @@ class TuningLoop:
     def _validation_readings(self, validation: TextPairs) -> list[tuple[TextPairs, list[Reading]]]:
         """Validation pairs in batches of the training size, through the frozen layers once for all validations."""
         size = self.config.batch_size
-        batches = [
-            validation.take(np.arange(start, min(start + size, len(validation)))) for start in range(0, len(validation), size)
-        ]
-        whole = [batch for batch in batches if len(batch) == size] or batches  # a smaller batch would have an easier loss
+        rows = np.arange(validation.moments)
+        if validation.author is not None:
+            rows = _order(validation, size, np.random.default_rng(self.config.seed))
+        batches = [validation.take_moments(rows[start : start + size]) for start in range(0, len(rows), size)]
+        whole = [batch for batch in batches if batch.moments == size] or batches  # a smaller batch would have an easier loss
         return [(batch, self._readings([*batch.left, *batch.right])) for batch in whole]
 
     def _validate(self, validation: list[tuple[TextPairs, list[Reading]]], done: TuningProgress) -> None:
@@ -198,8 +199,9 @@ class TuningLoop:
         # Centred by the batch itself: against a fixed centre, moving all texts away together is the easy way down.
         centred = vectors - vectors.mean(dim=0)
         seen = centred if self.whitening is None else centred @ self.whitening
-        mask = false_negatives(batch, self.config.near_windows).to(vectors.device)
-        left, right = seen.chunk(2)
+        first = batch.take(np.arange(0, len(batch), batch.windows))  # of each moment; the others are of the same room
+        mask = false_negatives(first, self.config.near_windows).to(vectors.device)
+        left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in seen.chunk(2))
         return contrastive_loss(left, right, mask, self.config.temperature)
 
     def _readings(self, texts: list[str]) -> list[Reading]:
@@ -238,10 +240,25 @@ def learning_rate_factor(step: int, config: FinetuneConfig) -> float:
 def _batches(pairs: TextPairs, config: FinetuneConfig) -> Iterator[TextPairs]:
     """Batches without end, in a new seeded order each time the pairs are used up."""
     rng = np.random.default_rng(config.seed)
-    size = min(config.batch_size, len(pairs))
+    size = min(config.batch_size, pairs.moments)
     order = np.zeros(0, np.int64)
     while True:
         if len(order) < size:
-            order = rng.permutation(len(pairs))
-        yield pairs.take(order[:size])
+            order = _order(pairs, size, rng)
+        yield pairs.take_moments(order[:size])
         order = order[size:]
+
+
+def _order(pairs: TextPairs, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random order of the pairs of moments, int64; where they have authors, `size` in a row are of one author.
+
+    What is left over of each author comes last: those batches are mixed.
+    """
+    order = rng.permutation(pairs.moments)
+    if pairs.author is None:
+        return order
+    author = pairs.author[:: pairs.windows][order]
+    of_each = [order[author == one] for one in np.unique(author)]
+    whole = [rows[: len(rows) // size * size].reshape(-1, size) for rows in of_each]
+    batches = rng.permutation(np.concatenate(whole)).ravel()
+    return np.concatenate([batches, *(rows[len(rows) // size * size :] for rows in of_each)])

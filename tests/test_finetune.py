@@ -120,6 +120,21 @@ def test_a_tuned_embedding_tells_subjects_apart_better_than_the_raw_one(backbone
     assert separation(better, subjects) > 1.15 * separation(raw, subjects) > 0
 
 
+def test_moments_of_several_texts_are_compared_by_their_means(backbone, tmp_path):
+    rng = np.random.default_rng(7)
+    about = rng.choice(list(SUBJECTS), 400).repeat(2)
+    left, right = ([sentence(subject, rng) for subject in about] for _ in range(2))
+    rooms, zeros = np.arange(400).repeat(2), np.zeros(800, np.int64)
+    pairs = TextPairs(left, right, rooms, rooms, zeros, zeros, np.full(800, NOBODY), windows=2)
+    report = tune_adapter(backbone, pairs, SEGMENTS, ENCODER, replace(CONFIG, steps=40), tmp_path / "adapter")
+    assert report.validated_on == "rooms"
+    assert min(report.validation_losses) < 0.9 * report.validation_losses[0]
+    with pytest.raises(TrainingError, match="leave 1 to train on"):
+        tune_adapter(
+            backbone, pairs.take(np.arange(2)), SEGMENTS, ENCODER, replace(CONFIG, validation_share=0.0), tmp_path / "b"
+        )
+
+
 def test_only_the_adapter_trains(backbone, tmp_path):
     before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
     report = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, replace(CONFIG, steps=3), tmp_path / "adapter")
