@@ -100,13 +100,14 @@ def _cannot_go_on(before: Bundle | None, last: date | None, profile: Profile, ba
         for name in names:
             # What went through JSON has lists where a config has tuples.
             if _plain(theirs.get(stage, {}).get(name)) != _plain(mine[stage][name]):
-                return f"{before.release_id} was tuned with another {stage}.{name}"
+                return f"{before.release_id} was made with another {stage}.{name}"
     return ""
 
 
-SAME = {  # what an adapter's weights depend on
-    "finetune": ("rank", "alpha", "target_modules"),
+SAME = {  # what an adapter's weights depend on, and what the towers that are gone on from with it took for content
+    "finetune": ("rank", "alpha", "target_modules", "broadcast_windows"),
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
+    "dataset": ("half_life_seconds",),
 }
 
 

@@ -31,12 +31,17 @@ class Made:
     last_full_tune: str | None = "2025-06-09"
     rank: int = 8
     sha256: str = "abc"
+    half_life_seconds: float = 20.0
 
 
 def release(releases: Path, day: str, made: Made | None = None) -> str:
     made = made or Made()
     profile = load_profile("laptop")
-    config = replace(profile, finetune=replace(profile.finetune, rank=made.rank)).to_dict()
+    config = replace(
+        profile,
+        finetune=replace(profile.finetune, rank=made.rank),
+        dataset=replace(profile.dataset, half_life_seconds=made.half_life_seconds),
+    ).to_dict()
     fields: dict[str, Any] = {**FIELDS, "config": config, "backbone": {"id": "planted", "sha256": made.sha256}}
     parts = {"adapter/adapter_model.safetensors": day.encode()}
     if made.last_full_tune:
@@ -84,6 +89,7 @@ def test_an_ordinary_day_keeps_the_adapter_of_the_champion(tmp_path: Path) -> No
         (Made(last_full_tune="2025-06-03"), "on_drift", [], "", "7 days old"),
         (Made(), "weekly", [], "a person wants it", "a person wants it"),
         (Made(rank=4), "weekly", [], "", "another finetune.rank"),
+        (Made(half_life_seconds=60.0), "weekly", [], "", "another dataset.half_life_seconds"),
         (Made(sha256="other"), "weekly", [], "", "another backbone"),
         (Made(last_full_tune=None), "weekly", [], "", "does not say when"),
     ],
