@@ -5,7 +5,7 @@ make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
 `oracle_text`, as the cards were met and for any place in the list (`livealign.ceilings`), the p-value of a permutation test
-against `shuffled`, and the gain by author popularity and by the quality of the streams.
+against `shuffled`, the gain by author popularity and by the quality of the streams, and what each part adds to those before it.
 """
 
 import argparse
@@ -22,12 +22,13 @@ from livealign.dataset import load_corpus
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.heldout import ANY_PLACE
 from livealign.home import Home
-from livealign.metrics import permutation_test, user_auc
+from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.offline import CLICK, held_out_frame
-from livealign.text_controls import has_minilm, with_controls
+from livealign.text_controls import HOUR_WEEKDAY, MINILM, TFIDF, has_minilm, with_controls
 from livealign.variants import VARIANTS, train_variant
 
 LLM = ("raw_llm", "tuned_llm")
+PARTS = (("raw_llm", "tuned_llm"), ("tuned_llm", "aligned"), ("no_gate", "aligned"), ("aligned", "aligned_codes"))
 
 
 def main() -> None:
@@ -45,13 +46,16 @@ def main() -> None:
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
     day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
     corpus = load_corpus(home.marts, day, profile.dataset)
-    texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
-    corpus = with_controls(corpus, texts)
     if arguments.content in LLM:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
-    left_out = {name for name in LLM if name not in corpus.content} | (set() if has_minilm() else {"minilm"})
+    wanted = arguments.variants or [
+        name for name in VARIANTS if (name not in LLM or name in corpus.content) and (name != MINILM or has_minilm())
+    ]
+    if {TFIDF, MINILM, HOUR_WEEKDAY} & {arguments.content, *wanted}:
+        texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
+        corpus = with_controls(corpus, texts)
     scores: dict[str, list] = {}
-    for name in arguments.variants or [name for name in VARIANTS if name not in left_out]:
+    for name in wanted:
         for seed in range(arguments.seeds):
             trained = train_variant(
                 name, corpus, profile, profile.seed + seed, content=arguments.content, device=choose_device()
@@ -63,12 +67,18 @@ def main() -> None:
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
     per_user = {name: [user_auc(one, label, frame.user) for one in values] for name, values in table.items()}
-    above = {}
-    for name, seeds in per_user.items():
-        if "shuffled" in per_user and name != "shuffled":
-            mean, control = (np.mean([one.auc for one in each], axis=0) for each in (seeds, per_user["shuffled"]))
-            above[name] = permutation_test(mean, control, seeds[0].impressions, 2_000, profile.seed)
+    mean = {name: np.mean([one.auc for one in seeds], axis=0) for name, seeds in per_user.items()}
+    impressions = next(iter(per_user.values()))[0].impressions
+    above = {
+        name: permutation_test(mean[name], mean["shuffled"], impressions, 2_000, profile.seed)
+        for name in mean
+        if "shuffled" in mean and name != "shuffled"
+    }
     print_report(evaluate(table, frame, profile.evaluation, truth), above)
+    for less, more in PARTS:
+        if {less, more} <= set(mean):
+            part = paired_bootstrap(mean[more], mean[less], impressions, 2_000, profile.seed)
+            print(f"{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:

@@ -232,7 +232,10 @@ def _pooling(
     """As the encoder's config says; tokens are weighed by the training texts, or as in the adapter that is gone on from."""
     if encoder.pooling != TELLING or warm_start is not None:
         return Pooling.of(encoder.pooling, warm_start, backbone.device)
-    tokens = tokenize(backbone, [*train.left, *train.right], segments.token_budget)
+    texts = [*train.left, *train.right]
+    if train.windows > 1:  # a title is there once for each window against it; that does not make its words common
+        texts = list(dict.fromkeys(texts))
+    tokens = tokenize(backbone, texts, segments.token_budget)
     weights = telling_weights(tokens, len(backbone.tokenizer), encoder.half_share)
     return Pooling(TELLING, weights.to(backbone.device))
 
