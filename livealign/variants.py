@@ -118,7 +118,7 @@ def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], see
 
 
 def shuffled_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
-    """Whose content each segment [segments] is given in `shuffled`: that of a training segment, of the same author.
+    """Whose content each segment [segments] is given in `shuffled`: that of a training segment of its author.
 
     Training segments are permuted; a held-out one draws from the author's training segments. Permuting the held-out day in
     itself would leave what the author does today, which is a good half of the moment, in place. An author without training
