@@ -5,10 +5,12 @@ make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
 `oracle_text`, as the cards were met and for any place in the list (`livealign.ceilings`), the p-value of a permutation test
-against `shuffled`, the gain by author popularity and by the quality of the streams, and what each part adds to those before it.
+against `shuffled`, the gain by author popularity and by the quality of the streams, and what each part adds to those before it:
+to the ranker, and the gate also to the towers' own score, by which rooms are retrieved.
 """
 
 import argparse
+from collections.abc import Iterable
 from datetime import date
 
 import numpy as np
@@ -28,7 +30,8 @@ from livealign.text_controls import HOUR_WEEKDAY, MINILM, TFIDF, has_minilm, wit
 from livealign.variants import VARIANTS, train_variant
 
 LLM = ("raw_llm", "tuned_llm")
-PARTS = (("raw_llm", "tuned_llm"), ("tuned_llm", "aligned"), ("no_gate", "aligned"), ("aligned", "aligned_codes"))
+GATED = ("no_gate", "aligned")
+PARTS = (("raw_llm", "tuned_llm"), ("tuned_llm", "aligned"), GATED, ("aligned", "aligned_codes"))
 
 
 def main() -> None:
@@ -55,30 +58,38 @@ def main() -> None:
         texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
         corpus = with_controls(corpus, texts)
     scores: dict[str, list] = {}
+    dots: dict[str, list] = {}
     for name in wanted:
         for seed in range(arguments.seeds):
             trained = train_variant(
                 name, corpus, profile, profile.seed + seed, content=arguments.content, device=choose_device()
             )
             scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
+            if name in GATED and trained.alignment is not None and trained.items.vectors is not None:
+                dots.setdefault(name, []).append(trained.alignment.logits(corpus.test, trained.items.vectors))
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
     frame = held_out_frame(corpus, home.marts, profile.evaluation, home.archive)
     truth = day_ceilings(corpus, home.marts, home.archive, profile.segments)
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
-    per_user = {name: [user_auc(one, label, frame.user) for one in values] for name, values in table.items()}
-    mean = {name: np.mean([one.auc for one in seeds], axis=0) for name, seeds in per_user.items()}
-    impressions = next(iter(per_user.values()))[0].impressions
+    impressions = user_auc(label, label, frame.user).impressions
+
+    def mean_auc(seeds: Iterable[np.ndarray]) -> np.ndarray:
+        return np.mean([user_auc(one, label, frame.user).auc for one in seeds], axis=0)
+
+    mean = {name: mean_auc(values) for name, values in table.items()}
     above = {
         name: permutation_test(mean[name], mean["shuffled"], impressions, 2_000, profile.seed)
         for name in mean
         if "shuffled" in mean and name != "shuffled"
     }
     print_report(evaluate(table, frame, profile.evaluation, truth), above)
-    for less, more in PARTS:
-        if {less, more} <= set(mean):
-            part = paired_bootstrap(mean[more], mean[less], impressions, 2_000, profile.seed)
-            print(f"{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
+    towers = {name: mean_auc(values) for name, values in dots.items()}
+    steps = [("", mean, *part) for part in PARTS] + [("dot product of ", towers, *GATED)]
+    for what, auc_of, less, more in steps:
+        if {less, more} <= set(auc_of):
+            part = paired_bootstrap(auc_of[more], auc_of[less], impressions, 2_000, profile.seed)
+            print(f"{what}{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
