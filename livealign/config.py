@@ -46,7 +46,7 @@ class FinetuneConfig:
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
-    steps: int = 80
+    steps: int = 200
     temperature: float = 0.2
     whitening_floor: float = 3.0  # variance added to every direction that the loss looks at, in units of one dimension's
     max_gradient_norm: float = 1.0
@@ -55,7 +55,7 @@ class FinetuneConfig:
     checkpoint_layers: bool = False  # keep only each layer's input for the backward pass: less memory, a third more work
     save_every: int = 10  # steps after which a killed run can go on
     validation_share: float = 0.1  # of pairs, from the last day alone; of a single day: of its rooms
-    validate_every: int = 20  # steps
+    validate_every: int = 40  # steps
     patience: int = 3  # validations without a better loss before tuning stops and the best adapter is kept
     near_windows: int = 20  # two moments of one room closer than this (10 minutes) are never negatives of each other
     engagement_days: float = 1.0  # two long views of one user at most this far apart make a pair
