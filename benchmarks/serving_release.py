@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from livealign.bundle import open_bundle
 from livealign.release_files import CODEBOOK, SNAPSHOT
 from livealign.release_parts import read_vocabulary, with_snapshot
+from livealign.room_outcomes import OUTCOME_COUNTS
 from livealign.semantic_codes import Codebook
 from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS, WINDOW_MILLISECONDS
 
@@ -60,7 +61,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
             started_at=moment - rng.integers(1, 120, rooms) * 60_000,
             ended_at=pa.nulls(rooms, pa.int64()),
             item=np.arange(rooms),
-            **{name: rng.integers(0, 200, rooms).astype(np.float64) for name in WINDOW_COUNTS},
+            **{name: rng.integers(0, 200, rooms).astype(np.float64) for name in (*WINDOW_COUNTS, *OUTCOME_COUNTS)},
         )
         user_ids = _ids(known.users.ids, users, FIRST_USER)
         engaged = np.sort(moment - rng.integers(1, 7 * 24 * 3_600_000, (users, HISTORY)), axis=1)[:, ::-1]

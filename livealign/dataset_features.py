@@ -20,6 +20,8 @@ COLUMNS = (
     "author_impressions",  # running counts of the days before
     "author_clicks",
     "author_long_views",
+    "room_impressions",  # of today, as far as their outcome is known (livealign.room_outcomes)
+    "room_clicks",
     "user_impressions",
     "user_clicks",
 )
@@ -37,10 +39,12 @@ FEATURES = (
     "author_impressions",
     "author_click_rate",
     "author_long_view_rate",
+    "room_impressions",
+    "room_click_rate",
     "user_impressions",
     "user_click_rate",
 )
-ROOM_FEATURES = 13  # so many come first and do not depend on the user
+ROOM_FEATURES = 15  # so many come first and do not depend on the user
 USER_FEATURES = slice(ROOM_FEATURES, len(FEATURES))  # the features that only depend on the user: inputs of the user tower
 _COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
 _SMOOTHING = 20.0  # impressions at the base rate that an id's own counts are mixed with
@@ -74,6 +78,8 @@ def feature_matrix(columns: Mapping[str, NDArray], base_rates: Mapping[str, floa
             log_count("author_impressions"),
             rate("author_clicks", "author_impressions", base_rates["click"]),
             rate("author_long_views", "author_impressions", base_rates["long_view"]),
+            log_count("room_impressions"),
+            rate("room_clicks", "room_impressions", base_rates["click"]),
             log_count("user_impressions"),
             rate("user_clicks", "user_impressions", base_rates["click"]),
         ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from livealign.dataset_marts import TASKS, floats, ints, milliseconds, read, rows_by_key
 from livealign.histories import Histories, histories_before, read_engagements
+from livealign.room_outcomes import OUTCOME_COUNTS, outcomes_so_far
 
 _INTERACTION_INFO = (
     *("impression_id", "user_id", "author_id", "room_id", "segment_id", "segment_age_seconds"),
@@ -25,7 +26,7 @@ class DayTables:
 
     interactions: pa.Table
     histories: Histories
-    counts: dict[str, NDArray]  # `<person>_<measure>` [n]
+    counts: dict[str, NDArray]  # `<person>_<measure>` and `room_<measure>` [n]
 
 
 def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> DayTables:
@@ -42,8 +43,16 @@ def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> D
     counts = {
         **_daily_counts(marts, "authors_daily", "author", ("impressions", "clicks", "long_views"), days, interactions),
         **_daily_counts(marts, "users_daily", "user", ("impressions", "clicks"), days, interactions),
+        **_room_counts(interactions),
     }
     return DayTables(interactions, histories_before(engagements, user_id, shown_at, history_length), counts)
+
+
+def _room_counts(interactions: pa.Table) -> dict[str, NDArray]:
+    """What had become of the room's impressions of the same day, `room_<measure>` [n]."""
+    shown_at, known_at = (milliseconds(interactions, name) for name in ("shown_at", "click_known_at"))
+    counts = outcomes_so_far(ints(interactions, "room_id"), shown_at, floats(interactions, "click"), known_at)
+    return dict(zip(OUTCOME_COUNTS, counts, strict=True))
 
 
 def _daily_counts(

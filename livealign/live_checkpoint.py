@@ -29,10 +29,11 @@ from livealign.live_state import ClosedWindow, CodedMoment, LiveRoom, LiveState,
 from livealign.live_users import Users
 from livealign.live_windows import OpenWindow, Said
 from livealign.recent_content import RecentContent
+from livealign.room_outcomes import RoomOutcomes
 from livealign.segments import Moment
 from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS
 
-_FORMAT = "livealign-live-state-1"
+_FORMAT = "livealign-live-state-2"
 _IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old
 
 
@@ -69,6 +70,7 @@ def snapshot_of(state: LiveState, release_id: str, position: Position, known: Re
             "plays": list(state.sessions.names),
             "user_counts": _counts_told(state.user_counts),
             "author_counts": _counts_told(state.author_counts),
+            "outcomes": state.outcomes.told(),
         }
         told_rooms = [_room_told(room) for room in rooms]
         contents = [room.content for room in rooms]
@@ -141,6 +143,7 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments:
         about["clock"],
     )
     state.closed_until = about["closed_until"]
+    state.outcomes = RoomOutcomes.of(about["outcomes"])
     for told, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
         _restore_room(state, told, parts)
     for name, column in _part(arrays, "rooms").items():

@@ -95,6 +95,8 @@ def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:
             windows = sorted({*told, *windows[-_ALL_WINDOWS:]})
     for window in windows:
         dropped += _close(state, window, config)
+    with state.lock:
+        state.settle(until)
     return dropped
 
 

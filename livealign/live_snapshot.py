@@ -18,6 +18,7 @@ from livealign.live_moments import AuthorMoments, Moments
 from livealign.live_sessions import Sessions
 from livealign.live_state import DAY_MS, LiveState, known_counts
 from livealign.live_users import History, Users
+from livealign.room_outcomes import known_outcomes
 from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS
 
 SESSION_CAP_MS, LONG_VIEW_MS = 6 * 3_600_000, 60_000  # dbt: session_cap_hours, long_view_seconds
@@ -77,6 +78,7 @@ def state_of(snapshot: Snapshot, config: LiveConfig, history_length: int, window
         state.table["moment"][room.row] = told["row"]
         state.table["content_at"][room.row] = ended_at[told["row"]]
         state.table["counts"][room.row] = known_counts(told)
+        state.table["outcomes"][room.row] = known_outcomes(told)
         if told["ended_at"] is not None:
             state.table["ended_at"][room.row] = told["ended_at"]
     state.publish()

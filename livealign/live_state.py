@@ -22,6 +22,7 @@ from livealign.live_sessions import Sessions
 from livealign.live_users import Users
 from livealign.live_windows import OpenWindow
 from livealign.recent_content import RecentContent
+from livealign.room_outcomes import OUTCOME_COUNTS, RoomOutcomes
 from livealign.segments import Moment
 from livealign.snapshot import AUTHOR_COUNTS, WINDOW_COUNTS
 
@@ -98,6 +99,7 @@ class LiveView(NamedTuple):
     codes: Ints  # [n, levels]
     counts: NDArray[np.float64]  # [n, WINDOW_COUNTS] of the window that the codes describe
     author_counts: NDArray[np.float64]  # [n, AUTHOR_COUNTS] of the days before
+    outcomes: NDArray[np.float64]  # [n, OUTCOME_COUNTS] of today
     moments: Moments  # the table that `moment` points into
 
     def live_at(self, at: int) -> Ints:
@@ -108,7 +110,8 @@ class LiveView(NamedTuple):
         """The feature columns of these rooms that do not depend on the request, [len(rows)] each."""
         counts, authors = self.counts[rows], self.author_counts[rows]
         told = {name: counts[:, place] for place, name in enumerate(WINDOW_COUNTS)}
-        return told | {f"author_{name}": authors[:, place] for place, name in enumerate(AUTHOR_COUNTS)}
+        told |= {f"author_{name}": authors[:, place] for place, name in enumerate(AUTHOR_COUNTS)}
+        return told | dict(zip(OUTCOME_COUNTS, self.outcomes[rows].T, strict=True))
 
 
 class LiveState:
@@ -146,7 +149,9 @@ class LiveState:
             moment=np.int64,
             counts=(np.float64, len(WINDOW_COUNTS)),
             author_counts=(np.float64, len(AUTHOR_COUNTS)),
+            outcomes=(np.float64, len(OUTCOME_COUNTS)),
         )
+        self.outcomes = RoomOutcomes()  # those that are not in the table yet
         self._day = clock // DAY_MS
         self._dirty, self._published = False, 0.0
         self._view = self.publish()
@@ -172,6 +177,7 @@ class LiveState:
                 codes=self.moments["codes"][moment],
                 counts=self.table["counts"].copy(),
                 author_counts=self.table["author_counts"].copy(),
+                outcomes=self.table["outcomes"].copy(),
                 moments=self.moments,
             )
             self._dirty, self._published = False, time.monotonic()
@@ -237,19 +243,21 @@ class LiveState:
             room = known[place]
             room.shown_in.add(window)
             self.author_counts.add(room.author_id, AUTHOR_COUNTS.index("impressions"), day)
+            self.outcomes.shown(room.room_id, at)
             self.user_counts.add(user_id, 0, day)
         self.clock = max(self.clock, at)
 
     def enter(self, play_id: str, user_id: int, room_id: int, at: int, request: str | None) -> None:
         """A user enters a room. Where it is a click, the moment that they were shown is the newest of their history."""
         room = self.rooms[room_id]
-        moment = self.users.enter(user_id, room_id, request, at)
-        if moment is not None:
-            self.users.engage(user_id, moment, at)
+        click = self.users.enter(user_id, room_id, request, at)
+        if click is not None:
+            self.users.engage(user_id, click.moment, at)
+            self.outcomes.clicked(room_id, click.shown_at, at)
             self.author_counts.add(room.author_id, AUTHOR_COUNTS.index("clicks"), at // DAY_MS)
             self.user_counts.add(user_id, 1, at // DAY_MS)
         if at < self.table["ended_at"][room.row]:
-            self.sessions.start(play_id, room_id, user_id, room.author_id, at, room.started_at, moment is not None)
+            self.sessions.start(play_id, room_id, user_id, room.author_id, at, room.started_at, click is not None)
         room.heard_at = max(room.heard_at, at)
         self.clock = max(self.clock, at)
 
@@ -267,14 +275,23 @@ class LiveState:
         self.table["counts"][room.row] = counts
         self._dirty = True
 
+    def settle(self, window: int) -> None:
+        """The windows up to this one are over: what they told of impressions counts from now on. Seen after `publish`."""
+        for room_id, counts in self.outcomes.known(window, self._day).items():
+            if (room := self.rooms.get(room_id)) is not None:
+                self.table["outcomes"][room.row] += counts
+                self._dirty = True
+
     def new_day(self, now: int) -> None:
-        """At midnight the counts of the day before become known."""
+        """At midnight the counts of the day before become known, and those of today begin."""
         day = now // DAY_MS
         if day == self._day:
             return
         self._day = day
         for room in self._order:
             self.table["author_counts"][room.row] = self.author_counts.before(room.author_id, day)
+        self.table["outcomes"][:] = 0
+        self.outcomes.forget(day)
         self.author_counts.forget(day)
         self.user_counts.forget(day)
         self._dirty = True

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.live_columns import Columns
+from livealign.room_outcomes import CLICK_MS
 
 Ints = NDArray[np.int64]
 
 _SHOWN = ("shown_room", "shown_at", "shown_moment", "shown_request", "shown_entered")
-CLICK_MS = 60_000  # a play so long after an impression is a click on it (dbt: click_window_seconds)
 
 
 class History(NamedTuple):
@@ -19,6 +19,13 @@ class History(NamedTuple):
 
     moment: Ints  # [h] rows of the moments table
     at: Ints  # [h] epoch milliseconds from which each was known
+
+
+class Clicked(NamedTuple):
+    """The impression that a click was on."""
+
+    moment: int  # row of the moments table: what the room was when it was shown
+    shown_at: int  # epoch milliseconds
 
 
 class Users:
@@ -95,8 +102,8 @@ class Users:
         self["shown_next"][row] = (first + count) % self._shown_length
         return new
 
-    def enter(self, user_id: int, room_id: int, request: str | None, at: int) -> int | None:
-        """The user enters a room. The moment (its row) that an impression showed them of it, where that was not long ago.
+    def enter(self, user_id: int, room_id: int, request: str | None, at: int) -> Clicked | None:
+        """The user enters a room. The impression that showed it to them, where that was not long ago.
 
         As in dbt's int_clicks: the impression of that request and room, else the user's last one of the room; each is
         clicked once. None: it is no click.
@@ -116,7 +123,7 @@ class Users:
         if self["shown_entered"][row, place]:
             return None
         self["shown_entered"][row, place] = True
-        return int(self["shown_moment"][row, place])
+        return Clicked(int(self["shown_moment"][row, place]), int(self["shown_at"][row, place]))
 
     def not_entered(self, user_id: int, since: int, until: int) -> Ints:
         """Rooms shown to the user from `since` up to `until` that they did not enter; a room as often as it was shown."""

@@ -31,7 +31,7 @@ from livealign.tastes import Affinity, Tastes, learn_tastes
 
 __all__ = ["ItemTable", "Ranker", "history_matches", "train_ranker"]
 
-_FORMAT = "livealign-ranker-3"
+_FORMAT = "livealign-ranker-4"
 _CHUNK = 8_192  # impressions scored at a time
 
 

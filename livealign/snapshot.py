@@ -5,7 +5,8 @@ that moment. The running service then moves on from it as events arrive.
 
     snapshot/state.json          {"moment": epoch milliseconds, "dim": …, "levels": …}
     snapshot/items.parquet       segment_id, author_id, ended_at, vector [dim], codes [levels]; each segment once
-    snapshot/rooms.parquet       room_id, author_id, title, category, language, started_at, ended_at, item, counts of the window
+    snapshot/rooms.parquet       room_id, author_id, title, category, language, started_at, ended_at, item, counts of the
+                                 window, room_impressions and room_clicks of today
     snapshot/histories.parquet   user_id, items [≤ L], author_ids [≤ L], engaged_at [≤ L], newest first
     snapshot/users.parquet, snapshot/authors.parquet   running counts of the days before the moment's day
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from livealign.dataset_marts import place
 from livealign.errors import TrainingError
 from livealign.marts import built_days
+from livealign.room_outcomes import OUTCOME_COUNTS
 
 WINDOW_MILLISECONDS = 30_000
 WINDOW_COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left", "retention")
@@ -101,6 +103,11 @@ def write_snapshot(
     rooms = rooms.append_column("item", pa.array(place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
     for name in WINDOW_COUNTS:
         rooms = rooms.append_column(name, room_windows[name].cast(pa.float64()))
+    outcomes = _outcomes(marts, moment)
+    chosen = _first_of_each(outcomes["room_id"].to_numpy(), rooms["room_id"].to_numpy())
+    for name in OUTCOME_COUNTS:
+        told = outcomes[name].take(pa.array(chosen, mask=chosen < 0))
+        rooms = rooms.append_column(name, pc.fill_null(told.cast(pa.float64()), 0.0))
     pq.write_table(rooms, folder / "rooms.parquet", compression="zstd")
     pq.write_table(_history_lists(histories, segment_ids[kept]), folder / "histories.parquet", compression="zstd")
     for person, measures in (("users", USER_COUNTS), ("authors", AUTHOR_COUNTS)):
@@ -144,6 +151,25 @@ def _windows(marts: Path, moment: int) -> pa.Table:
         order by room_id, ended_at desc
         """,  # noqa: S608  the only thing formatted in is a constant of this module
         {"rooms": _partitions(marts, "rooms", days), "segments": _partitions(marts, "segments", days), "moment": moment},
+    )
+
+
+def _outcomes(marts: Path, moment: int) -> pa.Table:
+    """room_id and OUTCOME_COUNTS (`livealign.room_outcomes`), by room, as a request at the moment would know them."""
+    day, impressions = _day_of(moment), "select null::bigint as room_id, null as click where false"
+    parameters: dict[str, object] = {}
+    if day in built_days(marts, "interactions"):
+        parameters = {"interactions": _partitions(marts, "interactions", [day]), "window": moment // WINDOW_MILLISECONDS}
+        impressions = f"""
+            select room_id, click from read_parquet($interactions)
+            where click is not null and epoch_ms(click_known_at) // {WINDOW_MILLISECONDS} < $window
+        """  # noqa: S608  the only thing formatted in is a constant of this module
+    return _query(
+        f"""
+        select room_id, count(*) as room_impressions, sum(click) as room_clicks
+        from ({impressions}) group by room_id order by room_id
+        """,  # noqa: S608  see above
+        parameters,
     )
 
 

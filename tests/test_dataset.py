@@ -90,7 +90,7 @@ def test_a_room_without_an_ended_window_is_its_author(corpus: Corpus) -> None:
 def test_features_are_those_of_the_window_and_of_the_days_before(planted: Planted, corpus: Corpus) -> None:
     segments = {row["segment_id"]: row for row in rows_of(planted, "segments", 2)}
     authors = {row["author_id"]: row for row in rows_of(planted, "authors_daily", 2)}
-    base = corpus.base_rates["click"]
+    base, shown, outcomes = corpus.base_rates["click"], rows_of(planted, "interactions", 2), 0
     for row in np.flatnonzero(corpus.test.segment > 0)[::9]:
         features = dict(zip(FEATURES, corpus.test.features[row], strict=True))
         window = segments[int(corpus.segment_ids[corpus.test.segment[row]])]
@@ -98,6 +98,13 @@ def test_features_are_those_of_the_window_and_of_the_days_before(planted: Plante
         assert features["viewers"] == pytest.approx(np.log1p(window["n_viewers"]))
         assert features["retention"] == pytest.approx(window["retention"])
         assert features["author_click_rate"] == pytest.approx((counts["clicks"] + 20 * base) / (counts["impressions"] + 20))
+        room = [one for one in shown if one["room_id"] == corpus.test.room_id[row]]
+        begins = corpus.test.shown_at[row] // 30_000 * 30_000
+        known = [one["click"] for one in room if milliseconds(one["click_known_at"]) < begins]
+        assert features["room_impressions"] == pytest.approx(np.log1p(len(known)))
+        assert features["room_click_rate"] == pytest.approx((sum(known) + 20 * base) / (len(known) + 20))
+        outcomes += len(known)
+    assert outcomes > 100
 
 
 def test_what_was_not_known_at_the_end_of_training_is_not_a_label(planted: Planted, tmp_path: Path) -> None:

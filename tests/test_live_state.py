@@ -65,6 +65,10 @@ def milliseconds(column: pa.ChunkedArray) -> NDArray:
     return column.cast(pa.int64()).to_numpy()
 
 
+def milliseconds_of(time: datetime) -> int:
+    return round(time.replace(tzinfo=UTC).timestamp() * 1_000)
+
+
 def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Planted) -> None:
     day = planted.days[-1]
     moment = busy_moment(planted.marts, day)
@@ -81,6 +85,7 @@ def test_a_snapshot_holds_the_rooms_live_then_each_with_its_last_ended_window(pl
     at_moment = busy_moment(planted.marts, planted.days[-1]) + 12_345
     state = state_at(tmp_path, planted, at_moment)
     rooms, segments = mart(planted, "rooms").to_pylist(), mart(planted, "segments")
+    shown, window, outcomes = mart(planted, "interactions").to_pylist(), at_moment // 30_000 * 30_000, 0
     ended, room_of = milliseconds(segments["ended_at"]), segments["room_id"].to_numpy()
     ids, viewers = segments["segment_id"].to_numpy(), segments["n_viewers"].to_numpy()
     at = datetime.fromtimestamp(at_moment / 1000, UTC).replace(tzinfo=None)
@@ -96,8 +101,12 @@ def test_a_snapshot_holds_the_rooms_live_then_each_with_its_last_ended_window(pl
         assert moment["vector"][0] == ids[last] % 1_000
         assert moment["codes"].tolist() == [ids[last] % 7, ids[last] % 11]
         assert state.table["counts"][room.row, N_VIEWERS] == viewers[last]
+        known = [row for row in shown if row["room_id"] == room_id and milliseconds_of(row["click_known_at"]) < window]
+        assert state.table["outcomes"][room.row].tolist() == [len(known), sum(row["click"] for row in known)]
+        outcomes += len(known)
         assert room.title == live[room_id]["title"]
     assert state.clock == at_moment
+    assert outcomes > 20
 
 
 def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_first(planted: Planted, tmp_path: Path) -> None:
@@ -285,6 +294,25 @@ def test_counts_move_on_at_midnight() -> None:
     assert (state.user_before(5), state.view().author_counts.tolist()) == ((0.0, 0.0), [[0.0, 0.0, 0.0]])
     state.new_day(86_400_000)
     assert (state.user_before(5), state.view().author_counts.tolist()) == ((1.0, 1.0), [[1.0, 1.0, 0.0]])
+
+
+def test_a_rooms_outcomes_are_seen_once_the_window_of_their_being_known_is_over() -> None:
+    state = empty_state()
+    state.start_room(7, 70, 2_000, None, None, None)
+    for user in (1, 2, 3):
+        state.show(user, np.array([7]), 3_000, "q")
+    state.show(1, np.array([7]), 4_000, "q")  # told again
+    state.enter("p", 2, 7, 4_000, "q")
+    state.settle(0)
+    assert state.view().outcomes.tolist() == [[1.0, 1.0]]  # the two others may still come
+    state.settle(2)
+    assert state.view().outcomes.tolist() == [[3.0, 1.0]]
+    columns = state.view().columns(np.array([0]))
+    assert (columns["room_impressions"][0], columns["room_clicks"][0]) == (3.0, 1.0)
+    state.show(4, np.array([7]), 86_390_000, "late")
+    state.new_day(86_400_000)
+    state.settle(2_882)
+    assert state.view().outcomes.tolist() == [[0.0, 0.0]]
 
 
 def test_of_too_many_users_those_unheard_of_for_longest_give_way() -> None:
