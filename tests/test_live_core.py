@@ -415,6 +415,9 @@ def test_a_start_from_the_checkpoint_goes_on_as_if_nothing_had_been(stage: Stage
     assert fresh.core.state.sessions.names == stage.core.state.sessions.names
     ignored = fresh.core.state.users.not_entered(STRANGER, 0, 2**62).tolist()
     assert sorted(ignored) == sorted(one.room_id for one in answer.rooms[1:])
+    before, after = (one.core.state.view() for one in (stage, fresh))
+    known, now = (view.outcomes[view.room_id.tolist().index(first.room_id)] for view in (before, after))
+    assert (now - known).tolist() == [1.0, 1.0]  # shown and entered before the restart, known to be so since
     fresh.core.stop()
 
 
