@@ -30,8 +30,15 @@ from livealign.text_controls import HOUR_WEEKDAY, MINILM, TFIDF, has_minilm, wit
 from livealign.variants import VARIANTS, train_variant
 
 LLM = ("raw_llm", "tuned_llm")
+OF_LLM = (*LLM, "raw_codes")
 GATED = ("no_gate", "aligned")
-PARTS = (("raw_llm", "tuned_llm"), ("tuned_llm", "aligned"), GATED, ("aligned", "aligned_codes"))
+PARTS = (
+    ("raw_llm", "tuned_llm"),
+    ("tuned_llm", "aligned"),
+    GATED,
+    ("aligned", "aligned_codes"),
+    ("raw_codes", "aligned_codes"),
+)
 
 
 def main() -> None:
@@ -52,7 +59,7 @@ def main() -> None:
     if arguments.content in LLM:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
     wanted = arguments.variants or [
-        name for name in VARIANTS if (name not in LLM or name in corpus.content) and (name != MINILM or has_minilm())
+        name for name in VARIANTS if (name not in OF_LLM or arguments.content in LLM) and (name != MINILM or has_minilm())
     ]
     if {TFIDF, MINILM, HOUR_WEEKDAY} & {arguments.content, *wanted}:
         texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)

@@ -14,6 +14,7 @@
 | aligned_codes | the aligned vector and its codes: the full method |
 | static_room | as aligned_codes, each room frozen at its first segment |
 | shuffled | as aligned_codes, content permuted among an author's segments |
+| raw_codes | as aligned_codes, on the frozen LLM |
 | tfidf, minilm | as aligned_codes, with that content in the LLM's place |
 """
 
@@ -34,8 +35,8 @@ from livealign.ranking import ItemTable, Ranker, train_ranker
 from livealign.semantic_codes import Codebook, fit_codebook
 
 PASTED = ("raw_llm", "tuned_llm", "hour_weekday")
-CONTROLS = ("tfidf", "minilm")
-FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *CONTROLS)
+OTHER_CONTENT = {"raw_codes": "raw_llm", "tfidf": "tfidf", "minilm": "minilm"}  # the full method on it
+FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *OTHER_CONTENT)
 VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
 
@@ -94,7 +95,7 @@ def train_variant(
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
-    content_of_moments, sources = joined(corpus, name if name in CONTROLS else content)
+    content_of_moments, sources = joined(corpus, OTHER_CONTENT.get(name, content))
     seen = variant_content(name, corpus, content_of_moments, seed)
     gate_mode = "mean" if name == "no_gate" else "learned"
     alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device, sources)

@@ -131,4 +131,7 @@ def test_what_is_not_there_is_named(corpus: Corpus) -> None:
         train_variant("magic", corpus, PROFILE)
     with pytest.raises(TrainingError, match="no content 'tfidf'"):
         train_variant("tfidf", corpus, PROFILE)
+    tuned_alone = replace(corpus, content={"tuned_llm": corpus.content["tuned_llm"]})
+    with pytest.raises(TrainingError, match="no content 'raw_llm'"):
+        train_variant("raw_codes", tuned_alone, PROFILE)
     assert len(set(VARIANTS)) == len(VARIANTS)
