@@ -46,7 +46,14 @@ WINDOWS = 24  # of a broadcast that are read
 TRAIN_SHARE = 0.75
 FEWEST_VISITS = 3  # of a viewer to a channel, in the earlier broadcasts
 PERMUTATIONS = 200
-TUNING = {"batch_size": 12, "broadcast_windows": 8, "learning_rate": 1e-3, "temperature": 0.2, "patience": 1_000}
+TUNING = {
+    "batch_size": 12,
+    "broadcast_windows": 8,
+    "learning_rate": 1e-3,
+    "temperature": 0.2,
+    "validate_every": 20,
+    "patience": 1_000,
+}
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
