@@ -216,7 +216,9 @@ def _counts_told(counts: RunningCounts) -> dict[str, Any]:
     return {
         "known": list(counts.known.items()),
         "known_day": counts.known_day,
-        "by_day": [[day, list(people.items())] for day, people in counts.by_day.items()],
+        "by_day": [
+            [day, [(person, tuple(values)) for person, values in people.items()]] for day, people in counts.by_day.items()
+        ],
     }
 
 

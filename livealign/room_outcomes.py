@@ -76,9 +76,11 @@ class RoomOutcomes:
             del self._waiting[day]
 
     def told(self) -> list[list[Any]]:
-        """All of it as plain values, for a checkpoint."""
+        """All of it as plain values that later events do not change, for a checkpoint."""
         return [
-            [day, window, list(rooms.items())] for day, windows in self._waiting.items() for window, rooms in windows.items()
+            [day, window, [(room_id, tuple(counts)) for room_id, counts in rooms.items()]]
+            for day, windows in self._waiting.items()
+            for window, rooms in windows.items()
         ]
 
     @classmethod

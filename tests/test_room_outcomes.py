@@ -48,6 +48,15 @@ def test_what_was_never_known_does_not_count() -> None:
     assert [len(one) for one in outcomes_so_far(*(np.zeros(0, np.int64),) * 2, np.zeros(0), np.zeros(0, np.int64))] == [0, 0]
 
 
+def test_what_was_told_for_a_checkpoint_does_not_change_with_later_events() -> None:
+    outcomes = RoomOutcomes()
+    outcomes.shown(1, NOON)
+    told = outcomes.told()
+    outcomes.shown(1, NOON)
+    assert RoomOutcomes.of(told).known(NOON // WINDOW_MS + 2, 20_000) == {1: (1, 0)}
+    assert outcomes.known(NOON // WINDOW_MS + 2, 20_000) == {1: (2, 0)}
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_live_counts_are_those_of_training(seed: int) -> None:
     rng = np.random.default_rng(seed)
