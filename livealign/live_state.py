@@ -277,10 +277,11 @@ class LiveState:
 
     def settle(self, window: int) -> None:
         """The windows up to this one are over: what they told of impressions counts from now on. Seen after `publish`."""
-        for room_id, counts in self.outcomes.known(window, self._day).items():
-            if (room := self.rooms.get(room_id)) is not None:
-                self.table["outcomes"][room.row] += counts
-                self._dirty = True
+        known = self.outcomes.known(window, self._day)
+        of_row = {self.rooms[room_id].row: counts for room_id, counts in known.items() if room_id in self.rooms}
+        if of_row:
+            self.table["outcomes"][list(of_row)] += list(of_row.values())
+            self._dirty = True
 
     def new_day(self, now: int) -> None:
         """At midnight the counts of the day before become known, and those of today begin."""

@@ -156,20 +156,21 @@ def _windows(marts: Path, moment: int) -> pa.Table:
 
 def _outcomes(marts: Path, moment: int) -> pa.Table:
     """room_id and OUTCOME_COUNTS (`livealign.room_outcomes`), by room, as a request at the moment would know them."""
-    day, impressions = _day_of(moment), "select null::bigint as room_id, null as click where false"
-    parameters: dict[str, object] = {}
-    if day in built_days(marts, "interactions"):
-        parameters = {"interactions": _partitions(marts, "interactions", [day]), "window": moment // WINDOW_MILLISECONDS}
-        impressions = f"""
-            select room_id, click from read_parquet($interactions)
-            where click is not null and epoch_ms(click_known_at) // {WINDOW_MILLISECONDS} < $window
-        """  # noqa: S608  the only thing formatted in is a constant of this module
+    day = _day_of(moment)
+    if day not in built_days(marts, "interactions"):
+        return pa.table({name: pa.array([], pa.int64()) for name in ("room_id", *OUTCOME_COUNTS)})
     return _query(
-        f"""
+        """
         select room_id, count(*) as room_impressions, sum(click) as room_clicks
-        from ({impressions}) group by room_id order by room_id
-        """,  # noqa: S608  see above
-        parameters,
+        from read_parquet($interactions)
+        where click is not null and epoch_ms(click_known_at) < $begins
+        group by room_id
+        order by room_id
+        """,
+        {
+            "interactions": _partitions(marts, "interactions", [day]),
+            "begins": moment // WINDOW_MILLISECONDS * WINDOW_MILLISECONDS,
+        },
     )
 
 

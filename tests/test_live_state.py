@@ -117,7 +117,7 @@ def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_f
             clicks.setdefault(row["user_id"], []).append(row)
     rows = [row for row in shown if len(clicks.get(row["user_id"], ())) >= 6][-60:]
     for number, row in enumerate(rows[:: len(rows) // 5]):
-        moment = int(row["shown_at"].replace(tzinfo=UTC).timestamp() * 1000)
+        moment = milliseconds_of(row["shown_at"])
         state = state_at(tmp_path / str(number), planted, moment)
         history = state.users.history(row["user_id"], moment)
         before = [one for one in clicks[row["user_id"]] if one["click_known_at"] < row["shown_at"]][:LENGTH]
