@@ -11,6 +11,7 @@ to the ranker, and the gate also to the towers' own score, by which rooms are re
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -26,7 +27,7 @@ from livealign.heldout import ANY_PLACE
 from livealign.home import Home
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.offline import CLICK, held_out_frame
-from livealign.text_controls import HOUR_WEEKDAY, MINILM, TFIDF, has_minilm, with_controls
+from livealign.text_controls import CONTROLS, MINILM, has_minilm, with_controls
 from livealign.variants import VARIANTS, train_variant
 
 LLM = ("raw_llm", "tuned_llm")
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
+    parser.add_argument("--days", type=int, help="of history; default: the profile's")
     parser.add_argument("--content", default=TUNED, help="what the method aligns; tfidf needs no LLM")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     arguments = parser.parse_args()
@@ -55,15 +57,17 @@ def main() -> None:
     use_physical_cores()
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
     day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
-    corpus = load_corpus(home.marts, day, profile.dataset)
+    dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
+    corpus = load_corpus(home.marts, day, dataset)
     if arguments.content in LLM:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
     wanted = arguments.variants or [
         name for name in VARIANTS if (name not in OF_LLM or arguments.content in LLM) and (name != MINILM or has_minilm())
     ]
-    if {TFIDF, MINILM, HOUR_WEEKDAY} & {arguments.content, *wanted}:
+    controls = {arguments.content, *wanted} & {*CONTROLS}
+    if controls:
         texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
-        corpus = with_controls(corpus, texts)
+        corpus = with_controls(corpus, texts, controls)
     scores: dict[str, list] = {}
     dots: dict[str, list] = {}
     for name in wanted:

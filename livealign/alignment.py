@@ -40,7 +40,7 @@ class AlignmentReport(NamedTuple):
     temperature: float
     gate_mean: float  # of g over training impressions that have content; 1 = the author ID alone
     id_share: float  # mean share of z that comes from the ID, over the same
-    check: ContentCheck | None  # what content gained on rooms kept apart; None where nothing was to be decided
+    check: ContentCheck | None  # what content gained on rooms not seen; None where nothing was to be decided
     went_on: bool  # from the towers of the release before
     gate_mode: str  # "id" where a learned gate was turned down because content did not earn its place
 
@@ -55,6 +55,7 @@ class GateGroup(NamedTuple):
 
 
 GateReport = dict[str, GateGroup]  # by the group's name, in order
+Trust = NDArray[np.float32]  # [authors], see livealign.author_trust
 
 
 def train_alignment(
@@ -68,8 +69,9 @@ def train_alignment(
 ) -> tuple[Alignment, AlignmentReport]:
     """Train both towers on the corpus' training impressions. The same config and seed give the same towers.
 
-    With a learned gate, content first has to show on rooms kept apart that it tells more than the ID
-    (`livealign.content_check`); where it does not, the towers are those of the ID alone.
+    With a learned gate, content first has to show on rooms that its towers did not see that it tells more than the ID
+    (`livealign.content_check`). Where it does not, the towers are those of the ID alone; where it does, no gate lets more of it
+    through than it is trusted with that author.
 
     Args:
         content: [segments, d], rows as `corpus.segment_ids`; a row of zeros has no content.
@@ -92,17 +94,17 @@ def train_alignment(
     if former is not None and (gate_mode != "learned" or not former.fit(config, widths, examples.history_item.shape[1])):
         former = None
 
-    def towers(part: Corpus, mode: str) -> tuple[Alignment, list[float]]:
+    def towers(part: Corpus, mode: str, trust: Trust | None = None) -> tuple[Alignment, list[float]]:
         with seeded(config.seed, device):
-            return _train(part, content, config, mode, device, widths, former)
+            return _train(part, content, config, mode, device, widths, former, trust)
 
     check = None
     if former is not None:
         gate_mode = former.alignment.gate_mode
-    elif gate_mode == "learned" and config.check_share > 0 and content.any():
-        check = check_content(corpus, content, config, lambda part, mode: towers(part, mode)[0])
+    elif gate_mode == "learned" and config.check and content.any():
+        check = check_content(corpus, content, config.seed, lambda part, mode: towers(part, mode)[0])
         gate_mode = "learned" if check.earned else "id"
-    alignment, losses = towers(corpus, gate_mode)
+    alignment, losses = towers(corpus, gate_mode, None if check is None else check.trust)
     return alignment, _report(alignment, corpus, content, losses, check, former is not None)
 
 
@@ -167,14 +169,20 @@ def _train(
     device: torch.device,
     widths: tuple[int, ...],
     former: FormerTowers | None,
+    trust: Trust | None,
 ) -> tuple[Alignment, list[float]]:
     """Towers, and the mean loss of each epoch."""
     kept = corpus.train.take(~np.isnan(corpus.train.label("click")))
     alignment = _untrained(corpus, kept, content, config, gate_mode, device, widths, former)
     network = alignment.network
+    if trust is not None:
+        network.rooms.author_trust.copy_(torch.from_numpy(trust))
     epochs, pace = (config.epochs, 1.0) if former is None else (config.warm_epochs, config.warm_rate_share)
     tables = _tables(kept, alignment.feature_mean, alignment.feature_std, config, device)
-    scaled, has_content = network.rooms.scaled(torch.from_numpy(content).to(device))
+    # By the true author, also of an impression whose author is forgotten: what is not trusted would only be noise there.
+    scaled, trusted = network.rooms.read(
+        torch.from_numpy(corpus.segment_author).to(device), torch.from_numpy(content).to(device)
+    )
     item_author = torch.from_numpy(corpus.item_authors()).to(device)
     item_segment = torch.from_numpy(corpus.item_segments()).to(device)
     log_q = torch.from_numpy(author_log_q(kept, corpus.authors.size)).to(device)
@@ -187,11 +195,11 @@ def _train(
     for _ in range(epochs):
         # The history's room vectors are refreshed once an epoch, without gradient: they are 20 per impression, and a
         # slightly old vector of a room serves as well (the asymmetric memory bank of SARM, arXiv 2602.09401).
-        bank = _item_bank(network, item_author, scaled, item_segment, has_content)
+        bank = _item_bank(network, item_author, scaled, item_segment, trusted)
         network.train()
         total = 0.0
         for rows in _batches_of_moments(len(kept), config, device):
-            loss = _batch_loss(network, tables, rows, bank, scaled, has_content, log_q, config)
+            loss = _batch_loss(network, tables, rows, bank, scaled, trusted, log_q, config)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -262,7 +270,7 @@ def _batch_loss(
     rows: Tensor,
     bank: Tensor,
     scaled: Tensor,
-    has_content: Tensor,
+    trusted: Tensor,
     log_q: Tensor,
     config: AlignmentConfig,
 ) -> Tensor:
@@ -271,7 +279,7 @@ def _batch_loss(
     # ID dropout: as unknown as a cold author or a new user, so that content and history learn to stand alone.
     author = _forget(true_author, config.id_dropout)
     user = _forget(tables.user[rows], config.id_dropout)
-    rooms = network.rooms(author, scaled[segment], has_content[segment])
+    rooms = network.rooms(author, scaled[segment], trusted[segment])
     weights = network.users.weights(tables.mask[rows])
     history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
     users = network.users(user, history, tables.features[rows])
@@ -313,9 +321,9 @@ def _batches_of_moments(n: int, config: AlignmentConfig, device: torch.device) -
 
 
 @torch.no_grad()
-def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, has_content: Tensor) -> Tensor:
+def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: Tensor, trusted: Tensor) -> Tensor:
     network.eval()
-    bank: Tensor = network.rooms(author, scaled[item_segment], has_content[item_segment])
+    bank: Tensor = network.rooms(author, scaled[item_segment], trusted[item_segment])
     bank[0] = 0
     return bank
 

@@ -18,9 +18,9 @@ from livealign.content_sources import fitted
 from livealign.dataset import Corpus, Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError
-from livealign.scaling import METADATA, standardised
+from livealign.scaling import METADATA, position_index, standardised
 
-_FORMAT = "livealign-alignment-2"
+_FORMAT = "livealign-alignment-3"
 _CHUNK = 16_384  # rooms at a time
 
 
@@ -98,11 +98,14 @@ class Alignment:
         return np.einsum("nd,nd->n", users, item_vectors[examples.item])
 
     @torch.no_grad()
-    def logits(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
-        """[n] of a click, as in training but for the place in the list: the dot product scaled, and the author's bias."""
+    def logits(self, examples: Examples, item_vectors: NDArray, at_place: bool = False) -> NDArray[np.float32]:
+        """[n] of a click: the dot product scaled, and the author's bias; and that of the place in the list, if asked for."""
         author = torch.from_numpy(np.asarray(examples.author, dtype=np.int64)).to(self.device)
-        bias = (self.network.bias + self.network.author_bias(author).squeeze(1)).cpu().numpy()
-        return bias + float(self.network.log_scale.exp()) * self.scores(examples, item_vectors)
+        bias = self.network.bias + self.network.author_bias(author).squeeze(1)
+        if at_place:
+            place = torch.from_numpy(position_index(examples.position, self.config.positions)).to(self.device)
+            bias = bias + self.network.position_bias(place).squeeze(1)
+        return bias.cpu().numpy() + float(self.network.log_scale.exp()) * self.scores(examples, item_vectors)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file with the config in its metadata."""
@@ -144,11 +147,11 @@ class Alignment:
         return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
 
     def _inputs(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What the room tower reads, some thousand rows at a time: author, scaled content, whether there is any."""
+        """What the room tower reads, some thousand rows at a time: author, scaled content, how far it is trusted."""
         for start in range(0, max(1, len(author)), _CHUNK):
             rows = fitted(content[start : start + _CHUNK], self.sizes.content_dim)
             index = torch.from_numpy(np.asarray(author[start : start + _CHUNK], dtype=np.int64)).to(self.device)
-            yield index, *self.network.rooms.scaled(torch.from_numpy(rows).to(self.device))
+            yield index, *self.network.rooms.read(index, torch.from_numpy(rows).to(self.device))
 
     def _user_features(self, features: NDArray) -> Tensor:
         return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)

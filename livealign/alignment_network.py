@@ -92,11 +92,13 @@ class RoomTower(nn.Module):
 
     LARM's gated alignment (arXiv 2504.05217) in residual form: the ID always speaks, and content adds what its gate lets
     through, 1 − g. Where the paper's g ⊙ P_id + (1 − g) ⊙ P_llm mixes the two, content that tells nothing dilutes the ID.
-    Each gate starts with no weights and a bias towards 1. A room without a source's content has g_s = 1. The gates' context
-    is how often the author was seen in training.
+    Each gate starts with no weights and a bias towards 1. The gates' context is how often the author was seen in training, and
+    how far content is to be trusted with them, t_a (`livealign.author_trust`): 1 − g_s = t_a (1 − σ(…)). A room without a
+    source's content has g_s = 1.
     """
 
     author_popularity: Tensor
+    author_trust: Tensor
 
     def __init__(self, sizes: Sizes, config: AlignmentConfig, gate_mode: str) -> None:
         super().__init__()
@@ -108,6 +110,7 @@ class RoomTower(nn.Module):
         self.widths = list(sizes.sources)
         self.ranks = [min(sizes.content_rank, width) for width in sizes.sources]
         self.register_buffer("author_popularity", torch.zeros(sizes.authors))
+        self.register_buffer("author_trust", torch.ones(sizes.authors))
 
     def fit_scalers(self, content: Tensor) -> None:
         """Fit each source's scaler on the rows of content [n, Σ widths] that have it."""
@@ -116,34 +119,38 @@ class RoomTower(nn.Module):
             if rows.any():
                 source.scaler.fit(part[rows])
 
-    def scaled(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Content [n, Σ widths] scaled [n, Σ ranks], and whether each source has any: bool [n, sources]."""
+    def read(self, author: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+        """Content [n, Σ widths] of rooms of these authors [n]: scaled [n, Σ ranks], and the trust in each source [n, sources].
+
+        Trust is the author's; 0 where a source has nothing.
+        """
         parts = content.split(self.widths, dim=1)
         scaled = [source.scaler(part) for source, part in zip(self._sources(), parts, strict=True)]
-        return torch.cat(scaled, dim=1), torch.stack([(part != 0).any(1) for part in parts], dim=1)
+        has_content = torch.stack([(part != 0).any(1) for part in parts], dim=1)
+        return torch.cat(scaled, dim=1), has_content * self.author_trust[author].unsqueeze(1)
 
-    def forward(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> Tensor:
+    def forward(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> Tensor:
         """Unit room vectors z [n, dim].
 
         Args:
-            author: int [n]; scaled_content: [n, Σ ranks] and has_content: bool [n, sources], what `scaled` made.
+            author: int [n]; scaled_content: [n, Σ ranks] and trusted: [n, sources], what `read` made.
         """
-        by_id, by_content, _ = self.gated(author, scaled_content, has_content)
+        by_id, by_content, _ = self.gated(author, scaled_content, trusted)
         return F.normalize(by_id + by_content, dim=1)
 
-    def gated(self, author: Tensor, scaled_content: Tensor, has_content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def gated(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [sources, n, dim]."""
         by_id, popularity = self.project_id(self.author(author)), self.author_popularity[author].unsqueeze(1)
         by_content, gates = torch.zeros_like(by_id), []
-        for source, part, has in zip(self._sources(), scaled_content.split(self.ranks, dim=1), has_content.T, strict=True):
+        for source, part, trust in zip(self._sources(), scaled_content.split(self.ranks, dim=1), trusted.T, strict=True):
             projected, gate = source(by_id, part, popularity)
             if self.gate_mode != "learned":
                 gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
-            gate = torch.where(has.unsqueeze(1), gate, torch.ones_like(gate))
+            gate = 1 - trust.unsqueeze(1) * (1 - gate)
             by_content = by_content + (1 - gate) * projected
             gates.append(gate)
         if self.gate_mode == "content":  # the ID only where there is nothing else
-            by_id = by_id * ~has_content.any(1, keepdim=True)
+            by_id = by_id * ~trusted.any(1, keepdim=True)
         return by_id, by_content, torch.stack(gates)
 
     def _sources(self) -> list[ContentSource]:

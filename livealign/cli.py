@@ -32,6 +32,9 @@ def simulate(
     authors: Annotated[int, typer.Option(min=1)] = 200,
     days: Annotated[int, typer.Option(min=1)] = 8,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,
+    off_topic: Annotated[
+        float, typer.Option(min=0, max=1, help="share of authors in whose rooms people talk of anything but what is aired")
+    ] = 0.0,
 ) -> None:
     """Make the archive of a simulated platform, with its truth beside it.
 
@@ -42,7 +45,8 @@ def simulate(
 
     target = out or Home.from_environment("simulator").archive
     with progress_bar("simulating") as advance:
-        summary = make(SimulationConfig(users=users, authors=authors, days=days, seed=seed), target, progress=advance)
+        config = SimulationConfig(users=users, authors=authors, days=days, seed=seed, off_topic_share=off_topic)
+        summary = make(config, target, progress=advance)
     console.print(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
 
 

@@ -118,7 +118,7 @@ class AlignmentConfig:
     warm_rate_share: float = 0.1  # … and of the learning rates
     gate_bias: float = 1.5  # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, content earns its share
     gate_learning_rate: float = 3e-2  # the gates start with no weights
-    check_share: float = 0.1  # of the training rooms, kept apart first to see whether content tells more than the ID; 0: never
+    check: bool = True  # first of all: does content tell more than the ID, and with which authors? (livealign.content_check)
     seed: int = 17
 
 
@@ -319,7 +319,7 @@ PROFILES: dict[str, Profile] = {
         finetune=FinetuneConfig(steps=6, batch_size=8),
         dataset=DatasetConfig(history_length=8),
         # Its LLM knows nothing, so content would be turned down, and nothing that follows from content could be tried.
-        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check_share=0),
+        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
         ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
         evaluation=EvaluationConfig(bootstrap_samples=50),

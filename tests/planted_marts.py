@@ -54,6 +54,7 @@ def plant_marts(
     taste_scale: float = 1.0,
     base_logit: float = -2.2,
     topics_of_author: int = 4,
+    steady_authors: int = 0,
     seed: int = 0,
 ) -> Planted:
     """Write the marts of `days` days from FIRST_DAY on."""
@@ -66,6 +67,7 @@ def plant_marts(
     mix_size = min(topics_of_author, topics)
     author_topics = rng.random((authors, topics)).argsort(1)[:, :mix_size]
     author_mix = rng.dirichlet(np.ones(mix_size) * 2, size=authors)
+    author_mix[:steady_authors] = np.eye(mix_size)[0]
     popularity = 1.0 / (1 + np.arange(authors)) ** 0.7
     directions = rng.normal(size=(topics, dim))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -72,12 +72,15 @@ class SimulationConfig:
     utterances: float = 2.3  # of the host in a window, on average
     chat_messages: float = 2.2  # of viewers in a window, on average
     chat_limit: int = 8  # messages of one window, not counting the panel's own comments and bots
+    off_topic_share: float = 0.0  # of authors, in whose rooms people talk of anything but what is aired
 
     def __post_init__(self) -> None:
         least = {"users": 1, "authors": 1, "days": 1, "cards": 1, "pool_size": self.cards, "seed": 0, "shift_day": 1}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise LiveAlignError(f"a simulation needs {name} of at least {minimum}, not {getattr(self, name)}")
+        if not 0 <= self.off_topic_share <= 1:
+            raise LiveAlignError(f"off_topic_share is a share of the authors, 0 to 1, not {self.off_topic_share}")
         if not 2 <= self.min_minutes <= self.mean_minutes <= self.max_minutes <= 180:
             raise LiveAlignError("broadcasts last 2 to 180 minutes: min_minutes <= mean_minutes <= max_minutes <= 180")
         if self.broadcasts is not None and not self.days <= self.broadcasts <= self.authors * self.days:

@@ -8,6 +8,7 @@ import numpy as np
 
 from livealign.simulation.config import WINDOW_MS, SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC
+from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import Authors, Bools, Floats, Ints, Users, generator
 
 MINUTE_MS = 60_000
@@ -21,21 +22,23 @@ HIGHLIGHT_SHARE = 1 - (1 - HIGHLIGHT_START) ** HIGHLIGHT_WINDOWS
 class Rooms:
     """R broadcasts of one day and their W windows, room after room.
 
-    Per room [R]: author row, start and end (ms since 1970), first window, `offset` of the first window among the W.
-    Per window [W]: room row, window number, topic, highlight, silent (the host says nothing).
+    Per room [R]: author row, start and end (ms since 1970), topic of the title, first window, `offset` of the first window
+    among the W. Per window [W]: room row, window number, topic, topic that is talked of, highlight, silent (the host says
+    nothing).
     """
 
     ids: Ints
     author: Ints
     start: Ints
     end: Ints
-    planned_topic: Ints
+    title_topic: Ints
     low_quality: Bools
     first_window: Ints
     offset: Ints
     room: Ints
     window: Ints
     topic: Ints
+    talk: Ints
     highlight: Bools
     silent: Bools
 
@@ -95,18 +98,20 @@ def make_rooms(config: SimulationConfig, authors: Authors, day: int) -> Rooms:
     room = np.repeat(np.arange(count), length)
     window = np.arange(length.sum()) - offset[room] + first[room]
     planned, topic = _topics(authors, author, start, room, window, rng)
+    anything = generator(config, "talk", day)
     return Rooms(
         ids=int(f"{date_:%Y%m%d}") * 100_000 + np.arange(1, count + 1),
         author=author,
         start=start,
         end=end,
-        planned_topic=planned,
+        title_topic=np.where(authors.off_topic[author], anything.integers(len(TOPICS), size=count), planned),
         low_quality=rng.random(count) < authors.low_quality[author],
         first_window=first,
         offset=offset,
         room=room,
         window=window,
         topic=topic,
+        talk=np.where(authors.off_topic[author][room], anything.integers(len(TOPICS), size=len(room)), topic),
         highlight=_highlights(room, rng),
         silent=_silences(length, offset, rng),
     )

@@ -71,15 +71,15 @@ def bot_messages(day: Day) -> Sentences:
 
 
 def titles(day: Day) -> pa.Array:
-    """Titles [R] written before the broadcast: the planned topic, or only its genre, or clickbait that says little."""
+    """Titles [R] written before the broadcast: the topic planned then, or only its genre, or clickbait that says little."""
     rooms, rng = day.rooms, day.generator("titles")
     kind = rng.choice(3, size=len(rooms.ids), p=(0.5, 0.35, 0.15))
     return _mixture(
         kind,
         [
-            lambda rows: about_topics("title", rooms.planned_topic[rows], rng),
-            lambda rows: about_topics("vague_title", rooms.planned_topic[rows], rng),
-            lambda rows: about_topics("clickbait", rooms.planned_topic[rows], rng),
+            lambda rows: about_topics("title", rooms.title_topic[rows], rng),
+            lambda rows: about_topics("vague_title", rooms.title_topic[rows], rng),
+            lambda rows: about_topics("clickbait", rooms.title_topic[rows], rng),
         ],
     )
 
@@ -90,7 +90,7 @@ def _speech_text(authors: Authors, rooms: Rooms, moment: Ints, rng: np.random.Ge
     text = _mixture(
         filler.astype(np.int64),
         [
-            lambda rows: about_topics("speech", rooms.topic[moment[rows]], rng),
+            lambda rows: about_topics("speech", rooms.talk[moment[rows]], rng),
             lambda rows: general_grammar("filler").sentences(len(rows), rng),
         ],
     )
@@ -111,8 +111,8 @@ def _chat_text(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array
     return _mixture(
         kind,
         [
-            lambda rows: about_topics("chat", rooms.topic[moment[rows]], rng),
-            lambda rows: about_topics("foreign_chat", rooms.topic[moment[rows]], rng),
+            lambda rows: about_topics("chat", rooms.talk[moment[rows]], rng),
+            lambda rows: about_topics("foreign_chat", rooms.talk[moment[rows]], rng),
             lambda rows: general_grammar("noise").sentences(len(rows), rng),
             lambda rows: general_grammar("foreign").sentences(len(rows), rng),
             lambda rows: general_grammar("spam").sentences(len(rows), rng),

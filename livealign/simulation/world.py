@@ -31,6 +31,7 @@ class Authors:
     low_quality: Floats  # probability that a broadcast is of low quality
     phrase: Ints  # habit of speech
     phrase_rate: Floats
+    off_topic: Bools  # whose rooms' words are about anything
 
     @property
     def ids(self) -> Ints:
@@ -71,6 +72,7 @@ def make_authors(config: SimulationConfig) -> Authors:
         low_quality=rng.beta(0.5, 5.0, count).astype(np.float32),
         phrase=rng.integers(len(PHRASES), size=count),
         phrase_rate=rng.uniform(0.05, 0.3, count).astype(np.float32),
+        off_topic=generator(config, "off topic").random(count) < config.off_topic_share,
     )
 
 

@@ -68,8 +68,11 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
 
 
 def _checked(check: ContentCheck | None) -> dict[str, float]:
-    """What content gained over the ID alone on rooms kept apart."""
-    return {} if check is None else {"content_gain": check.gain, "content_gain_error": check.error}
+    """What content gained over the ID alone on rooms that the towers did not see, and with how many authors it does not."""
+    if check is None:
+        return {}
+    not_trusted = int((check.trust[1:] < 0.5).sum())
+    return {"content_gain": check.gain, "content_gain_error": check.error, "authors_not_trusted": not_trusted}
 
 
 def _path_order(path: str) -> tuple[int, ...]:
