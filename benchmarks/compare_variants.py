@@ -5,8 +5,8 @@ make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
 `oracle_text`, as the cards were met and for any place in the list (`livealign.ceilings`), the p-value of a permutation test
-against `shuffled`, the gain by author popularity and by the quality of the streams, and what each part adds to those before it:
-to the ranker, and the gate also to the towers' own score, by which rooms are retrieved.
+against `shuffled`, the gain by author popularity and by the quality of the streams, that of the ceilings beside it, and what
+each part adds to those before it: to the ranker, and the gate also to the towers' own score, by which rooms are retrieved.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from livealign.config import load_profile
 from livealign.content import TUNED, texts_of, with_embeddings
 from livealign.dataset import load_corpus
 from livealign.evaluation import EvaluationReport, evaluate
-from livealign.heldout import ANY_PLACE
+from livealign.heldout import ANY_PLACE, ORACLES
 from livealign.home import Home
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.offline import CLICK, held_out_frame
@@ -94,7 +94,12 @@ def main() -> None:
         for name in mean
         if "shuffled" in mean and name != "shuffled"
     }
-    print_report(evaluate(table, frame, profile.evaluation, truth), above)
+    report = evaluate(table, frame, profile.evaluation, truth)
+    print_report(report, above)
+    print_slices(report)
+    if truth is not None and "id_only" in table:
+        ceilings = {row + ANY_PLACE: truth[ORACLES[row + ANY_PLACE]][None] for row in ("oracle_text", "oracle")}
+        print_slices(evaluate({"id_only": table["id_only"], **ceilings}, frame, profile.evaluation))
     towers = {name: mean_auc(values) for name, values in dots.items()}
     steps = [("", mean, *part) for part in PARTS] + [("dot product of ", towers, *GATED)]
     for what, auc_of, less, more in steps:
@@ -104,7 +109,7 @@ def main() -> None:
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
-    """The table, and the gain over the baseline by author popularity and by the streams' quality."""
+    """The table, one row a variant."""
     ceilings = ("oracle", "oracle_text", "oracle" + ANY_PLACE, "oracle_text" + ANY_PLACE)
     ways = [report.ways(ceiling) for ceiling in ceilings]
     print(
@@ -121,6 +126,10 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> 
         way, to_text, any_place, any_place_text = of_ways
         row = f"{name:<23} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8}"
         print(f"{row} {any_place:>9} {any_place_text:>8} {p:>16}")
+
+
+def print_slices(report: EvaluationReport) -> None:
+    """The gain over the baseline by author popularity and by the streams' quality."""
     for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
         gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
         print(

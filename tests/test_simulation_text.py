@@ -1,11 +1,13 @@
 """What is said and written on the simulated platform."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.errors import LiveAlignError
 from livealign.simulation import SimulationConfig, SimulationSummary, simulate
 from livealign.simulation.grammar import GENRE_OF_TOPIC, topic_grammar
 from livealign.simulation.topics import TOPICS
@@ -94,3 +96,39 @@ def test_low_quality_streams_say_little_and_some_rooms_are_silent_for_minutes(ar
             longest, previous = max(longest, current), row["room_id"]
     assert np.mean(counts[True]) < 0.6 * np.mean(counts[False])
     assert longest >= 6
+
+
+def share_told(archive: SimulationSummary) -> float:
+    """Of the utterances: how many share more words with their window's true topic than with any other."""
+    words = [vocabulary(topic) for topic in ALL_TOPICS]
+    everywhere = set.intersection(*words)
+    topics = {
+        (row["room_id"], row["window"]): row["topic"]
+        for path in archive.out.glob("truth/segments/dt=*/part-0.parquet")
+        for row in pq.ParquetFile(path).read(["room_id", "window", "topic"]).to_pylist()
+    }
+    told = []
+    for path in archive.out.glob("dt=*/speech.parquet"):
+        table = pq.ParquetFile(path).read(["room_id", "started_at", "text"])
+        starts = table.column("started_at").cast("int64").to_pylist()
+        for room, start, text in zip(table["room_id"].to_pylist(), starts, table["text"].to_pylist(), strict=True):
+            said = set(text.replace(",", "").replace(":", "").split()) - everywhere
+            shared = [len(said & one) for one in words]
+            if max(shared):
+                told.append(int(np.argmax(shared)) == topics[room, start // 30_000])
+    return float(np.mean(told))
+
+
+def test_off_topic_authors_are_talked_around_and_nothing_else_changes(archive: SimulationSummary, tmp_path: Path) -> None:
+    config = replace(SimulationConfig.tiny(seed=3), off_topic_share=1.0)
+    talk_of_anything = simulate(config, tmp_path / "archive")
+    assert share_told(archive) > 0.5
+    assert share_told(talk_of_anything) < 0.15
+    for path in archive.out.glob("truth/impressions/dt=*/part-0.parquet"):
+        other = talk_of_anything.out / path.relative_to(archive.out)
+        assert pq.ParquetFile(path).read().equals(pq.ParquetFile(other).read())
+
+
+def test_a_share_of_authors_is_no_more_than_all() -> None:
+    with pytest.raises(LiveAlignError, match=r"0 to 1, not 1\.5"):
+        replace(SimulationConfig(), off_topic_share=1.5)
