@@ -57,8 +57,8 @@ def _by_author(gain: Floats, author: NDArray[np.integer], room: NDArray[np.integ
     mean = np.bincount(author, gain, authors) / count
     away = gain - mean[author]
     of_impressions = max(float((away**2).sum()), 1e-12)
-    _, number = np.unique(np.stack([author, room]), axis=1, return_inverse=True)
-    design_effect = max(1.0, float((np.bincount(number.reshape(-1), away) ** 2).sum()) / of_impressions)
+    _, number = np.unique(room, return_inverse=True)
+    design_effect = max(1.0, float((np.bincount(number, away) ** 2).sum()) / of_impressions)
     return _Gains(mean, design_effect * of_impressions / len(gain) / count)
 
 

@@ -1,5 +1,6 @@
 """The gate, the loss and the towers against planted truth."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,30 @@ def test_a_known_id_keeps_its_row_and_a_new_one_has_its_own(corpus: Corpus, alig
     assert torch.equal(ours[1:-1], theirs[4:])
     assert torch.equal(ours[-1], fresh)
     assert torch.equal(network.rooms.author.weight, alignment.network.rooms.author.weight)
+
+
+def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_one(
+    corpus: Corpus, alignment: Alignment
+) -> None:
+    trusting = copy.deepcopy(alignment)
+    with torch.no_grad():
+        trusting.network.rooms.author_trust.copy_(torch.linspace(0.2, 0.9, corpus.authors.size))
+    grown = replace(corpus, authors=Vocabulary(np.sort(np.r_[corpus.authors.ids[1:], 10**9])))
+    network = TwoTower(alignment.sizes._replace(authors=grown.authors.size), CONFIG, alignment.history_length, "learned")
+    FormerTowers(trusting, corpus.users, corpus.authors).start(network, grown)
+    theirs, ours = trusting.network.rooms.author_trust, network.rooms.author_trust
+    assert torch.equal(ours[1:-1], theirs[2:])
+    assert ours[0] == ours[-1] == theirs[0]
+
+
+def test_a_gate_lets_no_more_through_than_its_author_is_trusted_with(corpus: Corpus, alignment: Alignment) -> None:
+    content, author = corpus.content[CONTENT], corpus.segment_author
+    fully, half, not_at_all = (copy.deepcopy(alignment) for _ in range(3))
+    for towers, trust in ((fully, 1.0), (half, 0.5), (not_at_all, 0.0)):
+        towers.network.rooms.author_trust.fill_(trust)
+    assert np.allclose(1 - half.gates(author, content), 0.5 * (1 - fully.gates(author, content)), atol=1e-6)
+    by_id = fully.room_vectors(author, np.zeros_like(content))
+    assert np.allclose(not_at_all.room_vectors(author, content), by_id, atol=1e-6)
 
 
 @pytest.mark.parametrize("other", [{"dim": 8}, {"gate_bias": 0.0}, {"content_rank": 4}])
