@@ -52,6 +52,11 @@ class Alignment:
         parts = [self.network.rooms.gated(*rows)[2].cpu().numpy() for rows in self._inputs(author, content)]
         return np.concatenate(parts, axis=1)
 
+    @property
+    def author_trust(self) -> NDArray[np.float32]:
+        """[authors] how far content is trusted with each, 0 to 1 (`livealign.author_trust`); row 0: with an unknown one."""
+        return self.network.rooms.author_trust.cpu().numpy()
+
     @torch.no_grad()
     def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
         """[n] how much of z comes from the ID: |P_id|² / (|P_id|² + |Σ_s (1 − g_s) ⊙ P_s|²).

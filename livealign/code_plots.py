@@ -1,4 +1,4 @@
-"""Pictures of the space and its codes: a map of the room-moments, one room's path through the codes, how the gate leans."""
+"""Pictures of the space and its codes: a map of the room-moments, one room's path, how the gate leans and whom it trusts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -91,3 +91,19 @@ def _plain(text: str, longest: int = 48) -> str:
     """One short line without what matplotlib would read as a formula."""
     line = " ".join(text.replace("$", "").split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def trust_by_author(trust: NDArray[np.floating], impressions: NDArray[np.integer]) -> bytes:
+    """Trust in each author's content [n], 0 to 1, against how often they were shown in training [n]."""
+    figure, axes = figure_with_axes(8, 3.6)
+    axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
+    trusted = trust >= 0.5
+    for rows, colour, marker, name in ((trusted, PALETTE[0], "o", "trusted"), (~trusted, PALETTE[3], "v", "not trusted")):
+        label = f"{name}: {rows.sum()}"
+        axes.scatter(impressions[rows], trust[rows], s=16, alpha=0.6, color=colour, marker=marker, label=label)
+    if len(trust):
+        axes.set_xscale("log")
+    axes.set_ylim(-0.05, 1.05)
+    axes.set(title="Trust in authors' content", xlabel="training impressions of the author", ylabel="P(content tells more)")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return png_of(figure)
