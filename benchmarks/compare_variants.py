@@ -132,10 +132,9 @@ def print_slices(report: EvaluationReport) -> None:
     """The gain over the baseline by author popularity and by the streams' quality."""
     for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
         gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
-        print(
-            value,
-            ", ".join(f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()),
-        )
+        if gains:
+            shown = [f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()]
+            print(value, ", ".join(shown))
 
 
 if __name__ == "__main__":
