@@ -64,7 +64,7 @@ def rows(corpus: Corpus, home: Home, positions: int) -> dict[str, Floats]:
     codes = of_segment[corpus.item_segments()][:, None]
     tastes, _ = learn_tastes(corpus.train, codes, None, corpus.users.size, count, positions)
     learned = tastes.scores(corpus.test.user, tastes.affinity.weights(codes, None)[corpus.test.item]).astype(np.float64)
-    fixed, true_tastes = _truth(corpus, home, of_segment[corpus.test.segment], count)
+    fixed, true_tastes = _truth(corpus, home, of_segment[corpus.test.segment])
     return {
         "learned tastes": learned,
         "learned tastes and all else": learned + fixed,
@@ -73,12 +73,12 @@ def rows(corpus: Corpus, home: Home, positions: int) -> dict[str, Floats]:
     }
 
 
-def _truth(corpus: Corpus, home: Home, topic: NDArray[np.integer], topics: int) -> tuple[Floats, Floats]:
+def _truth(corpus: Corpus, home: Home, topic: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """True log odds [n] of the held-out impressions: of all but taste, moment and place; of the taste for `topic` [n]."""
     shown = read_truth_file(truth_file(home.archive, "impressions", corpus.day), ["impression_id", "user", "fixed_logit"])
     row = rows_by_key(shown["impression_id"].to_numpy(), corpus.test.impression_id)
     tastes = read_truth_file(truth_file(home.archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks()
-    by_user = tastes.flatten().to_numpy().reshape(-1, topics).astype(np.float64)
+    by_user = tastes.flatten().to_numpy().reshape(len(tastes), -1).astype(np.float64)
     fixed = shown["fixed_logit"].to_numpy()[row].astype(np.float64)
     return fixed - place_effect(home.archive, corpus.test.position), by_user[shown["user"].to_numpy()[row], topic]
 
