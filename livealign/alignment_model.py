@@ -20,7 +20,7 @@ from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError
 from livealign.scaling import METADATA, position_index, standardised
 
-_FORMAT = "livealign-alignment-3"
+_FORMAT, _WITHOUT_TRUST = "livealign-alignment-3", "livealign-alignment-2"
 _CHUNK = 16_384  # rooms at a time
 
 
@@ -128,7 +128,7 @@ class Alignment:
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
-        """The alignment that `save` wrote.
+        """The alignment that `save` wrote, or that of the version before it.
 
         Raises:
             BundleError: the file is missing, damaged, or of another format.
@@ -136,10 +136,13 @@ class Alignment:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                if metadata.get("format") != _FORMAT:
+                if metadata.get("format") not in (_FORMAT, _WITHOUT_TRUST):
                     raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             sizes = Sizes(**{**metadata["sizes"], "sources": tuple(metadata["sizes"]["sources"])})
+            if metadata["format"] == _WITHOUT_TRUST:  # of an earlier version, which trusted everybody
+                tensors["rooms.author_trust"] = torch.ones(sizes.authors)
+                metadata["config"].pop("check_share", None)
             config = AlignmentConfig(**metadata["config"])
             mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
             history_length = int(metadata["history_length"])

@@ -1,12 +1,15 @@
 """The gate, the loss and the towers against planted truth."""
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from livealign.alignment import author_log_q, gate_by_popularity, train_alignment
 from livealign.alignment_model import Alignment, item_vectors
@@ -19,6 +22,7 @@ from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError, TrainingError
 from livealign.former_towers import FormerTowers
 from livealign.metrics import gauc, user_auc
+from livealign.scaling import METADATA
 from tests.planted_marts import plant_marts
 
 CONFIG = AlignmentConfig(dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16)
@@ -254,6 +258,25 @@ def test_a_known_id_keeps_its_row_and_a_new_one_has_its_own(corpus: Corpus, alig
     assert torch.equal(ours[1:-1], theirs[4:])
     assert torch.equal(ours[-1], fresh)
     assert torch.equal(network.rooms.author.weight, alignment.network.rooms.author.weight)
+
+
+def test_towers_of_the_version_before_trust_are_read_and_gone_on_from(
+    corpus: Corpus, alignment: Alignment, tmp_path: Path
+) -> None:
+    trusting = copy.deepcopy(alignment)
+    trusting.network.rooms.author_trust.fill_(1.0)
+    trusting.save(path := tmp_path / "alignment.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()[METADATA])
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "rooms.author_trust"}  # noqa: SIM118
+    metadata["format"], metadata["config"]["check_share"] = "livealign-alignment-2", 0.1
+    del metadata["config"]["check"]
+    save_file(tensors, path, {METADATA: json.dumps(metadata)})
+    loaded = Alignment.load(path)
+    content = corpus.content[CONTENT]
+    assert (item_vectors(loaded, corpus, content) == item_vectors(trusting, corpus, content)).all()
+    former = FormerTowers(loaded, corpus.users, corpus.authors)
+    assert former.fit(CONFIG, alignment.sizes.sources, alignment.history_length)
 
 
 def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_one(
