@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from livealign.ceilings import day_ceilings, place_effect
 from livealign.config import load_profile
 from livealign.dataset import Corpus, load_corpus
-from livealign.dataset_marts import rows_by_key
 from livealign.errors import LiveAlignError
-from livealign.heldout import ANY_PLACE, ORACLES, read_truth_file, truth_file
+from livealign.heldout import ANY_PLACE, ORACLES
 from livealign.home import Home
 from livealign.metrics import gauc, user_auc
 from livealign.tastes import learn_tastes
-from livealign.text_oracle import true_topics
+from livealign.text_oracle import true_log_odds, true_topics
 
 Floats = NDArray[np.float64]
 
@@ -34,12 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--day", type=date.fromisoformat, nargs="+", required=True, help="held out")
-    parser.add_argument("--days", type=int, nargs="+", default=[7], help="of history, at most")
+    parser.add_argument("--days", type=int, nargs="+", help="of history, at most; default: the profile's")
     arguments = parser.parse_args()
     home, profile = Home.from_environment("simulator"), load_profile(arguments.profile)
     print(f"{'held out':<12}{'days':>5}{'impressions a user':>20}  {'known':<28}{'GAUC':>7}{'way':>7}{'to text':>9}")
     for day in arguments.day:
-        for days in arguments.days:
+        for days in arguments.days or [profile.dataset.train_days]:
             corpus = load_corpus(home.marts, day, replace(profile.dataset, train_days=days))
             truth = day_ceilings(corpus, home.marts, home.archive, profile.segments)
             if truth is None:
@@ -64,23 +63,16 @@ def rows(corpus: Corpus, home: Home, positions: int) -> dict[str, Floats]:
     codes = of_segment[corpus.item_segments()][:, None]
     tastes, _ = learn_tastes(corpus.train, codes, None, corpus.users.size, count, positions)
     learned = tastes.scores(corpus.test.user, tastes.affinity.weights(codes, None)[corpus.test.item]).astype(np.float64)
-    fixed, true_tastes = _truth(corpus, home, of_segment[corpus.test.segment])
+    place_and_all_else, tastes_of_users = true_log_odds(home.archive, corpus)
+    all_else = place_and_all_else - place_effect(home.archive, corpus.test.position)
+    topic = of_segment[corpus.test.segment]
+    true_tastes = tastes_of_users[np.arange(len(topic)), topic].astype(np.float64)
     return {
         "learned tastes": learned,
-        "learned tastes and all else": learned + fixed,
+        "learned tastes and all else": learned + all_else,
         "true tastes": true_tastes,
-        "true tastes and all else": true_tastes + fixed,
+        "true tastes and all else": true_tastes + all_else,
     }
-
-
-def _truth(corpus: Corpus, home: Home, topic: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """True log odds [n] of the held-out impressions: of all but taste, moment and place; of the taste for `topic` [n]."""
-    shown = read_truth_file(truth_file(home.archive, "impressions", corpus.day), ["impression_id", "user", "fixed_logit"])
-    row = rows_by_key(shown["impression_id"].to_numpy(), corpus.test.impression_id)
-    tastes = read_truth_file(truth_file(home.archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks()
-    by_user = tastes.flatten().to_numpy().reshape(len(tastes), -1).astype(np.float64)
-    fixed = shown["fixed_logit"].to_numpy()[row].astype(np.float64)
-    return fixed - place_effect(home.archive, corpus.test.position), by_user[shown["user"].to_numpy()[row], topic]
 
 
 def _gauc(corpus: Corpus, score: Floats) -> float:

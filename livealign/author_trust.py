@@ -42,10 +42,8 @@ def trust_by_author(gain: Floats, author: NDArray[np.integer], room: NDArray[np.
         return np.ones(authors, dtype=np.float32)
     gains = _by_author(gain[of_known], place, room[of_known], len(shown))
     mean, spread = _prior(gains)
-    precision = 1 / spread + 1 / gains.variance
-    expected = (mean / spread + gains.mean / gains.variance) / precision
-    trust = np.full(authors, _above_zero(np.array(mean), np.array(spread)))
-    trust[shown] = _above_zero(expected, 1 / precision)
+    trust = np.full(authors, _above_zero(mean, spread))
+    trust[shown] = _above_zero(*_posterior(gains, mean, spread))
     return trust.astype(np.float32)
 
 
@@ -67,13 +65,18 @@ def _prior(gains: _Gains) -> tuple[float, float]:
     mean = float(np.average(gains.mean, weights=1 / gains.variance))
     spread = max(float(gains.mean.var()), 1e-8)
     for _ in range(_ROUNDS):
-        precision = 1 / spread + 1 / gains.variance
-        expected = (mean / spread + gains.mean / gains.variance) / precision
+        expected, variance = _posterior(gains, mean, spread)
         mean = float(expected.mean())
-        spread = max(float(((expected - mean) ** 2 + 1 / precision).mean()), 1e-8)
+        spread = max(float(((expected - mean) ** 2 + variance).mean()), 1e-8)
     return mean, spread
 
 
-def _above_zero(mean: Floats, variance: Floats) -> Floats:
+def _posterior(gains: _Gains, mean: float, spread: float) -> tuple[Floats, Floats]:
+    """Mean and variance of each shown author's θ, given what was seen of them and the prior."""
+    precision = 1 / spread + 1 / gains.variance
+    return (mean / spread + gains.mean / gains.variance) / precision, 1 / precision
+
+
+def _above_zero(mean: Floats | float, variance: Floats | float) -> Floats:
     """P(x > 0) of a normal x."""
-    return torch.special.ndtr(torch.from_numpy(np.asarray(mean / np.sqrt(variance), dtype=np.float64))).numpy()
+    return torch.special.ndtr(torch.as_tensor(mean / np.sqrt(variance))).numpy()

@@ -93,7 +93,7 @@ def _plain(text: str, longest: int = 48) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def trust_by_author(trust: NDArray[np.floating], impressions: NDArray[np.integer]) -> bytes:
+def trust_plot(trust: NDArray[np.floating], impressions: NDArray[np.integer]) -> bytes:
     """Trust in each author's content [n], 0 to 1, against how often they were shown in training [n]."""
     figure, axes = figure_with_axes(8, 3.6)
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)

@@ -11,7 +11,7 @@ from livealign.alignment_model import Alignment
 from livealign.artifacts import DayArtifacts, read_json
 from livealign.challenger import read_codes, read_vectors
 from livealign.code_names import path_names
-from livealign.code_plots import code_map, code_path, gate_by_group, trust_by_author
+from livealign.code_plots import code_map, code_path, gate_by_group, trust_plot
 from livealign.config import EvaluationConfig
 from livealign.content import TUNED
 from livealign.content_sources import joined
@@ -45,7 +45,7 @@ def day_pictures(
     gates = {name: {value: (one.gate, one.id_share) for value, one in groups.items()} for name, groups in leans.items()}
     pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}
     shown = np.bincount(corpus.train.author, minlength=corpus.authors.size)[1:]
-    trust = trust_by_author(alignment.author_trust[1:][shown > 0], shown[shown > 0])
+    trust = trust_plot(alignment.author_trust[1:][shown > 0], shown[shown > 0])
     pictures["How far content is trusted to tell more of an author's clicks than the ID, a point for each author"] = trust
     if len(held_out):
         kind, groups = moment_groups(corpus, marts, archive)

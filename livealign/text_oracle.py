@@ -68,15 +68,23 @@ def text_oracle(corpus: Corpus, marts: Path, archive: Path, config: SegmentConfi
     )
     usual = np.bincount(topics[corpus.segment_is_train[1:]], minlength=beliefs.shape[1])
     beliefs = np.concatenate([(usual / usual.sum())[None], beliefs])[corpus.test.segment]  # [n, topics]
+    fixed, tastes = true_log_odds(archive, corpus)
+    return TextOracle(beliefs, fixed[:, None] + tastes, moments)
+
+
+def true_log_odds(archive: Path, corpus: Corpus) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Of a click on the held-out impressions: all but taste and moment, the place included [n]; the user's tastes [n, topics].
+
+    Raises:
+        EvaluationError: a file of the truth is missing or damaged, or lacks impressions.
+    """
     shown = read_truth_file(truth_file(archive, "impressions", corpus.day), ["impression_id", "user", "fixed_logit"])
     rows = rows_by_key(shown["impression_id"].to_numpy(), corpus.test.impression_id)
     if (rows < 0).any():
         raise EvaluationError(f"{archive / 'truth'} lacks {(rows < 0).sum()} impressions of {corpus.day}; {SIMULATE_AGAIN}")
-    tastes = (
-        read_truth_file(truth_file(archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks().flatten().to_numpy()
-    )
-    tastes = tastes.reshape(-1, beliefs.shape[1])[shown["user"].to_numpy()[rows]]
-    return TextOracle(beliefs, shown["fixed_logit"].to_numpy()[rows, None] + tastes, moments)
+    tastes = read_truth_file(truth_file(archive, "tastes", corpus.day), ["taste"])["taste"].combine_chunks()
+    by_user = tastes.flatten().to_numpy().reshape(len(tastes), -1)
+    return shown["fixed_logit"].to_numpy()[rows], by_user[shown["user"].to_numpy()[rows]]
 
 
 def expected_click(

@@ -76,5 +76,5 @@ def test_plots_of_the_gate_the_space_and_a_rooms_path():
     _check(code_plots.code_path(np.zeros(0), [], []))
     _check(code_plots.gate_by_group({"impressions": {"from 0": (0.4, 0.1), "from 10": (0.7, 0.5)}, "content": {}}))
     _check(code_plots.gate_by_group({}))
-    _check(code_plots.trust_by_author(np.array([0.1, 0.9, 1.0]), np.array([3, 40, 1_000])))
-    _check(code_plots.trust_by_author(np.zeros(0), np.zeros(0, dtype=np.int64)))
+    _check(code_plots.trust_plot(np.array([0.1, 0.9, 1.0]), np.array([3, 40, 1_000])))
+    _check(code_plots.trust_plot(np.zeros(0), np.zeros(0, dtype=np.int64)))
