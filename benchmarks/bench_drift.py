@@ -12,6 +12,7 @@ import pandas as pd
 import psutil
 
 from livealign.config import DriftConfig
+from livealign.days import partition
 from orchestration.drift import DriftSide, drift_report
 from orchestration.drift_frames import day_frame
 from orchestration.drift_surprise import room_surprise
@@ -47,7 +48,7 @@ def main() -> None:
         marts = Path(scratch)
         for number, day in enumerate(days, 1):
             for mart, query in (("segments", SEGMENTS), ("interactions", INTERACTIONS)):
-                file = marts / mart / f"dt={day}" / "part-0.parquet"
+                file = partition(marts, mart, day)
                 file.parent.mkdir(parents=True)
                 duckdb.sql(query.format(day=number, date=day, rows=rows)).write_parquet(str(file))
         rng = np.random.default_rng(0)

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.rows import compared, cost_of, in_turns, print_rows
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset import load_corpus
-from livealign.ranking import ItemTable, Ranker, _after_first_days, _Table, history_matches, train_ranker
-from livealign.ranking_network import Batch, RankerNetwork, masked_loss
+from livealign.ranking import Ranker, _after_first_days, _Table, history_matches, train_ranker
+from livealign.ranking_network import Batch, ItemTable, RankerNetwork, masked_loss
 from livealign.seeding import seeded
 from tests.planted_marts import plant_marts
 

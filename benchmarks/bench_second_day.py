@@ -16,7 +16,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
+from livealign.files import read_json
 from orchestration.resources import Workspace
 from orchestration.retrain import prepare
 

@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 
 IMPRESSIONS_PER_USER_DAY = 90.0  # of the default config, measured, rounded down
 USERS_PER_AUTHOR = 3

@@ -32,7 +32,7 @@ from segment_queries import statistics_by_queries
 
 from livealign.files import replace_json
 from livealign.marts import publish_marts
-from livealign.platforms import archive_days, land
+from livealign.platforms.registry import archive_days, land
 from livealign.stopwatch import StageCost, stage_cost
 from orchestration.dbt_command import BUILD_A_DAY
 

@@ -17,10 +17,12 @@ import numpy as np
 
 from livealign.alignment import train_alignment
 from livealign.alignment_model import item_vectors
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.config import load_profile
-from livealign.content import TUNED, texts_of, with_embeddings
-from livealign.dataset import Corpus, Examples, load_corpus
+from livealign.content import texts_of, with_embeddings
+from livealign.dataset import TUNED, Corpus, load_corpus
+from livealign.dataset_examples import Examples
+from livealign.files import read_json
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics

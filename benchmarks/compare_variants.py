@@ -16,18 +16,20 @@ from datetime import date
 
 import numpy as np
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device, use_physical_cores
 from livealign.ceilings import day_ceilings
 from livealign.config import load_profile
-from livealign.content import TUNED, texts_of, with_embeddings
-from livealign.dataset import load_corpus
+from livealign.content import texts_of, with_embeddings
+from livealign.dataset import TUNED, load_corpus
+from livealign.day_truth import read_day_truth
 from livealign.evaluation import EvaluationReport, evaluate
-from livealign.heldout import ANY_PLACE, ORACLES
+from livealign.files import read_json
 from livealign.home import Home
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.offline import CLICK, held_out_frame
 from livealign.text_controls import CONTROLS, MINILM, has_minilm, with_controls
+from livealign.truth import ANY_PLACE, ORACLES
 from livealign.variants import VARIANTS, train_variant
 
 LLM = ("raw_llm", "tuned_llm")
@@ -64,10 +66,10 @@ def main() -> None:
     wanted = arguments.variants or [
         name for name in VARIANTS if (name not in OF_LLM or arguments.content in LLM) and (name != MINILM or has_minilm())
     ]
+    of_segments = corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments
     controls = {arguments.content, *wanted} & {*CONTROLS}
     if controls:
-        texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
-        corpus = with_controls(corpus, texts, controls)
+        corpus = with_controls(corpus, texts_of(home.marts, *of_segments), controls)
     scores: dict[str, list] = {}
     dots: dict[str, list] = {}
     for name in wanted:
@@ -79,8 +81,9 @@ def main() -> None:
             if name in GATED and trained.alignment is not None and trained.items.vectors is not None:
                 dots.setdefault(name, []).append(trained.alignment.logits(corpus.test, trained.items.vectors))
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
-    frame = held_out_frame(corpus, home.marts, profile.evaluation, home.archive)
-    truth = day_ceilings(corpus, home.marts, home.archive, profile.segments)
+    known = read_day_truth(home.archive, corpus)
+    frame = held_out_frame(corpus, home.marts, profile.evaluation, known)
+    truth = None if known is None else day_ceilings(corpus, known, texts_of(home.marts, *of_segments))
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
     impressions = user_auc(label, label, frame.user).impressions

@@ -21,15 +21,17 @@ from livealign.code_health import code_churn
 from livealign.coded_segments import CodedSegments
 from livealign.config import Profile, load_profile
 from livealign.content import texts_of
-from livealign.dataset import Corpus, KnownIds, load_corpus
-from livealign.heldout import read_truth
+from livealign.dataset import Corpus, load_corpus
+from livealign.dataset_examples import KnownIds
 from livealign.home import Home
 from livealign.metrics import gauc, user_auc
 from livealign.offline import CLICK
-from livealign.ranking import ItemTable, Ranker, train_ranker
+from livealign.ranking import Ranker, train_ranker
+from livealign.ranking_network import ItemTable
 from livealign.semantic_codes import Codebook, fit_codebook
 from livealign.simulation.world import FIRST_USER_ID, TREND_TOPIC
 from livealign.text_controls import tfidf_content
+from livealign.truth import read_truth, truth_file
 from livealign.variants import codebook_rows
 
 CONTENT = "tfidf"
@@ -104,7 +106,7 @@ def retrain(corpus: Corpus, profile: Profile, previous: Release | None) -> Relea
 def changed_users(archive: Path, shift: date) -> np.ndarray:
     """Ids of the users whose true taste is another one from that day on."""
     before, after = (
-        np.stack(pq.read_table(archive / "truth" / "tastes" / f"dt={day}" / "part-0.parquet")["taste"].to_numpy())
+        np.stack(pq.read_table(truth_file(archive, "tastes", day))["taste"].to_numpy())
         for day in (shift - timedelta(days=1), shift)
     )
     others = np.arange(before.shape[1]) != TREND_TOPIC

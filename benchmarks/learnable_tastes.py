@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from livealign.ceilings import day_ceilings, place_effect
 from livealign.config import load_profile
+from livealign.content import texts_of
 from livealign.dataset import Corpus, load_corpus
+from livealign.day_truth import DayTruth, read_day_truth
 from livealign.errors import LiveAlignError
-from livealign.heldout import ANY_PLACE, ORACLES
 from livealign.home import Home
 from livealign.metrics import gauc, user_auc
 from livealign.tastes import learn_tastes
-from livealign.text_oracle import true_log_odds, true_topics
+from livealign.truth import ANY_PLACE, ORACLES
 
 Floats = NDArray[np.float64]
 
@@ -40,33 +41,32 @@ def main() -> None:
     for day in arguments.day:
         for days in arguments.days or [profile.dataset.train_days]:
             corpus = load_corpus(home.marts, day, replace(profile.dataset, train_days=days))
-            truth = day_ceilings(corpus, home.marts, home.archive, profile.segments)
+            truth = read_day_truth(home.archive, corpus)
             if truth is None:
                 raise LiveAlignError(f"{home.archive} has no truth: only a simulated platform can be asked")
-            of = {name: _gauc(corpus, truth[column]) for name, column in ORACLES.items() if name.endswith(ANY_PLACE)}
+            texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
+            ceilings = day_ceilings(corpus, truth, texts)
+            of = {name: _gauc(corpus, ceilings[column]) for name, column in ORACLES.items() if name.endswith(ANY_PLACE)}
             start, text, top = (of[name + ANY_PLACE] for name in ("oracle_static", "oracle_text", "oracle"))
             density = len(corpus.train) / (corpus.users.size - 1)
-            for name, score in rows(corpus, home, profile.ranker.positions).items():
+            for name, score in rows(corpus, truth, profile.ranker.positions).items():
                 reached = _gauc(corpus, score)
                 ways = [(reached - start) / (ceiling - start) for ceiling in (top, text)]
                 known = f"{day!s:<12}{len(corpus.train_days):>5}{density:>20.0f}  {name:<28}"
                 print(f"{known}{reached:>7.4f}{ways[0]:>7.2f}{ways[1]:>9.2f}", flush=True)
 
 
-def rows(corpus: Corpus, home: Home, positions: int) -> dict[str, Floats]:
+def rows(corpus: Corpus, truth: DayTruth, positions: int) -> dict[str, Floats]:
     """Scores [n] of the held-out impressions, by what they know beside the topic of the last ended window."""
-    topics = true_topics(home.archive, corpus)
-    assert topics is not None  # there is a truth: its ceilings were read
-    count = int(topics.max()) + 1
-    usual = np.bincount(topics[corpus.segment_is_train[1:]], minlength=count).argmax()
-    of_segment = np.concatenate([[usual], topics])
+    count = int(truth.topics.max()) + 1
+    usual = np.bincount(truth.topics[corpus.segment_is_train[1:]], minlength=count).argmax()
+    of_segment = np.concatenate([[usual], truth.topics])
     codes = of_segment[corpus.item_segments()][:, None]
     tastes, _ = learn_tastes(corpus.train, codes, None, corpus.users.size, count, positions)
     learned = tastes.scores(corpus.test.user, tastes.affinity.weights(codes, None)[corpus.test.item]).astype(np.float64)
-    place_and_all_else, tastes_of_users = true_log_odds(home.archive, corpus)
-    all_else = place_and_all_else - place_effect(home.archive, corpus.test.position)
+    all_else = truth.fixed - place_effect(truth.position, corpus.test.position)
     topic = of_segment[corpus.test.segment]
-    true_tastes = tastes_of_users[np.arange(len(topic)), topic].astype(np.float64)
+    true_tastes = truth.tastes[np.arange(len(topic)), topic].astype(np.float64)
     return {
         "learned tastes": learned,
         "learned tastes and all else": learned + all_else,

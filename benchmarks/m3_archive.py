@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from livealign.days import DAY_MS
+
 FIRST_DAY = date(2025, 5, 5)
 DAYS = 21
 PLAYS, SHOWS, LIKES, COMMENTS, ROOMS, USERS = 35_000_000, 92_000_000, 49_000_000, 8_300_000, 6_600_000, 22_000
@@ -22,7 +24,6 @@ ROOMS_PER_AUTHOR = 15
 LIKERS = 0.05  # of the sessions, have all likes
 CHUNK_ROWS = 500_000
 SHANGHAI_MS = 8 * 3_600_000
-DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 WORDS = np.array(["来了", "好听", "主播好", "666", "哈哈哈, 真的吗", "再来一首", '他说 "好"', "晚安"])
 

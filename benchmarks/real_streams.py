@@ -37,7 +37,7 @@ from livealign.embed import Encoder
 from livealign.finetune import tune_adapter
 from livealign.home import Home
 from livealign.metrics import gauc, user_auc
-from livealign.platforms import archive_days, land
+from livealign.platforms.registry import archive_days, land
 from livealign.segments import sorted_moments
 from livealign.text_controls import has_minilm, hour_weekday_content, minilm_content, tfidf_content
 

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from livealign.bundle import open_bundle
+from livealign.dataset_features import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS
 from livealign.release_files import CODEBOOK, SNAPSHOT
 from livealign.release_parts import read_vocabulary, with_snapshot
 from livealign.room_outcomes import OUTCOME_COUNTS
 from livealign.semantic_codes import Codebook
-from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS, WINDOW_MILLISECONDS
+from livealign.snapshot import WINDOW_MILLISECONDS
 
 FIRST_ROOM, FIRST_USER, FIRST_AUTHOR = 5_000_000_000, 6_000_000_000, 7_000_000_000
 HISTORY = 20

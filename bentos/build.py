@@ -22,9 +22,10 @@ import livealign
 from livealign.bundle import open_bundle
 from livealign.errors import LiveAlignError
 from livealign.files import replaced_directory
+from livealign.home import BENTOS
 
+NAME = BENTOS.name
 SERVICE = "bentos.live_recommender.service:LiveRecommender"
-NAME = "live_recommender"
 BUILD_TIMEOUT = 300  # seconds
 
 
@@ -40,9 +41,9 @@ class BuiltBento:
     path: Path
 
 
-def bento_path(store: Path, release_id: str) -> Path:
-    """Where the Bento of a release lies in a BENTOML_HOME."""
-    return store / "bentos" / NAME / release_id
+def _bento_in(store: Path, release_id: str) -> Path:
+    """The folder of a release's Bento below a BENTOML_HOME, which need not be a workspace's (`Home.bento`)."""
+    return store / BENTOS / release_id
 
 
 def build_bento(bundle: Path, store: Path, backbone: Path | None = None) -> BuiltBento:
@@ -59,14 +60,14 @@ def build_bento(bundle: Path, store: Path, backbone: Path | None = None) -> Buil
         BentoError: `bentoml build` failed; the message holds the end of what it said.
     """
     release_id = open_bundle(bundle).release_id
-    target = bento_path(store, release_id)
+    target = _bento_in(store, release_id)
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=store) as folder:
         context, staging = Path(folder) / "context", Path(folder) / "home"
         _write_context(context, bundle, backbone)
         _run_build(context, staging, release_id)
         with replaced_directory(target) as temporary:
-            for child in bento_path(staging, release_id).iterdir():
+            for child in _bento_in(staging, release_id).iterdir():
                 child.rename(temporary / child.name)
     return BuiltBento(f"{NAME}:{release_id}", target)
 
@@ -130,5 +131,5 @@ def _run_build(context: Path, staging: Path, release_id: str) -> None:
         raise BentoError(
             f"`bentoml build` of {release_id} took more than {BUILD_TIMEOUT} s; run `make retrain` again"
         ) from error
-    if done.returncode != 0 or not bento_path(staging, release_id).is_dir():
+    if done.returncode != 0 or not _bento_in(staging, release_id).is_dir():
         raise BentoError(f"`bentoml build` of {release_id} failed (exit {done.returncode}):\n{done.stdout[-3000:]}")

@@ -18,29 +18,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import duckdb
+import numpy as np
 
+from livealign.days import midnight
 from livealign.errors import LiveAlignError
 from livealign.ids import hashed_id
-from livealign.live_events import MAX_NAME, MAX_TEXT
+from livealign.replay_events import Timed, day_events, landed_rooms, landed_rows
 
 BATCH = 500  # events of one call
 TURN_SECONDS = 0.5  # between calls
 PATIENCE_SECONDS = 60.0  # that the service may be away or busy
+QUARTER_MS = 15 * 60_000
+EVENING_MS = 20 * 60 * 60_000  # of a day on which nothing was said
 LEAD_MS = 50 * 60_000  # a room that was on already is told to have begun at most so long ago
-
-# kind → table, time, and what else the event takes; the ids are those of the landing contract
-_SOURCES = {
-    "speech": ("speech", "speech_id", "started_at", "text, epoch_ms(ended_at) as ended_at"),
-    "comment": ("comments", "comment_id", "sent_at", "user_id, text, is_bot"),
-    "like": ("likes", "action_id", "at", "user_id, count"),
-    "gift": ("gifts", "action_id", "at", "user_id, count, value"),
-    "share": ("shares", "action_id", "at", "user_id"),
-    "follow": ("follows", "action_id", "at", "user_id"),
-    "play_started": ("plays", "play_id", "entered_at", "user_id, source"),
-}
-
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,71 +58,46 @@ def busiest(landing: Path, day: date) -> datetime:
     """The quarter of an hour of the day in which most was said, less five minutes: rooms are there and more begin.
 
     Raises:
-        LiveAlignError: the day is not landed.
+        LandingError: the day is not landed.
     """
-    found = _rows(
-        landing,
-        "comments",
-        day,
-        "select time_bucket(interval 15 minute, sent_at) as quarter, count(*) as n from {table} "
-        "where sent_at >= $start group by 1 order by 2 desc, 1 limit 1",
-        {"start": datetime(day.year, day.month, day.day)},
-    )
-    quarter: datetime = found[0][0] if found else datetime(day.year, day.month, day.day, 20)
-    return quarter.replace(tzinfo=UTC) - timedelta(minutes=5)
+    sent_at = landed_rows(landing, "comments", day)["sent_at"].to_numpy()
+    quarters, messages = np.unique(sent_at // QUARTER_MS, return_counts=True)
+    start = int(quarters[messages.argmax()]) * QUARTER_MS if len(quarters) else midnight(day) + EVENING_MS
+    return datetime.fromtimestamp(start / 1000, UTC) - timedelta(minutes=5)
 
 
-def day_events(landing: Path, day: date, clock: Clock, minutes: float, run: str) -> list[Event]:
+def feed_events(landing: Path, day: date, clock: Clock, minutes: float, run: str) -> list[Timed]:
     """The events of `minutes` of the day from `clock.from_ms` on, in the order of their new times.
+
+    Impressions are left out: the service that is fed makes its own lists.
 
     Args:
         run: makes event and room ids of this playing its own.
 
     Raises:
-        LiveAlignError: the day is not landed.
+        LandingError: the day is not landed.
     """
     first, last = clock.from_ms, clock.from_ms + round(minutes * 60_000)
-    events: list[Event] = []
-    rooms = _rows(
-        landing,
-        "rooms",
-        day,
-        "select room_id, author_id, title, category, language, epoch_ms(started_at), epoch_ms(ended_at) from {table} "
-        "where epoch_ms(started_at) < $last and (ended_at is null or epoch_ms(ended_at) > $first)",
-        {"first": first, "last": last},
-    )
-    known = {}
-    for room_id, author_id, title, category, language, started, ended in rooms:
-        known[room_id] = new = hashed_id("feed", f"{run}-{room_id}")
-        about = {"room_id": new, "author_id": author_id}
-        at = max(clock.told(started), clock.start_ms - LEAD_MS)
-        given = {"title": title, "category": category, "language": language}
-        names = {name: value[:MAX_NAME] for name, value in given.items() if value is not None}
-        events.append({"kind": "room_started", "event_id": f"{run}-r{room_id}", "at": at, **about, **names})
-        if ended is not None and ended < last:
-            events.append({"kind": "room_ended", "event_id": f"{run}-e{room_id}", "at": clock.told(ended), **about})
-    for kind, (table, key, time_column, fields) in _SOURCES.items():
-        columns = f'{key} as id, room_id, author_id, epoch_ms("{time_column}") as "at", {fields}'
-        query = f'select {columns} from {{table}} where epoch_ms("{time_column}") between $first and $last'  # noqa: S608  constants
-        for row in _dicts(landing, table, day, query, {"first": first, "last": last - 1}):
-            if row["room_id"] not in known:
-                continue
-            event = {name: value for name, value in row.items() if name != "id" and value is not None}
-            event |= {"kind": kind, "event_id": f"{run}-{kind}-{row['id']}", "room_id": known[row["room_id"]]}
-            event["at"] = clock.told(row["at"])
-            if "ended_at" in event:
-                event["ended_at"] = clock.told(event["ended_at"])
-            if "text" in event:
-                event["text"] = event["text"][:MAX_TEXT]
-            if event.get("text") != "":
-                events.append(event)
-    left = 'select play_id, room_id, author_id, user_id, epoch_ms(left_at) as "at" from {table} where left_at is not null'
-    for row in _dicts(landing, "plays", day, left, {}):
-        if row["room_id"] in known and first <= row["at"] < last:
-            about = {"room_id": known[row["room_id"]], "author_id": row["author_id"], "user_id": row["user_id"]}
-            ids = {"event_id": f"{run}-left-{row['play_id']}", "play_id": f"{run}-play_started-{row['play_id']}"}
-            events.append({"kind": "play_ended", "at": clock.told(row["at"]), **ids, **about})
-    return sorted(events, key=lambda event: event["at"])
+    rooms = {
+        room_id: room
+        for room_id, room in landed_rooms(landing, day).items()
+        if room["started_at"] < last and (room["ended_at"] is None or room["ended_at"] > first)
+    }
+    events = []
+    for at, item in day_events(landing, rooms, day, (first, last)):
+        if item["kind"] == "impression" or at >= last:
+            continue
+        told = max(clock.told(at), clock.start_ms - LEAD_MS)  # only a room's beginning lies before `first`
+        events.append(Timed(told, _played(item, clock, run)))
+    return sorted(events, key=lambda event: event.at)
+
+
+def _played(item: dict[str, Any], clock: Clock, run: str) -> dict[str, Any]:
+    """A landed event with the times and ids of this playing; users and authors stay."""
+    new = {name: value for name, value in item.items() if value is not None and name != "request_id"}
+    new["room_id"] = hashed_id("feed", f"{run}-{item['room_id']}")
+    new |= {name: f"{run}-{item[name]}" for name in ("event_id", "play_id") if name in item}
+    return new | {name: max(clock.told(item[name]), clock.start_ms - LEAD_MS) for name in ("at", "ended_at") if name in item}
 
 
 def feed(
@@ -146,17 +111,18 @@ def feed(
     caller, run = _Caller(url, key), secrets.token_hex(4)
     start = busiest(landing, day)
     clock = Clock(int(start.timestamp() * 1000), int(time.time() * 1000), speed)
-    events = day_events(landing, day, clock, minutes, run)
-    users = sorted({event["user_id"] for event in events if "user_id" in event})
+    events = feed_events(landing, day, clock, minutes, run)
+    users = sorted({event.item["user_id"] for event in events if "user_id" in event.item})
     print(
         f"{len(events):,} events of {start:%Y-%m-%d %H:%M} and {minutes:g} min, {speed:g} times as fast, to {url}", flush=True
     )
     sent, accepted, rejected, asked, spoke = 0, 0, 0, 0, time.monotonic()
     while sent < len(events):
         now = int(time.time() * 1000)
-        due = next((place for place in range(sent, len(events)) if events[place]["at"] > now), len(events))
+        due = next((place for place in range(sent, len(events)) if events[place].at > now), len(events))
         for place in range(sent, due, BATCH):
-            answer = caller.post("/events", {"events": events[place : min(place + BATCH, due)]})
+            batch = [event.item for event in events[place : min(place + BATCH, due)]]
+            answer = caller.post("/events", {"events": batch})
             accepted, rejected = accepted + answer.get("accepted", 0), rejected + answer.get("rejected", 0)
         sent = max(sent, due)
         for _ in range(round(lists_per_second * TURN_SECONDS) if users else 0):
@@ -208,27 +174,3 @@ class _Caller:
         while True:
             yield wait
             wait = min(5.0, wait * 2)
-
-
-def _rows(landing: Path, table: str, day: date, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [tuple(row.values()) for row in _dicts(landing, table, day, query, parameters)]
-
-
-def _dicts(landing: Path, table: str, day: date, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the day's partition and the one before, which holds the rooms that began there; none where there is no table."""
-    if not (files := _files(landing, table, day)):
-        return []
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        connection.read_parquet(files).create_view("source")
-        found = connection.execute(query.format(table="source"), parameters)
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _files(landing: Path, table: str, day: date) -> list[str]:
-    days = (day - timedelta(days=1), day)
-    files = [str(file) for one in days for file in sorted((landing / table / f"dt={one}").glob("*.parquet"))]
-    if not files and table == "rooms":
-        raise LiveAlignError(f"{landing / table} has no day {day}; land it first, or choose another with --day")
-    return files

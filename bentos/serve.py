@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bentos.build import bento_path, bentoml_command, bentoml_environment
+from bentos.build import bentoml_command, bentoml_environment
 from bentos.live_recommender.keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -28,7 +28,7 @@ def champion_bento(home: Home) -> Path:
     Raises:
         LiveAlignError: there is no champion yet, or its Bento is gone.
     """
-    path = bento_path(home.bento_store, champion_path(home.releases).name)
+    path = home.bento(champion_path(home.releases).name)
     if not path.is_dir():
         raise LiveAlignError(f"{path} is missing: the champion has no Bento; run `make retrain` again")
     return path

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos.smoke import free_port
-from livealign.artifacts import read_json
+from livealign.files import read_json
 from livealign.home import Home
 from orchestration.instance import open_instance
 

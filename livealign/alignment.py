@@ -25,7 +25,8 @@ from livealign.alignment_model import Alignment
 from livealign.alignment_network import GATE_MODES, Sizes, TwoTower, contrastive_loss
 from livealign.config import AlignmentConfig
 from livealign.content_check import ContentCheck, check_content
-from livealign.dataset import Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import TrainingError
 from livealign.former_towers import FormerTowers

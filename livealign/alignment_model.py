@@ -15,7 +15,8 @@ from torch import Tensor
 from livealign.alignment_network import Sizes, TwoTower
 from livealign.config import AlignmentConfig
 from livealign.content_sources import fitted
-from livealign.dataset import Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Examples
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError
 from livealign.scaling import METADATA, position_index, standardised

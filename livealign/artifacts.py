@@ -1,12 +1,9 @@
 """The folder of one day's retrain, `artifacts/<day>/`: which stage leaves what where."""
 
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from livealign.errors import LiveAlignError
 from livealign.home import Home
 
 
@@ -71,19 +68,3 @@ class DayArtifacts:
     def release(self) -> Path:
         """`bundle.json`, `bento.json`, `promotion.json`: what became of the day's challenger."""
         return self.root / "release"
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file that an earlier stage wrote.
-
-    Raises:
-        LiveAlignError: it is missing or damaged; the remedy is to run that stage again.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise LiveAlignError(
-            f"{path} is missing: the stage that writes it has not run for this day; run `make retrain`"
-        ) from None
-    except ValueError as error:
-        raise LiveAlignError(f"{path} is damaged ({error}); delete it and run `make retrain`") from error

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from livealign import __version__
 from livealign.errors import BundleError
-from livealign.files import exclusive
+from livealign.files import exclusive, sync_directory
 
 BUNDLE_FORMAT = 1
 MANIFEST = "manifest.json"
@@ -145,15 +145,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         )
     _check_manifest(file, manifest)
     return manifest
-
-
-def sync_directory(path: Path) -> None:
-    """Have the directory's entries (names, renames) on disk before returning."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Names and fields

@@ -19,22 +19,24 @@ from numpy.typing import NDArray
 
 from livealign.alignment import AlignmentReport, train_alignment
 from livealign.alignment_model import Alignment, item_vectors
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device
 from livealign.bundle import Bundle
 from livealign.code_health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.code_names import name_codes
 from livealign.coded_segments import CODED_SEGMENTS, CodedSegments, segments_coded_by
 from livealign.config import CodesConfig, DatasetConfig, Profile
-from livealign.content import TUNED, with_embeddings
+from livealign.content import with_embeddings
 from livealign.content_sources import joined
-from livealign.dataset import TASKS, Corpus, Examples, load_corpus
+from livealign.dataset import TUNED, Corpus, load_corpus
+from livealign.dataset_examples import TASKS, Examples
+from livealign.days import PART
 from livealign.errors import LiveAlignError
-from livealign.files import replace_json, replaced_directory
+from livealign.files import read_json, replace_json, replaced_directory
 from livealign.former_towers import FormerTowers
 from livealign.home import Home
 from livealign.last_read import LastRead
-from livealign.marts import PART, built_days, read_mart
+from livealign.marts import built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
 from livealign.release_parts import read_vocabulary, write_vocabulary

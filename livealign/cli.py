@@ -40,8 +40,8 @@ def simulate(
 
     Demand and broadcasts grow with users, authors and days. An archive that is already there is replaced.
     """
-    from livealign.simulation import SimulationConfig
-    from livealign.simulation import simulate as make
+    from livealign.simulation.config import SimulationConfig
+    from livealign.simulation.platform import simulate as make
 
     target = out or Home.from_environment("simulator").archive
     with progress_bar("simulating") as advance:
@@ -98,7 +98,7 @@ def land(
     ] = None,
 ) -> None:
     """Translate an archive to the landing contract; what does not fit is kept in landing/rejects with file, line, reason."""
-    from livealign.platforms import land as land_archive
+    from livealign.platforms.registry import land as land_archive
 
     home = Home.from_environment(platform)
     home.activate()
@@ -212,7 +212,7 @@ def _one_day(text: str) -> date:
 def _day_span(text: str | None) -> list[date] | None:
     if text is None:
         return None
-    from livealign.landing import day_range
+    from livealign.days import day_range
 
     first, _, last = text.partition("..")
     try:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from livealign.backbone import load_backbone
 from livealign.broadcast_pairs import choose_broadcast_pairs
 from livealign.config import DatasetConfig, Profile, SegmentConfig
-from livealign.dataset import Corpus, referenced_segments
-from livealign.dataset_marts import partition, rows_by_key
+from livealign.dataset import RAW, TUNED, Corpus, referenced_segments
+from livealign.dataset_marts import rows_by_key
+from livealign.days import partition
 from livealign.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.embed import Encoder, Progress
 from livealign.embedding_cache import EmbeddingCache
@@ -24,7 +25,6 @@ from livealign.marts import built_days, read_mart
 from livealign.pairs import TextPairs, choose_pairs
 from livealign.segments import segment_texts
 
-RAW, TUNED = "raw_llm", "tuned_llm"
 TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "category", "speech_text", "chat_text")
 INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
 CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
@@ -80,15 +80,27 @@ def training_descriptions(
     return choose_descriptions(segments, profile.segments, profile.finetune, known)
 
 
-def texts_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig) -> list[str]:
+def texts_of(
+    marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig, segments: pa.Table | None = None
+) -> list[str]:
     """The text of each of `segment_ids` [n], which lie in `days`; a room's windows of the day before are its context.
+
+    Args:
+        segments: the mart of `days` with TEXT_COLUMNS, where the caller has read it already.
 
     Raises:
         TrainingError: a segment lies in none of the days.
     """
     read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
     files = [partition(marts, "segments", day) for day in read]
-    table = _texts((config, *read), files, lambda: segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config))
+
+    def texts() -> pa.Table:
+        if segments is None:
+            return segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config)
+        before = [read_mart(marts, "segments", [day], TEXT_COLUMNS) for day in read if day < days[0]]
+        return segment_texts(pa.concat_tables([*before, segments.select(TEXT_COLUMNS)], promote_options="permissive"), config)
+
+    table = _texts((config, *read), files, texts)
     rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
     if (rows < 0).any():
         raise TrainingError(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from livealign.alignment_model import Alignment, item_vectors
 from livealign.author_trust import trust_by_author
-from livealign.dataset import Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Examples
 from livealign.metrics import UserAuc, user_auc
 
 Train = Callable[[Corpus, str], Alignment]  # (corpus, gate mode) → trained towers

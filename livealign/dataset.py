@@ -24,27 +24,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig
-from livealign.dataset_examples import Examples, Floats, KnownIds, Vocabulary
-from livealign.dataset_features import feature_matrix
-from livealign.dataset_marts import (
-    SEGMENT_COLUMNS,
-    SEGMENT_INFO,
-    TASKS,
-    Ints,
-    end_of,
-    floats,
-    ints,
-    milliseconds,
-    partition,
-    place,
-    read,
-)
+from livealign.dataset_examples import TASKS, Examples, KnownIds, Vocabulary
+from livealign.dataset_features import WINDOW_COUNTS, feature_matrix
+from livealign.dataset_marts import Floats, Ints, floats, ints, milliseconds, place
 from livealign.day_tables import DayTables, read_day_tables
+from livealign.days import end_of, partition
 from livealign.errors import TrainingError
+from livealign.marts import read_mart
 from livealign.platform_vectors import read_platform_vectors
 from livealign.recent_content import recent_content
 
-PLATFORM_CONTENT = "platform"  # name of the content that came with the platform's logs
+# Names of the kinds of content
+RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
+PLATFORM_CONTENT = "platform"  # that came with the platform's logs
+SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")
 
 
 @dataclass(frozen=True)
@@ -116,7 +109,7 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
             f"there is nothing to train on before {day} in {marts / 'interactions'}; build the days before it first"
         )
     train, test = (read_day_tables(marts, days, config.history_length) for days in (train_days, [day]))
-    segments = read(marts, "segments", [*train_days, day], [*SEGMENT_INFO, *SEGMENT_COLUMNS])
+    segments = read_mart(marts, "segments", [*train_days, day], [*SEGMENT_INFO, *WINDOW_COUNTS])
     if known is None:
         known = KnownIds(
             Vocabulary.of(ints(train.interactions, "user_id")),
@@ -155,58 +148,8 @@ def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
     days = [one for one in window if partition(marts, "interactions", one).exists()]
     if not days:
         raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")
-    segments = read(marts, "segments", days, list(SEGMENT_INFO))
+    segments = read_mart(marts, "segments", days, list(SEGMENT_INFO))
     return ints(_used_segments(segments, (read_day_tables(marts, days, config.history_length),)), "segment_id")
-
-
-def serving_examples(
-    users: Vocabulary,
-    authors: Vocabulary,
-    base_rates: Mapping[str, float],
-    user_id: int,
-    room_ids: NDArray,
-    author_ids: NDArray,
-    shown_at: int,
-    columns: Mapping[str, NDArray],
-    history_author_ids: NDArray,
-    history_length: int,
-) -> Examples:
-    """One user and n live rooms, as the ranker reads them: the user's history is there once.
-
-    Item rows: 0 is padding, 1..n the rooms as given, n + 1.. the history as given; the caller makes an
-    `ItemTable` (livealign.ranking) of those rows. Position and labels are NaN.
-
-    Args:
-        shown_at: epoch milliseconds.
-        columns: what is known of each room, [n] by the names in `dataset_features.COLUMNS`.
-        history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
-    """
-    n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]
-    history_author = np.zeros((1, history_length), dtype=np.int64)
-    history_item = np.zeros((1, history_length), dtype=np.int64)
-    history_author[0, : len(recent)] = authors.lookup(recent)
-    history_item[0, : len(recent)] = n + 1 + np.arange(len(recent))
-    items = np.arange(1, n + 1)
-    return Examples(
-        impression_id=np.zeros(n, dtype=np.int64),
-        user_id=np.full(n, user_id, dtype=np.int64),
-        author_id=np.asarray(author_ids, dtype=np.int64),
-        room_id=np.asarray(room_ids, dtype=np.int64),
-        shown_at=np.full(n, shown_at, dtype=np.int64),
-        request=np.zeros(n, dtype=np.int64),
-        user=np.full(n, users.lookup(np.array([user_id]))[0]),
-        author=authors.lookup(author_ids),
-        segment=items,
-        item=items,
-        position=np.full(n, np.nan, dtype=np.float32),
-        features=feature_matrix(columns, base_rates, n),
-        labels=np.full((n, len(TASKS)), np.nan, dtype=np.float32),
-        click_known_at=np.zeros(n, dtype=np.int64),
-        history_author=history_author,
-        history_segment=history_item,
-        history_item=history_item,
-        history_length=np.array([len(recent)], dtype=np.int64),
-    )
 
 
 def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
@@ -264,7 +207,7 @@ def _examples(
     segment = np.maximum(place(segment_ids, ints(shown, "segment_id")), 0)
     author = authors.lookup(ints(shown, "author_id"))
     columns: dict[str, NDArray] = {name: floats(shown, name) for name in ("minute_in_room", "segment_age_seconds")}
-    for name in SEGMENT_COLUMNS:
+    for name in WINDOW_COUNTS:
         columns[name] = np.concatenate([[np.nan], floats(segments, name)])[segment]
     history = tables.histories
     engaged_author = authors.lookup(history.engagements.author_id)

@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.dataset_marts import TASKS, Floats, Ints, place
+from livealign.dataset_features import feature_matrix
+from livealign.dataset_marts import Floats, Ints, place
+
+TASKS = ("click", "long_view", "like", "comment", "gift")  # what the ranker predicts; the order of the label columns
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,53 @@ class Examples:
     def label(self, task: str) -> Floats:
         """[n] labels of one task."""
         return self.labels[:, TASKS.index(task)]
+
+
+def serving_examples(
+    users: Vocabulary,
+    authors: Vocabulary,
+    base_rates: Mapping[str, float],
+    user_id: int,
+    room_ids: NDArray,
+    author_ids: NDArray,
+    shown_at: int,
+    columns: Mapping[str, NDArray],
+    history_author_ids: NDArray,
+    history_length: int,
+) -> Examples:
+    """One user and n live rooms, as the ranker reads them: the user's history is there once.
+
+    Item rows: 0 is padding, 1..n the rooms as given, n + 1.. the history as given; the caller makes an
+    `ItemTable` (livealign.ranking) of those rows. Position and labels are NaN.
+
+    Args:
+        shown_at: epoch milliseconds.
+        columns: what is known of each room, [n] by the names in `dataset_features.COLUMNS`.
+        history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
+    """
+    n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]
+    history_author = np.zeros((1, history_length), dtype=np.int64)
+    history_item = np.zeros((1, history_length), dtype=np.int64)
+    history_author[0, : len(recent)] = authors.lookup(recent)
+    history_item[0, : len(recent)] = n + 1 + np.arange(len(recent))
+    items = np.arange(1, n + 1)
+    return Examples(
+        impression_id=np.zeros(n, dtype=np.int64),
+        user_id=np.full(n, user_id, dtype=np.int64),
+        author_id=np.asarray(author_ids, dtype=np.int64),
+        room_id=np.asarray(room_ids, dtype=np.int64),
+        shown_at=np.full(n, shown_at, dtype=np.int64),
+        request=np.zeros(n, dtype=np.int64),
+        user=np.full(n, users.lookup(np.array([user_id]))[0]),
+        author=authors.lookup(author_ids),
+        segment=items,
+        item=items,
+        position=np.full(n, np.nan, dtype=np.float32),
+        features=feature_matrix(columns, base_rates, n),
+        labels=np.full((n, len(TASKS)), np.nan, dtype=np.float32),
+        click_known_at=np.zeros(n, dtype=np.int64),
+        history_author=history_author,
+        history_segment=history_item,
+        history_item=history_item,
+        history_length=np.array([len(recent)], dtype=np.int64),
+    )

@@ -5,18 +5,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+# Of a window, as the mart `segments`, a snapshot and the live state have them.
+COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
+WINDOW_COUNTS = (*COUNTS, "retention")  # retention: share of viewers at the window's start still there at its end
+# Running counts of a user and of an author.
+USER_COUNTS = ("impressions", "clicks")
+AUTHOR_COUNTS = ("impressions", "clicks", "long_views")
 # What a caller may know of each impression; a column that is absent or NaN counts as unknown.
 COLUMNS = (
     "minute_in_room",  # minutes since the room started
     "segment_age_seconds",  # seconds since the last ended window of the room ended
-    "n_viewers",  # the rest of the second block: counts of that window
-    "n_comments",
-    "n_commenters",
-    "n_likes",
-    "n_gifts",
-    "n_entered",
-    "n_left",
-    "retention",  # share of viewers at the window's start still there at its end
+    *WINDOW_COUNTS,  # of that window
     "author_impressions",  # running counts of the days before
     "author_clicks",
     "author_long_views",
@@ -46,7 +45,6 @@ FEATURES = (
 )
 ROOM_FEATURES = 15  # so many come first and do not depend on the user
 USER_FEATURES = slice(ROOM_FEATURES, len(FEATURES))  # the features that only depend on the user: inputs of the user tower
-_COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
 _SMOOTHING = 20.0  # impressions at the base rate that an id's own counts are mixed with
 
 
@@ -73,7 +71,7 @@ def feature_matrix(columns: Mapping[str, NDArray], base_rates: Mapping[str, floa
         [
             log_count("minute_in_room"),
             log_count("segment_age_seconds"),
-            *(log_count(name) for name in _COUNTS),
+            *(log_count(name) for name in COUNTS),
             column("retention"),
             log_count("author_impressions"),
             rate("author_clicks", "author_impressions", base_rates["click"]),

@@ -1,37 +1,40 @@
 """Pictures of a day's challenger for its report: the gate, the map of the codes, and one room's path through them."""
 
-from pathlib import Path
-
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from livealign.alignment import gate_by, gate_by_popularity
 from livealign.alignment_model import Alignment
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.challenger import read_codes, read_vectors
 from livealign.code_names import path_names
 from livealign.code_plots import code_map, code_path, gate_by_group, trust_plot
 from livealign.config import EvaluationConfig
-from livealign.content import TUNED
 from livealign.content_sources import joined
-from livealign.dataset import Corpus
+from livealign.dataset import TUNED, Corpus
 from livealign.dataset_marts import ints, rows_by_key
-from livealign.heldout import read_truth_file
-from livealign.marts import built_days, read_mart
-from livealign.release_parts import ALIGNMENT, CODE_NAMES
-from livealign.text_oracle import true_topics
+from livealign.day_truth import DayTruth
+from livealign.files import read_json
+from livealign.release_files import ALIGNMENT, CODE_NAMES
 
 _QUALITIES = ("no text", "little text", "much text")
 _MINUTE = 60_000
 
 
 def day_pictures(
-    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, characters: NDArray[np.int64], config: EvaluationConfig
+    corpus: Corpus,
+    segments: pa.Table,
+    truth: DayTruth | None,
+    artifacts: DayArtifacts,
+    characters: NDArray[np.int64],
+    config: EvaluationConfig,
 ) -> dict[str, bytes]:
     """PNG by caption.
 
     Args:
+        segments: the mart of the corpus' days, at least its ids, categories and texts.
         characters: [segments] length of what was said in each segment: the quality of its content.
     """
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
@@ -48,7 +51,7 @@ def day_pictures(
     trust = trust_plot(alignment.author_trust[1:][shown > 0], shown[shown > 0])
     pictures["How far content is trusted to tell more of an author's clicks than the ID, a point for each author"] = trust
     if len(held_out):
-        kind, groups = moment_groups(corpus, marts, archive)
+        kind, groups = moment_groups(corpus, segments, truth)
         pictures[f"Aligned vectors of the held-out day, coloured by {kind}, first codes as numbers"] = code_map(
             vectors[held_out], codes[held_out], [groups[row] for row in held_out], f"Room-moments, by {kind}"
         )
@@ -59,30 +62,25 @@ def day_pictures(
         pictures["The first codes of one room, minute by minute, with what was said when they changed"] = code_path(
             (corpus.segment_started_at[rows] - corpus.segment_started_at[rows[0]]) / _MINUTE,
             [f"{codes[row, 0]}: {path_names(codes[row, :1].tolist(), names)[0]}" for row in rows],
-            _said(corpus, marts, rows),
+            _said(corpus, segments, rows),
         )
     return pictures
 
 
-def moment_groups(corpus: Corpus, marts: Path, archive: Path) -> tuple[str, list[str]]:
+def moment_groups(corpus: Corpus, segments: pa.Table, truth: DayTruth | None) -> tuple[str, list[str]]:
     """What each segment [segments] is about as far as anybody knows: the true topic (simulator), else the category."""
-    topics = true_topics(archive, corpus)
-    if topics is not None:
-        named = read_truth_file(archive / "truth" / "topics.parquet", ["topic", "name"]).to_pydict()
-        by_topic = dict(zip(named["topic"], named["name"], strict=True))
-        return "true topic", ["", *(str(by_topic[int(topic)]) for topic in topics)]
-    return "category", _column(corpus, marts, "category")
+    if truth is not None:
+        return "true topic", truth.topic_of_segments
+    return "category", _column(corpus, segments, "category")
 
 
-def _said(corpus: Corpus, marts: Path, rows: NDArray[np.int64]) -> list[str]:
-    speech, chat = (_column(corpus, marts, name) for name in ("speech_text", "chat_text"))
+def _said(corpus: Corpus, segments: pa.Table, rows: NDArray[np.int64]) -> list[str]:
+    speech, chat = (_column(corpus, segments, name) for name in ("speech_text", "chat_text"))
     return [speech[row] or chat[row].replace("\n", " · ") for row in rows]
 
 
-def _column(corpus: Corpus, marts: Path, name: str) -> list[str]:
+def _column(corpus: Corpus, segments: pa.Table, name: str) -> list[str]:
     """A text column of the mart `segments` for each segment row; "" where there is nothing."""
-    days = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
-    table = read_mart(marts, "segments", days, ["segment_id", name])
-    rows = rows_by_key(ints(table, "segment_id"), corpus.segment_ids)
-    values = pc.fill_null(table[name], "").to_pylist()
+    rows = rows_by_key(ints(segments, "segment_id"), corpus.segment_ids)
+    values = pc.fill_null(segments[name], "").to_pylist()
     return [values[row] if row >= 0 else "" for row in rows]

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from livealign.dataset_marts import TASKS, floats, ints, milliseconds, read, rows_by_key
+from livealign.dataset_examples import TASKS
+from livealign.dataset_marts import floats, ints, milliseconds, rows_by_key
+from livealign.days import DAY_MS, EPOCH
 from livealign.histories import Histories, histories_before, read_engagements
+from livealign.marts import read_mart
 from livealign.room_outcomes import OUTCOME_COUNTS, outcomes_so_far
 
 _INTERACTION_INFO = (
@@ -36,7 +39,7 @@ def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> D
         TrainingError: a mart lacks one of the days, or a file of it cannot be read.
     """
     labels = [name for task in TASKS for name in (task, f"{task}_known_at")]
-    interactions = read(marts, "interactions", days, [*_INTERACTION_INFO, *labels])
+    interactions = read_mart(marts, "interactions", days, [*_INTERACTION_INFO, *labels])
     interactions = interactions.sort_by([("shown_at", "ascending"), ("impression_id", "ascending")]).combine_chunks()
     user_id, shown_at = ints(interactions, "user_id"), milliseconds(interactions, "shown_at")
     engagements = read_engagements(marts, min(days), max(days), user_id, history_length)
@@ -59,12 +62,12 @@ def _daily_counts(
     marts: Path, mart: str, person: str, measures: Sequence[str], days: Sequence[date], interactions: pa.Table
 ) -> dict[str, NDArray]:
     """Running counts up to the day before each impression, `<person>_<measure>` [n]; an id without a row has none."""
-    day_of = pc.cast(interactions["shown_at"], pa.timestamp("ms")).cast(pa.int64()).to_numpy() // 86_400_000
+    day_of = pc.cast(interactions["shown_at"], pa.timestamp("ms")).cast(pa.int64()).to_numpy() // DAY_MS
     ids = ints(interactions, f"{person}_id")
     found = {f"{person}_{measure}": np.zeros(len(ids)) for measure in measures}
     for day in days:
-        table = read(marts, mart, [day], [f"{person}_id", *measures])
-        here = np.flatnonzero(day_of == (day - date(1970, 1, 1)).days)
+        table = read_mart(marts, mart, [day], [f"{person}_id", *measures])
+        here = np.flatnonzero(day_of == (day - EPOCH).days)
         rows = rows_by_key(ints(table, f"{person}_id"), ids[here])
         for measure in measures:
             found[f"{person}_{measure}"][here[rows >= 0]] = floats(table, measure)[rows[rows >= 0]]

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from livealign.artifacts import read_json
 from livealign.bundle import RELEASE_ID
 from livealign.errors import BundleError
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.promotion import Decision
 
 SUFFIX = ".decision.json"

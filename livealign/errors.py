@@ -26,3 +26,11 @@ class TrainingError(LiveAlignError):
 
 class BundleError(LiveAlignError):
     """A release bundle is missing, incomplete, damaged, or of another format than this code reads."""
+
+
+class MartError(LiveAlignError):
+    """A published mart is missing, damaged, or was built by other code."""
+
+
+class EvaluationError(LiveAlignError):
+    """The scores do not fit the held-out impressions, or the truth of a simulated archive is damaged."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livealign.config import EvaluationConfig
-from livealign.heldout import ANY_PLACE, ORACLES, SLICE_ORDER, EvaluationError, EvaluationFrame
+from livealign.errors import EvaluationError
+from livealign.heldout import SLICE_ORDER, EvaluationFrame
 from livealign.metrics import (
     Interval,
     Reliability,
@@ -25,6 +26,7 @@ from livealign.metrics import (
     user_auc,
 )
 from livealign.promotion import ReleaseMetrics
+from livealign.truth import ANY_PLACE, ORACLES
 
 BASELINE = "id_only"
 TASK = "click"

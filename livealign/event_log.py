@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from livealign.errors import LiveAlignError
-from livealign.files import replace_bytes
+from livealign.files import replace_bytes, sync_directory
 
 OPEN, CLOSED, TORN = ".open", ".log", "torn"
 HOUR_SECONDS = 3_600
@@ -231,7 +231,7 @@ class EventLog:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             self._number, self._size, self._period = self._number + 1, 0, self._now()
             os.pwrite(self._lock, b"%16d" % self._number, 0)
-            _sync_folder(self.folder)
+            sync_directory(self.folder)
         return self._file
 
     def _abandon(self) -> None:
@@ -256,7 +256,7 @@ class EventLog:
         self._file = None
         path = self._path(self._number)
         path.rename(path.with_suffix(CLOSED))
-        _sync_folder(self.folder)
+        sync_directory(self.folder)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"events-{number:08d}{OPEN}"
@@ -357,7 +357,7 @@ def recover(path: Path) -> None:
             file.truncate(good)
             os.fsync(file.fileno())
     path.rename(path.with_suffix(CLOSED))
-    _sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def _payload(line: bytes) -> bytes | None:
@@ -370,11 +370,3 @@ def _write_all(file: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(file, rest) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

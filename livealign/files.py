@@ -1,4 +1,4 @@
-"""Writes that are seen whole or not at all: a temporary name, then one rename."""
+"""Atomic file writes, JSON in and out, directory fsync, and lock files."""
 
 import fcntl
 import json
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from livealign.errors import LiveAlignError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -63,3 +65,29 @@ def replace_bytes(path: Path, data: bytes) -> None:
 def replace_json(path: Path, value: Any) -> None:
     """Write a JSON document whole; NaN and infinity are errors, for JSON has neither."""
     replace_bytes(path, json.dumps(value, indent=2, allow_nan=False, default=str).encode() + b"\n")
+
+
+def read_json(path: Path, remedy: str = "run `make retrain`, which writes it") -> Any:
+    """A JSON file that LiveAlign wrote.
+
+    Args:
+        remedy: the last words of the error: how the file is made again.
+
+    Raises:
+        LiveAlignError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise LiveAlignError(f"{path} is missing; {remedy}") from None
+    except ValueError as error:
+        raise LiveAlignError(f"{path} is damaged ({error}); delete it, then {remedy}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Have the directory's entries (names, renames) on disk before returning."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,8 @@ import torch
 from livealign.alignment_model import Alignment
 from livealign.alignment_network import TwoTower
 from livealign.config import AlignmentConfig
-from livealign.dataset import Corpus, Vocabulary
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Vocabulary
 
 
 @dataclass(frozen=True)

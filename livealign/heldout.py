@@ -1,26 +1,14 @@
-"""The held-out day as evaluation sees it: its impressions, their slices and, on the simulated platform, the truth."""
+"""The held-out impressions with their labels, lists and slices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from livealign.config import EvaluationConfig
-from livealign.dataset import TASKS, Examples
-from livealign.errors import LiveAlignError
-
-# Row of the report → column of the truth. Two are written down, the others worked out (livealign.ceilings).
-ANY_PLACE = "_any_place"
-ORACLES = {"oracle": "p_click", "oracle_text": "p_click_text", "oracle_static": "p_click_static"}
-WRITTEN = (ORACLES["oracle"], ORACLES["oracle_static"])
-ORACLES |= {row + ANY_PLACE: column + ANY_PLACE for row, column in ORACLES.items()}
-MILLISECONDS_A_DAY = 86_400_000
-SIMULATE_AGAIN = "make the archive again with `livealign simulate`"
+from livealign.dataset_examples import TASKS, Examples
+from livealign.days import DAY_MS
 
 SLICE_ORDER: Sequence[str] = (
     *("head", "torso", "tail", "unseen"),
@@ -29,10 +17,6 @@ SLICE_ORDER: Sequence[str] = (
     *("opening", "middle", "later"),
     *("clear", "poor"),
 )
-
-
-class EvaluationError(LiveAlignError):
-    """The scores do not fit the held-out impressions, or the truth file is damaged."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +50,7 @@ class EvaluationFrame:
 
         Nothing can be ranked in a list of one, so a platform that logs no lists is measured on user-days.
         """
-        keys = np.stack([self.user.astype(np.int64), self.shown_at // MILLISECONDS_A_DAY], axis=1)
+        keys = np.stack([self.user.astype(np.int64), self.shown_at // DAY_MS], axis=1)
         user_day = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
         if self.request is None or len(self) == 0:
             return user_day.astype(np.int64)
@@ -102,52 +86,6 @@ def standard_slices(
         "content": content,
         "minute": phase,
     }
-
-
-def read_truth(archive: Path, impression_ids: ArrayLike, day: date) -> dict[str, NDArray[np.float64]] | None:
-    """True click probabilities of the simulated platform, in the order of `impression_ids`.
-
-    Returns:
-        {"p_click": [n], "p_click_static": [n]}, or None where the archive holds no truth (every real platform).
-
-    Raises:
-        EvaluationError: there is a truth folder, but its file of this day is missing, unreadable or lacks impressions.
-    """
-    if not (archive / "truth").is_dir():
-        return None
-    file = truth_file(archive, "impressions", day)
-    table = read_truth_file(file, ["impression_id", *WRITTEN])
-    known = table["impression_id"].to_numpy()
-    wanted = np.asarray(impression_ids, np.int64)
-    order = np.argsort(known)
-    place = np.searchsorted(known, wanted, sorter=order)
-    found = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
-    missing = len(wanted) if not len(order) else int((known[found] != wanted).sum())
-    if len(wanted) and missing:
-        raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {SIMULATE_AGAIN}")
-    return {column: table[column].to_numpy()[found] for column in WRITTEN}
-
-
-def truth_file(archive: Path, table: str, day: date) -> Path:
-    """Where a simulated archive has a table of the day's truth."""
-    return archive / "truth" / table / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
-
-
-def read_truth_file(file: Path, columns: Sequence[str]) -> pa.Table:
-    """These columns of a file of the truth.
-
-    Raises:
-        EvaluationError: it is missing or damaged, or was simulated by a version that did not write all of them.
-    """
-    try:
-        known = pq.read_schema(file).names
-        if absent := [name for name in columns if name not in known]:
-            raise EvaluationError(
-                f"{file} was simulated by another version: it has no column {', '.join(absent)}; {SIMULATE_AGAIN}"
-            )
-        return pq.read_table(file, columns=list(columns), partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise EvaluationError(f"{file}: the truth cannot be read ({error}); {SIMULATE_AGAIN}") from error
 
 
 def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], config: EvaluationConfig) -> NDArray:

@@ -1,6 +1,6 @@
 """The highlight task of KuaiLive-M3: what score will a room's next window have, from what is known at the end of this one?
 
-    table = highlight_table(corpus, marts)                        # pairs (window, next window) of rooms that have ended
+    table = highlight_table(corpus, marts, segments)              # pairs (window, next window) of rooms that have ended
     report = compare_highlights(table, {"tuned_llm": content})    # statistics alone, and with each kind of content
 
 A score is 0.6 × retention + 0.4 × engagement density, each scaled to the room's own range (mart `segment_highlights`), so a
@@ -10,7 +10,6 @@ The published baseline scales its inputs by the whole room and reads the next wi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,16 @@ from sklearn.metrics import average_precision_score
 
 from livealign.config import HighlightConfig
 from livealign.dataset import Corpus
+from livealign.dataset_features import COUNTS, WINDOW_COUNTS
 from livealign.dataset_marts import floats, ints, rows_by_key
+from livealign.days import EPOCH
 from livealign.errors import TrainingError
 from livealign.marts import built_days, read_mart
 
 Floats = NDArray[np.float32]
 
+SEGMENT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", *WINDOW_COUNTS)
 STATISTICS = "statistics"  # the row of the report that has no content
-COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,25 @@ class HighlightMetrics:
         }
 
 
-def highlight_table(corpus: Corpus, marts: Path) -> HighlightTable:
+def highlight_table(corpus: Corpus, marts: Path, segments: pa.Table) -> HighlightTable:
     """All pairs of neighbouring windows of rooms that ended in the corpus' days, whose first window is a segment of it.
+
+    Args:
+        segments: the mart of the corpus' days with SEGMENT_COLUMNS.
 
     Raises:
         TrainingError: no room has ended in the training days, or none on the held-out day.
     """
     days = [day for day in built_days(marts, "segment_highlights") if corpus.train_days[0] <= day <= corpus.day]
     labels = read_mart(marts, "segment_highlights", days, ["room_id", "window", "score", "highlight", "dt"])
-    columns = ["segment_id", "room_id", "window", "segment_index", "retention", *COUNTS]
-    built = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
-    segments = read_mart(marts, "segments", built, columns).sort_by([("room_id", "ascending"), ("window", "ascending")])
+    segments = segments.select(SEGMENT_COLUMNS).sort_by([("room_id", "ascending"), ("window", "ascending")])
     known = known_statistics(segments)
     next_label = _rows_of(labels, ints(segments, "room_id"), ints(segments, "window") + 1)
     segment = corpus.segment_rows(ints(segments, "segment_id"))
     rows = np.flatnonzero((next_label >= 0) & (segment > 0))
     label = next_label[rows]
     ended_on = labels["dt"].cast(pa.date32()).cast(pa.int32()).to_numpy()[label]
-    is_train = ended_on < (corpus.day - date(1970, 1, 1)).days
+    is_train = ended_on < (corpus.day - EPOCH).days
     if not is_train.any() or is_train.all():
         raise TrainingError(f"highlights need rooms that ended before {corpus.day} and on it; build more days")
     return HighlightTable(

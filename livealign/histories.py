@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from livealign.dataset_marts import Ints, ints, milliseconds, read
+from livealign.dataset_marts import Ints, ints, milliseconds
 from livealign.errors import TrainingError
-from livealign.marts import built_days
+from livealign.marts import built_days, read_mart
 
 _COLUMNS = ("user_id", "engaged_at", "impression_id", "author_id", "segment_id")
 
@@ -63,13 +63,13 @@ def read_engagements(marts: Path, first: date, last: date, users: NDArray, lengt
         raise TrainingError(f"{marts / 'user_histories'} has no day {last}; build the warehouse for {last} first")
     users = np.unique(users)
     within = [day for day in built if day >= first]
-    parts = [_of_users(read(marts, "user_histories", within, _COLUMNS), users)] if within else []
+    parts = [_of_users(read_mart(marts, "user_histories", within, _COLUMNS), users)] if within else []
     lacking = users
     found = np.zeros(len(users), dtype=np.int64)  # engagements before `first`, by user
     for day in reversed([day for day in built if day < first]):
         if not len(lacking):
             break
-        part = _of_users(read(marts, "user_histories", [day], _COLUMNS), lacking)
+        part = _of_users(read_mart(marts, "user_histories", [day], _COLUMNS), lacking)
         parts.append(part)
         found += np.bincount(np.searchsorted(users, part.user_id), minlength=len(users))
         lacking = users[found < length]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from livealign.errors import LiveAlignError
 
+BENTOS = Path("bentos", "live_recommender")  # the folder of our Bentos below a BENTOML_HOME, as BentoML names it
 WORKSPACE_FOLDERS = ("landing", "warehouse", "artifacts", "releases", "reports", "dagster")
 
 
@@ -41,6 +42,11 @@ class Home:
     @property
     def workspace(self) -> Path:
         return self.root / "platforms" / self.platform
+
+    @property
+    def retrain_lock(self) -> Path:
+        """The file that a retrain holds locked for as long as it runs."""
+        return self.workspace / "retrain.lock"
 
     @property
     def models(self) -> Path:
@@ -92,6 +98,15 @@ class Home:
     def bento_store(self) -> Path:
         """BENTOML_HOME of this platform."""
         return self.workspace / "bentoml"
+
+    @property
+    def bentos(self) -> Path:
+        """The Bentos of this platform, one folder for each release."""
+        return self.bento_store / BENTOS
+
+    def bento(self, release_id: str) -> Path:
+        """The folder of a release's Bento."""
+        return self.bentos / release_id
 
     @property
     def reports(self) -> Path:

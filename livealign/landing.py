@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -34,11 +34,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from livealign.days import EPOCH, PART
 from livealign.errors import LandingError
 from livealign.files import exclusive
-from livealign.landing_files import FILE, LINE, PART, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing_files import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing_rejects import row_json, rows_json
-from livealign.landing_rules import DAY_MS, UNKNOWN_DAY, CheckedRows, check_rows
+from livealign.landing_rules import UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.schemas import TABLES
 
 REJECTS = pa.schema(
@@ -62,7 +63,6 @@ LEDGER = pa.schema(
 )
 WARNINGS = frozenset({"unknown_field"})  # recorded among the rejects, counted neither as read nor as rejected
 BATCH_ROWS = 262_144  # rows checked at once
-EPOCH = date(1970, 1, 1)
 _WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -333,18 +333,3 @@ def recover(landing_root: Path) -> None:
         for left in landing_root.glob(".tmp-*"):
             if abandoned(left / "lock"):
                 shutil.rmtree(left)
-
-
-def day_of(milliseconds: int) -> date:
-    """The UTC day of a time in milliseconds since 1970."""
-    return EPOCH + timedelta(milliseconds=milliseconds)
-
-
-def midnight(day: date) -> int:
-    """The start of a UTC day in milliseconds since 1970."""
-    return (day - EPOCH).days * DAY_MS
-
-
-def day_range(first: date, last: date) -> list[date]:
-    """All days from `first` to `last`, both included."""
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]

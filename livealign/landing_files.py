@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import PART
 from livealign.schemas import Table
 
-PART = "part-0.parquet"
 FILE, LINE = "__file", "__line"  # where a waiting row came from: index of the file in the run, row in the file
 ROW_GROUP = 131_072
 SPOOL_BYTES = 128 << 20  # of waiting rows in memory, all partitions together

@@ -29,10 +29,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from livealign.days import DAY_MS
 from livealign.schemas import TIMESTAMP, Table
 
 MAX_TEXT_BYTES = 1 << 20  # of one text value
-DAY_MS = 86_400_000
 YEAR_2000_MS = 946_684_800_000
 UNKNOWN_DAY = -1  # of a row whose time column cannot be believed
 

@@ -5,8 +5,9 @@ dbt's tests say the same of the marts; this one stands behind all that is done t
 
 import numpy as np
 
-from livealign.dataset import TASKS, Corpus, Examples
-from livealign.dataset_marts import end_of
+from livealign.dataset import Corpus
+from livealign.dataset_examples import TASKS, Examples
+from livealign.days import DAY_MS, end_of
 
 WINDOW_MS = 30_000
 
@@ -35,4 +36,4 @@ def _too_new(corpus: Corpus, segment: np.ndarray, at: np.ndarray) -> np.ndarray:
 def _outside(corpus: Corpus) -> np.ndarray:
     shown: Examples = corpus.test
     end = end_of(corpus.day)
-    return (shown.shown_at < end - 86_400_000) | (shown.shown_at >= end)
+    return (shown.shown_at < end - DAY_MS) | (shown.shown_at >= end)

@@ -7,7 +7,8 @@ from typing import Any
 
 from livealign.bundle import read_manifest
 from livealign.decisions import read_decision
-from livealign.release_files import ADAPTER, ALIGNMENT, BENTOS, RANKER
+from livealign.home import Home
+from livealign.release_files import ADAPTER, ALIGNMENT, RANKER
 from livealign.releases import read_champion
 
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
@@ -44,18 +45,14 @@ class Difference:
     second: Any
 
 
-def bento_of(store: Path, release_id: str) -> Path | None:
-    """The Bento of a release below BENTOML_HOME, or None."""
-    path = store.joinpath(*BENTOS, release_id)
+def bento_of(home: Home, release_id: str) -> Path | None:
+    """The Bento of a release, or None."""
+    path = home.bento(release_id)
     return path if path.is_dir() else None
 
 
-def lineage_of(manifest: Mapping[str, Any], store: Path) -> Lineage:
-    """The lineage that a bundle's manifest tells.
-
-    Args:
-        store: BENTOML_HOME of the workspace (`Home.bento_store`).
-    """
+def lineage_of(manifest: Mapping[str, Any], home: Home) -> Lineage:
+    """The lineage that a bundle's manifest records, with its Bento in the workspace."""
     window = manifest["data_window"]
     return Lineage(
         release_id=manifest["release_id"],
@@ -66,7 +63,7 @@ def lineage_of(manifest: Mapping[str, Any], store: Path) -> Lineage:
         alignment=_hash_of(manifest, ALIGNMENT),
         codebook=str(manifest["codebook_version"])[:SHOWN],
         ranker=_hash_of(manifest, RANKER),
-        bento=bento_of(store, manifest["release_id"]),
+        bento=bento_of(home, manifest["release_id"]),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
+from livealign.dataset_features import AUTHOR_COUNTS, USER_COUNTS
 from livealign.errors import LiveAlignError
 from livealign.event_intake import RecentIds
 from livealign.event_log import Position
@@ -31,7 +32,6 @@ from livealign.live_windows import OpenWindow, Said
 from livealign.recent_content import RecentContent
 from livealign.room_outcomes import RoomOutcomes
 from livealign.segments import Moment
-from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS
 
 _FORMAT = "livealign-live-state-2"
 _IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old

@@ -69,7 +69,6 @@ class LiveCore:
         self._refused = ""  # the champion that could not be taken over
         self._without: tuple[LiveView, LiveView] | None = None  # a view, and the same without content
         self._background = Background(self, journal, config, clock)
-        self._warm_up()
 
     @classmethod
     def open(
@@ -407,10 +406,3 @@ class LiveCore:
         else:
             self._problems[what] = error
             self._observer.failed(what, error)
-
-    def _warm_up(self) -> None:
-        """The first call of a model is slow: let it not be a user's."""
-        serving, view = self._serving, self.state.view()
-        serving.recommender.recommend(view, self._reader(view, -1, self.now()), Request(self.now(), 10))
-        if serving.refresher is not None:
-            serving.refresher.encode(["warm up"])

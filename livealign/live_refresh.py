@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from livealign.backbone import Backbone, load_backbone
 from livealign.bundle import Bundle
 from livealign.config import EncoderConfig, SegmentConfig
+from livealign.dataset_features import AUTHOR_COUNTS, WINDOW_COUNTS
+from livealign.days import DAY_MS
 from livealign.embed import Encoder
 from livealign.errors import BackboneError, BundleError
 from livealign.ids import segment_ids
@@ -30,7 +32,6 @@ from livealign.recent_content import RecentContent
 from livealign.recommend import Recommender
 from livealign.release_files import ADAPTER
 from livealign.segments import compose_text, remember
-from livealign.snapshot import AUTHOR_COUNTS, WINDOW_COUNTS
 
 Floats = NDArray[np.float32]
 
@@ -227,7 +228,7 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
         viewers = state.sessions.viewers(window)
         long_views = state.sessions.long_views((window + 1) * state.window_ms)
         for author, at in zip(long_views.author_id.tolist(), long_views.known_at.tolist(), strict=True):
-            state.author_counts.add(author, _LONG_VIEWS, at // 86_400_000)
+            state.author_counts.add(author, _LONG_VIEWS, at // DAY_MS)
         state.sessions.forget(window + 1)
     counted = dict(zip(viewers.room_id.tolist(), zip(*(column.tolist() for column in viewers[1:]), strict=True), strict=True))
     dropped = 0

@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
+from livealign.dataset_features import AUTHOR_COUNTS, USER_COUNTS
+from livealign.days import DAY_MS
 from livealign.errors import BundleError
 from livealign.live_counts import RunningCounts
 from livealign.live_moments import AuthorMoments, Moments
 from livealign.live_sessions import Sessions
-from livealign.live_state import DAY_MS, LiveState, known_counts
+from livealign.live_state import LiveState, known_counts
 from livealign.live_users import History, Users
 from livealign.room_outcomes import known_outcomes
-from livealign.snapshot import AUTHOR_COUNTS, USER_COUNTS
 
 SESSION_CAP_MS, LONG_VIEW_MS = 6 * 3_600_000, 60_000  # dbt: session_cap_hours, long_view_seconds
 

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
+from livealign.dataset_features import AUTHOR_COUNTS, WINDOW_COUNTS
+from livealign.days import DAY_MS
 from livealign.live_columns import Columns
 from livealign.live_counts import RunningCounts
 from livealign.live_moments import Moments
@@ -24,13 +26,11 @@ from livealign.live_windows import OpenWindow
 from livealign.recent_content import RecentContent
 from livealign.room_outcomes import OUTCOME_COUNTS, RoomOutcomes
 from livealign.segments import Moment
-from livealign.snapshot import AUTHOR_COUNTS, WINDOW_COUNTS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 NEVER_ENDS = np.iinfo(np.int64).max
-DAY_MS = 86_400_000
 N_VIEWERS = WINDOW_COUNTS.index("n_viewers")
 
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from livealign.errors import LiveAlignError
+from livealign.days import PART, partition
+from livealign.errors import LiveAlignError, MartError
 from livealign.files import TEMPORARY_PREFIX
 
 MARTS = (
     *("segments", "interactions", "user_histories", "authors_daily", "users_daily", "rooms", "quarantine"),
     *("segment_highlights", "segment_vectors"),
 )
-PART = "part-0.parquet"
 
 
 def publish_marts(tables: Path, marts_root: Path) -> dict[str, int]:
@@ -67,18 +67,20 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
     """The rows of these days, day by day, each in order of its key.
 
     Raises:
-        LiveAlignError: a day was never published, or its file is damaged.
+        MartError: a day was never published, its file is damaged, or it lacks a column.
     """
+    if not days:
+        raise MartError(f"no days of {marts_root / mart} were asked for; name at least one")
     tables = []
     for day in days:
-        path = marts_root / mart / f"dt={day}" / PART
+        path = partition(marts_root, mart, day)
         if not path.exists():
-            raise LiveAlignError(f"{path} is missing; build the warehouse for {day} first")
-        # The file has its own `dt`; a reader that takes one from the folder's name too would see two types.
+            raise MartError(f"{path} is missing; build the warehouse for {day} first")
+        # As one file, for it has its own `dt`: a reader of folders takes another one from the folder's name.
         try:
-            tables.append(pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None))
+            tables.append(pq.ParquetFile(path).read(columns=None if columns is None else list(columns)))
         except (pa.ArrowInvalid, OSError) as error:
-            raise LiveAlignError(f"{path} cannot be read ({error}); build the warehouse for {day} again") from error
-    if not tables:
-        raise LiveAlignError(f"no days of {marts_root / mart} were asked for; name at least one")
-    return pa.concat_tables(tables)
+            raise MartError(f"{path} cannot be read ({error}); build the warehouse for {day} again") from error
+        if missing := set(columns or ()) - set(tables[-1].column_names):
+            raise MartError(f"{path} lacks {sorted(missing)}; it was built by other code: build the warehouse for {day} again")
+    return pa.concat_tables(tables, promote_options="permissive")

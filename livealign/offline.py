@@ -15,29 +15,45 @@ from livealign.artifacts import DayArtifacts
 from livealign.ceilings import day_ceilings
 from livealign.challenger import read_comparison, read_scores
 from livealign.config import EvaluationConfig, Profile
-from livealign.content import RAW, TUNED
-from livealign.dataset import TASKS, Corpus
+from livealign.content import TEXT_COLUMNS, texts_of
+from livealign.dataset import RAW, TUNED, Corpus
+from livealign.dataset_examples import TASKS
 from livealign.dataset_marts import rows_by_key
 from livealign.day_pictures import day_pictures
+from livealign.day_truth import DayTruth, read_day_truth
 from livealign.errors import TrainingError
 from livealign.evaluation import EvaluationReport, evaluate
 from livealign.files import replace_json
 from livealign.heldout import EvaluationFrame, standard_slices
-from livealign.highlights import HighlightMetrics, compare_highlights, highlight_table
-from livealign.marts import built_days, read_mart
+from livealign.highlights import SEGMENT_COLUMNS, HighlightMetrics, compare_highlights, highlight_table
+from livealign.marts import read_mart
 from livealign.report import Section, write_report
-from livealign.text_oracle import true_low_quality
 
 RELEASE = "aligned_codes"
 CLICK = TASKS.index("click")
 
 
-def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig, archive: Path | None = None) -> EvaluationFrame:
-    """The corpus' test impressions with the slices of the protocol; with a simulated archive by the streams' quality, too.
+def read_segments(corpus: Corpus, marts: Path) -> pa.Table:
+    """The mart `segments` of the corpus' days with all that an evaluation wants of it, so that it is read once."""
+    return read_mart(
+        marts, "segments", [*corpus.train_days, corpus.day], list(dict.fromkeys([*TEXT_COLUMNS, *SEGMENT_COLUMNS]))
+    )
 
-    Raises:
-        EvaluationError: the truth of a simulated archive is damaged.
+
+def held_out_frame(
+    corpus: Corpus,
+    marts: Path,
+    config: EvaluationConfig,
+    truth: DayTruth | None = None,
+    characters: NDArray[np.int64] | None = None,
+) -> EvaluationFrame:
+    """The corpus' test impressions with the slices of the protocol; with a truth by the streams' quality, too.
+
+    Args:
+        characters: `segment_characters`, where the caller has them already.
     """
+    if characters is None:
+        characters = segment_characters(corpus, read_segments(corpus, marts))
     test = corpus.test
     shown = read_mart(marts, "interactions", [corpus.day], ["impression_id", "minute_in_room"])
     minute = _aligned(shown["impression_id"], shown["minute_in_room"], test.impression_id)
@@ -46,13 +62,12 @@ def held_out_frame(corpus: Corpus, marts: Path, config: EvaluationConfig, archiv
         user=test.user_id,
         train_author=corpus.train.author_id,
         train_user=corpus.train.user_id,
-        text_characters=segment_characters(corpus, marts)[test.segment],
+        text_characters=characters[test.segment],
         minute_in_room=minute,
         config=config,
     )
-    poor = None if archive is None else true_low_quality(archive, corpus)
-    if poor is not None:
-        slices["stream_quality"] = np.where(poor[test.segment], "poor", "clear")
+    if truth is not None:
+        slices["stream_quality"] = np.where(truth.low_quality[test.segment], "poor", "clear")
     return EvaluationFrame.from_examples(test, slices)
 
 
@@ -75,23 +90,28 @@ def evaluate_day(
     """
     config = profile.evaluation
     by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
-    frame = held_out_frame(corpus, marts, config, archive)
+    segments, truth = read_segments(corpus, marts), read_day_truth(archive, corpus)
+    characters = segment_characters(corpus, segments)
+    frame = held_out_frame(corpus, marts, config, truth, characters)
+    ceilings = None
+    if truth is not None:
+        days = [*corpus.train_days, corpus.day]
+        ceilings = day_ceilings(corpus, truth, texts_of(marts, corpus.segment_ids[1:], days, profile.segments, segments))
     report = evaluate(
         {name: scores[:, CLICK] for name, scores in by_variant.items()},
         frame,
         config,
-        truth=day_ceilings(corpus, marts, archive, profile.segments),
+        truth=ceilings,
         other_tasks={
             task: {name: scores[:, column] for name, scores in by_variant.items()}
             for column, task in enumerate(TASKS)
             if task != "click" and np.nansum(frame.labels[task]) > 0
         },
     )
-    characters = segment_characters(corpus, marts)
     day = DayReport(
         report,
-        day_highlights(corpus, marts),
-        {**report_plots(report), **day_pictures(corpus, marts, archive, artifacts, characters, config)},
+        day_highlights(corpus, marts, segments),
+        {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
     )
     window = data_window(corpus)
     replace_json(
@@ -107,10 +127,10 @@ def evaluate_day(
     return day
 
 
-def day_highlights(corpus: Corpus, marts: Path) -> dict[str, HighlightMetrics]:
+def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str, HighlightMetrics]:
     """The highlight task with the same embeddings; empty where there are no ended rooms to learn from and measure on."""
     try:
-        table = highlight_table(corpus, marts)
+        table = highlight_table(corpus, marts, segments)
     except TrainingError:
         return {}
     return compare_highlights(table, {name: corpus.content[name] for name in (RAW, TUNED) if name in corpus.content})
@@ -149,12 +169,10 @@ def window_days(window: dict[str, str]) -> tuple[date, date]:
     return date.fromisoformat(window["start"]), date.fromisoformat(window["train_end"])
 
 
-def segment_characters(corpus: Corpus, marts: Path) -> NDArray[np.int64]:
+def segment_characters(corpus: Corpus, segments: pa.Table) -> NDArray[np.int64]:
     """[segments] length of what was said in each segment row; 0 for no segment."""
-    days = [day for day in built_days(marts, "segments") if corpus.train_days[0] <= day <= corpus.day]
-    table = read_mart(marts, "segments", days, ["segment_id", "speech_text", "chat_text"])
-    lengths = pc.add(*(pc.utf8_length(pc.fill_null(table[name], "")) for name in ("speech_text", "chat_text")))
-    return _aligned(table["segment_id"], lengths, corpus.segment_ids).astype(np.int64)
+    lengths = pc.add(*(pc.utf8_length(pc.fill_null(segments[name], "")) for name in ("speech_text", "chat_text")))
+    return _aligned(segments["segment_id"], lengths, corpus.segment_ids).astype(np.int64)
 
 
 def _aligned(keys: pa.ChunkedArray, values: pa.ChunkedArray, wanted: NDArray[np.int64]) -> NDArray:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from livealign.config import FinetuneConfig, SegmentConfig
+from livealign.days import DAY_MS
 from livealign.errors import TrainingError
 from livealign.segments import Moment, compose_text, sorted_moments, with_earlier
 
@@ -173,7 +174,7 @@ def _engaged_together(
     lefts, rights = [], []
     for lag in range(1, LAGS + 1):
         first, second = slice(None, -lag), slice(lag, None)
-        close = (user[first] == user[second]) & (at[second] - at[first] <= config.engagement_days * 86_400_000)
+        close = (user[first] == user[second]) & (at[second] - at[first] <= config.engagement_days * DAY_MS)
         pair = np.flatnonzero(close & (rooms[row[first]] != rooms[row[second]]))
         lefts.append(pair)
         rights.append(pair + lag)

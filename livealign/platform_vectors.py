@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from livealign.dataset_marts import Floats, Ints, ints, partition
+from livealign.dataset_marts import Floats, Ints, ints
+from livealign.days import partition
 from livealign.errors import TrainingError
 
 MART = "segment_vectors"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from livealign.evaluation import EvaluationReport
-from livealign.heldout import ANY_PLACE
 from livealign.metrics import Reliability
+from livealign.truth import ANY_PLACE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

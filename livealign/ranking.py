@@ -22,7 +22,9 @@ from torch import Tensor
 
 from livealign.calibration import calibration, calibration_split
 from livealign.config import RankerConfig
-from livealign.dataset import Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Examples
+from livealign.days import DAY_MS
 from livealign.errors import BundleError, TrainingError
 from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from livealign.scaling import METADATA, feature_moments, position_index, standardised
@@ -318,7 +320,7 @@ def _codes(items: ItemTable) -> NDArray[np.integer]:
 
 def _after_first_days(shown_at: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Rows of the impressions after the first `share` of the days that there are (rounded down)."""
-    days = shown_at // 86_400_000
+    days = shown_at // DAY_MS
     distinct = np.unique(days)
     return np.flatnonzero(days >= distinct[min(len(distinct) - 1, int(share * len(distinct)))])
 

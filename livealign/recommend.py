@@ -23,13 +23,15 @@ from livealign.alignment_model import Alignment
 from livealign.bundle import Bundle, open_bundle
 from livealign.code_names import path_names
 from livealign.config import LiveConfig
-from livealign.dataset import KnownIds, serving_examples
+from livealign.dataset_examples import KnownIds, serving_examples
 from livealign.dataset_features import USER_FEATURES, feature_matrix
 from livealign.errors import BundleError, LiveAlignError
 from livealign.live_state import LiveView
-from livealign.ranking import ItemTable, Ranker
+from livealign.ranking import Ranker
+from livealign.ranking_network import ItemTable
 from livealign.recommendations import MAX_K, Fallback, RankedRoom, Recommendations
-from livealign.release_parts import ALIGNMENT, CODEBOOK, RANKER, read_code_names, read_vocabulary
+from livealign.release_files import ALIGNMENT, CODEBOOK, RANKER
+from livealign.release_parts import read_code_names, read_vocabulary
 from livealign.semantic_codes import Codebook
 
 Ints = NDArray[np.int64]

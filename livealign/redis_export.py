@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from livealign.artifacts import read_json
 from livealign.event_log import START, EventLog, EventLogError, Position
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.redis_log import RedisLog
 
 STATE = "exported.json"

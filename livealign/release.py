@@ -11,27 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.alignment_model import Alignment, item_vectors
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.backbone import Backbone, choose_device, load_backbone
 from livealign.bundle import Bundle, open_bundle, write_bundle
 from livealign.challenger import read_codes, read_scores, read_vectors
 from livealign.coded_segments import CODED_SEGMENTS
 from livealign.config import DatasetConfig, EncoderConfig, Profile, SegmentConfig
-from livealign.content import TUNED, texts_of
+from livealign.content import texts_of
 from livealign.content_sources import joined
-from livealign.dataset import Corpus, load_corpus
+from livealign.dataset import TUNED, Corpus, load_corpus
 from livealign.decisions import read_decision, write_decision
 from livealign.embed import Encoder
 from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation import release_metrics
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.finetune import RECORD
 from livealign.heldout import EvaluationFrame
 from livealign.home import Home
 from livealign.offline import CLICK, RELEASE, data_window, held_out_frame, window_days
 from livealign.promotion import ReleaseMetrics, Unscored, decide
-from livealign.ranking import ItemTable, Ranker
+from livealign.ranking import Ranker
+from livealign.ranking_network import ItemTable
 from livealign.release_files import (
     ADAPTER,
     ALIGNMENT,

@@ -23,7 +23,6 @@ from livealign.retention import plan_pruning
 from livealign.retention import prune as remove
 
 console = Console(highlight=False)
-RETRAIN_LOCK = "retrain.lock"  # held by a retrain for as long as it runs
 
 PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
 ReasonOption = Annotated[str, typer.Option(help="kept in the history of the pointer")]
@@ -119,7 +118,7 @@ def nobody_retrains(home: Home) -> Iterator[None]:
         raise LiveAlignError(
             f"{home.workspace} is missing: there is no workspace of platform {home.platform}; run `make retrain`"
         )
-    with (home.workspace / RETRAIN_LOCK).open("w") as lock:
+    with home.retrain_lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -131,7 +130,7 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
     """Held-out day, GAUC, decision, lineage."""
     if release.manifest is None:
         return "", "", "", release.problem
-    lineage, gauc = lineage_of(release.manifest, home.bento_store), release.manifest["metrics"].get("gauc")
+    lineage, gauc = lineage_of(release.manifest, home), release.manifest["metrics"].get("gauc")
     decision = read_decision(home.releases, release.release_id)
     said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
     return lineage.held_out, "–" if gauc is None else f"{gauc:.4f}", said, lineage.steps()
@@ -139,7 +138,7 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
 
 def _say_champion(home: Home, release_id: str) -> None:
     console.print(f"the champion is {release_id}; a running service follows within seconds")
-    if bento_of(home.bento_store, release_id) is None:
+    if bento_of(home, release_id) is None:
         console.print("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
 
 

@@ -9,5 +9,3 @@ VOCABULARY = "vocabulary"
 SNAPSHOT = "snapshot"
 REFERENCE = "reference"
 HELD_OUT_SCORES = "held_out_scores.npz"
-
-BENTOS = ("bentos", "live_recommender")  # folder of the Bentos below BENTOML_HOME, as `bentos.build` makes it

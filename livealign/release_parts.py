@@ -1,7 +1,6 @@
 """Which file of a bundle holds what: the writer's side (a retrain) and the reader's side (the service) in one place."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.bundle import Bundle, write_bundle
-from livealign.dataset import Corpus, KnownIds, Vocabulary
+from livealign.dataset import Corpus
+from livealign.dataset_examples import KnownIds, Vocabulary
 from livealign.errors import BundleError
-from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, SNAPSHOT, VOCABULARY
-from livealign.variants import TrainedVariant
+from livealign.release_files import CODE_NAMES, SNAPSHOT, VOCABULARY
 
 
 class SegmentMoments(NamedTuple):
@@ -21,30 +20,6 @@ class SegmentMoments(NamedTuple):
     segment_ids: NDArray[np.int64]  # [m] sorted
     vectors: NDArray[np.float32]  # [m, dim] aligned room vectors
     codes: NDArray[np.integer]  # [m, levels]
-
-
-def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_names: Mapping[str, str]) -> dict[str, Path]:
-    """Write what a release serves with into `folder` (made if needed): models, vocabularies, code names.
-
-    Args:
-        trained: an aligned variant with codes (variants.FULL_METHOD).
-        code_names: by code path (`code_names.name_codes`).
-
-    Returns:
-        Name in the bundle → file or folder, as `bundle.write_bundle` takes them.
-
-    Raises:
-        BundleError: the variant has no alignment, codebook or ranker.
-    """
-    if trained.alignment is None or trained.codebook is None or trained.ranker is None:
-        raise BundleError(f"'{trained.name}' cannot be served: a release needs an alignment, a codebook and a ranker")
-    folder.mkdir(parents=True, exist_ok=True)
-    trained.alignment.save(folder / ALIGNMENT)
-    trained.codebook.save(folder / CODEBOOK)
-    trained.ranker.save(folder / RANKER)
-    (folder / CODE_NAMES).write_text(json.dumps(code_names, indent=0, ensure_ascii=False) + "\n")
-    write_vocabulary(folder / VOCABULARY, corpus)
-    return {name: folder / name for name in (ALIGNMENT, CODEBOOK, RANKER, CODE_NAMES, VOCABULARY)}
 
 
 def write_vocabulary(folder: Path, corpus: Corpus) -> None:
@@ -68,14 +43,6 @@ def with_snapshot(bundle: Bundle, snapshot: Path, out: Path) -> Path:
     return write_bundle(out, {**parts, SNAPSHOT: snapshot}, fields)
 
 
-def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
-    """Vectors and codes of the corpus' segments that have content: what `snapshot.write_snapshot` is given."""
-    content, (vectors, codes) = trained.content, trained.items
-    if content is None or vectors is None or codes is None:
-        raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")
-    return moments_with_content(corpus, content, vectors, codes)
-
-
 def moments_with_content(
     corpus: Corpus, content: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.integer]
 ) -> SegmentMoments:
@@ -85,7 +52,7 @@ def moments_with_content(
 
 
 def read_vocabulary(bundle: Bundle) -> KnownIds:
-    """The vocabularies and base rates that `write_models` wrote.
+    """The vocabularies and base rates that `write_vocabulary` wrote.
 
     Raises:
         BundleError: a file is missing or not what it should be.

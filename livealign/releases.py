@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from livealign.bundle import LOCK, RELEASE_ID, open_bundle, read_manifest, sync_directory
+from livealign.bundle import LOCK, RELEASE_ID, open_bundle, read_manifest
 from livealign.errors import BundleError
-from livealign.files import exclusive, replace_bytes
+from livealign.files import exclusive, replace_bytes, sync_directory
 
 CHAMPION = "champion"
 HISTORY = "history.jsonl"

@@ -18,14 +18,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.bundle import Bundle, open_bundle
 from livealign.challenger import read_codes, read_scores, read_vectors
 from livealign.config import DatasetConfig, LiveConfig
-from livealign.content import TUNED, with_embeddings
-from livealign.dataset import Corpus, load_corpus
+from livealign.content import with_embeddings
+from livealign.dataset import TUNED, Corpus, load_corpus
+from livealign.days import end_of, midnight
 from livealign.errors import LiveAlignError
 from livealign.event_log import EventLog
+from livealign.files import read_json
 from livealign.home import Home
 from livealign.live_core import LiveCore
 from livealign.marts import built_days, read_mart
@@ -43,7 +45,6 @@ _CONFIG = LiveConfig(
     room_memory_seconds=86_400.0,
     checkpoint_seconds=1e9,
 )
-_DAY_MS = 86_400_000
 
 
 class Difference(NamedTuple):
@@ -103,13 +104,12 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     artifacts = DayArtifacts.of(home, day)
     bundle = open_bundle(home.releases / read_json(artifacts.release / "bundle.json")["release_id"])
     corpus = _corpus(home, day, bundle)
-    midnight = (day - date(1970, 1, 1)).days * _DAY_MS
     rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)
-    start = min([midnight, *(one.at for one in events)])
+    start = min([midnight(day), *(one.at for one in events)])
     clock = _Clock(start / 1000)
     core = LiveCore.open(
-        _bundle_at(bundle, corpus, home, artifacts, midnight, scratch),
+        _bundle_at(bundle, corpus, home, artifacts, midnight(day), scratch),
         EventLog(scratch / "log", clock),
         home.models,
         _CONFIG,
@@ -117,7 +117,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
         number=landed_number,
     )
     try:
-        return _Replay(core, clock, corpus, artifacts, bundle.release_id).run(events, midnight, start, progress)
+        return _Replay(core, clock, corpus, artifacts, bundle.release_id).run(events, start, progress)
     finally:
         core.stop()
 
@@ -136,7 +136,7 @@ class _Replay:
         self.scores: dict[int, Floats] = {}
         self.rejected = 0
 
-    def run(self, events: list[Timed], midnight: int, start: int, progress: Callable[[int, int], None] | None) -> ReplayReport:
+    def run(self, events: list[Timed], start: int, progress: Callable[[int, int], None] | None) -> ReplayReport:
         state, test = self.core.state, self.corpus.test
         state.closed_until = start // self.window_ms - 1
         for room_id in list(state.rooms):  # those that went on over midnight are told of again
@@ -147,7 +147,7 @@ class _Replay:
         shown: dict[int, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
         for row, (at, user) in enumerate(zip(test.shown_at.tolist(), test.user_id.tolist(), strict=True)):
             shown[at // self.window_ms][at, user].append(row)
-        last = (midnight + _DAY_MS) // self.window_ms
+        last = end_of(self.corpus.day) // self.window_ms
         for window in range(start // self.window_ms, last):
             self._window(window, by_window.get(window, []), shown.get(window, {}))
             if progress:

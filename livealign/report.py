@@ -10,8 +10,8 @@ import numpy as np
 
 from livealign.evaluation import EvaluationReport, VariantMetrics
 from livealign.files import replace_bytes
-from livealign.heldout import ANY_PLACE
 from livealign.metrics import Interval
+from livealign.truth import ANY_PLACE
 
 STYLE = """
 :root{color-scheme:light dark}

@@ -16,15 +16,15 @@ from pathlib import Path
 
 from livealign.bundle import LOCK, RELEASE_ID, read_manifest
 from livealign.config import RetentionConfig
+from livealign.days import day_of
 from livealign.decisions import SUFFIX
 from livealign.errors import BundleError
 from livealign.event_log import CLOSED, log_files, read_lines
 from livealign.files import TEMPORARY_PREFIX, exclusive
 from livealign.home import Home
-from livealign.landing import day_of, landed_days
+from livealign.landing import landed_days
 from livealign.live_events import event_of
 from livealign.marts import MARTS
-from livealign.release_files import BENTOS
 from livealign.releases import champion_line, list_releases
 
 GOING = f"{TEMPORARY_PREFIX}pruned-"
@@ -98,7 +98,7 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
 
 
 def _half_removed(home: Home) -> Iterator[Path]:
-    for root in (home.artifacts, home.reports, home.releases, home.bento_store.joinpath(*BENTOS)):
+    for root in (home.artifacts, home.reports, home.releases, home.bentos):
         yield from root.glob(f"{GOING}*")
     for root in (home.landing, home.warehouse_tables, home.marts, home.artifacts):  # home.artifacts: the embedding cache
         yield from root.glob(f"*/{GOING}*")
@@ -178,7 +178,7 @@ def _old_releases(home: Home, config: RetentionConfig, protected: list[str]) -> 
     ids = sorted(one.release_id for one in list_releases(home.releases))
     kept = {*protected, *ids[-config.releases :]}
     reason = f"older than the {config.releases} newest releases, and no rollback reaches it"
-    for kind, root in (("release", home.releases), ("bento", home.bento_store.joinpath(*BENTOS))):
+    for kind, root in (("release", home.releases), ("bento", home.bentos)):
         for path in sorted(root.glob("[0-9]*")):  # a bundle, the decision about it, or a Bento
             release_id = path.name.removesuffix(SUFFIX)
             if RELEASE_ID.fullmatch(release_id) and release_id not in kept:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from livealign.dataset import Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import Examples
 from livealign.retrieval import RoomIndex
 
 WINDOW_MILLISECONDS = 30_000

@@ -11,11 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livealign.artifacts import read_json
 from livealign.backbone import Backbone
 from livealign.bundle import Bundle
 from livealign.config import Profile, RetuneConfig
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.release_files import ADAPTER
 
 RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes

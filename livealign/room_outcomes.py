@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from livealign.days import DAY_MS
+
 OUTCOME_COUNTS = ("room_impressions", "room_clicks")
 CLICK_MS = 60_000  # a play so long after an impression is a click on it (dbt: click_window_seconds)
 WINDOW_MS = 30_000
 
-_DAY_MS = 86_400_000
 
 Ints = NDArray[np.int64]
 
@@ -33,7 +34,7 @@ def outcomes_so_far(
     if not len(room_id):
         return np.zeros(0), np.zeros(0)
     known = np.flatnonzero(~np.isnan(click))
-    day, shown_in, known_in = shown_at // _DAY_MS, shown_at // WINDOW_MS, known_at[known] // WINDOW_MS
+    day, shown_in, known_in = shown_at // DAY_MS, shown_at // WINDOW_MS, known_at[known] // WINDOW_MS
     first = min(shown_in.min(), known_in.min(initial=shown_in.min()))
     span = max(shown_in.max(), known_in.max(initial=0)) - first + 1
     rooms, room = np.unique(room_id, return_inverse=True)
@@ -92,7 +93,7 @@ class RoomOutcomes:
         return outcomes
 
     def _add(self, shown_at: int, known_at: int, room_id: int, impressions: int, clicks: int) -> None:
-        counts = self._waiting[shown_at // _DAY_MS][known_at // WINDOW_MS].setdefault(room_id, [0, 0])
+        counts = self._waiting[shown_at // DAY_MS][known_at // WINDOW_MS].setdefault(room_id, [0, 0])
         counts[0] += impressions
         counts[1] += clicks
 

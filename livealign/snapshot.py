@@ -15,7 +15,7 @@ that moment. The running service then moves on from it as events arrive.
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -25,15 +25,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from livealign.dataset_features import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS
 from livealign.dataset_marts import place
+from livealign.days import day_of, midnight, partition
 from livealign.errors import TrainingError
 from livealign.marts import built_days
 from livealign.room_outcomes import OUTCOME_COUNTS
 
 WINDOW_MILLISECONDS = 30_000
-WINDOW_COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left", "retention")
-USER_COUNTS = ("impressions", "clicks")
-AUTHOR_COUNTS = ("impressions", "clicks", "long_views")
 
 Ints = NDArray[np.int64]
 
@@ -44,7 +43,7 @@ def busy_moment(marts: Path, day: date) -> int:
     At midnight itself few platforms have anyone live; this is the latest moment at which the platform is itself.
     A day without rooms gives its end.
     """
-    start = _milliseconds(day)
+    start = midnight(day)
     grid = start + WINDOW_MILLISECONDS * np.arange(1, 2_881)
     rooms = _query(
         "select epoch_ms(started_at) as started_at, epoch_ms(ended_at) as ended_at from read_parquet($rooms)",
@@ -156,7 +155,7 @@ def _windows(marts: Path, moment: int) -> pa.Table:
 
 def _outcomes(marts: Path, moment: int) -> pa.Table:
     """room_id and OUTCOME_COUNTS (`livealign.room_outcomes`), by room, as a request at the moment would know them."""
-    day = _day_of(moment)
+    day = day_of(moment)
     if day not in built_days(marts, "interactions"):
         return pa.table({name: pa.array([], pa.int64()) for name in ("room_id", *OUTCOME_COUNTS)})
     return _query(
@@ -231,7 +230,7 @@ def _counts(marts: Path, moment: int, person: str, measures: Sequence[str]) -> p
     The mart has a partition for each built day; where the moment's day has none yet (it is tomorrow's midnight), the last
     partition is brought forward by the interactions of its day and those after it.
     """
-    day, key = _day_of(moment), f"{person[:-1]}_id"
+    day, key = day_of(moment), f"{person[:-1]}_id"
     built = [one for one in built_days(marts, f"{person}_daily") if one <= day]
     if not built:
         raise TrainingError(f"{marts / f'{person}_daily'} has no day up to {day}; build the warehouse first")
@@ -258,7 +257,7 @@ def _query(sql: str, parameters: dict[str, object]) -> pa.Table:
 
 
 def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
-    files = [marts / mart / f"dt={day.isoformat()}" / "part-0.parquet" for day in days]
+    files = [partition(marts, mart, day) for day in days]
     found = [str(file) for file in files if file.exists()]
     if not found:
         raise TrainingError(f"{files[-1] if files else marts / mart} is missing; build the warehouse for that day first")
@@ -266,22 +265,14 @@ def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
 
 
 def _days_until(marts: Path, mart: str, moment: int) -> list[date]:
-    day = _day_of(moment)
+    day = day_of(moment)
     return [one for one in built_days(marts, mart) if one <= day]
 
 
 def _last_two_days(moment: int) -> list[date]:
     """The moment's day and the one before: a broadcast may have started yesterday."""
-    day = _day_of(moment)
+    day = day_of(moment)
     return [day - timedelta(days=1), day]
-
-
-def _day_of(moment: int) -> date:
-    return datetime.fromtimestamp(moment / 1000, UTC).date()
-
-
-def _milliseconds(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
 
 def _ids(column: pa.ChunkedArray) -> Ints:

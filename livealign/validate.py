@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from livealign.days import PART
 from livealign.errors import LandingError
 from livealign.landing import WARNINGS, Progress
 from livealign.schemas import TABLES, Table
@@ -30,8 +31,6 @@ from livealign.validate_queries import (
     check_units,
     open_landing,
 )
-
-PART = "part-0.parquet"
 
 
 def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[Problem]:

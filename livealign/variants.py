@@ -29,9 +29,11 @@ from livealign.alignment_model import Alignment, item_vectors
 from livealign.alignment_network import ContentScaler
 from livealign.config import AlignmentConfig, Profile
 from livealign.content_sources import content_named, joined
-from livealign.dataset import TASKS, Corpus, Examples
+from livealign.dataset import Corpus
+from livealign.dataset_examples import TASKS, Examples
 from livealign.errors import TrainingError
-from livealign.ranking import ItemTable, Ranker, train_ranker
+from livealign.ranking import Ranker, train_ranker
+from livealign.ranking_network import ItemTable
 from livealign.semantic_codes import Codebook, fit_codebook
 
 PASTED = ("raw_llm", "tuned_llm", "hour_weekday")

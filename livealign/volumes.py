@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from livealign.config import VolumeConfig
+from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.landing import landed_days
 
@@ -63,7 +64,7 @@ def volume(table: str, rows: int, before: Sequence[int], config: VolumeConfig) -
 
 def _rows(landing: Path, day: date) -> Mapping[str, int]:
     """Landed rows of each table, from the day's ledger."""
-    file = landing / "ledger" / f"dt={day}" / "part-0.parquet"
+    file = partition(landing, "ledger", day)
     try:
         table = pq.read_table(file, columns=["table", "landed"], partitioning=None)
     except (OSError, ValueError) as error:

@@ -13,9 +13,9 @@ from dagster import (
     asset_check,
 )
 
-from livealign.artifacts import read_json
 from livealign.challenger import HEALTH, day_corpus
 from livealign.code_health import evenness
+from livealign.files import read_json
 from livealign.leaks import future_reads
 from livealign.offline import RELEASE
 from livealign.volumes import day_volumes

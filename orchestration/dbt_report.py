@@ -1,13 +1,14 @@
 """What dbt's models report to Dagster: rows of each table, how long it took, what changed since the day before."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from dagster import AssetExecutionContext, Output
 
-from livealign.marts import PART
+from livealign.days import partition
 from orchestration.changes import with_changes
 from orchestration.resources import Workspace
 
@@ -40,5 +41,5 @@ def rows_of_days(table: Path, days: Sequence[str]) -> int | None:
     """Rows that dbt's files of a table have for these days, from their footers; None for a view, which has no files."""
     if not table.is_dir():
         return None
-    files = [table / f"dt={day}" / PART for day in days]
+    files = [partition(table.parent, table.name, date.fromisoformat(day)) for day in days]
     return sum(pq.read_metadata(file).num_rows for file in files if file.exists())

@@ -9,8 +9,8 @@ import pandas as pd
 from livealign.artifacts import DayArtifacts
 from livealign.bundle import Bundle
 from livealign.challenger import day_corpus, read_codes, read_vectors
-from livealign.content import RAW, TUNED
-from livealign.dataset import Corpus
+from livealign.dataset import RAW, TUNED, Corpus
+from livealign.days import DAY_MS, EPOCH
 from livealign.files import replace_bytes, replaced_directory
 from livealign.marts import built_days
 from livealign.offline import window_days
@@ -90,8 +90,8 @@ def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
 
 def _segments_of(corpus: Corpus, days: list[date]) -> np.ndarray:
     """Rows of the corpus' segments that began on one of the days."""
-    epoch_days = corpus.segment_started_at // 86_400_000
-    wanted = np.isin(epoch_days, [(one - date(1970, 1, 1)).days for one in days])
+    epoch_days = corpus.segment_started_at // DAY_MS
+    wanted = np.isin(epoch_days, [(one - EPOCH).days for one in days])
     wanted[0] = False
     return np.flatnonzero(wanted)
 

@@ -1,7 +1,7 @@
 """The named columns that drift is watched on, one row for each impression, read from the marts."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from livealign.config import DriftConfig
+from livealign.days import partition as day_partition
 from livealign.errors import LiveAlignError
 
 SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
@@ -159,12 +160,12 @@ def partition(marts: Path, mart: str, day: date) -> str:
     Raises:
         DriftError: it is missing.
     """
-    file = marts / mart / f"dt={day:%Y-%m-%d}" / "part-0.parquet"
+    file = day_partition(marts, mart, day)
     if not file.is_file():
         raise DriftError(f"{file} is missing; materialize the mart {mart} of {day}")
     return str(file)
 
 
 def _segment_files(marts: Path, day: date) -> list[str]:
-    before = marts / "segments" / f"dt={date.fromordinal(day.toordinal() - 1):%Y-%m-%d}" / "part-0.parquet"
+    before = day_partition(marts, "segments", day - timedelta(days=1))
     return [partition(marts, "segments", day), *([str(before)] if before.is_file() else [])]

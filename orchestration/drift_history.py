@@ -2,7 +2,8 @@
 
 from datetime import date
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
+from livealign.files import read_json
 from orchestration.resources import Workspace
 
 VERDICTS = "drift.json"

@@ -33,8 +33,9 @@ from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing import landed_days
 from livealign.marts import built_days
-from livealign.platforms import archive_days
-from livealign.simulation import SimulationConfig, simulate
+from livealign.platforms.registry import archive_days
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
@@ -202,7 +203,7 @@ def root_cause(error: SerializableErrorInfo | None) -> str:
 @contextmanager
 def only_one_retrain(home: Home) -> Iterator[None]:
     """Hold the workspace's retrain lock; the kernel frees it if this process dies."""
-    with (home.workspace / "retrain.lock").open("w") as lock:
+    with home.retrain_lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,7 +16,7 @@ from dagster import (
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from livealign.errors import ArchiveError
-from livealign.platforms import archive_days
+from livealign.platforms.registry import archive_days
 from orchestration.resources import Workspace
 
 build_history = define_asset_job(

@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from livealign.errors import ArchiveError
-from livealign.platforms import archive_days
+from livealign.platforms.registry import archive_days
 from livealign.platforms.served import closed_files, days_of_file
 from orchestration.assets.content import LAST_FULL_TUNE, RETUNE
 from orchestration.resources import Workspace

@@ -9,7 +9,7 @@ from dagster import AssetCheckExecutionContext, AssetExecutionContext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from livealign.artifacts import read_json
+from livealign.files import read_json
 from livealign.stopwatch import stage_cost
 from orchestration.resources import Workspace
 from orchestration.turns import turn

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import DAY_MS
+
 HOUR, MINUTE = 3_600_000, 60_000
 SHANGHAI = 8 * HOUR
 DAY_ONE, DAY_TWO, DAY_THREE = date(2025, 5, 5), date(2025, 5, 6), date(2025, 5, 7)
@@ -225,7 +227,7 @@ def write_kuailive(archive: Path, world: World | None = None, spelling: str = "s
         rows.append(
             [shanghai_date(room.start), room.live_id, room.author_id, 1, room.start, room.end, "talk,music", i % titles]
         )
-        midnight = (room.start + SHANGHAI) // 86_400_000 * 86_400_000 + 86_400_000 - SHANGHAI
+        midnight = (room.start + SHANGHAI) // DAY_MS * DAY_MS + DAY_MS - SHANGHAI
         if room.end is not None and room.end > midnight:
             rows[-1][5] = None  # the first day did not know the end yet
             second = [shanghai_date(midnight), room.live_id, room.author_id, 1, midnight, room.end, "talk,music", i % titles]

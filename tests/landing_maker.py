@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import partition
 from livealign.landing import LEDGER, REJECTS
 from livealign.schemas import TABLES
 
@@ -31,9 +32,9 @@ def write_landing(root: Path, days: Sequence[date], rows: Rows, rejects: Sequenc
         ledger = []
         for name, table in TABLES.items():
             of_day = [row for row in rows.get(name, ()) if row[table.time_column].date() == day]
-            _write(root / name, day, of_day, table.schema)
+            _write(partition(root, name, day), of_day, table.schema)
             refused_here = [reject for reject in refused if reject["table"] == name]
-            _write(root / "rejects" / name, day, refused_here, REJECTS)
+            _write(partition(root / "rejects", name, day), refused_here, REJECTS)
             counted = sum(reject["reason"] != "unknown_field" for reject in refused_here)
             ledger.append(
                 {
@@ -44,11 +45,10 @@ def write_landing(root: Path, days: Sequence[date], rows: Rows, rejects: Sequenc
                     "rejected": counted,
                 }
             )
-        _write(root / "ledger", day, ledger, LEDGER)
+        _write(partition(root, "ledger", day), ledger, LEDGER)
 
 
-def _write(folder: Path, day: date, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
-    path = folder / f"dt={day}" / "part-0.parquet"
+def _write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
     pq.write_table(pa.Table.from_arrays(columns, schema=schema), path)

@@ -5,13 +5,15 @@ on the author, and on the position. Content vectors are a topic direction, an au
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from livealign.days import midnight, partition
 
 WINDOW = 30_000  # milliseconds
 FIRST_DAY = date(2025, 3, 1)
@@ -74,9 +76,6 @@ def plant_marts(
     style = rng.normal(size=(authors, dim))
     style *= 1.5 / np.linalg.norm(style, axis=1, keepdims=True)
     common = rng.normal(size=dim)
-
-    def midnight(day: date) -> int:
-        return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
     running = {"authors": np.zeros((authors, 3)), "users": np.zeros((users, 3))}  # impressions, clicks, long views
     all_ids, all_topics, all_vectors, truths = [], [], [], []
@@ -196,6 +195,6 @@ def _label(name: str, values: NDArray, known_at: NDArray) -> dict[str, pa.Array]
 
 
 def _write(marts: Path, mart: str, day: date, columns: dict) -> None:
-    path = marts / mart / f"dt={day.isoformat()}" / "part-0.parquet"
+    path = partition(marts, mart, day)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path)

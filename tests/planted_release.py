@@ -1,5 +1,7 @@
 """The planted marts as a platform that can be served: with the rooms mart, titles, and moments to ask about. No test itself."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,9 @@ from livealign.bundle import write_bundle
 from livealign.code_names import name_codes
 from livealign.config import load_profile
 from livealign.dataset import Corpus, load_corpus
-from livealign.release_parts import segment_moments, write_models
+from livealign.errors import BundleError
+from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY
+from livealign.release_parts import SegmentMoments, moments_with_content, write_vocabulary
 from livealign.snapshot import busy_moment, write_snapshot
 from livealign.variants import TrainedVariant, train_variant
 from tests.planted_marts import WINDOW, Planted, plant_marts
@@ -82,6 +86,38 @@ def plant_release(folder: Path, planted: Planted, moment: int | None = None, nam
         "codebook_version": trained.codebook.version,
     }
     return PlantedRelease(write_bundle(folder / "releases", parts, fields), moment, corpus, trained)
+
+
+def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_names: Mapping[str, str]) -> dict[str, Path]:
+    """Write what a release serves with into `folder` (made if needed): models, vocabularies, code names.
+
+    Args:
+        trained: an aligned variant with codes (variants.FULL_METHOD).
+        code_names: by code path (`code_names.name_codes`).
+
+    Returns:
+        Name in the bundle → file or folder, as `bundle.write_bundle` takes them.
+
+    Raises:
+        BundleError: the variant has no alignment, codebook or ranker.
+    """
+    if trained.alignment is None or trained.codebook is None or trained.ranker is None:
+        raise BundleError(f"'{trained.name}' cannot be served: a release needs an alignment, a codebook and a ranker")
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.alignment.save(folder / ALIGNMENT)
+    trained.codebook.save(folder / CODEBOOK)
+    trained.ranker.save(folder / RANKER)
+    (folder / CODE_NAMES).write_text(json.dumps(code_names, indent=0, ensure_ascii=False) + "\n")
+    write_vocabulary(folder / VOCABULARY, corpus)
+    return {name: folder / name for name in (ALIGNMENT, CODEBOOK, RANKER, CODE_NAMES, VOCABULARY)}
+
+
+def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
+    """Vectors and codes of the corpus' segments that have content: what `snapshot.write_snapshot` is given."""
+    content, (vectors, codes) = trained.content, trained.items
+    if content is None or vectors is None or codes is None:
+        raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")
+    return moments_with_content(corpus, content, vectors, codes)
 
 
 class PlantedRelease(NamedTuple):

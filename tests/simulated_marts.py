@@ -12,6 +12,8 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.random_projection import GaussianRandomProjection
 
+from livealign.days import partition
+
 SEGMENTS = """
 with parts as (
     select room_id, epoch_ms(ended_at) // 30000 as part, text as speech_text, null as chat_text, null as viewer from speech
@@ -98,9 +100,6 @@ def taste_scores(archive: Path, day: date, known: date) -> pd.Series:
     truth = archive / "truth"
     with duckdb.connect() as connection:
         shown = connection.execute(TASTE_SCORES, {"archive": str(archive), "truth": str(truth), "day": str(day)}).df()
-    now, then = (
-        np.stack(pd.read_parquet(truth / "tastes" / f"dt={one}" / "part-0.parquet", partitioning=None)["taste"])
-        for one in (day, known)
-    )
+    now, then = (np.stack(pd.read_parquet(partition(truth, "tastes", one), partitioning=None)["taste"]) for one in (day, known))
     p, moment = shown["p_click"].to_numpy(np.float64), (shown["user"], shown["topic"])
     return pd.Series(1 / (1 + (1 - p) / p * np.exp(now[moment] - then[moment])), index=shown["impression_id"])

@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from livealign.errors import LiveAlignError
 from livealign.event_log import EventLog
 from livealign.landing import LandingSummary
-from livealign.platforms import PLATFORMS, csv_blocks, land, twitch_messages
+from livealign.platforms import csv_blocks, twitch_messages
 from livealign.platforms.inspect import inspect_archive
-from livealign.simulation.platform import FORMAT, MANIFEST
+from livealign.platforms.registry import PLATFORMS, land
+from livealign.simulation.config import MANIFEST
+from livealign.simulation.platform import FORMAT
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 NASTY_CELLS = [

@@ -17,7 +17,8 @@ from livealign.alignment_network import ContentScaler, TwoTower, contrastive_los
 from livealign.config import AlignmentConfig, DatasetConfig
 from livealign.content_check import halves_of_rooms
 from livealign.content_sources import fitted, joined
-from livealign.dataset import PLATFORM_CONTENT, Corpus, Vocabulary, load_corpus
+from livealign.dataset import PLATFORM_CONTENT, Corpus, load_corpus
+from livealign.dataset_examples import Vocabulary
 from livealign.dataset_features import USER_FEATURES
 from livealign.errors import BundleError, TrainingError
 from livealign.former_towers import FormerTowers

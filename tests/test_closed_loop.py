@@ -15,13 +15,15 @@ import pytest
 
 from livealign import replay
 from livealign.config import LiveConfig
+from livealign.days import partition
 from livealign.event_log import EventLog
 from livealign.home import Home
 from livealign.live_core import LiveCore
 from livealign.releases import champion_path
 from livealign.replay import replay_day
 from livealign.replay_events import Timed, day_events, landed_number
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 
 pytestmark = pytest.mark.slow
 
@@ -124,10 +126,10 @@ def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Hom
     assert last_day(home) == day
     summary = json.loads((home.workspace / "reports" / "latest" / "summary.json").read_text())
     assert summary["promotion"]["decision"] == "promote"
-    shown = pq.ParquetFile(home.landing / "impressions" / f"dt={day}" / "part-0.parquet").read()
+    shown = pq.ParquetFile(partition(home.landing, "impressions", day)).read()
     ours = [row for row in shown.to_pylist() if row["model_version"] == served_version]
     assert len(ours) > 30
-    clicked = pq.ParquetFile(home.marts / "interactions" / f"dt={day}" / "part-0.parquet").read().to_pylist()
+    clicked = pq.ParquetFile(partition(home.marts, "interactions", day)).read().to_pylist()
     assert any(row["click"] and row["model_version"] == served_version for row in clicked)
     fresh = LiveCore.open(champion_path(home.releases), EventLog(tmp_path / "next", lambda: now[0]), trained.models)
     assert fresh.version().platform == "served"

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.config import DatasetConfig
-from livealign.dataset import TASKS, Corpus, load_corpus, referenced_segments, serving_examples
+from livealign.dataset import Corpus, load_corpus, referenced_segments
+from livealign.dataset_examples import TASKS, serving_examples
 from livealign.dataset_features import FEATURES, feature_matrix
+from livealign.days import DAY_MS, partition
 from livealign.errors import TrainingError
 from tests.planted_marts import Planted, plant_marts
 
@@ -29,7 +31,7 @@ def corpus(planted: Planted) -> Corpus:
 
 
 def rows_of(planted: Planted, mart: str, day: int) -> list[dict]:
-    return pq.ParquetFile(planted.marts / mart / f"dt={planted.days[day]}" / "part-0.parquet").read().to_pylist()
+    return pq.ParquetFile(partition(planted.marts, mart, planted.days[day])).read().to_pylist()
 
 
 def test_training_ends_before_the_held_out_day_and_no_impression_is_lost(planted: Planted, corpus: Corpus) -> None:
@@ -109,9 +111,9 @@ def test_features_are_those_of_the_window_and_of_the_days_before(planted: Plante
 
 def test_what_was_not_known_at_the_end_of_training_is_not_a_label(planted: Planted, tmp_path: Path) -> None:
     marts = copied(planted, tmp_path)
-    path = marts / "interactions" / f"dt={planted.days[1]}" / "part-0.parquet"
+    path = partition(marts, "interactions", planted.days[1])
     table = pq.ParquetFile(path).read()
-    late = pc.add(table["shown_at"].cast(pa.int64()), 86_400_000).cast(pa.timestamp("ms"))
+    late = pc.add(table["shown_at"].cast(pa.int64()), DAY_MS).cast(pa.timestamp("ms"))
     table = table.set_column(table.column_names.index("gift_known_at"), "gift_known_at", late)
     table = table.set_column(table.column_names.index("like"), "like", pa.nulls(table.num_rows, pa.int8()))
     pq.write_table(table, path)
@@ -169,7 +171,7 @@ def test_a_missing_or_damaged_mart_names_the_file(planted: Planted, tmp_path: Pa
     with pytest.raises(TrainingError, match="interactions/dt=2025-03-04"):
         load_corpus(planted.marts, planted.days[-1] + timedelta(days=1), CONFIG)
     marts = copied(planted, tmp_path)
-    broken = marts / "segments" / f"dt={planted.days[0]}" / "part-0.parquet"
+    broken = partition(marts, "segments", planted.days[0])
     broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(TrainingError, match=f"segments/dt={planted.days[0]}"):
         load_corpus(marts, planted.days[-1], CONFIG)

@@ -13,10 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from livealign.config import DriftConfig
-from orchestration.drift import DriftError, DriftResult, DriftSide, drift_report
+from livealign.days import partition
+from orchestration.drift import DriftResult, DriftSide, drift_report
 from orchestration.drift_chance import RoomPermutations
 from orchestration.drift_embeddings import energy_test
-from orchestration.drift_frames import day_frame
+from orchestration.drift_frames import DriftError, day_frame
 from orchestration.drift_words import room_words
 
 CONFIG = DriftConfig(sample_rows=6_000, embedding_rows=600, permutations=1_000)
@@ -35,7 +36,7 @@ TOPIC_WORDS = [
 
 
 def _write(folder: Path, mart: str, day: date, columns: dict) -> None:
-    file = folder / mart / f"dt={day}" / "part-0.parquet"
+    file = partition(folder, mart, day)
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table(columns), file)
 

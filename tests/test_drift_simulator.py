@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from livealign.config import DriftConfig
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import TREND_TOPIC
 from orchestration.drift import DriftResult, DriftSide, drift_report

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livealign.config import DriftConfig
+from livealign.days import partition
 from orchestration.drift import DriftSide, drift_report
 from orchestration.drift_frames import DriftError
 from orchestration.drift_surprise import room_surprise, surprise_test
@@ -35,7 +36,7 @@ def tastes(rng: np.random.Generator) -> NDArray:
 
 
 def write(marts: Path, day: date, room: NDArray, click: NDArray) -> None:
-    file = marts / "interactions" / f"dt={day}" / "part-0.parquet"
+    file = partition(marts, "interactions", day)
     file.parent.mkdir(parents=True, exist_ok=True)
     clicks = pa.array(click, from_pandas=True).cast(pa.int8())
     served = np.full(len(room), 0.9)  # by whatever served them: never to be taken for the champion's

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.config import DriftConfig
+from livealign.days import partition
 from orchestration import drift_words
 from orchestration.drift import DriftSide, drift_report
 from orchestration.drift_chance import RoomPermutations
@@ -30,7 +31,7 @@ def spell(number: int) -> str:
 
 def write(marts: Path, day: date, texts: dict[int, str | None]) -> Path:
     """One segment a room: the text is said by the host."""
-    file = marts / "segments" / f"dt={day}" / "part-0.parquet"
+    file = partition(marts, "segments", day)
     file.parent.mkdir(parents=True)
     columns = {"room_id": list(texts), "speech_text": pa.array(texts.values(), pa.string())}
     pq.write_table(pa.table({**columns, "chat_text": pa.nulls(len(texts), pa.string())}), file)

@@ -12,10 +12,13 @@ from sklearn.metrics import roc_auc_score
 
 from livealign.ceilings import place_effect, without_place
 from livealign.config import EvaluationConfig, PromotionConfig
+from livealign.days import DAY_MS, partition
+from livealign.errors import EvaluationError
 from livealign.evaluation import evaluate, release_metrics
-from livealign.heldout import EvaluationError, EvaluationFrame, read_truth, standard_slices
+from livealign.heldout import EvaluationFrame, standard_slices
 from livealign.promotion import decide
 from livealign.report import Section, render_report, write_report
+from livealign.truth import log_odds_of, read_truth
 
 CONFIG = EvaluationConfig(bootstrap_samples=100)
 DAY = date(2025, 3, 8)
@@ -44,7 +47,7 @@ def planted() -> dict:
         CONFIG,
     )
     frame = EvaluationFrame(
-        user, author, MIDNIGHT + rng.integers(0, 86_400_000, N), {"click": click, "like": like}, np.arange(N) // 10, slices
+        user, author, MIDNIGHT + rng.integers(0, DAY_MS, N), {"click": click, "like": like}, np.arange(N) // 10, slices
     )
     scores = {
         "popularity": p_static.mean() + 0.0 * p,
@@ -109,7 +112,7 @@ def test_head_authors_hold_their_share_of_training_impressions():
 
 
 def test_rows_without_a_list_are_ranked_within_their_users_day():
-    shown = np.array([0, 5, 86_400_000, 7, 8])
+    shown = np.array([0, 5, DAY_MS, 7, 8])
     frame = EvaluationFrame(np.array([1, 1, 1, 2, 2]), np.zeros(5, int), shown, {}, None)
     lists = frame.lists()
     assert lists[0] == lists[1] != lists[2]
@@ -181,16 +184,16 @@ def test_the_place_is_taken_out_of_a_probability_as_log_odds():
 
 def test_the_effect_of_the_place_is_what_the_archive_was_made_with(tmp_path):
     (tmp_path / "simulator.json").write_text(json.dumps({"config": {"position": -0.5}}))
-    effect = place_effect(tmp_path, np.array([0.0, 1.0, 3.0]))
+    effect = place_effect(*log_odds_of(tmp_path, "position"), np.array([0.0, 1.0, 3.0]))
     np.testing.assert_allclose(effect - effect[0], [0.0, -0.5 * np.log(2), -0.5 * np.log(4)])
     assert effect.mean() == pytest.approx(0.0)
     (tmp_path / "simulator.json").write_text(json.dumps({"config": {}}))
     with pytest.raises(EvaluationError, match="does not say what position did to clicks"):
-        place_effect(tmp_path, np.array([0.0]))
+        log_odds_of(tmp_path, "position")
 
 
 def _write_truth(archive: Path, ids: np.ndarray, p: np.ndarray) -> Path:
-    file = archive / "truth" / "impressions" / f"dt={DAY}" / "part-0.parquet"
+    file = partition(archive / "truth", "impressions", DAY)
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table({"impression_id": ids, "p_click": p, "p_click_static": p / 2}), file)
     return file

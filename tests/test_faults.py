@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.decisions import read_decision
 from livealign.home import Home
 from livealign.releases import read_champion
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from tests.fault_server import STAGES
 
 pytestmark = pytest.mark.slow
@@ -271,7 +274,7 @@ def test_a_training_that_diverges_fails_and_changes_nothing(
 
 def test_a_corrupt_mart_is_named_and_made_again_by_its_stage(server: Server, base: Base, tmp_path: Path) -> None:
     home = copy(base.home, tmp_path / "home")
-    mart = home.marts / "interactions" / f"dt={DAY}" / "part-0.parquet"
+    mart = partition(home.marts, "interactions", date.fromisoformat(DAY))
     mart.write_bytes(mart.read_bytes()[:-100])
     answer = server.run(home, "ranker", "promotion")
     assert not answer["ok"]
@@ -283,7 +286,7 @@ def test_a_corrupt_mart_is_named_and_made_again_by_its_stage(server: Server, bas
 
 def test_a_corrupt_landing_file_stops_dbt_and_everything_after_it(server: Server, base: Base, tmp_path: Path) -> None:
     home = copy(base.home, tmp_path / "home")
-    landed = home.landing / "impressions" / f"dt={DAY}" / "part-0.parquet"
+    landed = partition(home.landing, "impressions", date.fromisoformat(DAY))
     landed.write_bytes(landed.read_bytes()[:-100])
     answer = server.run(home, "warehouse", "marts", "llm_adapter")
     assert not answer["ok"]

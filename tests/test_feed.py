@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.feed import Clock, busiest, day_events, feed
+from bentos.feed import Clock, busiest, feed, feed_events
 from livealign.errors import LiveAlignError
 from livealign.live_events import MAX_TEXT, parse_events
 from tests.landing_maker import write_landing
@@ -25,7 +25,7 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("speed", [1.0, 10.0])
 def test_every_event_is_valid_when_its_time_comes_and_no_room_is_spoken_of_before_it_began(landing: Path, speed: float) -> None:
     now = int(time.time() * 1000)
-    events = day_events(landing, DAYS[0], Clock(NOON, now, speed), minutes=30, run="run")
+    events = feed_events(landing, DAYS[0], Clock(NOON, now, speed), minutes=30, run="run")
     assert {event["kind"] for event in events} >= {
         "room_started",
         "room_ended",
@@ -47,7 +47,7 @@ def test_every_event_is_valid_when_its_time_comes_and_no_room_is_spoken_of_befor
 
 def test_a_comment_keeps_its_words_its_user_and_its_place_in_time(landing: Path) -> None:
     clock = Clock(NOON, 10_000_000_000, 2.0)
-    events = day_events(landing, DAYS[0], clock, minutes=30, run="run")
+    events = feed_events(landing, DAYS[0], clock, minutes=30, run="run")
     told = {event["text"] for event in events if event["kind"] == "comment"}
     rows = [row for row in planted_rows()["comments"] if row["room_id"] == 1]
     assert told >= {row["text"][:MAX_TEXT] for row in rows if row["text"]}
@@ -58,7 +58,7 @@ def test_a_comment_keeps_its_words_its_user_and_its_place_in_time(landing: Path)
 
 
 def test_the_same_day_played_twice_is_two_days(landing: Path) -> None:
-    one, two = (day_events(landing, DAYS[0], Clock(NOON, 0, 1.0), 30, run) for run in ("one", "two"))
+    one, two = (feed_events(landing, DAYS[0], Clock(NOON, 0, 1.0), 30, run) for run in ("one", "two"))
     assert not {event["event_id"] for event in one} & {event["event_id"] for event in two}
     assert not {event["room_id"] for event in one} & {event["room_id"] for event in two}
     assert {event["author_id"] for event in one} == {event["author_id"] for event in two}
@@ -71,8 +71,8 @@ def test_it_begins_shortly_before_most_is_said(landing: Path) -> None:
 
 
 def test_a_day_that_is_not_landed_is_told_so(landing: Path) -> None:
-    with pytest.raises(LiveAlignError, match="has no day 2020-01-01"):
-        day_events(landing, date(2020, 1, 1), Clock(NOON, 0, 1.0), 30, "run")
+    with pytest.raises(LiveAlignError, match="livealign land --days 2020-01-01"):
+        feed_events(landing, date(2020, 1, 1), Clock(NOON, 0, 1.0), 30, "run")
 
 
 def test_an_address_that_is_none_is_told_so(landing: Path) -> None:

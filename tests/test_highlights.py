@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from livealign.highlights import COUNTS, STATISTICS, HighlightTable, compare_highlights, highlight_metrics, known_statistics
+from livealign.dataset_features import COUNTS
+from livealign.highlights import STATISTICS, HighlightTable, compare_highlights, highlight_metrics, known_statistics
 
 
 def planted(rooms: int = 40, windows: int = 40) -> tuple[HighlightTable, np.ndarray]:

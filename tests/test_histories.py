@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from livealign.days import partition
 from livealign.errors import TrainingError
 from livealign.histories import Engagements, histories_before, read_engagements
 
@@ -58,7 +59,7 @@ def test_times_of_the_calendar_and_many_users_do_not_overflow() -> None:
 
 def write_day(marts: Path, day: date, rows: list[tuple[int, int, int]]) -> None:
     """(user, hour, impression) of one day."""
-    path = marts / "user_histories" / f"dt={day}" / "part-0.parquet"
+    path = partition(marts, "user_histories", day)
     path.parent.mkdir(parents=True)
     at = [datetime(day.year, day.month, day.day, hour) for _, hour, _ in rows]
     columns = {"user_id": [user for user, _, _ in rows], "impression_id": [impression for *_, impression in rows]}
@@ -78,6 +79,6 @@ def test_earlier_days_are_read_only_as_far_as_histories_reach_back(tmp_path: Pat
     assert whose == [(1, 31), (1, 32), (1, 41), (2, 12), (2, 51)]
     with pytest.raises(TrainingError, match="has no day 2025-06-06; build the warehouse for 2025-06-06 first"):
         read_engagements(tmp_path, days[3], date(2025, 6, 6), np.array([1]), length=2)
-    (tmp_path / "user_histories" / f"dt={days[0]}" / "part-0.parquet").write_bytes(b"PAR1")
+    partition(tmp_path, "user_histories", days[0]).write_bytes(b"PAR1")
     with pytest.raises(TrainingError, match="dt=2025-06-01"):
         read_engagements(tmp_path, days[3], days[4], np.array([1, 2]), length=2)

@@ -6,9 +6,9 @@ import kuai_archives as make
 import pytest
 
 from livealign.errors import ArchiveError
-from livealign.platforms import PLATFORMS, land
 from livealign.platforms.inspect import FORMATS, inspect_archive, recognise
 from livealign.platforms.inspect_tables import TABLES_OF
+from livealign.platforms.registry import PLATFORMS, land
 from livealign.schemas import TABLES
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from livealign.errors import ArchiveError
-from livealign.platforms import archive_days, land
+from livealign.platforms.registry import archive_days, land
 
 PLATFORM = "kuailive"
 

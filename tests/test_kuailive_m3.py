@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.errors import ArchiveError
-from livealign.platforms import archive_days, land
+from livealign.platforms.registry import archive_days, land
 
 PLATFORM = "kuailive_m3"
 
@@ -87,7 +88,7 @@ def test_a_play_names_its_impression_and_ids_are_the_same_in_every_run(tmp_path)
         assert (shown["user_id"], shown["room_id"], shown["shown_at"]) == (play["user_id"], play["room_id"], play["entered_at"])
     assert len(impressions) == len(plays) + len(make.small_world().shows)
     for table in ("plays", "impressions", "likes", "gifts", "comments"):
-        both = [tmp_path / name / table / f"dt={make.DAY_TWO}" / "part-0.parquet" for name in ("l", "again")]
+        both = [partition(tmp_path / name, table, make.DAY_TWO) for name in ("l", "again")]
         assert both[0].read_bytes() == both[1].read_bytes()
 
 

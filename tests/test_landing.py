@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livealign import landing, landing_files
+from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import LandingError
-from livealign.landing import WARNINGS, LandingRun, landed_days, midnight
+from livealign.landing import WARNINGS, LandingRun, landed_days
 from livealign.schemas import TABLES, Table
 
 DAY, NEXT = date(2025, 5, 5), date(2025, 5, 6)
@@ -47,7 +48,7 @@ def land(root: Path, *batches: tuple[str, pa.Table, str], days: tuple[date, ...]
 
 
 def read(root: Path, name: str, day: date = DAY) -> pa.Table:
-    return pq.ParquetFile(root / name / f"dt={day}" / "part-0.parquet").read()
+    return pq.ParquetFile(partition(root, name, day)).read()
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -293,8 +294,8 @@ ROWS = st.lists(
         {
             "play_id": values(st.integers(0, 5)),
             "user_id": values(st.integers(0, 3)),
-            "entered_at": values(st.integers(midnight(DAY), midnight(DAY) + 3 * 86_400_000)),
-            "left_at": values(st.integers(midnight(DAY), midnight(DAY) + 3 * 86_400_000)),
+            "entered_at": values(st.integers(midnight(DAY), midnight(DAY) + 3 * DAY_MS)),
+            "left_at": values(st.integers(midnight(DAY), midnight(DAY) + 3 * DAY_MS)),
             "source": values(st.text(max_size=3)),
         }
     ),

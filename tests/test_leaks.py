@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from livealign.config import DatasetConfig
-from livealign.dataset import TASKS, Corpus, load_corpus
+from livealign.dataset import Corpus, load_corpus
+from livealign.dataset_examples import TASKS
+from livealign.days import DAY_MS
 from livealign.leaks import future_reads
 from tests.planted_marts import plant_marts
 
@@ -50,6 +52,6 @@ def test_training_on_the_held_out_day_is_found(corpus: Corpus) -> None:
 def test_a_click_that_was_not_yet_known_is_found(corpus: Corpus) -> None:
     click = corpus.train.labels[:, TASKS.index("click")]
     known_at = corpus.train.click_known_at.copy()
-    known_at[int(np.flatnonzero(~np.isnan(click))[0])] += 7 * 86_400_000
+    known_at[int(np.flatnonzero(~np.isnan(click))[0])] += 7 * DAY_MS
     found = future_reads(replace(corpus, train=replace(corpus.train, click_known_at=known_at)))
     assert found["training clicks known later"] == 1

@@ -13,11 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
+from livealign.dataset_features import WINDOW_COUNTS
+from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import BundleError, TrainingError
 from livealign.live_moments import Moments
 from livealign.live_snapshot import Snapshot, read_snapshot, state_of
 from livealign.live_state import N_VIEWERS, NEVER_ENDS, LiveState
-from livealign.snapshot import WINDOW_COUNTS, busy_moment, snapshot_segments, write_snapshot
+from livealign.snapshot import busy_moment, snapshot_segments, write_snapshot
 from tests.planted_marts import Planted
 from tests.planted_release import plant_platform
 
@@ -74,8 +76,7 @@ def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Pla
     moment = busy_moment(planted.marts, day)
     rooms = mart(planted, "rooms")
     start, end = milliseconds(rooms["started_at"]), milliseconds(rooms["ended_at"])
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
-    grid = midnight + 30_000 * np.arange(1, 2_881)
+    grid = midnight(day) + 30_000 * np.arange(1, 2_881)
     live = ((start[:, None] <= grid) & (grid < end[:, None])).sum(0)
     assert live[grid == moment][0] * 2 >= live.max()
     assert (live[grid > moment] * 2 < live.max()).all()
@@ -130,11 +131,11 @@ def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_f
 def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_yet(planted: Planted, tmp_path: Path) -> None:
     day = planted.days[1]
     noon = busy_moment(planted.marts, day)
-    built = pq.ParquetFile(planted.marts / "authors_daily" / f"dt={day}" / "part-0.parquet").read().to_pylist()
+    built = pq.ParquetFile(partition(planted.marts, "authors_daily", day)).read().to_pylist()
     state = state_at(tmp_path / "built", planted, noon)
     for row in built:
         assert state.author_counts.known[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
-    tomorrow = state_at(tmp_path / "tomorrow", planted, busy_moment(planted.marts, planted.days[-1]) + 86_400_000)
+    tomorrow = state_at(tmp_path / "tomorrow", planted, busy_moment(planted.marts, planted.days[-1]) + DAY_MS)
     interactions = mart(planted, "interactions")
     for user_id in (500, 501, 502):
         mine = interactions.filter(pc.equal(interactions["user_id"], user_id))
@@ -168,8 +169,7 @@ def test_the_segments_that_a_snapshot_asks_for_are_all_that_it_uses(planted: Pla
 
 def test_a_day_without_anyone_live_gives_an_empty_state(planted: Planted, tmp_path: Path) -> None:
     day = planted.days[-1]
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
-    state = state_at(tmp_path, planted, midnight + 3_600_000)
+    state = state_at(tmp_path, planted, midnight(day) + 3_600_000)
     assert state.rooms == {}
     assert state.view().vectors.shape == (0, DIM)
     assert len(state.users)
@@ -179,7 +179,7 @@ def test_marts_that_are_not_there_are_named(planted: Planted, tmp_path: Path) ->
     with pytest.raises(TrainingError, match="build the warehouse"):
         busy_moment(tmp_path, planted.days[0])
     with pytest.raises(TrainingError, match="build the warehouse"):
-        snapshot(tmp_path / "s", planted, busy_moment(planted.marts, planted.days[0]) - 40 * 86_400_000)
+        snapshot(tmp_path / "s", planted, busy_moment(planted.marts, planted.days[0]) - 40 * DAY_MS)
 
 
 @pytest.mark.parametrize("name", ["items.parquet", "rooms.parquet", "histories.parquet", "state.json"])
@@ -292,7 +292,7 @@ def test_counts_move_on_at_midnight() -> None:
     state.show(5, np.array([7]), 3_000, "q")
     state.enter("p", 5, 7, 4_000, "q")
     assert (state.user_before(5), state.view().author_counts.tolist()) == ((0.0, 0.0), [[0.0, 0.0, 0.0]])
-    state.new_day(86_400_000)
+    state.new_day(DAY_MS)
     assert (state.user_before(5), state.view().author_counts.tolist()) == ((1.0, 1.0), [[1.0, 1.0, 0.0]])
 
 
@@ -310,7 +310,7 @@ def test_a_rooms_outcomes_are_seen_once_the_window_of_their_being_known_is_over(
     columns = state.view().columns(np.array([0]))
     assert (columns["room_impressions"][0], columns["room_clicks"][0]) == (3.0, 1.0)
     state.show(4, np.array([7]), 86_390_000, "late")
-    state.new_day(86_400_000)
+    state.new_day(DAY_MS)
     state.settle(2_882)
     assert state.view().outcomes.tolist() == [[0.0, 0.0]]
 

@@ -7,15 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.errors import LiveAlignError
-from livealign.marts import MARTS, PART, built_days, publish_marts, read_mart
+from livealign.marts import MARTS, built_days, publish_marts, read_mart
 
 DAYS = [date(2025, 6, day) for day in (1, 2, 3)]
 
 
 def build(tables: Path, mart: str, day: date, *ids: int) -> Path:
     """As dbt does: a file beside, then a rename."""
-    path = tables / mart / f"dt={day}" / PART
+    path = partition(tables, mart, day)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name("tmp")
     pq.write_table(

@@ -9,7 +9,8 @@ from dagster import AssetKey, DagsterInstance, Definitions, build_sensor_context
 from livealign.config import load_profile
 from livealign.home import Home
 from livealign.schemas import TABLES
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from orchestration.daily import OWNERS
 from orchestration.definitions import build_definitions
 from orchestration.instance import bury_dead_runs, open_instance

@@ -10,6 +10,7 @@ import pytest
 
 from livealign.config import DatasetConfig
 from livealign.dataset import PLATFORM_CONTENT, load_corpus
+from livealign.days import partition
 from livealign.errors import TrainingError
 from livealign.platform_vectors import read_platform_vectors
 from tests.planted_marts import plant_marts
@@ -18,7 +19,7 @@ DAYS = [date(2025, 6, 1), date(2025, 6, 2), date(2025, 6, 3)]
 
 
 def write(marts: Path, day: date, rows: list[tuple[int, str, list[float]]]) -> None:
-    path = marts / "segment_vectors" / f"dt={day}" / "part-0.parquet"
+    path = partition(marts, "segment_vectors", day)
     path.parent.mkdir(parents=True, exist_ok=True)
     ids, sources, vectors = zip(*rows, strict=True) if rows else ((), (), ())
     columns = {
@@ -55,7 +56,7 @@ def test_vectors_of_one_source_that_differ_in_length_are_an_error(tmp_path: Path
     write(tmp_path, DAYS[0], [(1, "segment", [1.0, 2.0]), (3, "segment", [1.0])])
     with pytest.raises(TrainingError, match=r"lengths \[1, 2\]"):
         read_platform_vectors(tmp_path, DAYS[:1], np.array([1, 3]))
-    (tmp_path / "segment_vectors" / f"dt={DAYS[0]}" / "part-0.parquet").write_bytes(b"PAR1")
+    partition(tmp_path, "segment_vectors", DAYS[0]).write_bytes(b"PAR1")
     with pytest.raises(TrainingError, match="dt=2025-06-01"):
         read_platform_vectors(tmp_path, DAYS[:1], np.array([1, 3]))
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from livealign.config import DatasetConfig, RankerConfig
-from livealign.dataset import TASKS, Corpus, load_corpus
+from livealign.dataset import Corpus, load_corpus
+from livealign.dataset_examples import TASKS
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
-from livealign.ranking import ItemTable, Ranker, history_matches, train_ranker
-from livealign.ranking_network import Batch, RankerNetwork, RankerSizes, code_rows, masked_loss
+from livealign.ranking import Ranker, history_matches, train_ranker
+from livealign.ranking_network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from tests.planted_marts import Planted, plant_marts
 
 CONFIG = RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=5, batch_size=256, learning_rate=5e-3)

@@ -12,17 +12,18 @@ import pytest
 from livealign.bundle import MANIFEST, open_bundle, write_bundle
 from livealign.code_names import name_codes, path_names
 from livealign.config import LiveConfig, load_profile
-from livealign.dataset import TASKS
+from livealign.dataset_examples import TASKS
+from livealign.days import DAY_MS
 from livealign.errors import BundleError, LiveAlignError
 from livealign.live_snapshot import read_snapshot, state_of
 from livealign.live_state import LiveState
 from livealign.recommend import Reader, Recommender, Request, diverse, reason
 from livealign.recommendations import Recommendations
-from livealign.release_parts import segment_moments, snapshot_files, write_models
+from livealign.release_parts import snapshot_files
 from livealign.snapshot import write_snapshot
 from livealign.variants import train_variant
 from tests.planted_marts import Planted
-from tests.planted_release import WORDS, PlantedRelease, plant_platform, plant_release
+from tests.planted_release import WORDS, PlantedRelease, plant_platform, plant_release, segment_moments, write_models
 
 UNKNOWN = -(2**62)
 
@@ -141,7 +142,7 @@ def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, r
     assert [room.room_id for room in rest] == everything[2:]
     nothing = recommender.recommend(UNKNOWN, 5, exclude=everything)
     assert (nothing.rooms, nothing.fallbacks[-1]) == ((), "all_excluded")
-    later = recommender.recommend(UNKNOWN, 5, at=release.moment + 30 * 86_400_000)
+    later = recommender.recommend(UNKNOWN, 5, at=release.moment + 30 * DAY_MS)
     assert (later.rooms, later.fallbacks[-1]) == ((), "no_live_rooms")
 
 

@@ -18,7 +18,7 @@ from livealign.errors import LiveAlignError
 from livealign.event_intake import EventIntake
 from livealign.event_log import START, EventLog, EventLogError, Position, log_files
 from livealign.files import replace_json
-from livealign.platforms import archive_days, land
+from livealign.platforms.registry import archive_days, land
 from livealign.redis_export import STATE, RedisExport
 from livealign.redis_log import RedisLog
 from tests.test_event_log import like

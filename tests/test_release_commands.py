@@ -52,7 +52,7 @@ def test_the_list_shows_champion_way_back_metrics_decision_and_lineage(home: Hom
     one, two, three = make(home, 8, 0.61), make(home, 9, 0.64), make(home, 10, 0.63)
     promote(home.releases, one)
     promote(home.releases, two)
-    (home.bento_store / "bentos" / "live_recommender" / two).mkdir(parents=True)
+    home.bento(two).mkdir(parents=True)
     lines = {name: line for line in run(capsys, "releases").splitlines() for name in (one, two, three) if name in line}
     assert "↩" in lines[one]
     assert "★" in lines[two]
@@ -67,7 +67,7 @@ def test_the_list_shows_champion_way_back_metrics_decision_and_lineage(home: Hom
 
 def test_lineage_names_each_part_by_its_own_hash(home: Home) -> None:
     one, two = make(home, 8, 0.61), make(home, 9, 0.64)
-    first, second = (lineage_of(release.manifest or {}, home.bento_store) for release in list_releases(home.releases))
+    first, second = (lineage_of(release.manifest or {}, home) for release in list_releases(home.releases))
     assert (first.release_id, second.release_id) == (one, two)
     assert first.trained_on == ("2025-01-01", "2025-01-07")
     assert first.held_out == "2025-01-08"

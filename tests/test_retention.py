@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from livealign.config import RetentionConfig
+from livealign.days import partition
 from livealign.decisions import write_decision
 from livealign.errors import BundleError
 from livealign.event_intake import EventIntake
@@ -41,12 +42,12 @@ def home(tmp_path: Path) -> Home:
     home.activate()
     for day in DAYS:
         for table in ("impressions", "ledger", "rejects/impressions"):
-            fill(home.landing / table / f"dt={day}" / "part-0.parquet")
+            fill(partition(home.landing, table, day))
         for table in ("interactions", "int_user_days"):
-            fill(home.warehouse_tables / table / f"dt={day}" / "part-0.parquet", size=100)
-        published = home.marts / "interactions" / f"dt={day}" / "part-0.parquet"
+            fill(partition(home.warehouse_tables, table, day), size=100)
+        published = partition(home.marts, "interactions", day)
         published.parent.mkdir(parents=True)
-        published.hardlink_to(home.warehouse_tables / "interactions" / f"dt={day}" / "part-0.parquet")
+        published.hardlink_to(partition(home.warehouse_tables, "interactions", day))
         fill(home.artifacts / day.isoformat() / "ranker" / "scores.npy")
         fill(home.reports / day.isoformat() / "summary.json")
     for number, version in enumerate(("old", "middle", "new")):
@@ -55,7 +56,7 @@ def home(tmp_path: Path) -> Home:
     for number in range(20, 28):
         one = release(home.releases, number)
         write_decision(home.releases, one, None, Decision("keep", "worse", "Kept, because.", {}))
-        fill(home.bento_store / "bentos" / "live_recommender" / one / "bento.yaml")
+        fill(home.bento(one) / "bento.yaml")
         if number <= 22:
             promote(home.releases, one)
     return home
@@ -75,7 +76,7 @@ def test_what_is_old_goes_and_what_is_needed_stays(home: Home) -> None:
     # Releases: the three newest, the champion of day 22 and the one before it.
     ids = {name for name in names(home.releases) if name.startswith("2025") and not name.endswith(".json")}
     assert {one[8:10] for one in ids} == {"21", "22", "25", "26", "27"}
-    assert names(home.bento_store / "bentos" / "live_recommender") == ids
+    assert names(home.bentos) == ids
     assert {name.removesuffix(".decision.json") for name in names(home.releases) if name.endswith(".decision.json")} == ids
     # Both were made from the days 1 to 22 (the planted window), so their partitions stay beside the newest days.
     for root in (home.marts / "interactions", home.landing / "impressions", home.landing / "rejects" / "impressions"):
@@ -108,7 +109,7 @@ def test_every_rollback_that_the_policy_promises_still_works(home: Home) -> None
     prune(home, plan_pruning(home, POLICY))
     before = rollback(home.releases)
     assert before[8:10] == "21"
-    assert (home.bento_store / "bentos" / "live_recommender" / before).is_dir()
+    assert home.bento(before).is_dir()
     with pytest.raises(BundleError, match="no release bundle"):
         rollback(home.releases)  # further back than the policy keeps
     assert read_champion(home.releases) == before
@@ -123,7 +124,7 @@ def test_a_release_that_became_champion_after_the_plan_stays(home: Home) -> None
     prune(home, planned)
     promote(home.releases, next(name for name in names(home.releases) if name[8:10] == "22" and not name.endswith(".json")))
     assert rollback(home.releases) == doomed
-    assert (home.bento_store / "bentos" / "live_recommender" / doomed).is_dir()
+    assert home.bento(doomed).is_dir()
     assert (home.marts / "interactions" / f"dt={DAYS[22]}").is_dir()
 
 

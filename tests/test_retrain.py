@@ -11,11 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.bundle import open_bundle
+from livealign.days import partition
+from livealign.files import read_json
 from livealign.home import Home
 from livealign.releases import champion_path, read_champion
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +102,7 @@ def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(u
 def test_a_failed_data_test_stops_everything_downstream_and_the_champion_stays(undisturbed: Home, archive: Path) -> None:
     champion = read_champion(undisturbed.releases)
     # A ledger that does not add up: somebody changed the landing area behind the landing code's back.
-    ledger = undisturbed.landing / "ledger" / f"dt={FIRST_DAY}" / "part-0.parquet"
+    ledger = partition(undisturbed.landing, "ledger", date.fromisoformat(FIRST_DAY))
     table = pq.ParquetFile(ledger).read()
     lost = table.set_column(table.schema.get_field_index("landed"), "landed", pa.array([0] * len(table), pa.int64()))
     pq.write_table(lost, ledger)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from livealign.days import DAY_MS
 from livealign.room_outcomes import CLICK_MS, WINDOW_MS, RoomOutcomes, outcomes_so_far
 
-DAY_MS = 86_400_000
 NOON = 20_000 * DAY_MS + DAY_MS // 2
 
 

@@ -19,7 +19,8 @@ from dagster import (
 from livealign.config import load_profile
 from livealign.event_log import EventLog
 from livealign.home import Home
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from orchestration.assets.content import RETUNE
 from orchestration.resources import Workspace
 from orchestration.schedules import nightly

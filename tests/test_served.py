@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.errors import ArchiveError
 from livealign.event_intake import EventIntake
 from livealign.event_log import EventLog, log_files
 from livealign.ids import hashed_id
-from livealign.platforms import land
 from livealign.platforms.inspect import inspect_archive
+from livealign.platforms.registry import land
 from livealign.platforms.served import archive_days
 from livealign.schemas import TABLES
 from livealign.validate import validate_landing
@@ -57,7 +58,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def rows(landing: Path, table: str, day: date = DAY) -> list[dict[str, Any]]:
-    return pq.ParquetFile(landing / table / f"dt={day}" / "part-0.parquet").read().to_pylist()
+    return pq.ParquetFile(partition(landing, table, day)).read().to_pylist()
 
 
 def test_everything_served_lands_and_keeps_the_landing_contract(archive: Path, tmp_path: Path) -> None:

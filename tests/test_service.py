@@ -11,7 +11,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
-from bentos.build import BentoError, bento_path, build_bento, requirements
+from bentos.build import BentoError, build_bento, requirements
 from bentos.serve import champion_bento
 from bentos.smoke import smoke_test
 from livealign.bundle import open_bundle
@@ -174,7 +174,7 @@ def test_a_damaged_bundle_is_neither_built_nor_tried(built: Path, release: Plant
 
 def test_the_champion_is_the_bento_that_is_served(built: Path, release: PlantedRelease, tmp_path: Path) -> None:
     home = Home(built.parents[5], "simulator")
-    assert bento_path(home.bento_store, release.bundle.name) == built
+    assert home.bento(release.bundle.name) == built
     home.releases.mkdir(parents=True, exist_ok=True)
     with pytest.raises(LiveAlignError, match="no champion yet; run `make retrain`"):
         champion_bento(home)

@@ -10,10 +10,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import DAY_MS
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.metrics import gauc, user_auc
 from livealign.schemas import TABLES
-from livealign.simulation import SimulationConfig, SimulationSummary, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import SimulationSummary, simulate
 from livealign.simulation.world import TREND_TOPIC, make_authors, make_users, users_on
 
 MINUTE = 60_000
@@ -56,7 +58,7 @@ def columns_of(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def day_of(milliseconds: np.ndarray) -> np.ndarray:
-    days = milliseconds // 86_400_000
+    days = milliseconds // DAY_MS
     return days - days.min()
 
 

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.errors import LiveAlignError
-from livealign.simulation import SimulationConfig, SimulationSummary, simulate
+from livealign.simulation.config import SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC, topic_grammar
+from livealign.simulation.platform import SimulationSummary, simulate
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.vocabulary import GENRES
 

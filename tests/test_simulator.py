@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.errors import ArchiveError
 from livealign.landing import LandingRun, LandingSummary
 from livealign.platforms import simulator
 from livealign.schemas import TABLES
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 
 DAYS = [date(2025, 6, 2), date(2025, 6, 3), date(2025, 6, 4)]
 FIRST = f"dt={DAYS[0]}"
@@ -43,7 +45,7 @@ def land(archive: Path, landing: Path, days: list[date] = DAYS) -> LandingSummar
 
 
 def rejects(landing: Path, table: str, day: date = DAYS[0]) -> list[dict]:
-    return pq.ParquetFile(landing / "rejects" / table / f"dt={day}" / "part-0.parquet").read().to_pylist()
+    return pq.ParquetFile(partition(landing / "rejects", table, day)).read().to_pylist()
 
 
 def rows_in(archive: Path) -> int:
@@ -118,7 +120,7 @@ def test_an_empty_day_is_a_day(archive: Path, tmp_path: Path) -> None:
     (archive / f"dt={empty}").mkdir()
     assert simulator.archive_days(archive) == [*DAYS, empty]
     assert land(archive, tmp_path / "landing", [empty]).read == 0
-    assert pq.ParquetFile(tmp_path / "landing" / "rooms" / f"dt={empty}" / "part-0.parquet").metadata.num_rows == 0
+    assert pq.ParquetFile(partition(tmp_path / "landing", "rooms", empty)).metadata.num_rows == 0
 
 
 def test_a_missing_column_rejects_every_row_of_the_file(archive: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from livealign.config import DatasetConfig
 from livealign.dataset import Corpus, load_corpus
+from livealign.days import DAY_MS
 from livealign.metrics import gauc, user_auc
 from livealign.tastes import Affinity, learn_tastes
 from tests.planted_marts import Planted, plant_marts
@@ -59,7 +60,7 @@ def test_tastes_come_near_the_true_ones_and_beat_each_users_own_rates(
 
 def test_a_score_knows_only_the_days_before(corpus: Corpus, codes: np.ndarray) -> None:
     _, scores = learn_tastes(corpus.train, codes, None, corpus.users.size, TOPICS + 1, POSITIONS)
-    day = corpus.train.shown_at // 86_400_000
+    day = corpus.train.shown_at // DAY_MS
     later = day >= day.max()
     labels = corpus.train.labels.copy()
     labels[later] = 1 - labels[later]
@@ -76,7 +77,7 @@ def test_a_score_knows_only_the_days_before(corpus: Corpus, codes: np.ndarray) -
 def test_a_taste_that_changed_is_followed_and_one_that_did_not_is_kept(corpus: Corpus, codes: np.ndarray) -> None:
     """Eight users click on one topic each; on the last training day four of them on another."""
     train, rng = corpus.train, np.random.default_rng(5)
-    day = train.shown_at // 86_400_000
+    day = train.shown_at // DAY_MS
     user = rng.integers(1, 9, len(train))
     likes = np.where((day == day.max()) & (user <= 4), user + 3, user) % TOPICS
     labels = train.labels.copy()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from livealign.days import DAY_MS
 from livealign.errors import BackboneError
 from livealign.text_controls import has_minilm, hour_weekday_content, minilm_content, tfidf_content
 
@@ -22,7 +23,7 @@ def test_texts_without_a_repeated_word_have_no_content() -> None:
 
 def test_hours_and_weekdays_are_those_of_the_clock() -> None:
     monday_noon = int(np.datetime64("2025-06-02T12:00", "ms").astype(np.int64))
-    vectors = hour_weekday_content(np.array([monday_noon, monday_noon + 86_400_000 + 3_600_000]))
+    vectors = hour_weekday_content(np.array([monday_noon, monday_noon + DAY_MS + 3_600_000]))
     assert np.argmax(vectors[:, :24], axis=1).tolist() == [12, 13]
     assert np.argmax(vectors[:, 24:], axis=1).tolist() == [0, 1]
 

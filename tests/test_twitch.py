@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from livealign import ids
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing import WARNINGS, LandingSummary, landed_days
-from livealign.platforms import archive_days, land
 from livealign.platforms import twitch_messages as messages_module
+from livealign.platforms.registry import archive_days, land
 from livealign.platforms.twitch_chat import find_announcement, find_bots, name_masker
 from livealign.platforms.twitch_messages import Message, read_messages, stream_array
 

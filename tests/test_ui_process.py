@@ -20,7 +20,8 @@ from bentos.smoke import free_port
 from livealign.bundle import open_bundle
 from livealign.home import Home
 from livealign.releases import champion_path
-from livealign.simulation import SimulationConfig, simulate
+from livealign.simulation.config import SimulationConfig
+from livealign.simulation.platform import simulate
 from orchestration.daily import OWNERS
 
 pytestmark = pytest.mark.slow

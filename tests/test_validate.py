@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.days import partition
 from livealign.errors import LandingError
-from livealign.platforms import land
+from livealign.platforms.registry import land
 from livealign.schemas import TABLES
 from livealign.validate import validate_landing
 
@@ -30,7 +31,7 @@ def landing(clean, tmp_path):
 
 
 def part(landing, table, day=make.DAY_ONE):
-    return landing / table / f"dt={day}" / "part-0.parquet"
+    return partition(landing, table, day)
 
 
 def change(landing, table, column, row, value, day=make.DAY_ONE):

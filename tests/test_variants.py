@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from livealign.config import AlignmentConfig, CodesConfig, DatasetConfig, RankerConfig, load_profile
-from livealign.dataset import TASKS, Corpus, load_corpus
+from livealign.dataset import Corpus, load_corpus
+from livealign.dataset_examples import TASKS
 from livealign.errors import TrainingError
 from livealign.metrics import gauc, user_auc
 from livealign.variants import VARIANTS, TrainedVariant, popularity_rates, shuffled_rows, train_variant, variant_content

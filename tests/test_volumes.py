@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.config import VolumeConfig
+from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.landing import LEDGER
 from livealign.volumes import Volume, day_volumes, volume
@@ -27,7 +28,7 @@ def plant(landing: Path, rows: list[int], rooms: int = 40) -> list[date]:
             for part in (landed // 3, landed - landed // 3)
         ]
         ledger.append({"table": "rooms", "file": "rooms.csv", "read": rooms, "landed": rooms, "rejected": 0})
-        file = landing / "ledger" / f"dt={day}" / "part-0.parquet"
+        file = partition(landing, "ledger", day)
         file.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(ledger, schema=LEDGER), file)
     return planted
@@ -45,7 +46,7 @@ def test_a_day_with_three_times_the_volume_is_caught(tmp_path: Path) -> None:
 
 def test_a_day_that_lacks_one_table_is_caught_in_that_table_alone(tmp_path: Path) -> None:
     days = plant(tmp_path, [*WEEK, 10_000])
-    file = tmp_path / "ledger" / f"dt={days[-1]}" / "part-0.parquet"
+    file = partition(tmp_path, "ledger", days[-1])
     rows = [row for row in pq.ParquetFile(file).read().to_pylist() if row["table"] != "comments"]
     pq.write_table(pa.Table.from_pylist(rows, schema=LEDGER), file)
     assert {found.table: found.usual for found in day_volumes(tmp_path, days[-1], CONFIG)} == {
@@ -86,6 +87,6 @@ def test_a_day_that_was_not_landed_and_a_damaged_ledger_are_named(tmp_path: Path
     days = plant(tmp_path, WEEK)
     with pytest.raises(LiveAlignError, match="land it first"):
         day_volumes(tmp_path, days[-1] + timedelta(days=1), CONFIG)
-    (tmp_path / "ledger" / f"dt={days[-1]}" / "part-0.parquet").write_bytes(b"PAR1 torn")
+    partition(tmp_path, "ledger", days[-1]).write_bytes(b"PAR1 torn")
     with pytest.raises(LiveAlignError, match=f"dt={days[-1]}.*land {days[-1]} again"):
         day_volumes(tmp_path, days[-1], CONFIG)

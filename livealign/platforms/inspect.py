@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import end_of
 from livealign.errors import ArchiveError
-from livealign.landing import Progress, landed_days, midnight
-from livealign.landing_rules import DAY_MS
+from livealign.landing import Progress, landed_days
 from livealign.platforms import kuailive, served, simulator, twitch
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.inspect_tables import TABLES_OF, Given
@@ -25,7 +25,7 @@ from livealign.platforms.twitch_messages import stream_array
 from livealign.platforms.twitch_vods import CHAT, read_vods
 from livealign.platforms.typed_batches import Kind, column_names, read_batches
 from livealign.schemas import TABLES
-from livealign.simulation.platform import MANIFEST
+from livealign.simulation.config import MANIFEST
 
 FORMATS = ("simulator", "twitch", "kuailive", "kuailive_m3", "served", "landing")
 NO_TABLE = {
@@ -229,7 +229,7 @@ def _count_parquet(folder: Path, pattern: str, becomes: str) -> FileCount:
 def _count_sources(
     sources: Mapping[str, list[Source]], offset_ms: Callable[[Source], int], progress: Progress
 ) -> list[FileCount]:
-    latest = midnight(datetime.now(UTC).date()) + DAY_MS - 1
+    latest = end_of(datetime.now(UTC).date()) - 1
     every = [source for of_name in sources.values() for source in of_name]
     counts = []
     for done, source in enumerate(every):
@@ -244,7 +244,7 @@ def _count_sources(
 
 
 def _days(sources: Mapping[str, list[Source]]) -> list[date]:
-    latest = midnight(datetime.now(UTC).date()) + DAY_MS - 1
+    latest = end_of(datetime.now(UTC).date()) - 1
     every = [source for of_name in sources.values() for source in of_name if source.spec.time]
     return sorted(set().union(*(scan(source, 0, latest).days for source in every)))
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.landing import EPOCH
-from livealign.landing_rules import DAY_MS, YEAR_2000_MS
+from livealign.landing_rules import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.typed_batches import BadRow, Batch, Kind, column_names, read_batches
 

@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from livealign.days import DAY_MS, EPOCH, day_of, midnight
 from livealign.errors import ArchiveError
-from livealign.landing import EPOCH, LandingRun, Progress, day_of, midnight, rows_json
-from livealign.landing_rules import DAY_MS, YEAR_2000_MS
+from livealign.landing import LandingRun, Progress
+from livealign.landing_rejects import rows_json
+from livealign.landing_rules import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import People
 from livealign.platforms.kuai_files import Source, Unfit

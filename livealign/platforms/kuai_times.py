@@ -15,9 +15,8 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
+from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.landing import EPOCH
-from livealign.landing_rules import DAY_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.kuai_files import Source
 from livealign.platforms.kuai_rooms import OPEN_END, Rooms, whole_numbers

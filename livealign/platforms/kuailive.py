@@ -27,9 +27,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from livealign.days import end_of
 from livealign.errors import ArchiveError
-from livealign.landing import LandingRun, Progress, midnight
-from livealign.landing_rules import DAY_MS
+from livealign.landing import LandingRun, Progress
 from livealign.platforms.event_ids import People, event_ids
 from livealign.platforms.kuai_files import FileSpec, Source, open_sources, scan, size_of
 from livealign.platforms.kuai_landing import Columns, Pass, first_of
@@ -219,7 +219,7 @@ def _open(archive: Path) -> tuple[dict[str, list[Source]], list]:
 
 
 def _days(sources: dict[str, list[Source]]) -> list[date]:
-    latest = midnight(datetime.now(UTC).date()) + DAY_MS - 1
+    latest = end_of(datetime.now(UTC).date()) - 1
     dated = [source for of_name in sources.values() for source in of_name if source.spec.time]
     return sorted(set().union(*(scan(source, 0, latest).days.keys() for source in dated)))
 

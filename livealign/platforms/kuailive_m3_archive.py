@@ -3,9 +3,8 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from livealign.days import end_of
 from livealign.errors import ArchiveError
-from livealign.landing import midnight
-from livealign.landing_rules import DAY_MS
 from livealign.platforms.kuai_files import FileSpec, Source, open_sources, scan
 from livealign.platforms.kuai_rooms import read_rooms
 from livealign.platforms.kuai_times import Clock, file_clock, room_clock
@@ -147,7 +146,7 @@ class Survey:
 
     def days(self) -> list[date]:
         """All UTC days on which a row of any dated file lies, sorted."""
-        latest = midnight(datetime.now(UTC).date()) + DAY_MS - 1
+        latest = end_of(datetime.now(UTC).date()) - 1
         found: set[date] = set()
         for sources in self.sources.values():
             for source in sources:

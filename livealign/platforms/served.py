@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
 from livealign.event_log import CLOSED, log_files, read_lines
 from livealign.ids import hashed_id
-from livealign.landing import EPOCH, LandingRun, Progress
-from livealign.landing_rules import DAY_MS
+from livealign.landing import LandingRun, Progress
 from livealign.live_events import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
 
 BATCH_ROWS = 131_072

@@ -24,12 +24,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import EPOCH
 from livealign.errors import ArchiveError
-from livealign.landing import EPOCH, LandingRun, Progress
+from livealign.landing import LandingRun, Progress
 from livealign.landing_rejects import rows_json
 from livealign.landing_rules import UNKNOWN_DAY, check_rows
 from livealign.schemas import TABLES
-from livealign.simulation.platform import FORMAT, MANIFEST
+from livealign.simulation.config import MANIFEST
+from livealign.simulation.platform import FORMAT
 
 BATCH_ROWS = 131_072
 REMEDY = "make the archive again with `livealign simulate`"

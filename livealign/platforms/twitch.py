@@ -34,8 +34,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from livealign import ids
+from livealign.days import day_of, midnight
 from livealign.errors import ArchiveError
-from livealign.landing import LandingRun, Progress, day_of, midnight
+from livealign.landing import LandingRun, Progress
 from livealign.platforms.twitch_chat import Announcement, find_announcement, find_bots, name_masker
 from livealign.platforms.twitch_messages import BadMessage, Message, read_messages
 from livealign.platforms.twitch_viewers import Guide, Seen, land_viewers

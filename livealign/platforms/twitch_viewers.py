@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from livealign import ids
-from livealign.landing import LandingRun, day_of
+from livealign.days import DAY_MS, day_of
+from livealign.landing import LandingRun
 from livealign.platforms.twitch_messages import Message
 from livealign.platforms.twitch_vods import Vod
 
@@ -114,7 +115,7 @@ def land_viewers(
 def _land_users(run: LandingRun, file: str, users: Ints, sent_at: Ints, lines: Ints, seen: Seen) -> None:
     """Each viewer once for each day; the rows come sorted by user and time."""
     new = []
-    for i in np.flatnonzero(np.diff(users, prepend=-1) | np.diff(sent_at // 86_400_000, prepend=-1)):
+    for i in np.flatnonzero(np.diff(users, prepend=-1) | np.diff(sent_at // DAY_MS, prepend=-1)):
         key = ("users", day_of(int(sent_at[i])), int(users[i]))
         if key not in seen:
             seen.add(key)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from livealign import ids
+from livealign.days import day_of, day_range
 from livealign.errors import ArchiveError
-from livealign.landing import day_of, day_range
 from livealign.platforms.twitch_messages import AFTER_END_SECONDS, Message
 
 CHAT = "verbose_chat.json.gz"

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from livealign.landing import rows_json
+from livealign.landing_rejects import rows_json
 from livealign.landing_rules import convert
 from livealign.platforms.csv_blocks import BadLine, Rows, UnreadableFileError, read_blocks
 from livealign.schemas import TIMESTAMP

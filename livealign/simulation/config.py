@@ -6,6 +6,7 @@ from typing import Any
 
 from livealign.errors import LiveAlignError
 
+MANIFEST = "simulator.json"  # of an archive: what it was made with
 WINDOW_MS = 30_000
 BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the laptop default's density, kept when the platform is scaled
 

@@ -1,18 +1,18 @@
 """What happens in the rooms of one day: who streams when, and what each 30-second window is about."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import pairwise
 
 import numpy as np
 
+from livealign.days import midnight
 from livealign.simulation.config import WINDOW_MS, SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import Authors, Bools, Floats, Ints, Users, generator
 
 MINUTE_MS = 60_000
-DAY_MS = 86_400_000
 HIGHLIGHT_START = 0.03  # probability that a highlight begins in a window
 HIGHLIGHT_WINDOWS = 4
 HIGHLIGHT_SHARE = 1 - (1 - HIGHLIGHT_START) ** HIGHLIGHT_WINDOWS
@@ -78,11 +78,6 @@ class LiveRooms:
     first_window: int
     rooms: Ints
     log_weight: Floats  # [windows, P], log of the policy's weight
-
-
-def midnight(day: date) -> int:
-    """00:00 UTC of the day in ms since 1970."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
 
 
 def make_rooms(config: SimulationConfig, authors: Authors, day: int) -> Rooms:

@@ -18,15 +18,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from livealign.days import partition
 from livealign.errors import ArchiveError
 from livealign.files import replace_json, replaced_directory
 from livealign.simulation.behaviour import behave
-from livealign.simulation.config import SimulationConfig
+from livealign.simulation.config import MANIFEST, SimulationConfig
 from livealign.simulation.moments import Day, live_rooms, make_rooms
 from livealign.simulation.tables import landing_tables, topic_table, truth_tables
 from livealign.simulation.world import authors_on, make_authors, make_users, users_on
 
-MANIFEST = "simulator.json"
 FORMAT = 1
 Progress = Callable[[int, int], None]  # days done, days in all
 
@@ -58,7 +58,7 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
             day = Day(config, number, authors, users, make_rooms(config, authors, number))
             behaviour = behave(day, live_rooms(day))
             for name, table in truth_tables(day, behaviour).items():
-                _write(table, folder / "truth" / name / f"dt={date_}" / "part-0.parquet")
+                _write(table, partition(folder / "truth", name, date_))
             tables = landing_tables(day, behaviour)
             for name, table in tables.items():
                 _write(table, folder / f"dt={date_}" / f"{name}.parquet")

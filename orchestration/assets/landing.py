@@ -15,7 +15,7 @@ from dagster import (
     multi_asset,
 )
 
-from livealign.platforms import land
+from livealign.platforms.registry import land
 from livealign.schemas import TABLES
 from orchestration.code_version import code_version
 from orchestration.daily import OWNERS, RETRIES, only_passing_failures_are_retried, reported

@@ -10,10 +10,9 @@ from typing import Any
 from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue
 
 from livealign import release
-from livealign.artifacts import read_json
 from livealign.challenger import day_corpus
 from livealign.decisions import decision_file
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.release_files import REFERENCE
 from livealign.releases import read_champion
 from livealign.retention import plan_pruning, prune
