@@ -100,7 +100,7 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
             the training days.
 
     Raises:
-        TrainingError: a mart is missing for `day`, or there is no earlier day to train on.
+        MartError: a mart is missing for `day`. TrainingError: there is no earlier day to train on.
     """
     window = [day - timedelta(days=back) for back in range(config.train_days, 0, -1)]
     train_days = [one for one in window if partition(marts, "interactions", one).exists()]

@@ -36,7 +36,7 @@ def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> D
     """Read `days`, and of the days before what histories reach back to.
 
     Raises:
-        TrainingError: a mart lacks one of the days, or a file of it cannot be read.
+        MartError: a mart lacks one of the days, or a file of it cannot be read.
     """
     labels = [name for task in TASKS for name in (task, f"{task}_known_at")]
     interactions = read_mart(marts, "interactions", days, [*_INTERACTION_INFO, *labels])

@@ -74,7 +74,7 @@ class EvaluationReport:
     click_rate: float
     baseline: str
     variants: dict[str, VariantMetrics]  # on click
-    oracle: dict[str, VariantMetrics]  # by row of `heldout.ORACLES` on the simulator, else empty
+    oracle: dict[str, VariantMetrics]  # by row of `truth.ORACLES` on the simulator, else empty
     differences: dict[str, Interval]  # GAUC, variant − baseline
     slices: dict[str, dict[str, dict[str, SliceMetrics]]]  # slice name → value → variant
     tasks: dict[str, dict[str, VariantMetrics]]  # task → variant, for the tasks beside click

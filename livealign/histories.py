@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.dataset_marts import Ints, ints, milliseconds
-from livealign.errors import TrainingError
+from livealign.errors import MartError
 from livealign.marts import built_days, read_mart
 
 _COLUMNS = ("user_id", "engaged_at", "impression_id", "author_id", "segment_id")
@@ -56,11 +56,11 @@ def read_engagements(marts: Path, first: date, last: date, users: NDArray, lengt
     and no further than some user still lacks some.
 
     Raises:
-        TrainingError: the mart lacks the day `last`, or a file of it cannot be read.
+        MartError: the mart lacks the day `last`, or a file of it cannot be read.
     """
     built = [day for day in built_days(marts, "user_histories") if day <= last]
     if not built or built[-1] < last:
-        raise TrainingError(f"{marts / 'user_histories'} has no day {last}; build the warehouse for {last} first")
+        raise MartError(f"{marts / 'user_histories'} has no day {last}; build the warehouse for {last} first")
     users = np.unique(users)
     within = [day for day in built if day >= first]
     parts = [_of_users(read_mart(marts, "user_histories", within, _COLUMNS), users)] if within else []

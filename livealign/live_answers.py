@@ -17,7 +17,7 @@ class CodedWindow(NamedTuple):
     text: str  # what the LLM read; user text, to be shown as text only
     codes: list[int]  # coarse to fine
     code_names: list[str]
-    counts: dict[str, float]  # by `snapshot.WINDOW_COUNTS`; what is unknown is left out
+    counts: dict[str, float]  # by `dataset_features.WINDOW_COUNTS`; what is unknown is left out
 
 
 class RoomState(NamedTuple):

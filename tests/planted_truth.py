@@ -20,7 +20,7 @@ def _write(file: Path, table: pa.Table) -> None:
 
 
 def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None = None, without: tuple[str, ...] = ()) -> Path:
-    """A truth for the corpus: topics 0 to 2 in turn, the second segment of low quality, three users with tastes of their own."""
+    """A truth for the corpus: topics 0 to 2 in turn, the second segment of low quality, three users with their tastes."""
     windows, shown = len(corpus.segment_ids) - 1, len(corpus.test)
     of_windows = {
         "room_id": corpus.segment_room_id[1:],

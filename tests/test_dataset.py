@@ -14,7 +14,7 @@ from livealign.dataset import Corpus, load_corpus, referenced_segments
 from livealign.dataset_examples import TASKS, serving_examples
 from livealign.dataset_features import FEATURES, feature_matrix
 from livealign.days import DAY_MS, partition
-from livealign.errors import TrainingError
+from livealign.errors import MartError, TrainingError
 from tests.planted_marts import Planted, plant_marts
 
 CONFIG = DatasetConfig(train_days=7, history_length=6)
@@ -168,12 +168,12 @@ def test_serving_sees_the_same_features_as_training(corpus: Corpus) -> None:
 def test_a_missing_or_damaged_mart_names_the_file(planted: Planted, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nothing to train on"):
         load_corpus(planted.marts, planted.days[0], CONFIG)
-    with pytest.raises(TrainingError, match="interactions/dt=2025-03-04"):
+    with pytest.raises(MartError, match="interactions/dt=2025-03-04"):
         load_corpus(planted.marts, planted.days[-1] + timedelta(days=1), CONFIG)
     marts = copied(planted, tmp_path)
     broken = partition(marts, "segments", planted.days[0])
     broken.write_bytes(broken.read_bytes()[:100])
-    with pytest.raises(TrainingError, match=f"segments/dt={planted.days[0]}"):
+    with pytest.raises(MartError, match=f"segments/dt={planted.days[0]}"):
         load_corpus(marts, planted.days[-1], CONFIG)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livealign.days import partition
-from livealign.errors import TrainingError
+from livealign.errors import MartError
 from livealign.histories import Engagements, histories_before, read_engagements
 
 LENGTH = 3
@@ -77,8 +77,8 @@ def test_earlier_days_are_read_only_as_far_as_histories_reach_back(tmp_path: Pat
     # User 1 has two before the fourth day and needs no third; user 2 has one, days before.
     whose = list(zip(got.user_id.tolist(), got.impression_id.tolist(), strict=True))
     assert whose == [(1, 31), (1, 32), (1, 41), (2, 12), (2, 51)]
-    with pytest.raises(TrainingError, match="has no day 2025-06-06; build the warehouse for 2025-06-06 first"):
+    with pytest.raises(MartError, match="has no day 2025-06-06; build the warehouse for 2025-06-06 first"):
         read_engagements(tmp_path, days[3], date(2025, 6, 6), np.array([1]), length=2)
     partition(tmp_path, "user_histories", days[0]).write_bytes(b"PAR1")
-    with pytest.raises(TrainingError, match="dt=2025-06-01"):
+    with pytest.raises(MartError, match="dt=2025-06-01"):
         read_engagements(tmp_path, days[3], days[4], np.array([1, 2]), length=2)

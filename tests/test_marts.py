@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.days import partition
-from livealign.errors import LiveAlignError
+from livealign.errors import LiveAlignError, MartError
 from livealign.marts import MARTS, built_days, publish_marts, read_mart
 
 DAYS = [date(2025, 6, day) for day in (1, 2, 3)]
@@ -69,10 +69,17 @@ def test_marts_are_read_day_by_day(tables: Path, tmp_path: Path) -> None:
     publish_marts(tables, marts)
     table = read_mart(marts, "segments", [DAYS[1], DAYS[0], DAYS[2]], ["segment_id", "dt"])
     assert table.to_pydict() == {"segment_id": [21, 22, 11, 12], "dt": [DAYS[1]] * 2 + [DAYS[0]] * 2}
-    with pytest.raises(LiveAlignError, match=r"dt=2025-06-04/part-0\.parquet is missing; build the warehouse for 2025-06-04"):
+    with pytest.raises(MartError, match=r"dt=2025-06-04/part-0\.parquet is missing; build the warehouse for 2025-06-04"):
         read_mart(marts, "segments", [DAYS[2] + timedelta(days=1)])
-    with pytest.raises(LiveAlignError, match="were asked for"):
+    with pytest.raises(MartError, match="were asked for"):
         read_mart(marts, "segments", [])
+    with pytest.raises(MartError, match=r"part-0\.parquet lacks \['score'\]; it was built by other code: build the warehouse"):
+        read_mart(marts, "segments", DAYS[:1], ["segment_id", "score"])
+    partition(marts, "segments", DAYS[0]).write_bytes(b"PAR1 torn")
+    with pytest.raises(
+        MartError, match=r"2025-06-01/part-0\.parquet cannot be read .* build the warehouse for 2025-06-01 again"
+    ):
+        read_mart(marts, "segments", DAYS)
 
 
 def test_marts_that_were_not_built_are_an_error_that_says_what_to_do(tables: Path, tmp_path: Path) -> None:

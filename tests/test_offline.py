@@ -37,7 +37,8 @@ def with_texts(planted: Planted) -> None:
             segments = segments.append_column(name, pa.array(values))
         pq.write_table(segments, file)
         score = np.random.default_rng(0).random(len(said))
-        highlights = {"room_id": segments["room_id"], "window": window, "score": score, "highlight": score > 0.7}
+        best = (score > 0.7).astype(np.int8)
+        highlights = {"room_id": segments["room_id"], "window": window, "score": score, "highlight": best}
         target = partition(planted.marts, "segment_highlights", day)
         target.parent.mkdir(parents=True)
         pq.write_table(pa.table({**highlights, "dt": [day] * len(said)}), target)
