@@ -3,25 +3,29 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from threadpoolctl import threadpool_limits
 
 from livealign.artifacts import DayArtifacts
 from livealign.challenger import SCORES, align, encode
 from livealign.config import load_profile
 from livealign.dataset import RAW, TUNED, Corpus, load_corpus
+from livealign.day_pictures import moment_groups
 from livealign.day_truth import WINDOW_MILLISECONDS
-from livealign.days import day_of, partition
-from livealign.offline import RELEASE, evaluate_day
+from livealign.days import partition
+from livealign.offline import RELEASE, DayReport, evaluate_day, held_out_frame, read_segments
 from tests.planted_marts import Planted, plant_marts
 from tests.planted_release import WORDS
 from tests.planted_truth import plant_truth
 
 PROFILE = load_profile("tiny")
+EVERY_DAY = ("marts/segments", "marts/segment_highlights", "archive/truth/segments")
+HELD_OUT_DAY = ("marts/interactions", "archive/truth/impressions", "archive/truth/tastes")
 
 
 def with_texts(planted: Planted) -> None:
@@ -44,9 +48,17 @@ def with_texts(planted: Planted) -> None:
         pq.write_table(pa.table({**highlights, "dt": [day] * len(said)}), target)
 
 
+class Evaluated(NamedTuple):
+    """A day with marts, truth, towers, codes and the scores of two variants, after its one evaluation."""
+
+    root: Path
+    corpus: Corpus
+    report: DayReport
+    reads: Counter[str]  # times that a file below `root` was read
+
+
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus, DayArtifacts]:
-    """A day before its evaluation: marts, truth, towers, codes, and scores of two variants."""
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     root = tmp_path_factory.mktemp("day")
     planted = plant_marts(root / "marts", days=3)
     with_texts(planted)
@@ -55,64 +67,62 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus, D
         corpus = corpus.with_content(name, planted.segment_ids, planted.vectors)
     plant_truth(root / "archive", corpus)
     artifacts = DayArtifacts(root / "artifacts")
-    align(corpus, PROFILE, artifacts)
-    encode(corpus, PROFILE, artifacts, ["words"] * (len(corpus.segment_ids) - 1))
     clicks = np.nan_to_num(corpus.test.labels)
     noise = np.random.default_rng(0).random(clicks.shape)
     for folder, name, sure in ((artifacts.ranker, SCORES, 0.6), (artifacts.comparison, "id_only.npy", 0.1)):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         np.save(folder / name, (sure * clicks + (1 - sure) * noise).astype(np.float32))
-    return root, corpus, artifacts
+    with threadpool_limits(1):  # the data are small: more threads would only wait for each other
+        align(corpus, PROFILE, artifacts)
+        encode(corpus, PROFILE, artifacts, ["words"] * (len(corpus.segment_ids) - 1))
+        with pytest.MonkeyPatch.context() as patch:
+            reads = counted_reads(root, patch)
+            report = evaluate_day(corpus, root / "marts", root / "archive", artifacts, PROFILE, root / "report.html")
+    return Evaluated(root, corpus, report, reads)
 
 
-def test_an_evaluation_reads_every_file_of_the_marts_and_of_the_truth_at_most_once(
-    evaluated: tuple[Path, Corpus, DayArtifacts], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, corpus, artifacts = evaluated
+def counted_reads(root: Path, patch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often Parquet files below `root` are read from now on, both ways that there are."""
     reads: Counter[str] = Counter()
-    of_table, of_file = pq.read_table, pq.ParquetFile.read
+    of_table, of_file = pq.read_table, pq.ParquetFile
 
     def counted_table(path: Path, **options: Any) -> pa.Table:
         reads[str(Path(path).relative_to(root))] += 1
         return of_table(path, **options)
 
-    class CountedFile(pq.ParquetFile):
+    class CountedFile(of_file):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
-            self.path = path
+            reads[str(Path(path).relative_to(root))] += 1
 
-        def read(self, **options: Any) -> pa.Table:
-            reads[str(self.path.relative_to(root))] += 1
-            return of_file(self, **options)
-
-    monkeypatch.setattr(pq, "read_table", counted_table)
-    monkeypatch.setattr(pq, "ParquetFile", CountedFile)
-    day = evaluate_day(corpus, root / "marts", root / "archive", artifacts, PROFILE, root / "report.html")
-    for table in ("marts/segments", "archive/truth/segments"):
-        assert {f"{table}/dt={one}/part-0.parquet" for one in (*corpus.train_days, corpus.day)} <= set(reads)
-    assert set(reads.values()) == {1}
-    assert len(day.pictures) == 7
-    assert day_of(int(corpus.test.shown_at[0])) == corpus.day
+    patch.setattr(pq, "read_table", counted_table)
+    patch.setattr(pq, "ParquetFile", CountedFile)
+    return reads
 
 
-def test_what_is_written_is_what_the_scores_are_worth(evaluated: tuple[Path, Corpus, DayArtifacts]) -> None:
-    root, corpus, artifacts = evaluated
-    day = evaluate_day(corpus, root / "marts", root / "archive", artifacts, PROFILE, root / "report.html")
-    written = json.loads((artifacts.evaluation / "evaluation.json").read_text())
+def test_an_evaluation_reads_every_file_of_the_marts_and_of_the_truth_once(evaluated: Evaluated) -> None:
+    days = (*evaluated.corpus.train_days, evaluated.corpus.day)
+    expected = {f"{table}/dt={day}/part-0.parquet" for table in EVERY_DAY for day in days}
+    expected |= {f"{table}/dt={evaluated.corpus.day}/part-0.parquet" for table in HELD_OUT_DAY}
+    assert dict(evaluated.reads) == dict.fromkeys(expected | {"archive/truth/topics.parquet"}, 1)
+
+
+def test_what_is_written_is_what_the_scores_are_worth(evaluated: Evaluated) -> None:
+    report, written = (
+        evaluated.report,
+        json.loads((evaluated.root / "artifacts" / "evaluation" / "evaluation.json").read_text()),
+    )
     assert written["variants"][RELEASE]["gauc"] > written["variants"]["id_only"]["gauc"] + 0.1
-    assert day.evaluation.variants[RELEASE].gauc == written["variants"][RELEASE]["gauc"]
-    assert set(day.evaluation.oracle) == {
-        f"oracle{of}{place}" for of in ("", "_text", "_static") for place in ("", "_any_place")
-    }
-    assert "stream_quality" in json.dumps(written)
-    assert set(day.highlights) == {"statistics", "statistics + raw_llm", "statistics + tuned_llm"}
-    assert "GAUC of each variant" in (root / "report.html").read_text()
+    assert report.evaluation.variants[RELEASE].gauc == written["variants"][RELEASE]["gauc"]
+    assert set(report.evaluation.oracle) == {f"oracle{of}{at}" for of in ("", "_text", "_static") for at in ("", "_any_place")}
+    assert set(report.highlights) == {"statistics", "statistics + raw_llm", "statistics + tuned_llm"}
+    assert len(report.pictures) == 7
+    assert "GAUC of each variant" in (evaluated.root / "report.html").read_text()
 
 
-def test_without_a_truth_there_are_no_ceilings_and_the_map_shows_categories(
-    evaluated: tuple[Path, Corpus, DayArtifacts],
-) -> None:
-    root, corpus, artifacts = evaluated
-    day = evaluate_day(corpus, root / "marts", root / "nowhere", artifacts, PROFILE, root / "real.html")
-    assert not day.evaluation.oracle
-    assert any("coloured by category" in caption for caption in day.pictures)
+def test_without_a_truth_the_map_shows_categories_and_no_stream_has_a_quality(evaluated: Evaluated) -> None:
+    corpus, marts = evaluated.corpus, evaluated.root / "marts"
+    assert "stream_quality" not in held_out_frame(corpus, marts, PROFILE.evaluation).slices
+    kind, groups = moment_groups(corpus, read_segments(corpus, marts), None)
+    assert kind == "category"
+    assert groups == ["", *["games"] * (len(corpus.segment_ids) - 1)]

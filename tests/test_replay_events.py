@@ -19,11 +19,11 @@ LONG = "begin" + "x" * MAX_TEXT + "end"
 
 @pytest.fixture(scope="module")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The planted days; the first message and the first utterance are longer than an event may be, the last message empty."""
+    """The planted days; a message and an utterance are longer than an event may be, another message is empty."""
     folder, rows = tmp_path_factory.mktemp("landing"), planted_rows()
-    for table in ("comments", "speech"):
-        rows[table] = [{**rows[table][0], "text": LONG}, *rows[table][1:]]
-    rows["comments"] = [*rows["comments"][:-1], {**rows["comments"][-1], "text": ""}]
+    texts = {("comments", "comment_id", 2): LONG, ("comments", "comment_id", 1): "", ("speech", "speech_id", 1): LONG}
+    for (table, key, number), text in texts.items():
+        rows[table] = [{**row, "text": text} if row[key] == number else row for row in rows[table]]
     write_landing(folder, DAYS, rows)
     return folder
 
