@@ -25,6 +25,7 @@ from livealign.backbone import Backbone, load_backbone
 from livealign.config import Profile, load_profile
 from livealign.content import texts_of
 from livealign.dataset_marts import rows_by_key
+from livealign.days import day_range
 from livealign.embed import Encoder, tokenize
 from livealign.home import Home
 from livealign.layers import LayerStack, copy_with_own_layers
@@ -132,7 +133,7 @@ def retrain_texts(profile: Profile, count: int) -> list[str]:
     if not trained:
         raise SystemExit(f"{home.artifacts} holds no retrain; run `make retrain` first")
     day = date.fromisoformat(trained[-1].parts[-3])
-    days = [day - timedelta(days=back) for back in range(profile.dataset.train_days, -1, -1)]
+    days = day_range(day - timedelta(days=profile.dataset.train_days), day)
     segment_ids = np.load(trained[-1], allow_pickle=False)
     known = read_mart(home.marts, "segments", sorted(set(days) & set(built_days(home.marts, "segments"))), ROOM_COLUMNS)
     rooms = known["room_id"].to_numpy()[rows_by_key(known["segment_id"].to_numpy(), segment_ids)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from livealign.bundle import open_bundle
 from livealign.dataset_features import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS
+from livealign.days import DAY_MS
 from livealign.release_files import CODEBOOK, SNAPSHOT
 from livealign.release_parts import read_vocabulary, with_snapshot
 from livealign.room_outcomes import OUTCOME_COUNTS
@@ -65,7 +66,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
             **{name: rng.integers(0, 200, rooms).astype(np.float64) for name in (*WINDOW_COUNTS, *OUTCOME_COUNTS)},
         )
         user_ids = _ids(known.users.ids, users, FIRST_USER)
-        engaged = np.sort(moment - rng.integers(1, 7 * 24 * 3_600_000, (users, HISTORY)), axis=1)[:, ::-1]
+        engaged = np.sort(moment - rng.integers(1, 7 * DAY_MS, (users, HISTORY)), axis=1)[:, ::-1]
         chosen = rng.integers(0, n_items, (users, HISTORY))
         _write(
             folder / "histories.parquet",

@@ -14,7 +14,7 @@ from livealign.broadcast_pairs import choose_broadcast_pairs
 from livealign.config import DatasetConfig, Profile, SegmentConfig
 from livealign.dataset import RAW, TUNED, Corpus, referenced_segments
 from livealign.dataset_marts import rows_by_key
-from livealign.days import partition
+from livealign.days import day_range, partition
 from livealign.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.embed import Encoder, Progress
 from livealign.embedding_cache import EmbeddingCache
@@ -123,7 +123,7 @@ def embed_segments(
 ) -> Embedded:
     """Embed what a retrain for `day` needs, raw and tuned, and write `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole."""
     segment_ids = referenced_segments(marts, day, dataset)
-    window = [day - timedelta(days=back) for back in range(dataset.train_days, -1, -1)]
+    window = day_range(day - timedelta(days=dataset.train_days), day)
     texts = texts_of(marts, segment_ids, window, profile.segments)
     encoder = Encoder.load(load_backbone(profile.backbone, models), adapter, profile.encoder, profile.segments)
     cached: list[int] = []

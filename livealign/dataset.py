@@ -28,7 +28,7 @@ from livealign.dataset_examples import TASKS, Examples, KnownIds, Vocabulary
 from livealign.dataset_features import WINDOW_COUNTS, feature_matrix
 from livealign.dataset_marts import Floats, Ints, floats, ints, milliseconds, place
 from livealign.day_tables import DayTables, read_day_tables
-from livealign.days import end_of, partition
+from livealign.days import day_range, end_of, partition
 from livealign.errors import TrainingError
 from livealign.marts import read_mart
 from livealign.platform_vectors import read_platform_vectors
@@ -102,7 +102,7 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
     Raises:
         MartError: a mart is missing for `day`. TrainingError: there is no earlier day to train on.
     """
-    window = [day - timedelta(days=back) for back in range(config.train_days, 0, -1)]
+    window = day_range(day - timedelta(days=config.train_days), day - timedelta(days=1))
     train_days = [one for one in window if partition(marts, "interactions", one).exists()]
     if not train_days:
         raise TrainingError(
@@ -144,7 +144,7 @@ def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
 
     It is what `load_corpus(...).segment_ids` will hold (without its row 0), read before any content exists.
     """
-    window = [day - timedelta(days=back) for back in range(config.train_days, -1, -1)]
+    window = day_range(day - timedelta(days=config.train_days), day)
     days = [one for one in window if partition(marts, "interactions", one).exists()]
     if not days:
         raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")

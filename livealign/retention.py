@@ -11,12 +11,12 @@ run left renamed, the next one removes.
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 from livealign.bundle import LOCK, RELEASE_ID, read_manifest
 from livealign.config import RetentionConfig
-from livealign.days import day_of
+from livealign.days import day_of, day_range
 from livealign.decisions import SUFFIX
 from livealign.errors import BundleError
 from livealign.event_log import CLOSED, log_files, read_lines
@@ -119,7 +119,7 @@ def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]
             problems.append(str(error))
             continue
         first, last = date.fromisoformat(window["start"]), date.fromisoformat(window["end"])
-        days |= {first + timedelta(days=back) for back in range((last - first).days + 1)}
+        days |= set(day_range(first, last))
     return days, problems
 
 

@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -263,10 +263,6 @@ def write_kuailive(archive: Path, world: World | None = None, spelling: str = "s
     write("negative.csv", event, events(world.shows))
     np.save(archive / "title_embeddings.npy", np.arange(titles * 128, dtype=np.float32).reshape(titles, 128))
     return world
-
-
-def days_between(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def landed(landing: Path, table: str) -> list[dict]:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from livealign.ceilings import place_effect, without_place
 from livealign.config import EvaluationConfig, PromotionConfig
-from livealign.days import DAY_MS, partition
+from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import EvaluationError
 from livealign.evaluation import evaluate, release_metrics
 from livealign.heldout import EvaluationFrame, standard_slices
@@ -22,7 +22,7 @@ from livealign.truth import log_odds_of, read_truth
 
 CONFIG = EvaluationConfig(bootstrap_samples=100)
 DAY = date(2025, 3, 8)
-MIDNIGHT = 1_741_392_000_000  # 2025-03-08 in epoch milliseconds
+MIDNIGHT = midnight(DAY)
 N, USERS, AUTHORS = 8_000, 200, 40
 
 

@@ -9,7 +9,7 @@ import pytest
 from bentos.live_recommender.opening import warm_up
 from livealign.config import LiveConfig
 from livealign.embed import Encoder
-from livealign.event_log import EventLog
+from livealign.event_log import EventLog, log_files
 from livealign.live_core import LiveCore
 from livealign.ranking import Ranker
 from tests.live_release import plant_live_releases
@@ -35,9 +35,11 @@ def test_a_core_ranks_and_reads_first_when_it_is_warmed_up(tmp_path: Path, monke
         release.bundle, EventLog(tmp_path / "log", lambda: clock), Path("none"), LiveConfig(), clock=lambda: clock
     )
     assert not worked
+    started = {"kind": "room_started", "event_id": "e1", "at": release.moment, "room_id": 1, "author_id": 900}
+    assert len(core.ingest([started]).accepted) == 1  # from now on lists are logged
+    logged = [path.read_bytes() for path in log_files(tmp_path / "log")]
     assert warm_up(core) > 0
     assert worked["Ranker"] >= 2  # with content and without
     assert worked["Encoder"] >= 1
-    worked.clear()
     core.stop()
-    assert not [path for path in (tmp_path / "log").rglob("*.jsonl") if path.stat().st_size]
+    assert [path.read_bytes() for path in log_files(tmp_path / "log")] == logged

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from livealign.days import end_of
+from livealign.days import PART, end_of
 from livealign.errors import ArchiveError
 from livealign.landing import Progress, landed_days
 from livealign.platforms import kuailive, served, simulator, twitch
@@ -200,8 +200,8 @@ def _inspect_served(folder: Path, progress: Progress) -> Inspection:
 
 def _inspect_landing(folder: Path, progress: Progress) -> Inspection:
     days = landed_days(folder)
-    files = [_count_parquet(folder, f"{name}/dt=*/part-0.parquet", name) for name in TABLES]
-    files += [_count_parquet(folder, "rejects/*/dt=*/part-0.parquet", "what did not fit, and warnings")]
+    files = [_count_parquet(folder, f"{name}/dt=*/{PART}", name) for name in TABLES]
+    files += [_count_parquet(folder, f"rejects/*/dt=*/{PART}", "what did not fit, and warnings")]
     says = {
         name: Given("yes" if count.rows else "no", f"{count.rows or 0} rows")
         for name, count in zip(TABLES, files, strict=False)
