@@ -37,7 +37,8 @@ from livealign.recent_content import recent_content
 # Names of the kinds of content
 RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
 PLATFORM_CONTENT = "platform"  # that came with the platform's logs
-SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")
+
+SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")  # of the mart `segments`
 
 
 @dataclass(frozen=True)

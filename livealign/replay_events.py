@@ -52,7 +52,7 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
     that the day begins with know of the clicks already.
 
     Args:
-        rooms: those of both days by id, times in epoch milliseconds; their beginnings and ends are always told.
+        rooms: those of both days by id, times in epoch milliseconds; their beginnings and ends are always among the events.
         period: only what happened in rooms within it; None for all.
 
     Raises:
