@@ -2,7 +2,7 @@
 
 corpus = day_corpus(home, day, dataset)
 towers = align(corpus, profile, folder, before)  # alignment.safetensors, vectors.npy
-codes = encode(corpus, profile, folder, before)  # codebook.npz, codes.npy, code_names.json
+codes = encode(corpus, profile, folder, texts, before)  # codebook.npz, codes.npy, code_names.json
 retrieve(corpus, marts, folder)                  # metrics.json
 rank(corpus, profile, folder)                    # ranker.safetensors, vocabulary/, scores.npy
 compare(corpus, profile, folder)                 # <variant>.npy
@@ -37,7 +37,8 @@ from livealign.last_read import LastRead
 from livealign.marts import PART, built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
-from livealign.release_parts import read_vocabulary, write_vocabulary
+from livealign.release_models import ReleaseModels
+from livealign.release_parts import write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.retune import went_on_from
 from livealign.semantic_codes import Codebook, fit_codebook
@@ -148,8 +149,8 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
 
 
 def _towers_of(release: Bundle) -> FormerTowers:
-    known = read_vocabulary(release)
-    return FormerTowers(Alignment.load(release.file(ALIGNMENT)), known.users, known.authors)
+    models = ReleaseModels(release)
+    return FormerTowers(models.alignment, models.vocabulary.users, models.vocabulary.authors)
 
 
 def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:
@@ -157,7 +158,7 @@ def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: Codes
     went_on = read_json(artifacts.alignment / TOWERS)["went_on_from"]
     if before is None or went_on != before.release_id:
         return None
-    codebook = Codebook.load(before.file(CODEBOOK))
+    codebook = ReleaseModels(before).codebook
     same_sizes = (codebook.levels, codebook.codes_per_level) == (config.levels, config.codes_per_level)
     return codebook if same_sizes else None
 

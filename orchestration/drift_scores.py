@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from livealign.bundle import Bundle
+from livealign.champion import champion_scores
 from livealign.config import DatasetConfig
 from livealign.dataset import Corpus
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.offline import CLICK
-from livealign.release import champion_scores
 from livealign.release_files import HELD_OUT_SCORES
 
 
