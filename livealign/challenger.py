@@ -236,5 +236,5 @@ def read_scores(artifacts: DayArtifacts) -> NDArray[np.float32]:
 def _load(path: Path) -> NDArray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise LiveAlignError(f"{path} cannot be read ({error}); run the stage that writes it again: make retrain") from error

@@ -95,7 +95,7 @@ def _kept(folder: Path, champion: Bundle, origin: dict[str, Any], impressions: i
         if json.loads((folder / f"{champion.release_id}.json").read_bytes()) != origin:
             return None
         scores = np.load(folder / f"{champion.release_id}.npy", allow_pickle=False)
-    except (OSError, ValueError):  # not computed yet, or damaged: both are mended by computing them
+    except (OSError, ValueError, EOFError):  # not computed yet, or damaged: both are mended by computing them
         return None
     return scores if scores.shape[:1] == (impressions,) else None
 
