@@ -1,6 +1,5 @@
 """The champion scores a day once, and scores of anything else are never read."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def night(planted: Night, tmp_path: Path) -> Night:
 
 
 @pytest.fixture
-def encoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def encoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The releases whose encoder was loaded."""
     loaded: list[str] = []
 
@@ -38,7 +37,7 @@ def encoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     load_encoder = champions.load_encoder
     monkeypatch.setattr(champions, "load_encoder", load)
-    yield loaded
+    return loaded
 
 
 def test_the_second_reader_of_a_night_loads_no_encoder_and_gets_the_same_bytes(night: Night, encoders: list[str]) -> None:
