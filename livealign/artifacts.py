@@ -65,6 +65,11 @@ class DayArtifacts:
         return self.root / "drift"
 
     @property
+    def champion(self) -> Path:
+        """The champion's scores of the held-out day, and what they were computed from."""
+        return self.root / "champion"
+
+    @property
     def release(self) -> Path:
         """`bundle.json`, `bento.json`, `promotion.json`: what became of the day's challenger."""
         return self.root / "release"

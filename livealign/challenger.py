@@ -2,7 +2,7 @@
 
 corpus = day_corpus(home, day, dataset)
 towers = align(corpus, profile, folder, before)  # alignment.safetensors, vectors.npy
-codes = encode(corpus, profile, folder, before)  # codebook.npz, codes.npy, code_names.json
+codes = encode(corpus, profile, folder, texts, before)  # codebook.npz, codes.npy, code_names.json
 retrieve(corpus, marts, folder)                  # metrics.json
 rank(corpus, profile, folder)                    # ranker.safetensors, vocabulary/, scores.npy
 compare(corpus, profile, folder)                 # <variant>.npy
@@ -39,7 +39,8 @@ from livealign.last_read import LastRead
 from livealign.marts import built_days, read_mart
 from livealign.ranking import Ranker, train_ranker
 from livealign.release_files import ALIGNMENT, CODE_NAMES, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
-from livealign.release_parts import read_vocabulary, write_vocabulary
+from livealign.release_models import ReleaseModels
+from livealign.release_parts import write_vocabulary
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
 from livealign.retune import went_on_from
 from livealign.semantic_codes import Codebook, fit_codebook
@@ -150,8 +151,8 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
 
 
 def _towers_of(release: Bundle) -> FormerTowers:
-    known = read_vocabulary(release)
-    return FormerTowers(Alignment.load(release.file(ALIGNMENT)), known.users, known.authors)
+    models = ReleaseModels(release)
+    return FormerTowers(models.alignment, models.vocabulary.users, models.vocabulary.authors)
 
 
 def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:
@@ -159,7 +160,7 @@ def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: Codes
     went_on = read_json(artifacts.alignment / TOWERS)["went_on_from"]
     if before is None or went_on != before.release_id:
         return None
-    codebook = Codebook.load(before.file(CODEBOOK))
+    codebook = ReleaseModels(before).codebook
     same_sizes = (codebook.levels, codebook.codes_per_level) == (config.levels, config.codes_per_level)
     return codebook if same_sizes else None
 
@@ -237,5 +238,5 @@ def read_scores(artifacts: DayArtifacts) -> NDArray[np.float32]:
 def _load(path: Path) -> NDArray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise LiveAlignError(f"{path} cannot be read ({error}); run the stage that writes it again: make retrain") from error

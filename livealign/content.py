@@ -157,7 +157,7 @@ def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
         segment_ids, raw, tuned = (
             np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", RAW, TUNED)
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise LiveAlignError(f"the vectors in {embeddings} cannot be read ({error}); run segment_embeddings again") from error
     return corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from livealign.metrics import (
     uauc,
     user_auc,
 )
-from livealign.promotion import ReleaseMetrics
 from livealign.truth import ANY_PLACE, ORACLES
 
 BASELINE = "id_only"
@@ -179,22 +177,6 @@ def evaluate(
             if _are_probabilities(values)
         },
     )
-
-
-def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> ReleaseMetrics:
-    """What `promotion.decide` needs of one release's click scores [n] on the held-out day."""
-    values, label = np.asarray(scores, np.float64), np.asarray(frame.labels[TASK], np.float64)
-    if values.shape != (len(frame),):
-        raise EvaluationError(f"the release has {values.shape} scores for {len(frame)} impressions; score it on {day} again")
-    finite = bool(np.isfinite(values).all())
-    values = values if finite else np.zeros(len(frame))  # users and their counts are still known
-    slices = {
-        f"{name}={value}": user_auc(values[rows], label[rows], frame.user[rows])
-        for name, column in frame.slices.items()
-        for value in np.unique(column)
-        for rows in [column == value]
-    }
-    return ReleaseMetrics(f"{day:%Y-%m-%d}", user_auc(values, label, frame.user), slices, finite)
 
 
 def _by_seed(name: str, scores: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ somebody was shown, the room's first, and the present one.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
@@ -18,19 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from livealign.backbone import Backbone, load_backbone
-from livealign.bundle import Bundle
-from livealign.config import EncoderConfig, SegmentConfig
+from livealign.config import SegmentConfig
 from livealign.dataset_features import AUTHOR_COUNTS, WINDOW_COUNTS
 from livealign.days import DAY_MS
 from livealign.embed import Encoder
-from livealign.errors import BackboneError, BundleError
+from livealign.errors import BackboneError
 from livealign.ids import segment_ids
 from livealign.live_state import N_VIEWERS, ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
 from livealign.live_windows import OpenWindow, moment_of
 from livealign.recent_content import RecentContent
 from livealign.recommend import Recommender
-from livealign.release_files import ADAPTER
 from livealign.segments import compose_text, remember
 
 Floats = NDArray[np.float32]
@@ -57,28 +53,6 @@ class _Encoded(NamedTuple):
     room: LiveRoom
     window: ClosedWindow
     content: RoomContent
-
-
-def load_encoder(bundle: Bundle, models: Path, backbone: Backbone | None = None) -> Encoder:
-    """The release's encoder: its backbone, from `models` or the one that is loaded already, with its adapter.
-
-    Raises:
-        BackboneError: the backbone is not there, or it is another one than the release was made with.
-        BundleError: the manifest does not say how texts are encoded.
-    """
-    try:
-        wanted, config = bundle.manifest["backbone"], bundle.manifest["config"]
-        encoder, segments = EncoderConfig(**config["encoder"]), SegmentConfig(**config["segments"])
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
-    if backbone is None or (backbone.name, backbone.sha256) != (wanted["id"], wanted["sha256"]):
-        backbone = load_backbone(wanted["id"], models)
-    if backbone.sha256 != wanted["sha256"]:
-        raise BackboneError(
-            f"release {bundle.release_id} was made with backbone {wanted['id']} {wanted['sha256'][:12]}, but {models} holds "
-            f"{backbone.sha256[:12]}; fetch the right one: livealign backbone"
-        )
-    return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
 
 
 def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 from livealign.config import LiveConfig, SegmentConfig
 from livealign.errors import BackboneError, BundleError
 from livealign.live_answers import CoreVersion
-from livealign.live_refresh import Refresher, load_encoder
+from livealign.live_refresh import Refresher
 from livealign.live_snapshot import Snapshot, read_snapshot
 from livealign.recommend import Recommender
+from livealign.release_models import load_encoder
 from livealign.release_parts import snapshot_files
 
 

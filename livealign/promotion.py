@@ -30,7 +30,7 @@ Rule = Literal[
 
 @dataclass(frozen=True)
 class ReleaseMetrics:
-    """A release's click ranking on one held-out day (`livealign.evaluation.release_metrics` makes it)."""
+    """A release's click ranking on one held-out day (`livealign.champion.release_metrics` makes it)."""
 
     day: str  # YYYY-MM-DD, the day both sides are scored on
     users: UserAuc

@@ -25,13 +25,13 @@ from livealign.code_names import path_names
 from livealign.config import LiveConfig
 from livealign.dataset_examples import KnownIds, serving_examples
 from livealign.dataset_features import USER_FEATURES, feature_matrix
-from livealign.errors import BundleError, LiveAlignError
+from livealign.errors import LiveAlignError
 from livealign.live_state import LiveView
 from livealign.ranking import Ranker
 from livealign.ranking_network import ItemTable
 from livealign.recommendations import MAX_K, Fallback, RankedRoom, Recommendations
-from livealign.release_files import ALIGNMENT, CODEBOOK, RANKER
-from livealign.release_parts import read_code_names, read_vocabulary
+from livealign.release_models import ReleaseModels
+from livealign.release_parts import read_code_names
 from livealign.semantic_codes import Codebook
 
 Ints = NDArray[np.int64]
@@ -82,13 +82,16 @@ class Recommender:
             BundleError: a file is missing or damaged, or the parts are not of one retrain.
         """
         bundle = open_bundle(path)
-        alignment = Alignment.load(bundle.file(ALIGNMENT), device)
-        codebook = Codebook.load(bundle.file(CODEBOOK))
-        ranker = Ranker.load(bundle.file(RANKER), codebook.version, device)
-        vocabulary = read_vocabulary(bundle)
-        if codebook.dim != alignment.config.dim or ranker.sizes.vector_dim not in (0, alignment.config.dim):
-            raise BundleError(f"the models in {path} do not fit each other; build the release again")
-        return cls(bundle, alignment, codebook, ranker, vocabulary, read_code_names(bundle), config or LiveConfig())
+        models = ReleaseModels.load(bundle, device)
+        return cls(
+            bundle,
+            models.alignment,
+            models.codebook,
+            models.ranker,
+            models.vocabulary,
+            read_code_names(bundle),
+            config or LiveConfig(),
+        )
 
     @property
     def model_version(self) -> str:

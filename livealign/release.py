@@ -2,37 +2,26 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from livealign.alignment_model import Alignment, item_vectors
 from livealign.artifacts import DayArtifacts
-from livealign.backbone import Backbone, choose_device, load_backbone
+from livealign.backbone import load_backbone
 from livealign.bundle import Bundle, open_bundle, write_bundle
 from livealign.challenger import read_codes, read_scores, read_vectors
+from livealign.champion import champion_scores, release_metrics
 from livealign.coded_segments import CODED_SEGMENTS
-from livealign.config import DatasetConfig, EncoderConfig, Profile, SegmentConfig
-from livealign.content import texts_of
-from livealign.content_sources import joined
-from livealign.dataset import TUNED, Corpus, load_corpus
+from livealign.config import DatasetConfig, Profile
+from livealign.dataset import TUNED, Corpus
 from livealign.decisions import read_decision, write_decision
-from livealign.embed import Encoder
-from livealign.embedding_cache import EmbeddingCache
 from livealign.errors import BundleError, LiveAlignError
-from livealign.evaluation import release_metrics
 from livealign.files import read_json, replace_json
 from livealign.finetune import RECORD
 from livealign.heldout import EvaluationFrame
 from livealign.home import Home
 from livealign.offline import CLICK, RELEASE, data_window, held_out_frame, window_days
 from livealign.promotion import ReleaseMetrics, Unscored, decide
-from livealign.ranking import Ranker
-from livealign.ranking_network import ItemTable
 from livealign.release_files import (
     ADAPTER,
     ALIGNMENT,
@@ -44,7 +33,7 @@ from livealign.release_files import (
     SNAPSHOT,
     VOCABULARY,
 )
-from livealign.release_parts import moments_with_content, read_vocabulary
+from livealign.release_parts import moments_with_content
 from livealign.releases import champion_path, promote, read_champion
 from livealign.semantic_codes import Codebook
 from livealign.snapshot import busy_moment, write_snapshot
@@ -189,45 +178,3 @@ def _champion_metrics(
     except LiveAlignError as error:
         return Unscored(str(error), damaged=False), checks
     return release_metrics(scores[:, CLICK], frame, corpus.day), checks
-
-
-def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
-    """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions, all by its own parts.
-
-    Its own adapter reads the segments (vectors that it made before are in the cache), its own vocabularies number the ids.
-    """
-    device = choose_device()
-    half_life = float(champion.manifest["config"]["dataset"]["half_life_seconds"])
-    theirs = load_corpus(home.marts, corpus.day, replace(dataset, half_life_seconds=half_life), read_vocabulary(champion))
-    content = _champion_content(champion, theirs, home)
-    alignment = Alignment.load(champion.file(ALIGNMENT), device)
-    codebook = Codebook.load(champion.file(CODEBOOK))
-    ranker = Ranker.load(champion.file(RANKER), codebook.version, device)
-    vectors = item_vectors(alignment, theirs, content)
-    return ranker.predict(theirs.test, ItemTable(vectors, codebook.encode(vectors)).seen_by(ranker.sizes))
-
-
-def _champion_content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
-    """[segments, d] of all windows of the rooms that the held-out impressions name; the LLM's part is zero for the others."""
-    config = champion.manifest["config"]
-    segments, backbone = SegmentConfig(**config["segments"]), _champion_backbone(champion, home)
-    encoder = Encoder.load(backbone, champion.path / ADAPTER, EncoderConfig(**config["encoder"]), segments)
-    test = corpus.test
-    named = np.unique(np.concatenate([test.segment, test.history_segment.reshape(-1)]))
-    rooms = np.unique(corpus.segment_room_id[named[named > 0]])
-    rows = np.flatnonzero(np.isin(corpus.segment_room_id, rooms))
-    segment_ids = corpus.segment_ids[rows[rows > 0]]
-    texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
-    vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
-    return joined(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors
-
-
-def _champion_backbone(champion: Bundle, home: Home) -> Backbone:
-    wanted = champion.manifest["backbone"]
-    backbone = load_backbone(wanted["id"], home.models)
-    if backbone.sha256 != wanted["sha256"]:
-        raise BundleError(
-            f"the champion {champion.release_id} was made with backbone {wanted['id']} {wanted['sha256'][:12]}, but "
-            f"{home.models} holds {backbone.sha256[:12]}; fetch the right one: livealign backbone"
-        )
-    return backbone

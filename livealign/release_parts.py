@@ -64,7 +64,7 @@ def read_vocabulary(bundle: Bundle) -> KnownIds:
         )
         base_rates = json.loads(bundle.file(f"{VOCABULARY}/base_rates.json").read_text())
         rates = {str(task): float(rate) for task, rate in base_rates.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
         raise BundleError(f"the vocabularies in {bundle.path} cannot be read ({error}); build the release again") from error
     return KnownIds(Vocabulary(users), Vocabulary(authors), rates)
 

@@ -13,7 +13,8 @@ from dagster import (
     TableRecord,
     TableSchema,
 )
-from dagster._core.definitions.metadata import normalize_metadata
+
+from orchestration.dagster_private import normalize_metadata
 
 LONGEST_TEXT = 60  # characters; longer texts are reports, tables and pictures, not values to compare
 SCHEMA = TableSchema([TableColumn("what"), TableColumn("before"), TableColumn("now"), TableColumn("change")])

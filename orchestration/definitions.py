@@ -10,6 +10,7 @@ from dagster import Definitions, in_process_executor
 from orchestration.assets import alignment, content, evaluation, landing, recommenders, release, warehouse
 from orchestration.checks import release_guards
 from orchestration.dbt import dbt_environment, dbt_resource, prepared_project
+from orchestration.guards import blocking_keys
 from orchestration.notes import failed_run_note
 from orchestration.resources import Workspace
 from orchestration.schedules import build_history, daily_retrain, nightly, retune_llm
@@ -20,25 +21,25 @@ def build_definitions(workspace: Workspace) -> Definitions:
     """The graph over one workspace."""
     dbt_environment(workspace.home)
     project = prepared_project()
+    assets = [
+        landing.landing,
+        warehouse.warehouse_assets(project),
+        warehouse.exported_marts,
+        content.llm_adapter,
+        content.segment_embeddings,
+        alignment.aligned_vectors,
+        alignment.semantic_codes,
+        recommenders.retriever,
+        recommenders.ranker,
+        recommenders.comparison,
+        evaluation.offline_report,
+        evaluation.drift_report,
+        release.bundle,
+        release.bento,
+    ]
+    guards = blocking_keys([*assets, *release_guards])
     return Definitions(
-        assets=[
-            landing.landing,
-            warehouse.warehouse_assets(project),
-            warehouse.exported_marts,
-            content.llm_adapter,
-            content.segment_embeddings,
-            alignment.aligned_vectors,
-            alignment.semantic_codes,
-            recommenders.retriever,
-            recommenders.ranker,
-            recommenders.comparison,
-            evaluation.offline_report,
-            evaluation.drift_report,
-            release.bundle,
-            release.bento,
-            release.promotion,
-            release.retention,
-        ],
+        assets=[*assets, release.promotion(guards), release.retention],
         asset_checks=release_guards,
         jobs=[build_history, daily_retrain, retune_llm],
         schedules=[nightly],

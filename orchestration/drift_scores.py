@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from livealign.bundle import Bundle
+from livealign.champion import champion_scores
 from livealign.config import DatasetConfig
 from livealign.dataset import Corpus
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.offline import CLICK
-from livealign.release import champion_scores
 from livealign.release_files import HELD_OUT_SCORES
 
 
@@ -46,6 +46,6 @@ def scores_of_champion(champion: Bundle | None, corpus: Corpus, home: Home, data
         with np.load(champion.file(HELD_OUT_SCORES), allow_pickle=False) as file:
             before = pd.Series(file["click"], index=file["impression_id"])
         now = pd.Series(champion_scores(champion, corpus, home, dataset)[:, CLICK], index=corpus.test.impression_id)
-    except (LiveAlignError, OSError, ValueError, KeyError) as error:
+    except (LiveAlignError, OSError, ValueError, EOFError, KeyError) as error:
         return ChampionScores(None, None, f"{champion.release_id} cannot score the day: {error}")
     return ChampionScores(held_out_day(champion), pd.concat([before, now]), champion.release_id)

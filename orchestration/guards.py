@@ -6,24 +6,23 @@ must not pass it by: so the promotion asks for the checks' last results itself.
 
 from collections.abc import Iterable
 
-from dagster import AssetCheckEvaluation, AssetCheckKey, AssetCheckSeverity, DagsterInstance
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
+from dagster import AssetCheckEvaluation, AssetCheckKey, AssetCheckSeverity, AssetsDefinition, DagsterInstance
+
+from orchestration.dagster_private import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+    PartitionKeyFilter,
+)
 
 RUNS_BACK = 200  # of one check, in which the results of a day's last run are looked for
 
 
-def blocking_checks() -> list[AssetCheckKey]:
-    """The blocking checks of the whole graph, also those that the present run does not run."""
-    from orchestration.definitions import defs  # here, for the graph holds the asset that asks
+def blocking_keys(definitions: Iterable[AssetsDefinition]) -> list[AssetCheckKey]:
+    """The blocking checks among these assets and `@asset_check`s, in the order of their keys.
 
-    return guards_of(defs.resolve_asset_graph())
-
-
-def guards_of(graph: BaseAssetGraph) -> list[AssetCheckKey]:
-    """The blocking checks of the graph: dbt's tests of severity error, and those that orchestration.checks marks so."""
-    return [key for key in graph.asset_check_keys if graph.get(key).blocking]
+    A spec itself says whether it blocks; dagster-dbt marks dbt's tests of severity error so.
+    """
+    return sorted({spec.key for one in definitions for spec in one.check_specs if spec.blocking}, key=str)
 
 
 def guard_results(instance: DagsterInstance, keys: Iterable[AssetCheckKey], day: str) -> dict[str, bool]:

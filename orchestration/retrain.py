@@ -26,7 +26,6 @@ from dagster import (
     Definitions,
     PreviewWarning,
 )
-from dagster._utils.error import SerializableErrorInfo
 
 from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
@@ -39,6 +38,7 @@ from livealign.simulation.platform import simulate
 from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
+from orchestration.dagster_private import SerializableErrorInfo
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import ACCEPT, Workspace
 from orchestration.stages import console

@@ -13,10 +13,10 @@ from dagster import (
     define_asset_job,
     schedule,
 )
-from dagster._core.storage.tags import RUN_KEY_TAG
 
 from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
+from orchestration.dagster_private import RUN_KEY_TAG
 from orchestration.resources import Workspace
 
 build_history = define_asset_job(

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -24,8 +25,11 @@ def plant_live_platform(marts: Path) -> Planted:
     return plant_platform(marts, users=30, rooms_per_day=16, requests_per_day=80, days=2, dim=HIDDEN)
 
 
-def with_encoder(release: PlantedRelease, out: Path, number: int = 0) -> PlantedRelease:
-    """The release with an encoder, written to the releases folder `out`; each `number` gives another release id."""
+def with_encoder(release: PlantedRelease, out: Path, number: int = 0, **manifest: Any) -> PlantedRelease:
+    """The release with an encoder, written to the releases folder `out`; each `number` gives another release id.
+
+    `manifest`: fields of the manifest that are to be others.
+    """
     source, profile = open_bundle(release.bundle), load_profile("tiny")
     backbone = load_backbone("tiny", Path("none"))
     own = copy_with_own_layers(backbone.model, profile.encoder.first_adapted_layer, profile.encoder.exit_layer)
@@ -38,7 +42,7 @@ def with_encoder(release: PlantedRelease, out: Path, number: int = 0) -> Planted
         parts: dict[str, Path | bytes] = {name: source.path / name for name in source.manifest["files"]}
         known = ("release_id", "bundle_format", "livealign", "files")
         fields = {name: value for name, value in source.manifest.items() if name not in known}
-        fields |= {"backbone": {"id": backbone.name, "sha256": backbone.sha256}, "seeds": {"number": number}}
+        fields |= {"backbone": {"id": backbone.name, "sha256": backbone.sha256}, "seeds": {"number": number}, **manifest}
         return release._replace(bundle=write_bundle(out, {**parts, **adapter}, fields))
 
 

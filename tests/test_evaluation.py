@@ -11,10 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from livealign.ceilings import place_effect, without_place
+from livealign.champion import release_metrics
 from livealign.config import EvaluationConfig, PromotionConfig
 from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import EvaluationError
-from livealign.evaluation import evaluate, release_metrics
+from livealign.evaluation import evaluate
 from livealign.heldout import EvaluationFrame, standard_slices
 from livealign.promotion import decide
 from livealign.report import Section, render_report, write_report

@@ -10,14 +10,13 @@ from dagster import (
     AssetCheckSpec,
     DagsterInstance,
     DailyPartitionsDefinition,
-    Definitions,
     MaterializeResult,
     asset,
     asset_check,
     materialize,
 )
 
-from orchestration.guards import guard_results, guards_of
+from orchestration.guards import blocking_keys, guard_results
 
 days = DailyPartitionsDefinition("2025-01-01")
 results: dict[str, AssetCheckResult] = {}  # what the checks below say
@@ -45,7 +44,7 @@ def table() -> Iterator[MaterializeResult | AssetCheckEvaluation]:
         yield AssetCheckEvaluation(table.key, "fits", results["fits"].passed)
 
 
-KEYS = guards_of(Definitions(assets=[codes], asset_checks=[healthy, quiet]).resolve_asset_graph())
+KEYS = blocking_keys([codes, healthy, quiet])
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_the_last_result_of_each_blocking_check_counts_for_its_day_alone(instanc
 
 
 def test_a_result_without_a_partition_belongs_to_the_run_that_planned_it(instance: DagsterInstance) -> None:
-    keys = guards_of(Definitions(assets=[table]).resolve_asset_graph())
+    keys = blocking_keys([table])
     for day, passed in (("2025-01-09", True), ("2025-01-10", False)):
         results["fits"] = AssetCheckResult(passed=passed)
         materialize([table], instance=instance, partition_key=day, raise_on_error=False)

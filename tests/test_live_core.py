@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livealign import live_refresh
+from livealign import release_models
 from livealign.config import LiveConfig
 from livealign.errors import BackboneError, BundleError
 from livealign.event_log import START, EventLog, EventLogError, FollowedLog, Log, log_files
@@ -84,7 +84,7 @@ class Platform:
 def _one_backbone() -> Iterator[None]:
     """The tiny backbone is made once for all cores; it is the real one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_refresh, "load_backbone", functools.cache(live_refresh.load_backbone))
+        patch.setattr(release_models, "load_backbone", functools.cache(release_models.load_backbone))
         yield
 
 

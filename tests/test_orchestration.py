@@ -1,22 +1,42 @@
 """The asset graph as it is defined: what hangs on what, what guards what, when it runs."""
 
+import shutil
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, Definitions, build_sensor_context
+from dagster import AssetCheckKey, AssetKey, AssetsDefinition, DagsterInstance, Definitions, build_sensor_context
 
 from livealign.config import load_profile
 from livealign.home import Home
+from livealign.marts import MARTS
 from livealign.schemas import TABLES
 from livealign.simulation.config import SimulationConfig
 from livealign.simulation.platform import simulate
+from orchestration import code_version
+from orchestration.assets import release
 from orchestration.daily import OWNERS
 from orchestration.definitions import build_definitions
 from orchestration.instance import bury_dead_runs, open_instance
 from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.sensors import new_archive_days
 
+PARENTS = {
+    "llm_adapter": {"warehouse/exported_marts"},
+    "segment_embeddings": {"llm_adapter"},
+    "aligned_vectors": {"segment_embeddings"},
+    "semantic_codes": {"aligned_vectors"},
+    "retriever": {"aligned_vectors"},
+    "ranker": {"semantic_codes"},
+    "comparison": {"segment_embeddings"},
+    "offline_report": {"ranker", "comparison", "retriever"},
+    "drift_report": {"semantic_codes", "warehouse/exported_marts"},
+    "bundle": {"offline_report", "drift_report"},
+    "bento": {"bundle"},
+    "promotion": {"bento"},
+    "retention": {"promotion"},
+}
 GROUPS = {"landing", "warehouse", "content", "alignment", "recommenders", "evaluation", "release"}
 
 
@@ -66,6 +86,54 @@ def test_the_promotion_waits_for_every_model_and_for_the_bento(defs: Definitions
     upstream = graph.get_ancestor_asset_keys(AssetKey("promotion"))
     models = {"llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "ranker", "comparison"}
     assert {AssetKey(key) for key in (*models, "bundle", "bento")} <= upstream
+
+
+def test_each_asset_hangs_on_what_it_reads(defs: Definitions) -> None:
+    found = {key.to_user_string(): {one.to_user_string() for one in node.parent_keys} for key, node in nodes(defs).items()}
+    assert {name: found[name] for name in PARENTS} == PARENTS
+    assert found["warehouse/exported_marts"] == {f"warehouse/{mart}" for mart in MARTS}
+
+
+def test_the_promotion_is_handed_every_blocking_check_of_the_graph(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[AssetCheckKey] = []
+    promotion = release.promotion
+
+    def seen(guards: Sequence[AssetCheckKey]) -> AssetsDefinition:
+        handed.extend(guards)
+        return promotion(guards)
+
+    monkeypatch.setattr(release, "promotion", seen)
+    graph = build_definitions(workspace).resolve_asset_graph()
+    assert len(handed) == len(set(handed)) > 20
+    assert set(handed) == {key for key in graph.asset_check_keys if graph.get(key).blocking}
+
+
+def test_editing_a_platform_adapter_changes_the_code_version_of_no_asset_after_the_warehouse(
+    defs: Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a copy of the code, whose versions are those that the graph has."""
+
+    # The dbt models have versions of their own, from their SQL.
+    ours = {key: node for key, node in nodes(defs).items() if key.path[0] != "warehouse" or key.path[1] == "exported_marts"}
+
+    def versions() -> dict[AssetKey, str]:
+        return {key: code_version.code_version(f"orchestration.assets.{node.group_name}") for key, node in ours.items()}
+
+    for package in code_version.OWN_PACKAGES:
+        shutil.copytree(code_version.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_version, "ROOT", tmp_path)
+    before = versions()
+    assert before == {key: node.code_version for key, node in ours.items()}
+    for path in (tmp_path / "livealign" / "platforms").glob("*.py"):
+        path.write_text(path.read_text() + "# edited\n")
+    changed = {key for key, version in versions().items() if version != before[key]}
+    assert changed == {key for key in ours if key.path[0] == "landing"}, "landing, and nothing that comes after it"
+    path = tmp_path / "livealign" / "ranking.py"
+    path.write_text(path.read_text() + "# edited\n")
+    groups = {ours[key].group_name for key, version in versions().items() if version != before[key]}
+    assert groups - {"landing"} == {"alignment", "recommenders", "evaluation", "release"}, "those that reach the ranker"
 
 
 def test_all_that_opens_the_warehouse_for_writing_is_in_its_pool(defs: Definitions) -> None:

@@ -1,13 +1,12 @@
 """[alignment] Two gated towers, and the semantic codes of what they see."""
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign.challenger import align, day_corpus, encode
 from livealign.content import texts_of
 from livealign.content_check import ContentCheck
 from livealign.plots import codebook_usage, loss_curve, to_markdown_image
 from livealign.predecessor import predecessor
-from orchestration.assets.content import segment_embeddings
 from orchestration.daily import daily_asset
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -15,7 +14,7 @@ from orchestration.stages import day_of, stage
 GROUP = "alignment"
 
 
-@daily_asset(GROUP, kinds={"torch"}, deps=[segment_embeddings])
+@daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("segment_embeddings")])
 def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """User tower and gated room tower, contrastive on who entered what; the aligned vector of every room-moment."""
     day = day_of(context)

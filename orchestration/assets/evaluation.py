@@ -9,8 +9,6 @@ from livealign.challenger import day_corpus
 from livealign.home import Home
 from livealign.offline import RELEASE, evaluate_day
 from livealign.summary import reports_of
-from orchestration.assets.alignment import semantic_codes
-from orchestration.assets.recommenders import comparison, ranker, retriever
 from orchestration.daily import daily_asset
 from orchestration.drift import DriftResult
 from orchestration.drift_day import measure_drift
@@ -22,7 +20,7 @@ from orchestration.stages import day_of, stage
 GROUP = "evaluation"
 
 
-@daily_asset(GROUP, kinds={"numpy"}, deps=[ranker, comparison, retriever])
+@daily_asset(GROUP, kinds={"numpy"}, deps=[AssetKey("ranker"), AssetKey("comparison"), AssetKey("retriever")])
 def offline_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Every variant on the same held-out impressions: AUC, UAUC, GAUC, NDCG, slices, calibration, and the true ceilings."""
     day, home = day_of(context), workspace.home
@@ -51,7 +49,7 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
     )
 
 
-@daily_asset(GROUP, kinds={"evidently"}, deps=[semantic_codes, AssetKey(["warehouse", "exported_marts"])])
+@daily_asset(GROUP, kinds={"evidently"}, deps=[AssetKey("semantic_codes"), AssetKey(["warehouse", "exported_marts"])])
 def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Evidently: the day's impressions, words, embeddings, codes and scores against the champion's days and yesterday."""
     day = day_of(context)

@@ -1,11 +1,9 @@
 """[recommenders] What finds rooms, what ranks them, and what both are compared with."""
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign.challenger import compare, day_corpus, rank, retrieve
 from livealign.plots import loss_curve, to_markdown_image
-from orchestration.assets.alignment import aligned_vectors, semantic_codes
-from orchestration.assets.content import segment_embeddings
 from orchestration.daily import daily_asset
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
@@ -13,7 +11,7 @@ from orchestration.stages import day_of, stage
 GROUP = "recommenders"
 
 
-@daily_asset(GROUP, kinds={"faiss"}, deps=[aligned_vectors])
+@daily_asset(GROUP, kinds={"faiss"}, deps=[AssetKey("aligned_vectors")])
 def retriever(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The rooms live at each click of the held-out day, searched by dot product: is the room that was entered found?"""
     day = day_of(context)
@@ -23,7 +21,7 @@ def retriever(context: AssetExecutionContext, workspace: Workspace) -> Materiali
     return MaterializeResult(metadata=dict(metrics.to_dict()))
 
 
-@daily_asset(GROUP, kinds={"torch"}, deps=[semantic_codes])
+@daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("semantic_codes")])
 def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The release's ranker (`aligned_codes`): click, long view, like, comment, gift, on codes and histories."""
     day = day_of(context)
@@ -41,7 +39,7 @@ def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
     )
 
 
-@daily_asset(GROUP, kinds={"torch"}, deps=[segment_embeddings])
+@daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("segment_embeddings")])
 def comparison(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The same ranker without the method: by popularity, by author ID alone, with the frozen LLM's vector pasted in."""
     day = day_of(context)

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue
+from dagster import AssetCheckKey, AssetExecutionContext, AssetKey, AssetsDefinition, Failure, MaterializeResult, MetadataValue
 
 from livealign import release
 from livealign.challenger import day_corpus
@@ -17,9 +17,8 @@ from livealign.release_files import REFERENCE
 from livealign.releases import read_champion
 from livealign.retention import plan_pruning, prune
 from livealign.summary import write_summary
-from orchestration.assets.evaluation import drift_report, offline_report
 from orchestration.daily import daily_asset
-from orchestration.guards import blocking_checks, guard_results
+from orchestration.guards import guard_results
 from orchestration.resources import Workspace
 from orchestration.stages import day_of, stage
 
@@ -27,7 +26,7 @@ GROUP = "release"
 BENTO_TIMEOUT_SECONDS = 600
 
 
-@daily_asset(GROUP, kinds={"file"}, deps=[offline_report, drift_report])
+@daily_asset(GROUP, kinds={"file"}, deps=[AssetKey("offline_report"), AssetKey("drift_report")])
 def bundle(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Everything that serving needs in one directory, with the hash of every file."""
     day = day_of(context)
@@ -58,34 +57,39 @@ def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeRe
     return MaterializeResult(metadata={"tag": record["tag"], **record["smoke"], "path": MetadataValue.path(record["path"])})
 
 
-@daily_asset(GROUP, kinds={"file"}, deps=[bento])
-def promotion(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Champion against challenger on the held-out day; the pointer moves only if the challenger is not worse."""
-    day, home = day_of(context), workspace.home
-    artifacts = workspace.artifacts(day)
-    with stage(context, workspace, "promotion"):
-        corpus = day_corpus(home, day, workspace.dataset)
-        challenger = home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
-        smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.name
-        guards = guard_results(context.instance, blocking_checks(), day.isoformat())
-        checks = {**guards, "the Bento of this release answered": smoke_tested}
-        decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
-    summary = write_summary(home, day, workspace.profile)
-    numbers = decision["numbers"]
-    return MaterializeResult(
-        metadata={
-            **{name: decision[name] for name in ("decision", "rule", "reason", "release")},
-            "champion": read_champion(home.releases) or "none",
-            "slices": MetadataValue.md(slices_table(numbers.get("slices", {}))),
-            "checks": len(numbers["checks"]),
-            "numbers": MetadataValue.json(numbers),
-            "kept_in": MetadataValue.path(str(decision_file(home.releases, challenger.name))),
-            "summary": MetadataValue.path(str(summary)),
-        }
-    )
+def promotion(guards: Sequence[AssetCheckKey]) -> AssetsDefinition:
+    """The asset `promotion`, which asks for the last results of these checks, whichever run they ran in."""
+
+    @daily_asset(GROUP, kinds={"file"}, deps=[bento])
+    def promotion(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
+        """Champion against challenger on the held-out day; the pointer moves only if the challenger is not worse."""
+        day, home = day_of(context), workspace.home
+        artifacts = workspace.artifacts(day)
+        with stage(context, workspace, "promotion"):
+            corpus = day_corpus(home, day, workspace.dataset)
+            challenger = home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
+            smoke_tested = read_json(artifacts.release / "bento.json")["release_id"] == challenger.name
+            results = guard_results(context.instance, guards, day.isoformat())
+            checks = {**results, "the Bento of this release answered": smoke_tested}
+            decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
+        summary = write_summary(home, day, workspace.profile)
+        numbers = decision["numbers"]
+        return MaterializeResult(
+            metadata={
+                **{name: decision[name] for name in ("decision", "rule", "reason", "release")},
+                "champion": read_champion(home.releases) or "none",
+                "slices": MetadataValue.md(slices_table(numbers.get("slices", {}))),
+                "checks": len(numbers["checks"]),
+                "numbers": MetadataValue.json(numbers),
+                "kept_in": MetadataValue.path(str(decision_file(home.releases, challenger.name))),
+                "summary": MetadataValue.path(str(summary)),
+            }
+        )
+
+    return promotion
 
 
-@daily_asset(GROUP, kinds={"file"}, deps=[promotion])
+@daily_asset(GROUP, kinds={"file"}, deps=[AssetKey("promotion")])
 def retention(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """Partitions, artifacts, bundles and Bentos older than the policy go; never what the champion or a rollback needs."""
     with stage(context, workspace, "retention"):
