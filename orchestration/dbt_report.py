@@ -1,5 +1,6 @@
-"""What dbt's models report to Dagster: rows of each table, how long it took, what changed since the day before."""
+"""What dbt reports to Dagster: rows of each table, how long it took, what changed since the day before, why it failed."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from dagster import AssetExecutionContext, Output
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from livealign.days import partition
+from livealign.errors import LiveAlignError
 from orchestration.changes import with_changes
 from orchestration.resources import Workspace
 
 DURATION = "Execution Duration"  # dagster-dbt's name for a model's seconds
+LONGEST_REASON = 1_000  # characters
 NOT_OF_THE_DAY = ("unique_id", "invocation_id")  # dbt's own names, different at every run
 
 
@@ -35,6 +39,18 @@ def told_of_models(context: AssetExecutionContext, workspace: Workspace, events:
             data_version=event.data_version,
             tags=event.tags,
         )
+
+
+def dbt_failure(error: DagsterDbtCliRuntimeError) -> LiveAlignError:
+    """dbt's error as one of ours: in one line what failed and where dbt's log is.
+
+    As dagster-dbt raises it, it would be tried again whatever the cause.
+    """
+    said, _, found = (error.description or "").partition("Errors parsed from dbt logs:")
+    log = re.search(r"debug log: (\S+?)\.?$", said, re.MULTILINE)
+    reason = re.sub(r"\s*\.{3,}\s*", " ", found or said.partition("failed with")[2])
+    place = f"; dbt's log is {log[1]}" if log else ""
+    return LiveAlignError(f"dbt failed: {' '.join(reason.split())[:LONGEST_REASON]}{place}")
 
 
 def rows_of_days(table: Path, days: Sequence[str]) -> int | None:

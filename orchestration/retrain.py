@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,14 +18,12 @@ from typing import Annotated
 
 import typer
 from dagster import (
-    AssetCheckSeverity,
     BetaWarning,
-    DagsterEvent,
-    DagsterEventType,
     DagsterInstance,
     Definitions,
     PreviewWarning,
 )
+from rich.markup import escape
 
 from livealign.backbone import PINNED, fetch_backbone
 from livealign.errors import ArchiveError, LiveAlignError
@@ -38,12 +36,13 @@ from livealign.simulation.platform import simulate
 from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
-from orchestration.dagster_private import SerializableErrorInfo
+from orchestration.failures import failed_run, unexpected_error
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import ACCEPT, Workspace
 from orchestration.stages import console
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# The terminal shows stages and one line of what failed; Dagster's events and stacks are in the instance and in a file.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(
@@ -75,11 +74,23 @@ def main(
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, day)
             retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})
+        write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
+        print_closing_table(workspace)
     except LiveAlignError as error:
-        console.print(f"[bold red]✗[/] {error}")
-        sys.exit(1)
-    write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
-    print_closing_table(workspace)
+        failed = str(error)
+    except Exception as error:
+        failed = unexpected_error(error, failure_log())
+    else:
+        return
+    # After the blocks: an error that is still held at the end of the process holds what its frames hold, such as a connection
+    # to DuckDB, and DuckDB reports that as leaked.
+    console.print(f"[bold red]✗[/] {escape(failed)}", soft_wrap=True)
+    sys.exit(1)
+
+
+def failure_log() -> Path:
+    """The file with the stacks of the last retrain that failed; it is there before any workspace is."""
+    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute() / "logs" / "retrain.log"
 
 
 def usual_history_days(platform: str) -> int:
@@ -168,36 +179,7 @@ def run_job(
         raise_on_error=False,
     )
     if not result.success:
-        raise LiveAlignError(_failure(name, result.run_id, result.all_events))
-
-
-def _failure(job: str, run_id: str, events: Sequence[DagsterEvent]) -> str:
-    found = [told for event in events if (told := _finding(event))]
-    stopped = {step for step, _ in found}
-    errors = [event for event in events if event.is_step_failure and event.step_key not in stopped]
-    reasons = [told for _, told in found]
-    reasons += [f"{event.step_key}: {root_cause(event.step_failure_data.error)}" for event in errors]
-    return f"{job} failed in {'; '.join(reasons) or 'its set-up'} (run {run_id}; `make ui` shows its log)"
-
-
-def _finding(event: DagsterEvent) -> tuple[str | None, str] | None:
-    """(step, what it found) of a check of ours that stops a run: Dagster's own error has its name alone."""
-    if event.event_type is not DagsterEventType.ASSET_CHECK_EVALUATION:
-        return None
-    check = event.asset_check_evaluation_data
-    if check.passed or check.severity is not AssetCheckSeverity.ERROR or not check.description:
-        return None
-    return event.step_key, f"the check {check.check_name}: {check.description}"
-
-
-def root_cause(error: SerializableErrorInfo | None) -> str:
-    """What a person is told: the first error of ours, which names file and remedy, else the one that began it all."""
-    while error and error.cause and not error.message.startswith("livealign."):
-        error = error.cause
-    if error is None:
-        return "unknown"
-    said = error.message.strip()
-    return said.partition(": ")[2] if said.startswith("livealign.") else said
+        raise LiveAlignError(failed_run(name, result.run_id, result.all_events, failure_log()))
 
 
 @contextmanager

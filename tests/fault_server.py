@@ -27,9 +27,10 @@ import orchestration.definitions as graph
 from livealign.config import load_profile
 from livealign.home import Home
 from livealign.schemas import TABLES
+from orchestration.failures import root_cause
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import Workspace
-from orchestration.retrain import QUIET, root_cause
+from orchestration.retrain import QUIET
 
 STAGES = (
     *("landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "retriever"),

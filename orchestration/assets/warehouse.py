@@ -15,12 +15,13 @@ from dagster import (
     ResourceParam,
 )
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from livealign.marts import MARTS, publish_marts
 from orchestration.daily import RETRIES, daily_asset, only_passing_failures_are_retried
 from orchestration.dbt import WarehouseTranslator, dbt_environment, set_days
 from orchestration.dbt_command import BUILD, PROVES_SQL
-from orchestration.dbt_report import told_of_models
+from orchestration.dbt_report import dbt_failure, told_of_models
 from orchestration.instance import LAUNCHED_BY
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
@@ -50,7 +51,10 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
                 stage(context, workspace, "warehouse"),
                 dbt_talks_to(context, workspace.home.warehouse / "dbt.log"),
             ):
-                events.extend(dbt.cli([*BUILD], context=context).stream())
+                try:
+                    events.extend(dbt.cli([*BUILD], context=context).stream())
+                except DagsterDbtCliRuntimeError as error:
+                    raise dbt_failure(error) from error
         finally:  # what was built and which tests failed is told of a failed build too
             yield from told_of_models(context, workspace, events)
 
