@@ -21,7 +21,7 @@ from livealign.retune import RECORD, Tuning, choose_tuning, went_on_from, write_
 from tests.test_bundle import FIELDS
 
 DAY = date(2025, 6, 10)
-BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", name="planted"))
+BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", name="planted", n_layers=30))
 
 
 @dataclass(frozen=True)
