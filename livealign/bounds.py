@@ -24,12 +24,12 @@ class Bounds(NamedTuple):
 
     def __str__(self) -> str:
         """As read in a sentence: "from 0 to 1", "at least 1", "above 0 and below 1"."""
+        low = f"{'above' if self.without_least else 'at least'} {self.least:,}"
         if self.most == inf:
-            return f"{'above' if self.without_least else 'at least'} {self.least:,g}"
+            return low
         if not (self.without_least or self.without_most):
-            return f"from {self.least:,g} to {self.most:,g}"
-        low, high = "above" if self.without_least else "at least", "below" if self.without_most else "at most"
-        return f"{low} {self.least:,g} and {high} {self.most:,g}"
+            return f"from {self.least:,} to {self.most:,}"
+        return f"{low} and {'below' if self.without_most else 'at most'} {self.most:,}"
 
 
 COUNT, AMOUNT, POSITIVE = Bounds(1), Bounds(0), Bounds(0, without_least=True)

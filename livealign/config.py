@@ -246,7 +246,7 @@ class LiveConfig:
     exploration_share: float = setting(0.1, "share of a list's places for rooms drawn among the candidates", SHARE)
     seen_minutes: float = setting(10.0, "a room shown so recently, and not entered, ranks lower", AMOUNT, unit="minutes")
     seen_penalty: float = setting(0.5, "factor of its scores, for each time it was shown", SHARE)
-    seen_rooms: int = setting(100, "shown rooms remembered of each user", COUNT, unit="rooms")
+    seen_rooms: int = setting(100, "shown rooms remembered of each user; a list has at most 100", Bounds(100), unit="rooms")
     log_flush_seconds: float = setting(0.05, "impressions are in the log this much later at most", AMOUNT, unit="seconds")
     checkpoint_seconds: float = setting(
         300.0, "between two checkpoints; a restart reads the events since", POSITIVE, unit="seconds"
@@ -374,6 +374,7 @@ class Profile:
 
 
 NOT_OF_A_RELEASE = ("retention", "live")
+SEEDED = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
 
 PROFILES: dict[str, Profile] = {
     "tiny": Profile(
@@ -418,5 +419,4 @@ def load_profile(name: str, backbone: str | None = None, seed: int | None = None
 
 def with_seed(profile: Profile, seed: int) -> Profile:
     """The same profile with every stage seeded by `seed`."""
-    stages = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift")
-    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in stages})
+    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in SEEDED})

@@ -90,9 +90,7 @@ def tune_adapter(
     if config.description_weight and not descriptions:
         raise TrainingError("finetune.description_weight is not 0, but there is no moment to describe; set it to 0")
     if config.description_weight and not LayerStack(backbone.model).causal:
-        raise TrainingError(
-            f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0"
-        )
+        raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
@@ -199,7 +197,8 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
     names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
     targets = [name for name in config.target_modules if name in names] or [name for name in ENCODER_TARGETS if name in names]
     if not targets:
-        raise TrainingError(f"'{backbone.name}' has no module named {' or '.join(config.target_modules)}; set finetune.target_modules")
+        modules = " or ".join(config.target_modules)
+        raise TrainingError(f"'{backbone.name}' has no module named {modules}; set finetune.target_modules")
     if warm_start is not None:
         try:
             with quiet_adapters():

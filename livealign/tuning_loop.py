@@ -164,7 +164,10 @@ class TuningLoop:
                 break
             readings[step] = self._readings([*batch.left, *batch.right])
             with torch.no_grad():
-                vectors += [self.frozen.read(shared, packed, self.first, self.last, self.pooling) for packed, shared, _ in readings[step]]
+                vectors += [
+                    self.frozen.read(shared, packed, self.first, self.last, self.pooling)
+                    for packed, shared, _ in readings[step]
+                ]
         self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return readings
 
