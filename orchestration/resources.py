@@ -14,6 +14,7 @@ from livealign.settings import Given, load_settings
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
 ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
+ACCEPTABLE = ("volumes",)
 
 
 @dataclass(frozen=True)

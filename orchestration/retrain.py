@@ -7,7 +7,6 @@ Stopped at any moment and started again, it ends in the same state: every stage 
 import fcntl
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,64 +28,75 @@ from dagster import (
 from dagster._utils.error import SerializableErrorInfo
 
 from livealign.backbone import PINNED, fetch_backbone
+from livealign.command import ProfileOption, SetOption, given_flags, run_command
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing import landed_days
 from livealign.marts import built_days
-from livealign.platforms import archive_days
+from livealign.platforms import PLATFORMS, adapter_of, archive_days
+from livealign.settings import Given, hand_on
 from livealign.simulation import SimulationConfig, simulate
 from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
+from orchestration.environment import check_environment
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
-from orchestration.resources import ACCEPT, Workspace
+from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.stages import console
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def main(
-    platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="simulator or twitch")] = "simulator",
+    platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help=f"one of {', '.join(PLATFORMS)}")] = "simulator",
     archive: Annotated[Path | None, typer.Option(help="folder of the platform's archive; the simulator makes its own")] = None,
     day: Annotated[
         str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="days of history to learn from; default: the platform's usual")
+        str | None, typer.Option(help="days of history to learn from, short for --set dataset.train_days=…")
     ] = None,
-    profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="tiny, laptop or gpu")] = "laptop",
-    seed: Annotated[int | None, typer.Option(help="seed of every stage; default: the profile's")] = None,
+    profile: ProfileOption = None,
+    seed: Annotated[str | None, typer.Option(help="seed of every stage, short for --set seed=…")] = None,
+    set_: SetOption = None,
     accept: Annotated[str, typer.Option(help="'volumes': a day of unusual volumes may pass")] = "",
 ) -> None:
     """Retrain for one day: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento."""
     started = perf_counter()
-    choices = {
-        "LIVEALIGN_PLATFORM": platform,
-        "LIVEALIGN_PROFILE": profile,
-        "LIVEALIGN_ARCHIVE": str(archive) if archive else None,
-        "LIVEALIGN_DAYS": str(days or usual_history_days(platform)),
-        "LIVEALIGN_SEED": str(seed) if seed is not None else None,
-    }
-    os.environ.update({name: value for name, value in choices.items() if value is not None})
-    try:
-        workspace = Workspace.from_environment()
-        workspace.home.activate()
-        with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
-            last_day = prepare(workspace, day)
-            retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})
-    except LiveAlignError as error:
-        console.print(f"[bold red]✗[/] {error}")
-        sys.exit(1)
+    if accept not in ("", *ACCEPTABLE):
+        raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
+    adapter_of(platform)  # before a workspace is made for a platform that there is not
+    check_environment()
+    asked_day = parse_day(day) if day is not None else None
+    flags = given_flags(profile, set_)
+    short = (("--days", "dataset.train_days", days), ("--seed", "seed", seed))
+    flags += [Given.option(flag, name, value) for flag, name, value in short if value is not None]
+    os.environ["LIVEALIGN_PLATFORM"] = platform
+    if archive is not None:
+        os.environ["LIVEALIGN_ARCHIVE"] = str(archive)
+    workspace = Workspace.from_environment(flags)
+    hand_on(flags)  # to the definitions, which load the settings again
+    workspace.home.activate()
+    with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
+        last_day = prepare(workspace, asked_day)
+        retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})
     write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
     print_closing_table(workspace)
 
 
-def usual_history_days(platform: str) -> int:
-    """A week where every evening is full; four where a few channels stream a few times a week."""
-    return 28 if platform == "twitch" else 7
+def parse_day(text: str) -> date:
+    """The day after `--day`.
+
+    Raises:
+        LiveAlignError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise LiveAlignError(f"--day {text}: {error}; write a day as 2025-06-09") from None
 
 
-def prepare(workspace: Workspace, day: str | None) -> date:
+def prepare(workspace: Workspace, day: date | None) -> date:
     """Fetch the backbone and make the simulated archive where they are missing; returns the day to retrain for.
 
     Raises:
@@ -105,12 +115,9 @@ def prepare(workspace: Workspace, day: str | None) -> date:
         )
     if day is None:
         return known[-1]
-    chosen = date.fromisoformat(day)
-    if chosen not in known:
-        raise ArchiveError(
-            f"{workspace.archive} has nothing of {chosen}; it holds {len(known)} days, {known[0]} to {known[-1]}"
-        )
-    return chosen
+    if day not in known:
+        raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
+    return day
 
 
 def _say(text: str) -> None:
@@ -216,4 +223,4 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="(?s).*varying BackfillPolicies")
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(main)
-    app()
+    run_command(app)
