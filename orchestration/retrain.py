@@ -97,13 +97,11 @@ def parse_day(text: str) -> date:
 
 
 def prepare(workspace: Workspace, day: date | None) -> date:
-    """Fetch the backbone and make the simulated archive where they are missing; returns the day to retrain for.
+    """Make the simulated archive and fetch the backbone where they are missing; returns the day to retrain for.
 
     Raises:
         ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
     """
-    if workspace.profile.backbone in PINNED:
-        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
@@ -113,11 +111,11 @@ def prepare(workspace: Workspace, day: date | None) -> date:
         raise ArchiveError(
             f"{workspace.archive} holds no complete day; give a folder of {workspace.home.platform} archives by ARCHIVE="
         )
-    if day is None:
-        return known[-1]
-    if day not in known:
+    if day is not None and day not in known:
         raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
-    return day
+    if workspace.profile.backbone in PINNED:
+        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
+    return day or known[-1]
 
 
 def _say(text: str) -> None:
