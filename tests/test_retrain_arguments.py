@@ -61,6 +61,22 @@ def test_a_retrain_that_cannot_start_says_why_in_one_line_and_leaves_nothing(
     assert not (tmp_path / "home").exists()
 
 
+def make(*variables: str) -> str:
+    """What `make retrain` would run, and the LIVEALIGN_SET it would run it with."""
+    probe = "-f", "Makefile", "-f", "-", "--no-print-directory", "--silent", "probe", *variables
+    recipe = 'probe: ; @printenv LIVEALIGN_SET || true; echo "$(ARGS)"\n'
+    command = ["make", *probe]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
+    return subprocess.run(command, cwd=ROOT, env=environment, input=recipe, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_hands_settings_over_as_they_are_and_names_no_profile_unasked() -> None:
+    assert make().split() == ["--platform", "simulator"]
+    said = make("SET=ranker.hidden=[8, 4] codes.levels=2", "PROFILE=tiny", "SEED=3").splitlines()
+    assert said[0] == "ranker.hidden=[8, 4] codes.levels=2"
+    assert said[1].split() == ["--platform", "simulator", "--profile", "tiny", "--seed", "3"]
+
+
 @pytest.mark.slow
 def test_a_process_of_the_retrain_ends_with_one_line() -> None:
     environment = {**os.environ, "LIVEALIGN_SEED": "abc"}
