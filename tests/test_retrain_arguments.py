@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from livealign.backbone import choose_device
 from livealign.command import run_command
+from livealign.errors import BackboneError, LiveAlignError
+from livealign.home import Home
 from orchestration.retrain import main
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +62,18 @@ def test_a_retrain_that_cannot_start_says_why_in_one_line_and_leaves_nothing(
     assert said in lines[0]
     assert "secret" not in lines[0]
     assert not (tmp_path / "home").exists()
+
+
+def test_a_device_that_there_is_not_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_DEVICE", "abacus")
+    with pytest.raises(BackboneError, match="LIVEALIGN_DEVICE='abacus': there is no such device"):
+        choose_device()
+
+
+def test_a_home_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LiveAlignError, match=r"LIVEALIGN_HOME=.*file: .* cannot be made \(Not a directory\)"):
+        Home(tmp_path / "file", "simulator").activate()
 
 
 def make(*variables: str) -> str:
