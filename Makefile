@@ -3,9 +3,10 @@ PLATFORM ?= simulator
 ARCHIVE  ?=
 DAY      ?=
 DAYS     ?=
-PROFILE  ?= laptop
+PROFILE  ?=
 SEED     ?=
 ACCEPT   ?=
+SET      ?=
 PORT     ?= 3000
 PYTHON   ?= python3
 
@@ -18,9 +19,13 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM = false
 # Threads that wait sleep: on a machine that others use too, spinning ones cost more than they save.
 export OMP_WAIT_POLICY ?= PASSIVE
+# SET="finetune.steps=400 codes.levels=2": settings on top of the profile and of livealign.toml (docs/settings.md).
+ifneq ($(SET),)
+export LIVEALIGN_SET := $(SET)
+endif
 
 BIN  := .venv/bin
-ARGS := --platform $(PLATFORM) --profile $(PROFILE) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
+ARGS := --platform $(PLATFORM) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
 .PHONY: help setup retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
@@ -36,11 +41,11 @@ setup: .venv/.installed ## create .venv and install the pinned dependencies
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
 	touch $@
 
-retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n
+retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n SET="a.b=c"
 	$(BIN)/python -m orchestration.retrain $(ARGS)
 
 ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and sensors
-	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) LIVEALIGN_PROFILE=$(PROFILE) $(BIN)/python -m orchestration.ui
+	LIVEALIGN_PLATFORM=$(PLATFORM) LIVEALIGN_ARCHIVE=$(ARCHIVE) $(if $(PROFILE),LIVEALIGN_PROFILE=$(PROFILE)) $(BIN)/python -m orchestration.ui
 
 drift-ui: setup ## Evidently's UI on 127.0.0.1:3003: the drift of each day as a trend
 	$(BIN)/evidently ui --workspace $(LIVEALIGN_HOME)/reports/drift_trend --host 127.0.0.1 --port 3003

@@ -26,7 +26,7 @@ from livealign.config import Profile, load_profile
 from livealign.content import texts_of
 from livealign.dataset_marts import rows_by_key
 from livealign.days import day_range
-from livealign.embed import Encoder, tokenize
+from livealign.embed import Encoder, layers_of, tokenize
 from livealign.home import Home
 from livealign.layers import LayerStack, copy_with_own_layers
 from livealign.marts import built_days, read_mart
@@ -50,7 +50,7 @@ def main() -> int:
     texts = simulated_texts(arguments.segments, profile.seed)
     print_rows(against_matrix_products(backbone, profile, texts, arguments.repeats))
     of_a_retrain = retrain_texts(profile, arguments.segments)
-    model, least, most = arguments.models / profile.backbone, profile.encoder.exit_layer, backbone.n_layers
+    model, least, most = arguments.models / profile.backbone, layers_of(backbone, profile.encoder)[1], backbone.n_layers
     for what, read, layers in (
         ("texts of a retrain, the same", of_a_retrain, least),
         ("texts of a tick, the same", texts, least),
@@ -65,7 +65,7 @@ def against_matrix_products(backbone: Backbone, profile: Profile, texts: list[st
     with tempfile.TemporaryDirectory() as folder:
         encoder = Encoder.load(backbone, fresh_adapter(backbone, profile, Path(folder)), profile.encoder, profile.segments)
     lengths = np.array([len(ids) for ids in tokenize(backbone, texts, profile.segments.token_budget)])
-    useful = useful_flops(backbone, lengths, profile.encoder.first_adapted_layer, profile.encoder.exit_layer)
+    useful = useful_flops(backbone, lengths, *layers_of(backbone, profile.encoder))
     times = max(1, round(useful / 3 / (2 * MATMUL_SIZE**3)))  # long enough to see the same machine
     a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, dtype=backbone.dtype, device=backbone.device) for _ in range(2))
 
@@ -99,7 +99,7 @@ def against_peer(
             dtype=str(backbone.dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
         )
-        if layers == profile.encoder.exit_layer:
+        if layers == encoder.last:
             check_agreement(
                 encoder.encode(texts[:32]), np.load(Path(folder, "vectors.npy"), allow_pickle=False), backbone.dtype
             )
@@ -161,7 +161,7 @@ def simulated_texts(count: int, seed: int) -> list[str]:
 
 
 def fresh_adapter(backbone: Backbone, profile: Profile, folder: Path) -> Path:
-    first, last = profile.encoder.first_adapted_layer, profile.encoder.exit_layer
+    first, last = layers_of(backbone, profile.encoder)
     settings = LoraConfig(
         r=profile.finetune.rank,
         target_modules=list(profile.finetune.target_modules),

@@ -41,7 +41,7 @@ def main() -> None:
         parser.error(f"{arguments.workspace} has been retrained in before; give a new folder")
     os.environ |= {"LIVEALIGN_HOME": str(arguments.workspace.resolve()), "LIVEALIGN_PROFILE": arguments.profile}
     workspace = Workspace.from_environment()
-    prepare(workspace, str(arguments.day))
+    prepare(workspace, arguments.day)
     days = [arguments.day, arguments.day + timedelta(days=1)]
     first, second = (retrain(workspace, day, arguments.profile) for day in days)
     print(f"\n{'seconds of':<24}{'first day':>10}{'second':>10}{'ratio':>8}")

@@ -19,7 +19,7 @@ from benchmarks.bench_embed import simulated_texts
 from benchmarks.rows import Peer, compared, cost_of, in_turns, print_rows
 from livealign.backbone import load_backbone
 from livealign.config import load_profile
-from livealign.embed import tokenize
+from livealign.embed import layers_of, tokenize
 from livealign.finetune import _adapter_parameters, _with_adapter
 from livealign.home import Home
 from livealign.pairs import NOBODY, TextPairs
@@ -41,7 +41,8 @@ def main() -> int:
     pairs = TextPairs(left, right, rooms, rooms, nothing, nothing, np.full(size, NOBODY))
     tokens = sum(map(len, tokenize(backbone, texts, profile.segments.token_budget)))
 
-    for layers in (profile.encoder.exit_layer, backbone.n_layers):
+    first, last = layers_of(backbone, profile.encoder)
+    for layers in (last, backbone.n_layers):
         model = _with_adapter(backbone, profile.encoder, profile.finetune, None)
         parameters = _adapter_parameters(model)
         loop = TuningLoop(backbone, model, parameters, profile.segments, profile.encoder, profile.finetune, Pooling("mean"))
@@ -54,7 +55,7 @@ def main() -> int:
                 "tune",
                 model=str(arguments.models / profile.backbone),
                 layers=layers,
-                adapted=list(range(profile.encoder.first_adapted_layer, profile.encoder.exit_layer)),
+                adapted=list(range(first, last)),
                 texts=str(file),
                 tokens=profile.segments.token_budget,
                 dtype=str(backbone.dtype).removeprefix("torch."),

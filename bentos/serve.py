@@ -17,6 +17,7 @@ from bentos.live_recommender.keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.releases import champion_path
+from livealign.settings import CONFIG_VARIABLE, load_settings, settings_path
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
@@ -41,11 +42,14 @@ def serving_environment(home: Home) -> dict[str, str]:
         "LIVEALIGN_EVENT_LOG": str(Home(home.root, "served").archive),
         "LIVEALIGN_MODELS": str(home.models),
     }
+    if path := settings_path(os.environ, Path.cwd()):
+        folders[CONFIG_VARIABLE] = str(path)  # the server has another working folder
     return {**folders, "OMP_WAIT_POLICY": "PASSIVE", **bentoml_environment(home.bento_store)}
 
 
 def serve(home: Home, host: str, port: int) -> NoReturn:
     """Become the BentoML server of the champion: this process is replaced by it."""
+    load_settings()  # a mistake is said here, not by a server that does not get ready
     command, environment = _command(home, host, port), serving_environment(home)
     if not ApiKeys.from_environment().writers:
         print(

@@ -124,12 +124,15 @@ def choose_device(device: str | None = None) -> torch.device:
     """The device asked for, else `LIVEALIGN_DEVICE`, else CUDA where there is one, else the CPU.
 
     Raises:
-        BackboneError: CUDA was asked for and is not there.
+        BackboneError: CUDA was asked for and is not there, or no device has the name.
     """
     asked = device or os.environ.get("LIVEALIGN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise BackboneError(f"device '{asked}' was asked for, but this machine has no CUDA device; use LIVEALIGN_DEVICE=cpu")
-    return torch.device(asked)
+    try:
+        return torch.device(asked)
+    except RuntimeError as error:
+        raise BackboneError(f"LIVEALIGN_DEVICE={asked[:40]!r}: there is no such device; use cpu or cuda") from error
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

@@ -29,7 +29,7 @@ def choose_broadcast_pairs(
     broadcasts = [rows for rows in talking_by_room(rooms, moments) if len(rows) >= 2 * windows]
     if not broadcasts:
         raise TrainingError(
-            f"no broadcast has {2 * windows} windows in which anything was said; lower FinetuneConfig.broadcast_windows"
+            f"no broadcast has {2 * windows} windows in which anything was said; lower finetune.broadcast_windows"
         )
     count = int(np.ceil(config.steps * config.batch_size / (1.0 - config.validation_share)))
     rounds = -(-count // len(broadcasts))

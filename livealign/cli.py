@@ -1,6 +1,5 @@
 """The `livealign` command: everything finer than `make`."""
 
-import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from livealign.cli_settings import settings
+from livealign.command import run_command
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.release_commands import PlatformOption, add_release_commands
@@ -175,6 +176,7 @@ def export_events(
 
 
 add_release_commands(app)
+app.command()(settings)
 
 
 def progress_bar(label: str):
@@ -203,10 +205,10 @@ class _Bar:
 
 
 def _one_day(text: str) -> date:
-    days = _day_span(text)
-    if days is None or len(days) != 1:
-        raise LiveAlignError(f"--day {text}: give one day, like 2025-06-09")
-    return days[0]
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise LiveAlignError(f"--day {text}: {error}; write one day, like 2025-06-09") from None
 
 
 def _day_span(text: str | None) -> list[date] | None:
@@ -223,11 +225,7 @@ def _day_span(text: str | None) -> list[date] | None:
 
 def main() -> None:
     """Run the command; an error that a person can act on is one line, not a traceback."""
-    try:
-        app()
-    except LiveAlignError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]✗[/] {error}")
-        sys.exit(1)
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,38 @@
-"""One frozen dataclass for each stage, and the three profiles that fill them.
+"""Settings: one frozen dataclass for each stage, and the three profiles that fill them.
 
-A stage's config is saved beside what the stage makes, and rebuilt from there when it is loaded.
+A stage's config is saved beside what the stage makes, and rebuilt from there when it is loaded. `livealign.settings` puts a
+person's own values on top of a profile.
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
+from livealign.bounds import AMOUNT, BELOW_ONE, COUNT, PART, POSITIVE, SEED, SHARE, Bounds, setting
 from livealign.errors import LiveAlignError
+
+RETUNE_POLICIES = ("daily", "weekly", "on_drift")
+POOLINGS = ("mean", "last", "telling")
+TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
+VOLUME_TABLES = ("impressions", "plays", "comments")
+VARIANT_NAMES = (
+    *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
+    *("shuffled", "raw_codes", "tfidf", "minilm"),
+)
 
 
 @dataclass(frozen=True)
 class SegmentConfig:
     """What the LLM reads of one 30-second window."""
 
-    window_seconds: int = 30
-    token_budget: int = 64  # tokens of one segment text, the tokenizer's truncation limit
-    context_windows: int = 2  # earlier windows of the room that fade in as context
-    max_characters: int = 1_000  # of one text, before the tokenizer sees it
+    # The mart `segments` has 30-second windows, and ids are made of them: another length needs another warehouse.
+    window_seconds: int = setting(30, "length of a window, as the warehouse cuts it", Bounds(30, 30), unit="seconds")
+    token_budget: int = setting(64, "tokens of one segment text, where the tokenizer cuts it", Bounds(1, 8_192), unit="tokens")
+    context_windows: int = setting(2, "earlier windows of the room that fade in as context", Bounds(0, 100), unit="windows")
+    max_characters: int = setting(1_000, "of one text, before the tokenizer reads it", COUNT, unit="characters")
+
+
+LAYER = Bounds(0, 10_000)
 
 
 @dataclass(frozen=True)
@@ -24,138 +40,151 @@ class EncoderConfig:
     """How one forward pass becomes one embedding.
 
     The layers below `first_adapted_layer` are frozen and shared by the raw and the tuned encoder; the pass stops after
-    `exit_layer` layers.
+    `exit_layer` layers. Each is a number of layers, or a share of the backbone's depth: 0.2, and 1.0 for all of it.
     """
 
-    exit_layer: int = 6
-    first_adapted_layer: int = 2
-    pooling: str = "mean"  # mean | last | telling (`livealign.pooling`)
-    half_share: float = 3e-4  # of all tokens: one that is so frequent counts half in a telling mean
-    batch_tokens: int = 0  # of one packed batch; 0: what suits the processor (livealign.backbone)
+    exit_layer: int | float = setting(6, "layers that are run; a share such as 0.2 is of the backbone's depth", LAYER)
+    first_adapted_layer: int | float = setting(2, "layers below the first with an adapter, or a share of the depth", LAYER)
+    pooling: str = setting("mean", "how the vectors of a text's tokens become one (livealign.pooling)", choices=POOLINGS)
+    half_share: float = setting(3e-4, "share of all tokens at which one counts half in a telling mean", PART)
+    batch_tokens: int = setting(0, "tokens of one packed batch; 0: what suits the processor", AMOUNT, unit="tokens")
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """LoRA tuning on segments: contrastive, and where asked for a language model of a description of the moment."""
 
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.0
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    learning_rate: float = 5e-3
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    batch_size: int = 32
-    steps: int = 200
-    temperature: float = 0.2
-    whitening_floor: float = 3.0  # variance added to every direction that the loss looks at, in units of one dimension's
-    max_gradient_norm: float = 1.0
-    warm_steps: int = 0  # instead of `steps`, from an earlier adapter on; 0: it is kept, and so are the vectors that it made
-    chunk_tokens: int = 8_192  # of texts whose graph is held at once; larger batches are read twice (GradCache)
-    checkpoint_layers: bool = False  # keep only each layer's input for the backward pass: less memory, a third more work
-    save_every: int = 10  # steps after which a killed run can go on
-    validation_share: float = 0.1  # of pairs, from the last day alone; of a single day: of its rooms
-    validate_every: int = 40  # steps
-    patience: int = 3  # validations without a better loss before tuning stops and the best adapter is kept
-    near_windows: int = 20  # two moments of one room closer than this (10 minutes) are never negatives of each other
-    engagement_days: float = 1.0  # two long views of one user at most this far apart make a pair
-    engagement_share: float = 0.2  # of pairs: long views of one user in different rooms
-    neighbour_share: float = 0.4  # of pairs: windows of one room within `neighbour_windows`; the rest: two views of one window
-    neighbour_windows: int = 4
-    broadcast_windows: int = 0  # a side of pairs of whole broadcasts (livealign.broadcast_pairs), instead of the above; 0: none
-    title_share: float = 0.5  # of pairs of broadcasts: the title against what was said; the rest: one half against the other
-    description_weight: float = 0.0  # of the language-model loss beside the contrastive one
-    description_texts: int = 8  # a step
-    seed: int = 17
+    rank: int = setting(8, "rank of the adapter", Bounds(1, 1_024))
+    alpha: int = setting(16, "scale of the adapter, divided by its rank", COUNT)
+    dropout: float = setting(0.0, "dropout within the adapter", BELOW_ONE)
+    target_modules: tuple[str, ...] = setting(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        "matrices of a layer that are adapted; names that the backbone lacks are left out",
+    )
+    learning_rate: float = setting(5e-3, "highest learning rate", POSITIVE)
+    warmup_share: float = setting(0.1, "share of the steps over which the learning rate rises", SHARE)
+    weight_decay: float = setting(0.01, "of AdamW", AMOUNT)
+    batch_size: int = setting(32, "pairs of a step", Bounds(2), unit="pairs")
+    steps: int = setting(200, "steps of a full tune", COUNT, unit="steps")
+    temperature: float = setting(0.2, "of the contrastive loss", POSITIVE)
+    whitening_floor: float = setting(3.0, "variance added to every direction of the loss, in those of one dimension", AMOUNT)
+    max_gradient_norm: float = setting(1.0, "longer gradients are cut to this length", POSITIVE)
+    warm_steps: int = setting(0, "steps from an earlier adapter; 0: it and its vectors are kept", AMOUNT, unit="steps")
+    # Larger batches are read twice (GradCache).
+    chunk_tokens: int = setting(8_192, "tokens of texts whose graph is held at once", COUNT, unit="tokens")
+    checkpoint_layers: bool = setting(False, "keep only each layer's input for the backward pass: less memory, more work")
+    save_every: int = setting(10, "steps between two checkpoints that a killed run continues from", COUNT, unit="steps")
+    # Of several days: pairs of the last day alone; of a single day: of its rooms.
+    validation_share: float = setting(0.1, "share of pairs kept for validation", BELOW_ONE)
+    validate_every: int = setting(40, "steps between two validations", COUNT, unit="steps")
+    patience: int = setting(3, "validations without a better loss before tuning stops", COUNT, unit="validations")
+    near_windows: int = setting(20, "windows of one room closer than this are never negatives", AMOUNT, unit="windows")
+    engagement_days: float = setting(1.0, "days that two long views of a pair lie apart at most", AMOUNT, unit="days")
+    engagement_share: float = setting(0.2, "share of pairs: long views of one user in different rooms", SHARE)
+    # What these two shares leave is for two views of one window.
+    neighbour_share: float = setting(0.4, "share of pairs: windows of one room within neighbour_windows", SHARE)
+    neighbour_windows: int = setting(4, "windows between two neighbours at most", COUNT, unit="windows")
+    # Instead of the pairs above (livealign.broadcast_pairs).
+    broadcast_windows: int = setting(0, "windows on each side of pairs of whole broadcasts; 0: none", AMOUNT, unit="windows")
+    title_share: float = setting(0.5, "share of pairs of broadcasts with the title on one side", SHARE)
+    description_weight: float = setting(0.0, "weight of the language-model loss beside the contrastive one", AMOUNT)
+    description_texts: int = setting(8, "descriptions of a step", COUNT, unit="texts")
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
 class RetuneConfig:
-    """When the LLM is tuned anew; on other days it goes on from the champion's adapter (livealign.retune)."""
+    """When the LLM is tuned anew; on other days the champion's adapter is kept (livealign.retune)."""
 
-    policy: str = "on_drift"  # daily | weekly | on_drift; the last two also when the last full tune is too old
-    max_age_days: int = 7  # between two full tunes
+    # weekly and on_drift also tune anew when the last full tune is too old.
+    policy: str = setting("on_drift", "when the LLM is tuned anew", choices=RETUNE_POLICIES)
+    max_age_days: int = setting(7, "days between two full tunes at most", COUNT, unit="days")
 
     def __post_init__(self) -> None:
         if self.policy not in RETUNE_POLICIES:
-            raise LiveAlignError(f"there is no retune policy '{self.policy}'; choose one of {', '.join(RETUNE_POLICIES)}")
-
-
-RETUNE_POLICIES = ("daily", "weekly", "on_drift")
+            raise LiveAlignError(f"retune.policy: there is no '{self.policy}'; set one of {', '.join(RETUNE_POLICIES)}")
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
     """Which part of the marts is learned from."""
 
-    train_days: int = 7
-    history_length: int = 20
-    min_author_impressions: int = 1  # authors below are "unknown" to id embeddings
-    half_life_seconds: float = 20.0  # of a window's part in what its room is about; 0: each window for itself
+    train_days: int = setting(7, "days before the held-out one that are learned from", Bounds(1, 3_650), unit="days")
+    history_length: int = setting(20, "last engagements of a user that the models see", Bounds(1, 1_000), unit="engagements")
+    min_author_impressions: int = setting(1, "authors shown less are unknown to ID embeddings", COUNT, unit="impressions")
+    half_life_seconds: float = setting(
+        20.0, "of a window's part in its room's content; 0: windows alone", AMOUNT, unit="seconds"
+    )
 
 
 @dataclass(frozen=True)
 class AlignmentConfig:
     """Gated two-tower model."""
 
-    dim: int = 64
-    hidden: int = 128
-    epochs: int = 6
-    batch_size: int = 1_024
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    content_rank: int = 64  # principal components of the content vectors that are kept
-    id_dropout: float = 0.1
-    content_dropout: float = 0.1
-    user_l2: float = 0.05  # prior of the user embeddings, in the loss, for each impression
-    author_l2: float = 0.01
-    contrastive_weight: float = 0.05  # of the in-batch softmax beside the loss on shown impressions
-    run: int = 128  # impressions that follow each other in time and stay together in a batch: co-live negatives
-    negative_minutes: float = 10.0  # rooms clicked further apart are no negatives of each other
-    positions: int = 32  # places of a list with a bias of their own
-    initial_temperature: float = 0.3
-    warm_epochs: int = 1  # instead of `epochs`, from the towers of the release before on
-    warm_rate_share: float = 0.1  # … and of the learning rates
-    gate_bias: float = 1.5  # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, content earns its share
-    gate_learning_rate: float = 3e-2  # the gates start with no weights
-    check: bool = True  # first of all: does content tell more than the ID, and with which authors? (livealign.content_check)
-    seed: int = 17
+    dim: int = setting(64, "dimensions of the aligned vectors", Bounds(1, 4_096))
+    hidden: int = setting(128, "width of the towers' hidden layer", Bounds(1, 65_536))
+    epochs: int = setting(6, "passes over the training days", COUNT, unit="epochs")
+    batch_size: int = setting(1_024, "impressions of a step", COUNT, unit="impressions")
+    learning_rate: float = setting(3e-3, "of the towers", POSITIVE)
+    weight_decay: float = setting(1e-4, "of AdamW", AMOUNT)
+    content_rank: int = setting(64, "principal components of the content vectors that are kept", COUNT)
+    id_dropout: float = setting(0.1, "share of rows whose author ID is hidden in training", BELOW_ONE)
+    content_dropout: float = setting(0.1, "share of rows whose content is hidden in training", BELOW_ONE)
+    user_l2: float = setting(0.05, "prior of the user embeddings, in the loss, for each impression", AMOUNT)
+    author_l2: float = setting(0.01, "prior of the author embeddings, in the loss, for each impression", AMOUNT)
+    contrastive_weight: float = setting(0.05, "of the in-batch softmax beside the loss on shown impressions", AMOUNT)
+    run: int = setting(128, "impressions in order of time that stay together in a batch", COUNT, unit="impressions")
+    negative_minutes: float = setting(
+        10.0, "rooms clicked further apart are no negatives of each other", AMOUNT, unit="minutes"
+    )
+    positions: int = setting(32, "places of a list with a bias of their own", COUNT, unit="places")
+    initial_temperature: float = setting(0.3, "of the softmax at the start", POSITIVE)
+    warm_epochs: int = setting(1, "epochs when the towers continue from the release before", COUNT, unit="epochs")
+    warm_rate_share: float = setting(0.1, "share of the learning rates when they do", POSITIVE)
+    # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, and content earns its share.
+    gate_bias: float = setting(1.5, "where the gate starts: the logit of the author ID's share", Bounds(-20, 20))
+    gate_learning_rate: float = setting(3e-2, "of the gates, which start with no weights", POSITIVE)
+    check: bool = setting(True, "first test whether content adds to the ID, and for which authors (livealign.content_check)")
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
 class CodesConfig:
     """Residual k-means."""
 
-    levels: int = 3
-    codes_per_level: int = 32
-    iterations: int = 25
-    warm_iterations: int = 5  # where the champion's codes carry over
-    restarts: int = 2
-    most_churn: float = 0.05  # share of known segments whose first code may change at a retrain; more is a warning
-    balance: float = 0.0  # 1: codes are made equally full; 0: each vector has its nearest centroid
-    seed: int = 17
+    levels: int = setting(3, "codes of a vector", Bounds(1, 8))
+    codes_per_level: int = setting(32, "centroids of a level", Bounds(2, 65_536))
+    iterations: int = setting(25, "of k-means", COUNT, unit="iterations")
+    warm_iterations: int = setting(5, "of k-means where the champion's codes carry over", COUNT, unit="iterations")
+    restarts: int = setting(2, "starts of k-means, of which the best is kept", COUNT, unit="starts")
+    most_churn: float = setting(0.05, "share of known segments whose first code may change before a warning", SHARE)
+    balance: float = setting(0.0, "1: codes are made equally full; 0: each vector has its nearest centroid", SHARE)
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
 class RankerConfig:
     """Multi-task ranker."""
 
-    tasks: tuple[str, ...] = ("click", "long_view", "like", "comment", "gift")
-    id_dim: int = 8
-    code_dim: int = 32
-    hidden: tuple[int, ...] = (32,)
-    epochs: int = 4
-    batch_size: int = 2_048
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-5
-    dropout: float = 0.3
-    user_l2: float = 0.02  # prior of the user factors and room embeddings, in the loss, for each impression
-    user_l2_with_tastes: float = 1.0  # the same with codes: the tastes (livealign.tastes) know nearly all of it already
-    taste_days_share: float = 0.34  # of the training days, the first ones, that only the tastes learn from
-    calibration_share: float = 0.1  # of the requests, kept out of training to calibrate on (livealign.calibration)
-    task_weights: tuple[float, ...] = (1.0, 1.0, 0.3, 0.3, 0.3)  # of each task's loss
-    positions: int = 32  # places of a list with a bias of their own
-    seed: int = 17
+    tasks: tuple[str, ...] = setting(TASK_NAMES, "what is predicted: always these five", choices=TASK_NAMES)
+    id_dim: int = setting(8, "dimensions of ID embeddings", Bounds(1, 4_096))
+    code_dim: int = setting(32, "dimensions of code embeddings", Bounds(1, 4_096))
+    hidden: tuple[int, ...] = setting((32,), "widths of the hidden layers", Bounds(1, 65_536))
+    epochs: int = setting(4, "passes over the training days", COUNT, unit="epochs")
+    batch_size: int = setting(2_048, "impressions of a step", COUNT, unit="impressions")
+    learning_rate: float = setting(2e-3, "of the ranker", POSITIVE)
+    weight_decay: float = setting(1e-5, "of AdamW", AMOUNT)
+    dropout: float = setting(0.3, "of the hidden layers", BELOW_ONE)
+    user_l2: float = setting(0.02, "prior of user factors and room embeddings, in the loss, for each impression", AMOUNT)
+    # The tastes (livealign.tastes) know nearly all of it already.
+    user_l2_with_tastes: float = setting(1.0, "the same where codes give tastes", AMOUNT)
+    taste_days_share: float = setting(
+        0.34, "share of the training days, the first ones, that only tastes learn from", BELOW_ONE
+    )
+    calibration_share: float = setting(0.1, "share of requests kept to calibrate on (livealign.calibration)", BELOW_ONE)
+    task_weights: tuple[float, ...] = setting((1.0, 1.0, 0.3, 0.3, 0.3), "weight of each task's loss", AMOUNT)
+    positions: int = setting(32, "places of a list with a bias of their own", COUNT, unit="places")
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
@@ -174,97 +203,124 @@ class HighlightConfig:
 class EvaluationConfig:
     """Offline evaluation on the held-out day."""
 
-    comparison: tuple[str, ...] = ("popularity", "id_only", "raw_llm")  # trained beside the release (livealign.variants)
-    bootstrap_samples: int = 500
-    confidence: float = 0.95  # of the intervals, two-sided
-    list_k: int = 10  # NDCG@k
-    head_share: float = 0.5  # the most shown authors that together have this share of training impressions are "head" ...
-    torso_share: float = 0.8  # ... up to this share "torso", the rest "tail"; none in training: "unseen"
-    much_text_characters: int = 80  # segments with less text are "little", without any "none"
-    early_minutes: tuple[float, float] = (5.0, 20.0)  # first minutes of a broadcast, and where its later part begins
-    calibration_bins: int = 15
-    seed: int = 17
+    comparison: tuple[str, ...] = setting(
+        ("popularity", "id_only", "raw_llm"), "variants trained beside the release (livealign.variants)", choices=VARIANT_NAMES
+    )
+    bootstrap_samples: int = setting(500, "of users, for the intervals", Bounds(1, 100_000), unit="samples")
+    confidence: float = setting(0.95, "of the two-sided intervals", PART)
+    list_k: int = setting(10, "places that NDCG@k looks at", COUNT, unit="places")
+    # In order of impressions: "head" up to the first share, "torso" up to the second, the rest "tail"; without any: "unseen".
+    head_share: float = setting(0.5, "share of training impressions of the most shown authors, the head", SHARE)
+    torso_share: float = setting(0.8, "share of training impressions up to which authors are the torso", SHARE)
+    much_text_characters: int = setting(80, "segments with less text are in the slice little", COUNT, unit="characters")
+    early_minutes: tuple[float, float] = setting(
+        (5.0, 20.0), "end of a broadcast's first part, and start of its later part", AMOUNT, unit="minutes"
+    )
+    calibration_bins: int = setting(15, "bins of the calibration error", Bounds(1, 10_000), unit="bins")
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
 class LiveConfig:
     """The running service: how it keeps its state, and what a list is made of."""
 
-    lateness_seconds: float = 2.0  # a window is encoded so long after its end; what comes later than that is logged only
-    tick_budget_seconds: float = 24.0  # of the LLM in one tick; rooms beyond it wait for the next, by viewers × age
-    encode_chunk: int = 128  # rooms that are encoded and shown together, those of most value first
-    publish_seconds: float = 0.25  # rooms that start or end are seen at most so much later
-    room_memory_seconds: float = 1_800.0  # an ended room is forgotten so long after its end
-    room_silence_seconds: float = 6 * 3_600.0  # a room of which nothing was heard for so long has ended
-    windows_kept: int = 6  # encoded windows kept of each room, to look at
-    max_rooms: int = 50_000
-    max_users: int = 200_000  # with a history; those who engaged longest ago give way
-    max_moments: int = 400_000  # vectors that rooms and histories share
-    event_ids: int = 1_000_000  # remembered to tell duplicates
-    candidates: int = 300  # rooms that the ranker sees; of more, those nearest to the user's vector
-    max_same_code: int = 3  # rooms of a list that share their first code, as far as there are others
-    exploration_share: float = 0.1  # of a list's places that go to rooms drawn among the candidates, seeded by the request
-    seen_minutes: float = 10.0  # a room shown to the user so recently, and not entered, ranks lower
-    seen_penalty: float = 0.5  # its scores times this, for each time it was shown
-    seen_rooms: int = 100  # shown rooms remembered of each user; at least as many as a list may have
-    log_flush_seconds: float = 0.05  # impressions of lists are in the log at most so much later
-    checkpoint_seconds: float = 300.0  # a restart reads the events since the last checkpoint
-    champion_poll_seconds: float = 1.0
-    takeover_seconds: float = 4.0  # that a new release may spend on encoding the rooms of most value before it serves
+    lateness_seconds: float = setting(2.0, "a window is encoded this long after its end", AMOUNT, unit="seconds")
+    tick_budget_seconds: float = setting(24.0, "of the LLM in a tick; other rooms wait for the next", POSITIVE, unit="seconds")
+    encode_chunk: int = setting(
+        128, "rooms that are encoded and shown together, those of most value first", COUNT, unit="rooms"
+    )
+    publish_seconds: float = setting(0.25, "rooms that start or end are seen this much later at most", AMOUNT, unit="seconds")
+    room_memory_seconds: float = setting(1_800.0, "an ended room is forgotten this long after its end", AMOUNT, unit="seconds")
+    room_silence_seconds: float = setting(
+        6 * 3_600.0, "a room without any event for so long has ended", POSITIVE, unit="seconds"
+    )
+    windows_kept: int = setting(6, "encoded windows kept of each room, to look at", COUNT, unit="windows")
+    max_rooms: int = setting(50_000, "rooms kept at most", COUNT, unit="rooms")
+    max_users: int = setting(200_000, "users with a history; those who engaged longest ago give way", COUNT, unit="users")
+    max_moments: int = setting(400_000, "vectors that rooms and histories share", COUNT, unit="vectors")
+    event_ids: int = setting(1_000_000, "event ids remembered, to find duplicates", COUNT, unit="ids")
+    candidates: int = setting(300, "rooms that the ranker sees, those nearest to the user's vector", COUNT, unit="rooms")
+    max_same_code: int = setting(
+        3, "rooms of a list that share their first code, as far as there are others", COUNT, unit="rooms"
+    )
+    exploration_share: float = setting(0.1, "share of a list's places for rooms drawn among the candidates", SHARE)
+    seen_minutes: float = setting(10.0, "a room shown so recently, and not entered, ranks lower", AMOUNT, unit="minutes")
+    seen_penalty: float = setting(0.5, "factor of its scores, for each time it was shown", SHARE)
+    seen_rooms: int = setting(100, "shown rooms remembered of each user; a list has at most 100", Bounds(100), unit="rooms")
+    log_flush_seconds: float = setting(0.05, "impressions are in the log this much later at most", AMOUNT, unit="seconds")
+    checkpoint_seconds: float = setting(
+        300.0, "between two checkpoints; a restart reads the events since", POSITIVE, unit="seconds"
+    )
+    champion_poll_seconds: float = setting(1.0, "between two looks at the champion pointer", POSITIVE, unit="seconds")
+    takeover_seconds: float = setting(4.0, "a new release spends on encoding rooms before it serves", AMOUNT, unit="seconds")
 
 
 @dataclass(frozen=True)
 class VolumeConfig:
-    """How many rows a day brings, against the landed days of the week before it (livealign.volumes)."""
+    """How many rows a day brings, compared with the landed days of the week before it (livealign.volumes)."""
 
-    tables: tuple[str, ...] = ("impressions", "plays", "comments")
-    days: int = 7
-    least_days: int = 3  # landed ones, to know what is usual
-    least_rows: int = 500  # of the median day; a smaller table's days differ by chance …
-    least_rooms: int = 10  # … and so do days of few broadcasts, however much is said in one
-    least_share: float = 0.6  # of the median …
-    least_of_lowest: float = 0.7  # … or of the emptiest day, whichever is less
-    most_share: float = 2.5  # of the median …
-    most_of_highest: float = 1.5  # … or of the fullest day, whichever is more
+    tables: tuple[str, ...] = setting(VOLUME_TABLES, "landing tables that are counted", choices=VOLUME_TABLES)
+    days: int = setting(7, "days before that are compared with", COUNT, unit="days")
+    least_days: int = setting(3, "landed days that are needed to compare", COUNT, unit="days")
+    # A smaller table's days differ by chance, and so do days of few broadcasts, however much is said in one.
+    least_rows: int = setting(500, "rows of the median day; smaller tables are not compared", AMOUNT, unit="rows")
+    least_rooms: int = setting(10, "broadcasts of the median day; with fewer nothing is compared", AMOUNT, unit="broadcasts")
+    # Too few is below both, too many above both.
+    least_share: float = setting(0.6, "lower limit, a share of the median", SHARE)
+    least_of_lowest: float = setting(0.7, "lower limit, a share of the emptiest day", SHARE)
+    most_share: float = setting(2.5, "upper limit, a multiple of the median", Bounds(1))
+    most_of_highest: float = setting(1.5, "upper limit, a multiple of the fullest day", Bounds(1))
 
 
 @dataclass(frozen=True)
 class DriftConfig:
     """Evidently drift report. A column drifts when its score is above its floor *and* above what chance and quiet days show."""
 
-    sample_rows: int = 20_000  # impressions of the day, and of the reference, that the tests see
-    embedding_rows: int = 2_000  # segments on each side of the embedding test
-    word_rooms: int = 1_000  # rooms on each side of the test of new words
-    numeric_threshold: float = 0.1  # floor; Wasserstein distance in standard deviations of the reference
-    categorical_threshold: float = 0.1  # floor; Jensen-Shannon distance, 0 to 0.83
-    energy_threshold: float = 0.01  # floor; normalised energy distance of embeddings, 0 to 1
-    new_words_threshold: float = 0.005  # floor; share of new words beyond what chance shows
-    surprise_threshold: float = 0.01  # floor; nats of log loss an impression, more than the champion expects
-    false_alarms: float = 0.02  # of a quiet day's report as a whole; shared evenly by all that it tests
-    permutations: int = 4_000  # of rooms, for the thresholds
-    quiet_days: int = 3  # reference days from which on their largest difference to each other is a threshold too
-    heavy_user_impressions: tuple[int, int] = (5, 20)  # impressions a day: light below, heavy from
-    head_author_share: tuple[float, float] = (0.001, 0.01)  # share of the day's impressions: tail below, head from
-    seed: int = 17
+    sample_rows: int = setting(20_000, "impressions of the day, and of the reference, that are tested", COUNT, unit="rows")
+    embedding_rows: int = setting(2_000, "segments on each side of the embedding test", COUNT, unit="rows")
+    word_rooms: int = setting(1_000, "rooms on each side of the test of new words", COUNT, unit="rooms")
+    numeric_threshold: float = setting(0.1, "floor: Wasserstein distance in the reference's standard deviations", AMOUNT)
+    categorical_threshold: float = setting(0.1, "floor: Jensen-Shannon distance", Bounds(0, 0.84))
+    energy_threshold: float = setting(0.01, "floor: normalised energy distance of embeddings", SHARE)
+    new_words_threshold: float = setting(0.005, "floor: share of new words beyond chance", SHARE)
+    surprise_threshold: float = setting(
+        0.01, "floor: log loss beyond what the champion expects", AMOUNT, unit="nats an impression"
+    )
+    false_alarms: float = setting(0.02, "chance of an alarm on a quiet day, over all tests together", PART)
+    permutations: int = setting(4_000, "of rooms, for the thresholds", COUNT, unit="permutations")
+    quiet_days: int = setting(3, "reference days from which on their own differences are a threshold too", COUNT, unit="days")
+    heavy_user_impressions: tuple[int, int] = setting(
+        (5, 20), "impressions a day: light users below the first, heavy from the second", AMOUNT, unit="impressions"
+    )
+    head_author_share: tuple[float, float] = setting(
+        (0.001, 0.01), "share of the day's impressions: tail authors below the first, head from the second", SHARE
+    )
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
 class PromotionConfig:
     """Champion against challenger."""
 
-    gauc_margin: float = 0.01  # the challenger may be at most this much worse; 22,000 impressions tell 0.0033 apart, not less
-    min_users: int = 20  # with fewer evaluable users no decision is made on metrics
-    confidence: float = 0.95  # of the one-sided bound on all, and of all guarded slices together
-    guarded_slices: tuple[tuple[str, float], ...] = (  # slice → GAUC that the challenger may lose there
-        ("author_popularity=tail", 0.02),
-        ("author_popularity=unseen", 0.03),
-        ("user_activity=light", 0.02),
-        ("user_activity=new", 0.03),
-        ("content=little", 0.02),
-        ("content=none", 0.03),
+    # 22,000 impressions tell 0.0033 apart, not less.
+    gauc_margin: float = setting(0.01, "GAUC that the challenger may be worse at most", SHARE)
+    min_users: int = setting(20, "evaluable users below which no decision is made on metrics", COUNT, unit="users")
+    confidence: float = setting(0.95, "of the one-sided bound on all, and of all guarded slices together", PART)
+    guarded_slices: tuple[tuple[str, float], ...] = setting(
+        (
+            ("author_popularity=tail", 0.02),
+            ("author_popularity=unseen", 0.03),
+            ("user_activity=light", 0.02),
+            ("user_activity=new", 0.03),
+            ("content=little", 0.02),
+            ("content=none", 0.03),
+        ),
+        "slices, and the GAUC that the challenger may lose in each",
+        SHARE,
     )
-    bootstrap_samples: int = 1_000  # the bound of one slice of six is a 99.2 % one
-    seed: int = 17
+    # The bound of one slice of six is a 99.2 % one.
+    bootstrap_samples: int = setting(1_000, "of users, for the bounds", Bounds(1, 100_000), unit="samples")
+    seed: int = setting(17, "seed of this stage", SEED)
 
 
 @dataclass(frozen=True)
@@ -275,14 +331,15 @@ class RetentionConfig:
     rollback may go back to.
     """
 
-    landing_days: int = 400  # running counts of users and authors are made from what is landed: long
-    marts_days: int = 60
-    artifacts_days: int = 14  # models, vectors and scores of each retrain
-    reports_days: int = 180
-    encoder_versions: int = 8  # of the embedding cache, last written first
-    releases: int = 30  # bundles and their Bentos
-    rollback_champions: int = 5  # former champions that stay whole, beyond those
-    event_log_days: int = 30  # closed files of the event log, and only once all their days are landed
+    # Running counts of users and authors are made from what is landed.
+    landing_days: int = setting(400, "landed days", COUNT, unit="days")
+    marts_days: int = setting(60, "days of the warehouse and the marts", COUNT, unit="days")
+    artifacts_days: int = setting(14, "days with models, vectors and scores of their retrain", COUNT, unit="days")
+    reports_days: int = setting(180, "days with reports", COUNT, unit="days")
+    encoder_versions: int = setting(8, "encoders in the embedding cache, last written first", COUNT, unit="versions")
+    releases: int = setting(30, "bundles and their Bentos", COUNT, unit="releases")
+    rollback_champions: int = setting(5, "former champions that stay whole, beyond those", AMOUNT, unit="releases")
+    event_log_days: int = setting(30, "closed files of the event log, once all their days are landed", COUNT, unit="days")
 
 
 @dataclass(frozen=True)
@@ -290,8 +347,8 @@ class Profile:
     """Everything one retrain is configured by."""
 
     name: str
-    backbone: str  # "tiny", "smollm2-135m", or the path of a folder with a Hugging Face model
-    seed: int = 17
+    backbone: str = setting("smollm2-135m", "tiny, smollm2-135m, or the folder of a Hugging Face model")
+    seed: int = setting(17, "seed of every stage", SEED)
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
@@ -305,11 +362,19 @@ class Profile:
     drift: DriftConfig = field(default_factory=DriftConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, for manifests and reports."""
         return asdict(self)
 
+    def of_a_release(self) -> dict[str, Any]:
+        """What a release was made by, as a plain nested dict: all but how long things are kept and how they are served."""
+        return {name: value for name, value in self.to_dict().items() if name not in NOT_OF_A_RELEASE}
+
+
+NOT_OF_A_RELEASE = ("retention", "live")
+SEEDED = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
 
 PROFILES: dict[str, Profile] = {
     "tiny": Profile(
@@ -329,7 +394,7 @@ PROFILES: dict[str, Profile] = {
     "gpu": Profile(
         name="gpu",
         backbone="smollm2-135m",
-        encoder=EncoderConfig(exit_layer=30, first_adapted_layer=0, pooling="telling"),
+        encoder=EncoderConfig(exit_layer=1.0, first_adapted_layer=0, pooling="telling"),
         finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, learning_rate=2e-3, steps=600),
         codes=CodesConfig(codes_per_level=256),
     ),
@@ -343,7 +408,9 @@ def load_profile(name: str, backbone: str | None = None, seed: int | None = None
         LiveAlignError: there is no profile of that name.
     """
     if name not in PROFILES:
-        raise LiveAlignError(f"there is no profile '{name}'; choose one of {', '.join(PROFILES)}")
+        nearest = get_close_matches(name, PROFILES, 1)
+        meant = f"did you mean {nearest[0]}? There are" if nearest else "choose one of"
+        raise LiveAlignError(f"there is no profile '{name}'; {meant} {', '.join(PROFILES)}")
     profile = PROFILES[name]
     if backbone is not None:
         profile = replace(profile, backbone=backbone)
@@ -352,5 +419,4 @@ def load_profile(name: str, backbone: str | None = None, seed: int | None = None
 
 def with_seed(profile: Profile, seed: int) -> Profile:
     """The same profile with every stage seeded by `seed`."""
-    stages = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift")
-    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in stages})
+    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in SEEDED})

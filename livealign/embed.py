@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +44,12 @@ class Encoder:
         tokens: int,
     ) -> None:
         self.backbone = backbone
-        self.config = config
+        self.config = with_layers(backbone, config)
+        self.first, self.last = layers_of(backbone, config)  # the first adapted layer, and the number of layers that are run
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
         self.pooling = pooling
-        self._frozen = stack_of(backbone.model, last=config.exit_layer)
+        self._frozen = stack_of(backbone.model, last=self.last)
         self._adapted = adapted
 
     @classmethod
@@ -61,11 +62,11 @@ class Encoder:
             BackboneError: the exit layer is not one of this backbone's, the adapter does not fit it, or the pooling needs
                 weights that it does not have.
         """
-        check_layers(backbone, config)
+        first, last = layers_of(backbone, config)
         pooling = Pooling.of(config.pooling, adapter, backbone.device)
         adapted = sha256 = None
         if adapter is not None:
-            own = copy_with_own_layers(backbone.model, config.first_adapted_layer, config.exit_layer)
+            own = copy_with_own_layers(backbone.model, first, last)
             adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
         return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
 
@@ -167,21 +168,41 @@ class Encoder:
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
         """One float32 [texts, hidden] for each kind, in the batch's order."""
-        first, last = self.config.first_adapted_layer, self.config.exit_layer
         with torch.inference_mode():
-            shared = self._frozen.run(self._frozen.embed(batch), batch, 0, first)
+            shared = self._frozen.run(self._frozen.embed(batch), batch, 0, self.first)
             stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
-            pooled = [stack.read(shared, batch, first, last, self.pooling) for stack in stacks]
+            pooled = [stack.read(shared, batch, self.first, self.last, self.pooling) for stack in stacks]
             return [vectors.cpu().numpy() for vectors in pooled]
 
 
-def check_layers(backbone: Backbone, config: EncoderConfig) -> None:
-    """Raises BackboneError unless 0 <= first_adapted_layer < exit_layer <= layers of the backbone."""
-    if not 0 <= config.first_adapted_layer < config.exit_layer <= backbone.n_layers:
+def layers_of(backbone: Backbone, config: EncoderConfig) -> tuple[int, int]:
+    """(first adapted layer, layers that are run) of this backbone; a share is of its depth, rounded to a whole layer.
+
+    At least one layer is run. A first layer that is given as a share leaves at least one layer for the adapter.
+
+    Raises:
+        BackboneError: unless 0 <= first_adapted_layer < exit_layer <= layers of the backbone.
+    """
+    depth, first, last = backbone.n_layers, config.first_adapted_layer, config.exit_layer
+    run = max(1, int(last * depth + 0.5)) if isinstance(last, float) else last
+    frozen = first if isinstance(first, int) else min(int(first * depth + 0.5), run - 1)
+    in_order = 0 <= frozen < run <= depth and (isinstance(first, int) or 0 <= first < 1)
+    if not in_order or (isinstance(first, float) and isinstance(last, float) and first >= last):
         raise BackboneError(
-            f"layers {config.first_adapted_layer}..{config.exit_layer} do not lie within the {backbone.n_layers} layers of "
-            f"'{backbone.name}'; set EncoderConfig.first_adapted_layer < exit_layer <= {backbone.n_layers}"
+            f"encoder.first_adapted_layer = {first} and encoder.exit_layer = {last} do not fit '{backbone.name}', which has "
+            f"{depth} layers; set 0 <= first_adapted_layer < exit_layer <= {depth}, or shares of the depth such as 0.2"
         )
+    return frozen, run
+
+
+def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
+    """The config with whole layers of this backbone in place of shares.
+
+    Raises:
+        BackboneError: as `layers_of`.
+    """
+    first, last = layers_of(backbone, config)
+    return replace(config, first_adapted_layer=first, exit_layer=last)
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:

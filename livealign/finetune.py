@@ -22,7 +22,7 @@ from torch import nn
 from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.descriptions import Descriptions
-from livealign.embed import ADAPTER_FILES, adapter_sha256, check_layers, tokenize
+from livealign.embed import ADAPTER_FILES, adapter_sha256, layers_of, tokenize, with_layers
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.layers import LayerStack, copy_with_own_layers, quiet_adapters
@@ -81,18 +81,16 @@ def tune_adapter(
         TrainingError: too few pairs, an adapter that does not fit, or a loss that is not finite.
         BackboneError: layers that the backbone does not have.
     """
-    check_layers(backbone, encoder)
+    encoder = with_layers(backbone, encoder)
     if warm_start is not None:
         config = replace(config, steps=min(config.steps, config.warm_steps))
     train, validation, validated_on = split_for_validation(pairs, segment_config, config)
     if train.moments < 2:
         raise TrainingError(f"{pairs.moments} pairs leave {train.moments} to train on; land more days of the archive")
     if config.description_weight and not descriptions:
-        raise TrainingError("FinetuneConfig.description_weight is set, but there is no moment to describe; set it to 0")
+        raise TrainingError("finetune.description_weight is not 0, but there is no moment to describe; set it to 0")
     if config.description_weight and not LayerStack(backbone.model).causal:
-        raise TrainingError(
-            f"'{backbone.name}' is no causal model and cannot describe; set FinetuneConfig.description_weight to 0"
-        )
+        raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
@@ -194,12 +192,13 @@ def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: Fine
 
 def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneConfig, warm_start: Path | None) -> PeftModel:
     """The backbone's layers up to the exit with LoRA in the adapted ones; nothing else can learn."""
-    own = copy_with_own_layers(backbone.model, encoder.first_adapted_layer, encoder.exit_layer)
-    layers = list(range(encoder.first_adapted_layer, encoder.exit_layer))
+    first, last = layers_of(backbone, encoder)
+    own, layers = copy_with_own_layers(backbone.model, first, last), list(range(first, last))
     names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
     targets = [name for name in config.target_modules if name in names] or [name for name in ENCODER_TARGETS if name in names]
     if not targets:
-        raise TrainingError(f"'{backbone.name}' has no module named {' or '.join(config.target_modules)}; set target_modules")
+        modules = " or ".join(config.target_modules)
+        raise TrainingError(f"'{backbone.name}' has no module named {modules}; set finetune.target_modules")
     if warm_start is not None:
         try:
             with quiet_adapters():

@@ -118,7 +118,20 @@ class Home:
         return self.workspace / "dagster"
 
     def activate(self) -> None:
-        """Make the workspace and point the folders at the top of the home to it. Safe to repeat at any time."""
+        """Make the workspace and point the folders at the top of the home to it. Safe to repeat at any time.
+
+        Raises:
+            LiveAlignError: LIVEALIGN_HOME cannot be written, or something else is in the way.
+        """
+        try:
+            self._make_folders()
+        except OSError as error:
+            where = error.filename or self.root
+            raise LiveAlignError(
+                f"LIVEALIGN_HOME={self.root}: {where} cannot be made ({error.strerror}); name a folder that can be written"
+            ) from error
+
+    def _make_folders(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)
         for name in WORKSPACE_FOLDERS:
             (self.workspace / name).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Where a release comes from, and what two of them differ in: data days → adapter → codebook → ranker → Bento."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,18 @@ class Lineage:
     codebook: str  # its version, which the ranker names
     ranker: str
     bento: Path | None  # None where it was not built, or is gone
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # setting → {"value": …, "from": …}
 
     def steps(self) -> str:
         """The chain in one line."""
         first, last = self.trained_on
         bento = "Bento" if self.bento else "no Bento"
-        return f"{first}..{last} → adapter {self.adapter} → codebook {self.codebook} → ranker {self.ranker} → {bento}"
+        made = f"{first}..{last} → adapter {self.adapter} → codebook {self.codebook} → ranker {self.ranker} → {bento}"
+        return f"{made}; set: {self.set_by_hand()}" if self.settings else made
+
+    def set_by_hand(self) -> str:
+        """What differs from the profile and where it was set: "finetune.steps = 400 (livealign.toml)"."""
+        return ", ".join(f"{name} = {one['value']} ({one['from']})" for name, one in self.settings.items())
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def lineage_of(manifest: Mapping[str, Any], home: Home) -> Lineage:
         codebook=str(manifest["codebook_version"])[:SHOWN],
         ranker=_hash_of(manifest, RANKER),
         bento=bento_of(home, manifest["release_id"]),
+        settings=manifest.get("settings", {}),  # releases of 0.1 do not record them
     )
 
 
@@ -92,6 +99,7 @@ def _facts(releases: Path, release_id: str) -> dict[str, Any]:
         **_flat("backbone", manifest["backbone"]),
         **_flat("seeds", manifest["seeds"]),
         **_flat("settings", manifest.get("config", {})),
+        **{f"set by: {name}": one["from"] for name, one in manifest.get("settings", {}).items()},
         "platform": manifest["platform"],
         "profile": manifest["profile"],
         "codebook": manifest["codebook_version"],

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from livealign.coded_segments import CODED_SEGMENTS
 from livealign.config import DatasetConfig, Profile
 from livealign.dataset import TUNED, Corpus
 from livealign.decisions import read_decision, write_decision
+from livealign.embed import with_layers
 from livealign.errors import BundleError, LiveAlignError
 from livealign.files import read_json, replace_json
 from livealign.finetune import RECORD
@@ -48,11 +50,14 @@ def champion_bundle(releases: Path) -> Bundle | None:
     return None if read_champion(releases) is None else open_bundle(champion_path(releases))
 
 
-def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) -> Bundle:
+def build_bundle(
+    corpus: Corpus, home: Home, profile: Profile, reference: Path, settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> Bundle:
     """Pack the day's challenger, with a snapshot of the day's busiest end to start serving from; write it and verify it.
 
     Args:
         reference: folder with the statistics that later days are held against for drift.
+        settings: what a person set, and where (`livealign.settings.Settings.of_a_release`).
     """
     artifacts = DayArtifacts.of(home, corpus.day)
     backbone = load_backbone(profile.backbone, home.models)
@@ -83,7 +88,9 @@ def build_bundle(corpus: Corpus, home: Home, profile: Profile, reference: Path) 
             {
                 "platform": home.platform,
                 "profile": profile.name,
-                "config": {name: value for name, value in profile.to_dict().items() if name != "retention"},
+                # Whole layers stand in place of shares of the backbone's depth: so it is read without the backbone.
+                "config": replace(profile, encoder=with_layers(backbone, profile.encoder)).of_a_release(),
+                "settings": dict(settings or {}),
                 "data_window": data_window(corpus),
                 "backbone": {"id": backbone.name, "sha256": backbone.sha256},
                 "seeds": {"all": profile.seed},

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from livealign.config import load_profile
+from livealign.bundle import read_manifest
+from livealign.command import ProfileOption, SetOption, given_flags
 from livealign.decisions import read_decision
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -21,6 +22,7 @@ from livealign.releases import promote as move_to
 from livealign.releases import rollback as move_back
 from livealign.retention import plan_pruning
 from livealign.retention import prune as remove
+from livealign.settings import load_settings
 
 console = Console(highlight=False)
 
@@ -56,12 +58,16 @@ def explain_release(
     platform: PlatformOption = "simulator",
 ) -> None:
     """Say what the second release has otherwise than the first: data, code, settings, parts, metrics, decision."""
-    found = explain(Home.from_environment(platform).releases, first, second)
+    home = Home.from_environment(platform)
+    found = explain(home.releases, first, second)
     table = Table("", first, second, title_justify="left")
     for one in found:
         table.add_row(one.what, _said(one.first), _said(one.second))
     console.print(table)
     console.print(f"{len(found)} differences")
+    for release_id in (first, second):
+        made = lineage_of(read_manifest(home.releases / release_id), home)
+        console.print(f"{release_id}: {made.set_by_hand() or 'nothing was set beside its profile'}", markup=False)
 
 
 def promote(
@@ -87,14 +93,15 @@ def rollback(
 
 def prune(
     platform: PlatformOption = "simulator",
-    profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="whose retention policy")] = "laptop",
+    profile: ProfileOption = None,
+    set_: SetOption = None,
     event_log: Annotated[Path | None, typer.Option(help="folder of the service's event log; default: the archive")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and touch nothing")] = False,
 ) -> None:
     """Remove what is older than the policy: never what the champion needs, nor the former champions that a rollback reaches."""
-    home = Home.from_environment(platform)
+    home, retention = Home.from_environment(platform), load_settings(given_flags(profile, set_)).profile.retention
     with nobody_retrains(home):
-        planned = plan_pruning(home, load_profile(profile).retention, event_log or home.archive)
+        planned = plan_pruning(home, retention, event_log or home.archive)
         removed = planned.removals if dry_run else remove(home, planned)
     table = Table("", "how many", "MiB", "why", title=f"{home.workspace}", title_justify="left")
     for (kind, reason), count in Counter((one.kind, one.reason) for one in removed).items():

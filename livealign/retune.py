@@ -2,11 +2,12 @@
 
 A full tune of the LLM finds what has changed. It costs minutes, the new adapter has to read all of the history again, and the
 towers and codes that follow from it start anew. On other days the champion's adapter is kept (or gone on from for
-`FinetuneConfig.warm_steps`), the vectors that it made are still good, and towers and codes go on from the champion's too. The
-policy is `RetuneConfig.policy`; whoever asks for a full tune (a person, or the sensor that saw content drift) gets one.
+`finetune.warm_steps`), the vectors that it made are still good, and towers and codes go on from the champion's too. The
+policy is `retune.policy`; whoever asks for a full tune (a person, or the sensor that saw content drift) gets one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from livealign.backbone import Backbone
 from livealign.bundle import Bundle
 from livealign.config import Profile, RetuneConfig
+from livealign.embed import with_layers
 from livealign.files import read_json, replace_json
 from livealign.release_files import ADAPTER
 
@@ -94,7 +96,7 @@ def _cannot_go_on(before: Bundle | None, last: date | None, profile: Profile, ba
     if before.manifest["backbone"]["sha256"] != backbone.sha256:
         return f"{before.release_id} has another backbone"
     theirs: dict[str, Any] = before.manifest["config"]
-    mine = profile.to_dict()
+    mine = replace(profile, encoder=with_layers(backbone, profile.encoder)).to_dict()
     for stage, names in SAME.items():
         for name in names:
             # What went through JSON has lists where a config has tuples.

@@ -22,7 +22,7 @@ from livealign.backbone import Backbone
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.contrastive import contrastive_loss, false_negatives, whitening
 from livealign.descriptions import Descriptions, description_loss
-from livealign.embed import tokenize
+from livealign.embed import layers_of, tokenize
 from livealign.errors import TrainingError
 from livealign.fused_layers import FusedStack, stack_of
 from livealign.layers import LayerStack, Stack
@@ -71,10 +71,11 @@ class TuningLoop:
         pooling: Pooling,
         descriptions: Descriptions | None = None,
     ) -> None:
-        self.backbone, self.segments, self.encoder, self.config = backbone, segments, encoder, config
+        self.backbone, self.segments, self.config = backbone, segments, config
         self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
-        self.frozen: Stack = stack_of(backbone.model, last=encoder.exit_layer)
+        self.first, self.last = layers_of(backbone, encoder)  # the first adapted layer, and the number of layers that are run
+        self.frozen: Stack = stack_of(backbone.model, last=self.last)
         body = model.get_base_model()
         # Only peft's own layers drop out within an adapter.
         self.adapted: Stack = LayerStack(body) if config.dropout else stack_of(body, config.checkpoint_layers)
@@ -108,7 +109,7 @@ class TuningLoop:
             if self.descriptions and config.description_weight:
                 done.description_losses.append(self._describe(self.descriptions, step))
             if not all(map(math.isfinite, (done.losses[-1], *done.description_losses[-1:]))):
-                raise TrainingError(f"the tuning loss is {done.losses[-1]} at step {step}; lower FinetuneConfig.learning_rate")
+                raise TrainingError(f"the tuning loss is {done.losses[-1]} at step {step}; lower finetune.learning_rate")
             clip_grad_norm_(self.parameters, config.max_gradient_norm)
             self.optimizer.step()
             done.steps = step + 1
@@ -142,11 +143,10 @@ class TuningLoop:
         config = self.config
         tokens, begins = descriptions.tokens(self.backbone, step, self.segments.token_budget, config)
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
-        first, last = self.encoder.first_adapted_layer, self.encoder.exit_layer
         with torch.no_grad():
-            shared = self.frozen.run(self.frozen.embed(batch), batch, 0, first)
+            shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
         with self._number_type():
-            hidden = self.adapted.run(shared, batch, first, last)
+            hidden = self.adapted.run(shared, batch, self.first, self.last)
             loss = description_loss(self.backbone.model, hidden, batch, [begins[row] for row in rows])
         (config.description_weight * loss).backward()
         return float(loss.detach())
@@ -159,13 +159,15 @@ class TuningLoop:
         """
         readings: dict[int, list[Reading]] = {}
         vectors: list[Tensor] = []
-        first, last = self.encoder.first_adapted_layer, self.encoder.exit_layer
         for step, batch in enumerate(_batches(train, self.config)):
             if sum(map(len, vectors)) >= min(WHITENING_TEXTS, 2 * len(train)):
                 break
             readings[step] = self._readings([*batch.left, *batch.right])
             with torch.no_grad():
-                vectors += [self.frozen.read(shared, packed, first, last, self.pooling) for packed, shared, _ in readings[step]]
+                vectors += [
+                    self.frozen.read(shared, packed, self.first, self.last, self.pooling)
+                    for packed, shared, _ in readings[step]
+                ]
         self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return readings
 
@@ -214,14 +216,13 @@ class TuningLoop:
     def _read(self, tokens: Sequence[Sequence[int]]) -> Reading:
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
         with torch.no_grad():
-            shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.encoder.first_adapted_layer)
+            shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
         return Reading(batch, shared, torch.from_numpy(np.argsort(rows)).to(shared.device))
 
     def _vectors(self, reading: Reading) -> Tensor:
         """float32 [texts, hidden] in the texts' order; the graph begins at the first adapted layer."""
-        first, last = self.encoder.first_adapted_layer, self.encoder.exit_layer
         with self._number_type():
-            return self.adapted.read(reading.shared, reading.batch, first, last, self.pooling)[reading.order]
+            return self.adapted.read(reading.shared, reading.batch, self.first, self.last, self.pooling)[reading.order]
 
     def _number_type(self) -> torch.autocast:
         """peft's own layers mix float32 adapters with the backbone's type; the fused ones know theirs."""

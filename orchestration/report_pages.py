@@ -16,6 +16,7 @@ from pathlib import Path
 from dagster import MetadataValue, UrlMetadataValue
 
 from livealign.home import Home
+from orchestration.environment import port_of
 from orchestration.resources import Workspace
 
 PORT_VARIABLE, USUAL_PORT = "LIVEALIGN_REPORTS_PORT", 3004
@@ -45,7 +46,7 @@ class Reports(SimpleHTTPRequestHandler):
 
 def reports_port() -> int:
     """Where the reports are served: LIVEALIGN_REPORTS_PORT, or 3004."""
-    return int(os.environ.get(PORT_VARIABLE) or USUAL_PORT)
+    return port_of(PORT_VARIABLE, USUAL_PORT)
 
 
 def report_link(home: Home, file: Path) -> UrlMetadataValue:

@@ -1,16 +1,20 @@
 """What assets are given from outside: the workspace of the platform that is retrained, the profile, and dbt."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from livealign.artifacts import DayArtifacts
-from livealign.config import DatasetConfig, Profile, load_profile
+from livealign.config import DatasetConfig, Profile
 from livealign.home import Home
+from livealign.settings import Given, load_settings
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
 ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
+ACCEPTABLE = ("volumes",)
 
 
 @dataclass(frozen=True)
@@ -20,26 +24,24 @@ class Workspace:
     home: Home
     archive: Path
     profile: Profile
-    dataset: DatasetConfig  # the profile's, with the days of history that were asked for
+    dataset: DatasetConfig  # the profile's
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # `Settings.of_a_release`
 
     @classmethod
-    def from_environment(cls) -> "Workspace":
-        """Read LIVEALIGN_HOME, LIVEALIGN_PLATFORM, LIVEALIGN_ARCHIVE, LIVEALIGN_PROFILE, LIVEALIGN_BACKBONE, LIVEALIGN_SEED
-        and LIVEALIGN_DAYS; every one has a default."""
-        home = Home.from_environment()
-        seed = os.environ.get("LIVEALIGN_SEED")
-        profile = load_profile(
-            os.environ.get("LIVEALIGN_PROFILE") or "laptop",
-            backbone=os.environ.get("LIVEALIGN_BACKBONE") or None,
-            seed=int(seed) if seed else None,
-        )
+    def from_environment(cls, flags: Sequence[Given] = ()) -> "Workspace":
+        """LIVEALIGN_HOME, LIVEALIGN_PLATFORM and LIVEALIGN_ARCHIVE, and the settings in force (`livealign.settings`).
+
+        Raises:
+            LiveAlignError: a setting that there is not, or a value that it cannot have.
+        """
+        home, settings = Home.from_environment(), load_settings(flags)
         archive = os.environ.get("LIVEALIGN_ARCHIVE")
-        train_days = os.environ.get("LIVEALIGN_DAYS")
         return cls(
             home=home,
             archive=Path(archive).absolute() if archive else home.archive,
-            profile=profile,
-            dataset=replace(profile.dataset, train_days=int(train_days)) if train_days else profile.dataset,
+            profile=settings.profile,
+            dataset=settings.profile.dataset,
+            settings=settings.of_a_release(),
         )
 
     def training_days(self, day: date) -> list[date]:

@@ -7,7 +7,6 @@ Stopped at any moment and started again, it ends in the same state: every stage 
 import fcntl
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,22 +22,24 @@ from dagster import (
     Definitions,
     PreviewWarning,
 )
-from rich.markup import escape
 
 from livealign.backbone import PINNED, fetch_backbone
+from livealign.command import ProfileOption, SetOption, given_flags, run_command
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing import landed_days
 from livealign.marts import built_days
-from livealign.platforms.registry import archive_days
+from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
+from livealign.settings import Given, hand_on
 from livealign.simulation.config import SimulationConfig
 from livealign.simulation.platform import simulate
 from livealign.stopwatch import stage_cost
 from livealign.summary import write_summary
 from orchestration.closing_table import print_closing_table
+from orchestration.environment import check_environment
 from orchestration.failures import failed_run, unexpected_error
 from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
-from orchestration.resources import ACCEPT, Workspace
+from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.stages import console
 
 # The terminal shows stages and one line of what failed; Dagster's events and stacks are in the instance and in a file.
@@ -46,33 +47,39 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(
-    platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="simulator or twitch")] = "simulator",
+    platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help=f"one of {', '.join(PLATFORMS)}")] = "simulator",
     archive: Annotated[Path | None, typer.Option(help="folder of the platform's archive; the simulator makes its own")] = None,
     day: Annotated[
         str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="days of history to learn from; default: the platform's usual")
+        str | None, typer.Option(help="days of history to learn from, short for --set dataset.train_days=…")
     ] = None,
-    profile: Annotated[str, typer.Option(envvar="LIVEALIGN_PROFILE", help="tiny, laptop or gpu")] = "laptop",
-    seed: Annotated[int | None, typer.Option(help="seed of every stage; default: the profile's")] = None,
+    profile: ProfileOption = None,
+    seed: Annotated[str | None, typer.Option(help="seed of every stage, short for --set seed=…")] = None,
+    set_: SetOption = None,
     accept: Annotated[str, typer.Option(help="'volumes': a day of unusual volumes may pass")] = "",
 ) -> None:
     """Retrain for one day: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento."""
     started = perf_counter()
-    choices = {
-        "LIVEALIGN_PLATFORM": platform,
-        "LIVEALIGN_PROFILE": profile,
-        "LIVEALIGN_ARCHIVE": str(archive) if archive else None,
-        "LIVEALIGN_DAYS": str(days or usual_history_days(platform)),
-        "LIVEALIGN_SEED": str(seed) if seed is not None else None,
-    }
-    os.environ.update({name: value for name, value in choices.items() if value is not None})
+    if accept not in ("", *ACCEPTABLE):
+        raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
+    adapter_of(platform)  # before a workspace is made for a platform that there is not
+    check_environment()
+    asked_day = parse_day(day) if day is not None else None
+    flags = given_flags(profile, set_)
+    short = (("--days", "dataset.train_days", days), ("--seed", "seed", seed))
+    flags += [Given.option(flag, name, value) for flag, name, value in short if value is not None]
+    os.environ["LIVEALIGN_PLATFORM"] = platform
+    if archive is not None:
+        os.environ["LIVEALIGN_ARCHIVE"] = str(archive)
+    failed = ""
     try:
-        workspace = Workspace.from_environment()
+        workspace = Workspace.from_environment(flags)
+        hand_on(flags)  # to the definitions, which load the settings again
         workspace.home.activate()
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
-            last_day = prepare(workspace, day)
+            last_day = prepare(workspace, asked_day)
             retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})
         write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
         print_closing_table(workspace)
@@ -80,12 +87,10 @@ def main(
         failed = str(error)
     except Exception as error:
         failed = unexpected_error(error, failure_log())
-    else:
-        return
     # After the blocks: an error that is still held at the end of the process holds what its frames hold, such as a connection
     # to DuckDB, and DuckDB reports that as leaked.
-    console.print(f"[bold red]✗[/] {escape(failed)}", soft_wrap=True)
-    sys.exit(1)
+    if failed:
+        raise LiveAlignError(failed)
 
 
 def failure_log() -> Path:
@@ -93,19 +98,24 @@ def failure_log() -> Path:
     return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute() / "logs" / "retrain.log"
 
 
-def usual_history_days(platform: str) -> int:
-    """A week where every evening is full; four where a few channels stream a few times a week."""
-    return 28 if platform == "twitch" else 7
+def parse_day(text: str) -> date:
+    """The day after `--day`.
+
+    Raises:
+        LiveAlignError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise LiveAlignError(f"--day {text}: {error}; write a day as 2025-06-09") from None
 
 
-def prepare(workspace: Workspace, day: str | None) -> date:
-    """Fetch the backbone and make the simulated archive where they are missing; returns the day to retrain for.
+def prepare(workspace: Workspace, day: date | None) -> date:
+    """Make the simulated archive and fetch the backbone where they are missing; returns the day to retrain for.
 
     Raises:
         ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
     """
-    if workspace.profile.backbone in PINNED:
-        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
@@ -115,14 +125,11 @@ def prepare(workspace: Workspace, day: str | None) -> date:
         raise ArchiveError(
             f"{workspace.archive} holds no complete day; give a folder of {workspace.home.platform} archives by ARCHIVE="
         )
-    if day is None:
-        return known[-1]
-    chosen = date.fromisoformat(day)
-    if chosen not in known:
-        raise ArchiveError(
-            f"{workspace.archive} has nothing of {chosen}; it holds {len(known)} days, {known[0]} to {known[-1]}"
-        )
-    return chosen
+    if day is not None and day not in known:
+        raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
+    if workspace.profile.backbone in PINNED:
+        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
+    return day or known[-1]
 
 
 def _say(text: str) -> None:
@@ -199,4 +206,4 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="(?s).*varying BackfillPolicies")
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(main)
-    app()
+    run_command(app)

@@ -1,6 +1,5 @@
 """When the graph runs by itself, and the jobs that run."""
 
-import os
 from datetime import UTC, timedelta
 
 from dagster import (
@@ -17,6 +16,7 @@ from dagster import (
 from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
 from orchestration.dagster_private import RUN_KEY_TAG
+from orchestration.environment import nightly_cron
 from orchestration.resources import Workspace
 
 build_history = define_asset_job(
@@ -37,13 +37,12 @@ retune_llm = define_asset_job(
     description="The LLM, tuned fully, and all that hangs on it, for one day: asked for when content has drifted.",
 )
 
-NIGHTLY = os.environ.get("LIVEALIGN_NIGHTLY", "0 3 * * *")
 BEFORE_BACKFILLS = {"dagster/priority": "10"}  # last night's retrain does not queue behind a month of old days
 
 
 @schedule(
     job=daily_retrain,
-    cron_schedule=NIGHTLY,
+    cron_schedule=nightly_cron(),
     execution_timezone="UTC",
     tags=BEFORE_BACKFILLS,
     description="03:00 UTC, for the day that has just ended.",

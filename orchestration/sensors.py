@@ -121,7 +121,7 @@ def _read_reports(instance: DagsterInstance, after: int | None) -> tuple[int | N
 @sensor(
     job=retune_llm,
     minimum_interval_seconds=3600,
-    description="Asks for a full LLM tune when the warehouse is further ahead of the last one than the limit in RetuneConfig.",
+    description="Asks for a full LLM tune when the warehouse is further ahead of the last one than retune.max_age_days.",
 )
 def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> RunRequest | SkipReason:
     built = _newest(context.instance.get_materialized_partitions(MARTS))

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from livealign.command import run_command
+from orchestration.environment import check_environment
 from orchestration.instance import prepare_dagster_home
 from orchestration.resources import Workspace
 
 
 def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) -> None:
     """Serve Dagster's UI; schedules and sensors that are switched on there run for as long as this command does."""
+    check_environment()
     home = Workspace.from_environment().home
     home.activate()
     prepare_dagster_home(home)
@@ -22,4 +25,6 @@ def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) ->
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    run_command(app)

@@ -32,7 +32,8 @@ def fault(workspace, day):
 retrain.prepare = fault
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(retrain.main)
-app()
+from livealign.command import run_command
+run_command(app)
 """
 
 

@@ -14,7 +14,22 @@ FORBIDDEN = {
     "bentos": {"orchestration", "dagster", "dagster_dbt", "dbt", "evidently"},
     "orchestration": {"bentos", "bentoml"},
 }
-TORCH_FREE = ("config", "schemas", "home", "ids", "landing", "platforms", "metrics", "promotion", "bundle", "marts", "cli")
+TORCH_FREE = (
+    "config",
+    "settings",
+    "cli_settings",
+    "command",
+    "schemas",
+    "home",
+    "ids",
+    "landing",
+    "platforms",
+    "metrics",
+    "promotion",
+    "bundle",
+    "marts",
+    "cli",
+)
 
 
 def imported_packages(path: Path) -> set[str]:

@@ -90,6 +90,20 @@ def test_explain_says_what_differs_and_nothing_else(home: Home, capsys: pytest.C
     assert "0.6400" in said
 
 
+def test_explain_shows_what_was_set_and_where_and_an_older_release_has_no_record(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make(home, 8, 0.61)
+    made = {"ranker.learning_rate": {"value": 0.004, "from": "livealign.toml"}}
+    fields = FIELDS | {"config": {"ranker": {"learning_rate": 0.004}}, "settings": made}
+    two = write_bundle(home.releases, {"ranker.safetensors": b"other"}, fields).name
+    found = {difference.what: (difference.first, difference.second) for difference in explain(home.releases, one, two)}
+    assert found["set by: ranker.learning_rate"] == (None, "livealign.toml")
+    said = run(capsys, "explain-release", one, two)
+    assert f"{two}: ranker.learning_rate = 0.004 (livealign.toml)" in said
+    assert f"{one}: nothing was set beside its profile" in said
+
+
 def test_promote_and_rollback_move_the_pointer_and_keep_the_reason(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     one, two, three = make(home, 8, 0.61), make(home, 9, 0.64), make(home, 10, 0.63)
     for release in (one, two, three):

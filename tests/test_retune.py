@@ -21,7 +21,7 @@ from livealign.retune import RECORD, Tuning, choose_tuning, went_on_from, write_
 from tests.test_bundle import FIELDS
 
 DAY = date(2025, 6, 10)
-BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", name="planted"))
+BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", name="planted", n_layers=30))
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def test_a_kept_adapter_is_the_same_adapter_without_its_report(tmp_path: Path) -
 
 
 def test_a_policy_that_there_is_not_is_refused() -> None:
-    with pytest.raises(LiveAlignError, match="choose one of daily, weekly, on_drift"):
+    with pytest.raises(LiveAlignError, match="set one of daily, weekly, on_drift"):
         RetuneConfig(policy="monthly")
 
 

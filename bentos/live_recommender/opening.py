@@ -13,6 +13,7 @@ from livealign.live_answers import Observer, SegmentText
 from livealign.live_core import LiveCore
 from livealign.redis_log import RedisLog
 from livealign.releases import champion_path
+from livealign.settings import load_settings
 
 STRANGER = 2**62  # no platform's user
 
@@ -24,13 +25,15 @@ def open_core(settings: Settings, observer: Observer) -> LiveCore:
     spins for its core while the LLM has it (18 ms a list beside a refresh instead of 6).
 
     Raises:
+        LiveAlignError: a setting that there is not, or a value that it cannot have.
         BundleError: no release can be served.
         EventLogError: the log is another process', or cannot be read.
     """
     threadpool_limits(1, user_api="blas")
+    config = load_settings().profile.live
     kept: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
     try:
-        return LiveCore.open(settings.bundle, kept, settings.models, observer=observer, checkpoint=settings.checkpoint)
+        return LiveCore.open(settings.bundle, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
     except BundleError as error:
         if settings.releases is None:
             kept.close()
@@ -38,7 +41,7 @@ def open_core(settings: Settings, observer: Observer) -> LiveCore:
         log("failure", logging.ERROR, what="bundle", detail=str(error))
     try:
         champion = champion_path(settings.releases)
-        return LiveCore.open(champion, kept, settings.models, observer=observer, checkpoint=settings.checkpoint)
+        return LiveCore.open(champion, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
     except BundleError:
         kept.close()
         raise

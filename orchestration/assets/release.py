@@ -33,7 +33,7 @@ def bundle(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
     with stage(context, workspace, "bundle"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         reference = workspace.artifacts(day).drift / REFERENCE
-        built = release.build_bundle(corpus, workspace.home, workspace.profile, reference)
+        built = release.build_bundle(corpus, workspace.home, workspace.profile, reference, workspace.settings)
     files = built.manifest["files"]
     return MaterializeResult(
         metadata={

@@ -1,0 +1,52 @@
+"""A command line whose mistakes are one line on standard error; and the options of commands that read a profile."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
+from livealign.errors import LiveAlignError
+from livealign.settings import Given
+
+ProfileOption = Annotated[
+    str | None, typer.Option(help="tiny, laptop or gpu; default: LIVEALIGN_PROFILE, else livealign.toml, else laptop")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="a setting on top of the profile, as finetune.steps=400; may be repeated")
+]
+
+
+def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[Given]:
+    """What `--profile` and `--set` say.
+
+    Raises:
+        LiveAlignError: a `--set` without "=".
+    """
+    flags = [Given.flag("--set", one) for one in settings or ()]
+    return flags if profile is None else [Given.option("--profile", "profile", profile), *flags]
+
+
+def run_command(app: typer.Typer) -> None:
+    """Run the application and end the process: 0, 1 for an error of ours, 2 for arguments that cannot be."""
+    try:
+        code: Any = app(standalone_mode=False)
+    except LiveAlignError as error:
+        say_error(str(error))
+        code = 1
+    except NoArgsIsHelpError:  # the help is on the screen
+        code = 2
+    except ClickException as error:
+        say_error(" ".join(error.format_message().split()).rstrip(".") + "; --help lists what there is")
+        code = error.exit_code
+    except typer.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def say_error(text: str) -> None:
+    """The error on one line of standard error, whatever is in it."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]✗[/] {escape(text)}")
