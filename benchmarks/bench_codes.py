@@ -12,17 +12,19 @@ import sys
 import faiss
 import numpy as np
 
-from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import compared, cost_of, in_turns, show
 from livealign.config import CodesConfig
 from livealign.semantic_codes import fit_codebook
 
-DIM = 64
+DIM, SEED = 64, 17
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=5)
+    add_json_option(parser)
     arguments = parser.parse_args()
     vectors, config, errors = mixture(arguments.vectors), CodesConfig(), {}
 
@@ -42,11 +44,15 @@ def main() -> int:
         *costs,
         (len(vectors), len(vectors), "vectors/s"),
     )
-    print_rows(row)
+    out = JsonRows(arguments.json, SEED)
+    show(row, out)
+    out.add("codes: squared error, ours", errors["ours"], "squared distance")
+    out.add("codes: squared error, faiss", errors["theirs"], "squared distance")
+    out.write()
     return 0
 
 
-def mixture(count: int, seed: int = 17) -> np.ndarray:
+def mixture(count: int, seed: int = SEED) -> np.ndarray:
     """float32 [count, 64] of unit length: 24 topics, 400 authors."""
     rng = np.random.default_rng(seed)
     topics, authors = rng.normal(size=(24, DIM)), 0.6 * rng.normal(size=(400, DIM))

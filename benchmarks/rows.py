@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
+from benchmarks.json_rows import REPEATS, ROOT, JsonRows
+
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 
 class Cost(NamedTuple):
@@ -31,8 +33,9 @@ class Row:
     low: float
     high: float
     cpu_ratio: float  # the same ratio by processor seconds
-    ours: str
-    theirs: str
+    ours: float  # rates, in `unit`
+    theirs: float
+    unit: str
     peak_mib: int  # of our process
     peers_peak_mib: int | None = None
 
@@ -70,8 +73,8 @@ def compared(
         round(min(ratios), 3),
         round(max(ratios), 3),
         round(float(np.median(on_processors)), 3),
-        f"{rates[0]:,.1f} {unit}",
-        f"{rates[1]:,.1f} {unit}",
+        *rates,
+        unit,
         peak_mib(),
         peers_peak_mib,
     )
@@ -82,10 +85,21 @@ def peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
 
 
-def print_rows(*rows: Row) -> None:
-    """One JSON object a line, for `benchmarks/bench.py`."""
-    for row in rows:
-        print(json.dumps(asdict(row)), flush=True)
+def show(row: Row, out: JsonRows) -> None:
+    """Print the row as one line of JSON, for `benchmarks/bench.py`, and record its numbers."""
+    print(json.dumps(asdict(row)), flush=True)
+    record(row, out)
+
+
+def record(row: Row, out: JsonRows) -> None:
+    """Record what a row of the table holds: the ratio, both rates and both memories."""
+    out.add(row.name, row.ratio, "ratio", (row.low, row.high), REPEATS)
+    out.add(f"{row.name}: by CPU seconds", row.cpu_ratio, "ratio")
+    out.add(f"{row.name}: ours", row.ours, row.unit)
+    out.add(f"{row.name}: theirs", row.theirs, row.unit)
+    out.add(f"{row.name}: peak memory, ours", row.peak_mib, "MiB")
+    if row.peers_peak_mib is not None:
+        out.add(f"{row.name}: peak memory, theirs", row.peers_peak_mib, "MiB")
 
 
 class Peer:
