@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.retrained import last_held_out
 from livealign.alignment import train_alignment
 from livealign.alignment_model import item_vectors
-from livealign.artifacts import DayArtifacts, read_json
+from livealign.artifacts import DayArtifacts
 from livealign.config import load_profile
 from livealign.content import TUNED, texts_of, with_embeddings
 from livealign.dataset import Corpus, Examples, load_corpus
@@ -43,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     home, profile = Home.from_environment(arguments.platform), load_profile("laptop")
     out = JsonRows(arguments.json, profile.alignment.seed)
-    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    day = arguments.day or last_held_out(home)
     corpus = load_corpus(home.marts, day, profile.dataset)
     if arguments.content == TFIDF:
         texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)

@@ -17,7 +17,8 @@ from datetime import date
 import numpy as np
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
-from livealign.artifacts import DayArtifacts, read_json
+from benchmarks.retrained import last_held_out
+from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device, use_physical_cores
 from livealign.ceilings import day_ceilings
 from livealign.config import load_profile
@@ -59,7 +60,7 @@ def main() -> None:
     use_physical_cores()
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
     out = JsonRows(arguments.json, profile.seed)
-    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    day = arguments.day or last_held_out(home)
     dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
     corpus = load_corpus(home.marts, day, dataset)
     if arguments.content in LLM:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from benchmarks import bench_gpu, json_rows
 from benchmarks.json_rows import MARKER, REPEATS, ROOT, JsonRows
-from benchmarks.rows import Cost, compared, in_turns, show
+from benchmarks.rows import Cost, Row, compared, in_turns, show
 from livealign.backbone import choose_dtype
 from livealign.errors import LiveAlignError
 
@@ -60,7 +60,6 @@ def test_every_benchmark_offers_json(
     [
         ("bench_gpu", ["--tiny"], {"tiny Llama: LoRA tuning", "tiny Qwen2: share of the card's rate"}),
         ("bench_simulator", ["--impressions", "500", "--days", "3"], {"rate", "peak memory", "rows of impressions"}),
-        ("bench_codes", ["--vectors", "300", "--repeats", "1"], {"codes: squared error, ours", "codes: squared error, faiss"}),
         (
             "bench_retrieval",
             ["--rooms", "500", "--queries", "5", "--repeats", "1"],
@@ -76,6 +75,7 @@ def test_every_benchmark_offers_json(
             ["--rooms", "40", "--users", "50", "--news", "5", "--seconds", "0.2"],
             {"lists at 50 a second, p99", "refresh: rooms encoded", "checkpoint"},
         ),
+        ("planted_gate", ["--users", "20", "--requests", "40", "--seeds", "1"], {"true probabilities", "fixed mean, tells"}),
         ("bench_events", ["--batches", "4", "--runs", "2"], {"ingest, durable", "read for landing"}),
     ],
 )
@@ -243,7 +243,7 @@ def test_a_row_is_the_median_of_ratios_of_rates(capsys: pytest.CaptureFixture[st
     assert (row.ours, row.theirs, row.unit) == (5.0, 2.5, "texts/s")
     out = JsonRows(None, seed=17)
     show(row, out)
-    assert json.loads(capsys.readouterr().out)["ratio"] == 2.0  # what `bench` reads
+    assert Row(**json.loads(capsys.readouterr().out)) == row  # what `bench` reads
     found = [(one["name"], one["value"], one["interval"]) for one in out.rows[:4]]
     assert found == [
         ("name", 2.0, [1.0, 4.0]),
