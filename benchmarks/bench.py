@@ -37,7 +37,9 @@ def main() -> int:
         spread = f"{row.ratio} ({row.low} to {row.high})"
         memory = f"{row.peak_mib:,} / {row.peers_peak_mib or 'same process'}"
         ours, theirs = (f"{rate:,.1f} {row.unit}" for rate in (row.ours, row.theirs))
-        print("| " + " | ".join(map(str, (row.name, row.goal, spread, row.cpu_ratio, ours, theirs, memory))) + " |")
+        facts = ", ".join(f"{name} {value:.4g} {unit}" for name, (value, unit) in row.facts.items())
+        named = f"{row.name} ({facts})" if facts else row.name
+        print("| " + " | ".join(map(str, (named, row.goal, spread, row.cpu_ratio, ours, theirs, memory))) + " |")
         record(row, out)
     out.write()
     if failed:

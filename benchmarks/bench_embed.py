@@ -109,12 +109,13 @@ def against_peer(
         ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode(texts)), peer, repeats)
         peer.close()
     return compared(
-        f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers (batch {peer.facts['batch']})",
+        f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers",
         "at least 2.0",
         ours,
         theirs,
         (len(texts), len(texts), "segments/s"),
         peer.facts["peak_mib"],
+        {"batch of the peer": (peer.facts["batch"], "texts")},
     )
 
 

@@ -52,10 +52,9 @@ def main() -> int:
             lambda exact=exact: cost_of(lambda: one_by_one(exact)),
             arguments.repeats,
         )
-        name = f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat (recall@{K} {recall:.3f}, built in {building.wall:.1f} s)"
-        show(compared(name, "", *costs, (len(queries), len(queries), "queries/s")), out)
-        out.add(f"retrieval, {rooms:,} rooms: recall@{K}", recall, "share")
-        out.add(f"retrieval, {rooms:,} rooms: build", building.wall, "s")
+        work = (len(queries), len(queries), "queries/s")
+        facts = {f"recall@{K}": (float(recall), "share"), "build": (building.wall, "s")}
+        show(compared(f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat", "", *costs, work, facts=facts), out)
     out.write()
     return 0
 

@@ -132,12 +132,17 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out
         way, to_text, any_place, any_place_text = of_ways
         row = f"{name:<23} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8}"
         print(f"{row} {any_place:>9} {any_place_text:>8} {p:>16}")
-        numbers_of = {"GAUC": metrics.gauc, "spread of GAUC": metrics.gauc_seed_std, "UAUC": metrics.uauc, "AUC": metrics.auc}
-        numbers_of |= {"NDCG@10": metrics.ndcg, "ECE": metrics.ece, "p above shuffled": above_shuffled.get(name)}
+        numbers_of = {
+            "GAUC": metrics.gauc,
+            "GAUC spread over seeds": metrics.gauc_seed_std,
+            "UAUC": metrics.uauc,
+            "AUC": metrics.auc,
+        }
+        numbers_of |= {"NDCG@10": metrics.ndcg, "ECE": metrics.ece, "p-value against shuffled": above_shuffled.get(name)}
         numbers_of |= {f"way to {ceiling}": each.get(name) for ceiling, each in zip(ceilings, ways, strict=True)}
         for metric, value in numbers_of.items():
             if value is not None:
-                out.add(f"{name}: {metric}", value, metric)
+                out.add(f"{name}: {metric}", value, "share" if metric.startswith("way") else metric.split(" ")[0])
         if interval:
             out.add(f"{name} over id_only", interval.difference, "GAUC", (interval.low, interval.high), BOOTSTRAP)
 

@@ -5,7 +5,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.json_rows import REPEATS, ROOT, JsonRows
 
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
+
+
+Facts = dict[str, tuple[float, str]]  # further numbers of a row by name, each with its unit
 
 
 class Cost(NamedTuple):
@@ -38,6 +41,7 @@ class Row:
     unit: str
     peak_mib: int  # of our process
     peers_peak_mib: int | None = None
+    facts: Facts = field(default_factory=dict)
 
 
 def cost_of(work: Callable[[], Any]) -> Cost:
@@ -60,6 +64,7 @@ def compared(
     theirs: list[Cost],
     work: tuple[float, float, str],
     peers_peak_mib: int | None = None,
+    facts: Facts | None = None,
 ) -> Row:
     """Our rate ÷ theirs: median of the repeats. `work` is (ours, theirs, unit) of one repeat."""
     mine, others, unit = work
@@ -77,6 +82,7 @@ def compared(
         unit,
         peak_mib(),
         peers_peak_mib,
+        facts or {},
     )
 
 
@@ -92,7 +98,7 @@ def show(row: Row, out: JsonRows) -> None:
 
 
 def record(row: Row, out: JsonRows) -> None:
-    """Record what a row of the table holds: the ratio, both rates and both memories."""
+    """Record what a row of the table holds: the ratio, both rates, both memories and its facts."""
     out.add(row.name, row.ratio, "ratio", (row.low, row.high), REPEATS)
     out.add(f"{row.name}: by CPU seconds", row.cpu_ratio, "ratio")
     out.add(f"{row.name}: ours", row.ours, row.unit)
@@ -100,6 +106,8 @@ def record(row: Row, out: JsonRows) -> None:
     out.add(f"{row.name}: peak memory, ours", row.peak_mib, "MiB")
     if row.peers_peak_mib is not None:
         out.add(f"{row.name}: peak memory, theirs", row.peers_peak_mib, "MiB")
+    for name, (value, unit) in row.facts.items():
+        out.add(f"{row.name}: {name}", value, unit)
 
 
 class Peer:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from benchmarks import bench_gpu, json_rows
 from benchmarks.json_rows import MARKER, REPEATS, ROOT, JsonRows
-from benchmarks.rows import Cost, Row, compared, in_turns, show
+from benchmarks.rows import Cost, Row, compared, in_turns, record, show
 from livealign.backbone import choose_dtype
 from livealign.errors import LiveAlignError
 
@@ -63,7 +63,7 @@ def test_every_benchmark_offers_json(
         (
             "bench_retrieval",
             ["--rooms", "500", "--queries", "5", "--repeats", "1"],
-            {"retrieval, 500 rooms: recall@50", "retrieval, 500 rooms: build"},
+            {f"retrieval, 500 rooms: queries/s ÷ faiss flat: {what}" for what in ("ours", "recall@50", "build")},
         ),
         (
             "bench_ranker",
@@ -238,12 +238,15 @@ def test_made_up_texts_have_the_length_mix_and_the_vocabulary() -> None:
 
 def test_a_row_is_the_median_of_ratios_of_rates(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = [Cost(1.0, 2.0), Cost(2.0, 2.0), Cost(4.0, 2.0)], [Cost(4.0, 4.0)] * 3
-    row = compared("name", "goal", ours, theirs, (10, 10, "texts/s"))
+    row = compared("name", "goal", ours, theirs, (10, 10, "texts/s"), facts={"recall": (0.5, "share")})
     assert (row.ratio, row.low, row.high, row.cpu_ratio) == (2.0, 1.0, 4.0, 2.0)
     assert (row.ours, row.theirs, row.unit) == (5.0, 2.5, "texts/s")
     out = JsonRows(None, seed=17)
     show(row, out)
-    assert Row(**json.loads(capsys.readouterr().out)) == row  # what `bench` reads
+    read_back = JsonRows(None, seed=17)
+    record(Row(**json.loads(capsys.readouterr().out)), read_back)  # as `bench` does
+    assert read_back.rows == out.rows
+    assert (out.rows[-1]["name"], out.rows[-1]["value"]) == ("name: recall", 0.5)
     found = [(one["name"], one["value"], one["interval"]) for one in out.rows[:4]]
     assert found == [
         ("name", 2.0, [1.0, 4.0]),
