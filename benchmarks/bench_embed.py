@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
-from benchmarks.rows import Cost, Peer, Row, compared, cost_of, in_turns, print_rows
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import Cost, Peer, Row, compared, cost_of, in_turns, show
 from livealign.backbone import Backbone, load_backbone
 from livealign.config import Profile, load_profile
 from livealign.content import texts_of
@@ -44,11 +45,13 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--segments", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5)
+    add_json_option(parser)
     arguments = parser.parse_args()
     profile = load_profile("laptop")
+    out = JsonRows(arguments.json, profile.seed)
     backbone = load_backbone(profile.backbone, arguments.models)
     texts = simulated_texts(arguments.segments, profile.seed)
-    print_rows(against_matrix_products(backbone, profile, texts, arguments.repeats))
+    show(against_matrix_products(backbone, profile, texts, arguments.repeats), out)
     of_a_retrain = retrain_texts(profile, arguments.segments)
     model, least, most = arguments.models / profile.backbone, layers_of(backbone, profile.encoder)[1], backbone.n_layers
     for what, read, layers in (
@@ -56,7 +59,8 @@ def main() -> int:
         ("texts of a tick, the same", texts, least),
         ("texts of a retrain, all", of_a_retrain, most),
     ):
-        print_rows(against_peer(backbone, profile, what, read, model, layers, arguments.repeats))
+        show(against_peer(backbone, profile, what, read, model, layers, arguments.repeats), out)
+    out.write()
     return 0
 
 
@@ -106,12 +110,13 @@ def against_peer(
         ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode(texts)), peer, repeats)
         peer.close()
     return compared(
-        f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers (batch {peer.facts['batch']})",
+        f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers",
         "at least 2.0",
         ours,
         theirs,
         (len(texts), len(texts), "segments/s"),
         peer.facts["peak_mib"],
+        {"batch of the peer": (peer.facts["batch"], "texts")},
     )
 
 

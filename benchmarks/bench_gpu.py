@@ -18,12 +18,13 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, Qwen2Model
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.fused_layers import FusedStack, stack_of
 from livealign.packing import pack, pack_whole
 from livealign.pooling import Pooling
 
 TICK_SECONDS = 30
-REPEATS = 5
+REPEATS, SEED = 5, 17
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ TINY = (
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
-    tiny = parser.parse_args(arguments).tiny
+    add_json_option(parser)
+    parsed = parser.parse_args(arguments)
+    tiny, out = parsed.tiny, JsonRows(parsed.json, SEED)
     if not tiny and not torch.cuda.is_available():
         print("there is no CUDA device here; run on a machine with one, or with --tiny to see the code run", file=sys.stderr)
         return 1
@@ -86,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = 256 if tiny else 8_192
     rate = matrix_rate(device, dtype, size)
     print(f"{card}, torch {torch.__version__}, {dtype}, {size}³ product: {rate / 1e12:.3g} TFLOP/s; random weights\n")
+    out.add(f"product of two {size}³ matrices, {str(dtype).removeprefix('torch.')}", rate / 1e12, "TFLOP/s")
     print(f"| shape | rooms in {TICK_SECONDS} s | share of the card's rate | LoRA tokens/s | peak GiB |")
     print("|---|---|---|---|---|")
     for shape in TINY if tiny else SHAPES:
@@ -98,11 +102,16 @@ def main(arguments: list[str] | None = None) -> int:
         peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
         cells = (shape.name, f"{TICK_SECONDS * texts_a_second:,.0f}", f"{share:.2f}", f"{tokens_a_second:,.0f}", f"{peak:.1f}")
         print("| " + " | ".join(cells) + " |", flush=True)
+        out.add(f"{shape.name}: rooms in {TICK_SECONDS} s", TICK_SECONDS * texts_a_second, "rooms")
+        out.add(f"{shape.name}: share of the card's rate", share, "share")
+        out.add(f"{shape.name}: LoRA tuning", tokens_a_second, "tokens/s")
+        out.add(f"{shape.name}: peak memory", peak, "GiB")
         del model
+    out.write()
     return 0
 
 
-def made_up_texts(count: int, vocabulary: int, seed: int = 17) -> list[list[int]]:
+def made_up_texts(count: int, vocabulary: int, seed: int = SEED) -> list[list[int]]:
     """Token ids with the simulated platform's mix of lengths: 32 to 64, half of them at the limit; no two begin alike."""
     rng = np.random.default_rng(seed)
     lengths = np.where(rng.random(count) < 0.5, 64, rng.integers(32, 64, count))
@@ -131,7 +140,7 @@ def embedding(
 def tuning(shape: Shape, model: PreTrainedModel, device: torch.device, rank: int = 16) -> float:
     """Tokens a second through forward, backward and optimizer, adapters on all projections of the adapted layers."""
     frozen = stack_of(model)
-    generator = torch.Generator(device).manual_seed(17)
+    generator = torch.Generator(device).manual_seed(SEED)
     parameters: list[nn.Parameter] = []
     for layer in model.layers[shape.first_adapted : shape.exit_layer]:
         for module in (*layer.self_attn.children(), *layer.mlp.children()):

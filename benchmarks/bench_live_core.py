@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.config import LiveConfig
 from livealign.event_log import EventLog
 from livealign.live_answers import TickReport
@@ -106,10 +107,12 @@ def lists(core: LiveCore, seconds: float, rate: float, users: int, record: bool 
     return np.array(took)
 
 
-def shown(name: str, took: np.ndarray) -> None:
+def shown(name: str, took: np.ndarray, out: JsonRows) -> None:
     """One line of the table."""
     p50, p99 = np.percentile(took, [50, 99])
     print(f"{name:<34} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   most {took.max():7.1f} ms   ({len(took)} lists)")
+    for what, milliseconds in (("p50", p50), ("p99", p99), ("most", took.max())):
+        out.add(f"{name}, {what}", milliseconds, "ms")
 
 
 def refresh(core: LiveCore, clock: Clock) -> TickReport:
@@ -127,8 +130,10 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--news", type=int, default=800)
     parser.add_argument("--seconds", type=float, default=20.0)
+    add_json_option(parser)
     asked = parser.parse_args()
-    rng, process, clock = np.random.default_rng(1), psutil.Process(), Clock()
+    out = JsonRows(asked.json, seed=1)
+    rng, process, clock = np.random.default_rng(out.seed), psutil.Process(), Clock()
     with tempfile.TemporaryDirectory() as folder:
         bundle = asked.bundle or planted_bundle(Path(folder) / "planted")
         core = LiveCore.open(
@@ -141,15 +146,19 @@ def main() -> None:
         held = process.memory_info().rss
         of_them = (held - empty) / 2**30
         print(f"{asked.rooms:,} rooms, {asked.users:,} users: {held / 2**30:.2f} GiB, of which {of_them:.2f} for them")
-        batches = [batch for _ in range(5) for batch in news(clock, 5_000, rng)]
+        out.add(f"memory, {asked.rooms:,} rooms and {asked.users:,} users", held / 2**30, "GiB")
+        out.add(f"memory, {asked.rooms:,} rooms and {asked.users:,} users: for them", of_them, "GiB")
+        batches = [batch for _ in range(5) for batch in news(clock, min(5_000, asked.rooms), rng)]
         began = time.perf_counter()
         for batch in batches:
             core.ingest(batch)
         count = sum(len(batch) for batch in batches)
-        print(f"{'events, durable, batches of 500':<34} {count / (time.perf_counter() - began):,.0f} a second ({count:,})")
+        rate = count / (time.perf_counter() - began)
+        print(f"{'events, durable, batches of 500':<34} {rate:,.0f} a second ({count:,})")
+        out.add("events, durable, batches of 500", rate, "events/s")
         refresh(core, clock)
         lists(core, 2, 50, asked.users)
-        shown("lists at 50 a second", lists(core, asked.seconds, 50, asked.users))
+        shown("lists at 50 a second", lists(core, asked.seconds, 50, asked.users), out)
         for batch in news(clock, asked.news, rng):
             core.ingest(batch)
         report = refresh(core, clock)
@@ -157,6 +166,11 @@ def main() -> None:
             f"{'refresh':<34} {report.encoded} of {report.rooms_with_news} rooms in {report.seconds:.1f} s, the LLM "
             f"{report.encode_seconds:.1f} s: {30 * report.encoded / report.seconds:,.0f} rooms in 30 s"
         )
+        out.add("refresh: rooms with news", report.rooms_with_news, "rooms")
+        out.add("refresh: rooms encoded", report.encoded, "rooms")
+        out.add("refresh", report.seconds, "s")
+        out.add("refresh: the LLM", report.encode_seconds, "s")
+        out.add("refresh: rooms in 30 s", 30 * report.encoded / report.seconds, "rooms")
         for batch in news(clock, asked.news, rng):
             core.ingest(batch)
         worker = threading.Thread(target=refresh, args=(core, clock))
@@ -164,13 +178,19 @@ def main() -> None:
         took = []
         while worker.is_alive():
             took.append(lists(core, 1, 20, asked.users))
-        shown("lists at 20 a second in a refresh", np.concatenate(took))
+        shown("lists at 20 a second in a refresh", np.concatenate(took), out)
         began = time.perf_counter()
         core.checkpoint()
         kept = (Path(folder) / "state.npz").stat().st_size
-        print(f"{'checkpoint':<34} {time.perf_counter() - began:.1f} s, {kept / 2**20:.0f} MiB")
+        seconds = time.perf_counter() - began
+        print(f"{'checkpoint':<34} {seconds:.1f} s, {kept / 2**20:.0f} MiB")
+        out.add("checkpoint", seconds, "s")
+        out.add("checkpoint: size", kept / 2**20, "MiB")
         core.stop()
-        print(f"memory at the end: {process.memory_info().rss / 2**30:.2f} GiB")
+        at_end = process.memory_info().rss / 2**30
+        print(f"memory at the end: {at_end:.2f} GiB")
+        out.add("memory at the end", at_end, "GiB")
+    out.write()
 
 
 if __name__ == "__main__":

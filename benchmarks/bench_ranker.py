@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import compared, cost_of, in_turns, show
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset import load_corpus
 from livealign.ranking import Ranker, _after_first_days, _Table, history_matches, train_ranker
@@ -48,10 +49,13 @@ class Rows(Dataset):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=3_000, help="a day, of four planted days (default: %(default)s)")
+    add_json_option(parser)
     arguments = parser.parse_args()
     config = RankerConfig()
+    out = JsonRows(arguments.json, config.seed)
     with tempfile.TemporaryDirectory() as folder:
-        planted = plant_marts(Path(folder), 200, 40, 8, days=4, requests_per_day=3_000)
+        planted = plant_marts(Path(folder), 200, 40, 8, days=4, requests_per_day=arguments.requests)
         corpus = load_corpus(planted.marts, planted.days[-1], DatasetConfig())
     codes = np.random.default_rng(17).integers(0, CODES, (corpus.n_items, 3)).astype(np.int32)
     items = ItemTable(None, codes)
@@ -63,14 +67,16 @@ def main() -> int:
         lambda: cost_of(lambda: plain_training(trained, examples, items, config)),
         arguments.repeats,
     )
-    print_rows(
+    show(
         compared(
             "ranker: examples/s ÷ the same network with a DataLoader",
             "at least 3",
             *costs,
             (config.epochs * len(examples), config.epochs * len(examples), "examples/s"),
-        )
+        ),
+        out,
     )
+    out.write()
     return 0
 
 

@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 
-from benchmarks.bench_codes import mixture
-from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from benchmarks.bench_codes import SEED, mixture
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import compared, cost_of, in_turns, show
 from livealign.retrieval import RoomIndex
 
 K = 50
@@ -22,7 +23,9 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
+    add_json_option(parser)
     arguments = parser.parse_args()
+    out = JsonRows(arguments.json, SEED)
     for rooms in arguments.rooms:
         # Users come from where rooms are: the towers put both into one space.
         drawn, ids = mixture(rooms + arguments.queries), np.arange(rooms)
@@ -49,14 +52,10 @@ def main() -> int:
             lambda exact=exact: cost_of(lambda: one_by_one(exact)),
             arguments.repeats,
         )
-        print_rows(
-            compared(
-                f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat (recall@{K} {recall:.3f}, built in {building.wall:.1f} s)",
-                "",
-                *costs,
-                (len(queries), len(queries), "queries/s"),
-            )
-        )
+        work = (len(queries), len(queries), "queries/s")
+        facts = {f"recall@{K}": (float(recall), "share"), "build": (building.wall, "s")}
+        show(compared(f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat", "", *costs, work, facts=facts), out)
+    out.write()
     return 0
 
 

@@ -16,7 +16,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.artifacts import DayArtifacts
+from livealign.config import load_profile
 from livealign.files import read_json
 from orchestration.resources import Workspace
 from orchestration.retrain import prepare
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True, help="folder for both retrains; one that is not there yet")
     parser.add_argument("--day", type=date.fromisoformat, default=date(2025, 6, 8), help="the first of the two")
     parser.add_argument("--profile", default="laptop")
+    add_json_option(parser)
     arguments = parser.parse_args()
     if (arguments.workspace / "platforms").exists():
         parser.error(f"{arguments.workspace} has been retrained in before; give a new folder")
@@ -45,10 +48,12 @@ def main() -> None:
     days = [arguments.day, arguments.day + timedelta(days=1)]
     first, second = (retrain(workspace, day, arguments.profile) for day in days)
     print(f"\n{'seconds of':<24}{'first day':>10}{'second':>10}{'ratio':>8}")
+    out = JsonRows(arguments.json, load_profile(arguments.profile).seed)
     for name in first.stages:
-        show(name, first.stages[name], second.stages.get(name, 0.0))
-    show("all", first.seconds, second.seconds)
-    show("all, CPU", first.cpu_seconds, second.cpu_seconds)
+        show(name, first.stages[name], second.stages.get(name, 0.0), out)
+    show("all", first.seconds, second.seconds, out)
+    show("all, CPU", first.cpu_seconds, second.cpu_seconds, out)
+    out.write()
 
 
 def retrain(workspace: Workspace, day: date, profile: str) -> Cost:
@@ -62,9 +67,13 @@ def retrain(workspace: Workspace, day: date, profile: str) -> Cost:
     return Cost(seconds, cpu, {file.stem: float(read_json(file)["seconds"]) for file in files})
 
 
-def show(name: str, first: float, second: float) -> None:
+def show(name: str, first: float, second: float, out: JsonRows) -> None:
     """One row."""
-    print(f"{name:<24}{first:10.1f}{second:10.1f}{second / max(first, 1e-9):8.2f}", flush=True)
+    ratio = second / max(first, 1e-9)
+    print(f"{name:<24}{first:10.1f}{second:10.1f}{ratio:8.2f}", flush=True)
+    out.add(f"{name}: first day", first, "s")
+    out.add(f"{name}: second day", second, "s")
+    out.add(f"{name}: second day ÷ first", ratio, "ratio")
 
 
 if __name__ == "__main__":

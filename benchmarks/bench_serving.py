@@ -5,7 +5,7 @@
 
 It serves a release of this workspace whose snapshot is replaced by a platform of the size asked for (`serving_release.py`), by
 BentoML, as `make serve` does, with the real LLM. In the same run a BentoML endpoint that does nothing is measured
-(`noop_service.py`). Results are printed and written to `reports/bench_serving.json`.
+(`noop_service.py`).
 """
 
 import argparse
@@ -26,19 +26,39 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.json_rows import ROOT, JsonRows, add_json_option
+from benchmarks.load import KEY_VARIABLE, UNITS
 from benchmarks.serving_release import FIRST_ROOM, FIRST_USER, large_release
 from bentos.build import bentoml_command, bentoml_settings
 from bentos.smoke import ask, free_port, stop, wait_until_ready
 from livealign.bundle import open_bundle
 from livealign.config import LiveConfig
-from livealign.files import replace_json
 from livealign.home import Home
 from livealign.releases import champion_path
 from livealign.snapshot import WINDOW_MILLISECONDS
 
-ROOT = Path(__file__).parent.parent
 WINDOW = WINDOW_MILLISECONDS / 1000
+SEED = 1  # of requests; events and words have the next two
 WORDS = ("boss", "low", "dodge", "left", "now", "what", "play", "chat", "this", "run", "again", "heal", "first", "try", "nice")
+UNITS_OF_ALL = UNITS | {
+    "load": "runnable processes",
+    "rooms": "rooms",
+    "users": "users",
+    "release": "id",
+    "events_per_second": "events/s",
+    "rooms_with_news": "rooms",
+    "staleness_seconds": "s",
+    "samples": "samples",
+    "last_tick_seconds": "s",
+    "degraded": "yes or no",
+    "windows_waiting": "windows",
+    "problem": "text",
+    "gib_at_start": "GiB",
+    "gib_after": "GiB",
+    "gib": "GiB",
+    "gib_per_hour_second_half": "GiB/hour",
+    "share_of_noop": "share",
+}
 Result = dict[str, Any]
 
 
@@ -54,8 +74,9 @@ class Server:
             file.write(b"\n".join(bodies))
             file.flush()
             command = [sys.executable, "-m", "benchmarks.load", "--port", str(self.port), "--path", path, "--bodies", file.name]
-            command += ["--key", self.key, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1_200, check=True)
+            command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+            environment = os.environ | {KEY_VARIABLE: self.key}
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1_200, check=True)
         result: Result = json.loads(done.stdout)
         return result
 
@@ -94,13 +115,13 @@ def serving(service: str, environment: dict[str, str]) -> Iterator[Server]:
 
 def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]:
     """Requests of different users, seeded."""
-    drawn = np.random.default_rng(1).integers(0, users, count)
+    drawn = np.random.default_rng(SEED).integers(0, users, count)
     return [json.dumps({"user_id": FIRST_USER + int(one), "k": k, "surface": "bench"}).encode() for one in drawn]
 
 
 def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]:
     """Batches of comments, likes and plays of now, every event new; a play ends some batches after its start."""
-    rng, run = np.random.default_rng(2), secrets.token_hex(4)
+    rng, run = np.random.default_rng(SEED + 1), secrets.token_hex(4)
     now = int(time.time() * 1000)
     bodies, watching = [], deque[dict[str, Any]]()
     for batch in range(batches):
@@ -127,7 +148,7 @@ class Speakers:
 
     def __init__(self, server: Server, rooms: int) -> None:
         self._server, self._rooms = server, rooms
-        self._rng, self._run = np.random.default_rng(3), secrets.token_hex(4)
+        self._rng, self._run = np.random.default_rng(SEED + 2), secrets.token_hex(4)
         self._stop, self._thread = threading.Event(), threading.Thread(target=self._speak, daemon=True)
         self.problem: str | None = None
 
@@ -248,7 +269,7 @@ def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--platform", default="simulator")
     parser.add_argument("--bundle", type=Path, help="the release to serve; default: the champion")
@@ -258,7 +279,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
     parser.add_argument("--soak", type=float, default=0.0, help="seconds of the soak; 0: none")
     parser.add_argument("--only", nargs="*", choices=("lists", "events", "refresh", "soak"), help="default: all")
+    add_json_option(parser)
     arguments = parser.parse_args()
+    out = JsonRows(arguments.json, SEED)
     home = Home.from_environment(arguments.platform)
     bundle = open_bundle((arguments.bundle or champion_path(home.releases)).resolve())
     wanted = set(arguments.only or ("lists", "events", "refresh", "soak"))
@@ -297,8 +320,8 @@ def main() -> None:
         if arguments.soak and "soak" in wanted:
             with served(arguments.rooms, arguments.users) as server:
                 show("soak", soak(server, arguments.rooms // 20, arguments.users, arguments.soak))
-    replace_json(home.reports / "bench_serving.json", result)
-    print(f"written to {home.reports / 'bench_serving.json'}")
+    out.add_all("serving", result, UNITS_OF_ALL)
+    out.write()
 
 
 if __name__ == "__main__":

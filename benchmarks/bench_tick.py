@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.bench_embed import fresh_adapter, simulated_texts
-from benchmarks.rows import compared, cost_of, in_turns, print_rows
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import compared, cost_of, in_turns, show
 from livealign.backbone import load_backbone
 from livealign.config import load_profile
 from livealign.embed import Encoder
@@ -27,8 +28,10 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--rooms", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--repeats", type=int, default=5)
+    add_json_option(parser)
     arguments = parser.parse_args()
     profile = load_profile("laptop")
+    out = JsonRows(arguments.json, profile.seed)
     backbone = load_backbone(profile.backbone, arguments.models)
     with tempfile.TemporaryDirectory() as folder:
         encoder = Encoder.load(backbone, fresh_adapter(backbone, profile, Path(folder)), profile.encoder, profile.segments)
@@ -41,15 +44,10 @@ def main() -> int:
             arguments.repeats,
         )
         a_tick = TICK_SECONDS * rooms / sorted(cost.wall for cost in ours)[len(ours) // 2]
-        print_rows(
-            compared(
-                f"tick of {rooms} rooms: rooms/s ÷ those of {fewest} rooms ({a_tick:.0f} rooms in 30 s)",
-                "",
-                ours,
-                theirs,
-                (rooms, fewest, "rooms/s"),
-            )
-        )
+        facts = {f"in {TICK_SECONDS} s": (a_tick, "rooms")}
+        name = f"tick of {rooms} rooms: rooms/s ÷ those of {fewest} rooms"
+        show(compared(name, "", ours, theirs, (rooms, fewest, "rooms/s"), facts=facts), out)
+    out.write()
     return 0
 
 

@@ -1,6 +1,6 @@
 """The tuning loop against sentence-transformers' trainer: the same weights, layers, LoRA, pairs and batch; one step in turns.
 
-    python benchmarks/bench_tuning.py --repeats 5
+    python -m benchmarks.bench_tuning --repeats 5
 
 The peer's model is cut to the layers that ours uses, then has all layers, as its user has it. Both read every token of every
 text once a step; the rate counts real tokens only. Ours has no head start: nothing is read before the step is measured.
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from benchmarks.bench_embed import simulated_texts
-from benchmarks.rows import Peer, compared, cost_of, in_turns, print_rows
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.rows import Peer, compared, cost_of, in_turns, show
 from livealign.backbone import load_backbone
 from livealign.config import load_profile
 from livealign.embed import layers_of, tokenize
@@ -31,8 +32,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--repeats", type=int, default=5)
+    add_json_option(parser)
     arguments = parser.parse_args()
     profile = load_profile("laptop")
+    out = JsonRows(arguments.json, profile.seed)
     backbone = load_backbone(profile.backbone, arguments.models)
     steps, size = arguments.repeats + 1, profile.finetune.batch_size
     texts = simulated_texts(2 * size, profile.seed)  # the same batch at every step: every step costs the same
@@ -72,7 +75,7 @@ def main() -> int:
             ours, theirs = in_turns(lambda taking=taking: cost_of(lambda: next(taking)), peer, arguments.repeats)
             peer.close()
         which = "all" if layers == backbone.n_layers else "the same"
-        print_rows(
+        show(
             compared(
                 f"tuning: useful tokens/s ÷ sentence-transformers' trainer, the same LoRA, {which} {layers} layers",
                 "at least 1.5",
@@ -80,8 +83,10 @@ def main() -> int:
                 theirs,
                 (tokens, tokens, "tokens/s"),
                 peer.facts["peak_mib"],
-            )
+            ),
+            out,
         )
+    out.write()
     return 0
 
 

@@ -1,6 +1,6 @@
 """Landing and warehouse at the size of KuaiLive-M3: what they cost, what one more day costs, and pandas beside them.
 
-    python benchmarks/bench_warehouse.py --scale 0.05
+    python -m benchmarks.bench_warehouse --scale 0.05
 
 Writes a made-up archive in KuaiLive-M3's format (`m3_archive.py`), lands it with the real adapter, builds all marts of all days
 but the last with dbt, tests included, as the pipeline does, and then the last day on top. At most at scale 0.05, for it
@@ -24,19 +24,20 @@ from typing import NamedTuple, TypeVar
 import duckdb
 import numpy as np
 import pandas as pd
-from m3_archive import write_m3
-from pandas_segments import STATISTICS, by_date_ranges, by_repeats, segment_statistics
 from rich.console import Console
 from rich.table import Table
-from segment_queries import statistics_by_queries
 
-from livealign.files import replace_json
+from benchmarks.json_rows import ROOT, JsonRows, add_json_option
+from benchmarks.m3_archive import SEED
+from benchmarks.pandas_segments import STATISTICS, by_date_ranges, by_repeats, segment_statistics
+from benchmarks.segment_queries import statistics_by_queries
 from livealign.marts import publish_marts
 from livealign.platforms.registry import archive_days, land
 from livealign.stopwatch import StageCost, stage_cost
 from orchestration.dbt_command import BUILD_A_DAY
+from tests.kuai_archives import write_m3
 
-PROJECT = Path(__file__).parent.parent / "dbt_project"
+PROJECT = ROOT / "dbt_project"
 PANDAS_AT_MOST = 0.05
 PANDAS = {"pandas": by_date_ranges, "pandas, vectorised by hand": by_repeats}
 T = TypeVar("T")
@@ -50,12 +51,14 @@ class Cost(NamedTuple):
 
 
 def main() -> None:
-    """Measure one scale; print a table and write it as JSON."""
+    """Measure one scale and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scale", type=float, default=0.05, help="share of the published rows (default: %(default)s)")
     parser.add_argument("--memory", default="6GB", help="of dbt's DuckDB (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="work there, keep everything, use an archive that is there")
+    add_json_option(parser)
     arguments = parser.parse_args()
+    out = JsonRows(arguments.json, SEED)
     os.environ["LIVEALIGN_WAREHOUSE_MEMORY"] = arguments.memory
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
@@ -64,7 +67,8 @@ def main() -> None:
         bench.everything()
         if arguments.scale <= PANDAS_AT_MOST:
             bench.beside_pandas()
-        bench.report()
+        bench.report(out)
+    out.write()
 
 
 class Bench:
@@ -127,20 +131,19 @@ class Bench:
                     f"{way} / {name}, memory": theirs.stage.peak_rss_bytes / ours.stage.peak_rss_bytes,
                 }
 
-    def report(self) -> None:
-        """Print the table; write `result.json` into the folder."""
+    def report(self, out: JsonRows) -> None:
+        """Print the table, and record it."""
         table = Table("step", "seconds", "of the processor", "peak memory", title=f"scale {self.scale}")
         for name, (stage, processor) in self.costs.items():
             table.add_row(name, f"{stage.seconds:,.1f}", f"{processor:,.1f}", f"{stage.peak_rss_bytes / 2**30:.2f} GiB")
+            out.add(f"{name}, scale {self.scale}", stage.seconds, "s")
+            out.add(f"{name}, scale {self.scale}: of the processor", processor, "s")
+            out.add(f"{name}, scale {self.scale}: peak memory", stage.peak_rss_bytes / 2**30, "GiB")
         console = Console()
         console.print(table)
         for name, value in self.notes.items():
             console.print(f"{name}: {value:,.3f}" if isinstance(value, float) else f"{name}: {value:,}")
-        steps = {
-            name: {"seconds": stage.seconds, "processor_seconds": processor, "peak_rss_bytes": stage.peak_rss_bytes}
-            for name, (stage, processor) in self.costs.items()
-        }
-        replace_json(self.folder / "result.json", {"scale": self.scale, "steps": steps, **self.notes})
+            out.add(f"{name}, scale {self.scale}", value, unit_of(name))
 
     def _step(self, name: str, work: Callable[[], T]) -> T:
         Console().print(f"▶ {name}")
@@ -159,6 +162,13 @@ class Bench:
         environment |= {"LIVEALIGN_START_DAY": str(days[0]), "LIVEALIGN_END_DAY": str(days[-1])}
         dbt = str(Path(sys.executable).parent / "dbt")
         subprocess.run([dbt, *command, "--quiet", *project, *written], env=os.environ | environment, check=True)
+
+
+def unit_of(note: str) -> str:
+    """The unit of a note, by its name."""
+    if "minutes" in note:
+        return "minutes"
+    return {"bytes": "bytes", "rows": "rows"}.get(note.partition("/")[0], "ratio")
 
 
 def _processor_seconds() -> float:

@@ -1,6 +1,6 @@
 """Retrieval beside libraries that a user would pick instead: the same split, the same candidates, the same metrics.
 
-make recommender-peers && .venv/bin/python benchmarks/compare_peers.py [--content tfidf] [--day 2025-06-09]
+make recommender-peers && .venv/bin/python -m benchmarks.compare_peers [--content tfidf] [--day 2025-06-09]
 
 For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked
 whose rooms in the training days: a room is new every day, so what they can know of it is its author. RecTools' SASRec reads the
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.retrained import last_held_out
 from livealign.alignment import train_alignment
 from livealign.alignment_model import item_vectors
 from livealign.artifacts import DayArtifacts
@@ -22,7 +24,6 @@ from livealign.config import load_profile
 from livealign.content import texts_of, with_embeddings
 from livealign.dataset import TUNED, Corpus, load_corpus
 from livealign.dataset_examples import Examples
-from livealign.files import read_json
 from livealign.home import Home
 from livealign.marts import built_days, read_mart
 from livealign.retrieval_metrics import RetrievalMetrics, retrieval_metrics
@@ -40,9 +41,11 @@ def main() -> None:
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
     parser.add_argument("--peers-python", type=Path, default=PYTHON)
     parser.add_argument("--sequences-python", type=Path, default=SEQUENCES)
+    add_json_option(parser)
     arguments = parser.parse_args()
     home, profile = Home.from_environment(arguments.platform), load_profile("laptop")
-    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    out = JsonRows(arguments.json, profile.alignment.seed)
+    day = arguments.day or last_held_out(home)
     corpus = load_corpus(home.marts, day, profile.dataset)
     if arguments.content == TFIDF:
         texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
@@ -54,11 +57,12 @@ def main() -> None:
     print(f"{'':<16} recall@10  ndcg@10    mrr")
     for name in ("als", "bpr"):
         users, authors = peer_factors(name, corpus, arguments.peers_python)
-        show(f"implicit {name}", retrieval_metrics(corpus, lambda clicks, u=users: u[clicks.user], authors, rooms))
+        show(f"implicit {name}", retrieval_metrics(corpus, lambda clicks, u=users: u[clicks.user], authors, rooms), out)
     one_each = np.eye(corpus.authors.size, dtype=np.float32)[corpus.item_authors()]
     show(
         "RecTools SASRec",
         retrieval_metrics(corpus, lambda clicks: next_authors(corpus, clicks, arguments.sequences_python), one_each, rooms),
+        out,
     )
     content = corpus.content[arguments.content]
     for name, gate in (("towers, ID alone", "id"), ("aligned towers", "learned")):
@@ -67,7 +71,9 @@ def main() -> None:
         show(
             name,
             retrieval_metrics(corpus, lambda clicks, a=alignment, v=aligned: a.example_user_vectors(clicks, v), aligned, rooms),
+            out,
         )
+    out.write()
 
 
 def peer_factors(name: str, corpus: Corpus, python: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -106,9 +112,11 @@ def next_authors(corpus: Corpus, clicks: Examples, python: Path) -> np.ndarray:
         return np.load(scores, allow_pickle=False)
 
 
-def show(name: str, found: RetrievalMetrics) -> None:
+def show(name: str, found: RetrievalMetrics, out: JsonRows) -> None:
     """One row."""
     print(f"{name:<16} {found.recall[10]:9.4f} {found.ndcg[10]:8.4f} {found.mrr:6.4f}", flush=True)
+    for metric, value in (("recall@10", found.recall[10]), ("ndcg@10", found.ndcg[10]), ("mrr", found.mrr)):
+        out.add(f"{name}: {metric}", value, metric)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every variant over several seeds of its heads, on the day that `make retrain` held out last, beside ceilings and controls.
 
-make retrain && .venv/bin/python benchmarks/compare_variants.py --seeds 3
-.venv/bin/python benchmarks/compare_variants.py --content tfidf --day 2025-06-08   # without any LLM, on another day
+make retrain && .venv/bin/python -m benchmarks.compare_variants --seeds 3
+.venv/bin/python -m benchmarks.compare_variants --content tfidf --day 2025-06-08   # without any LLM, on another day
 
 Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
 `oracle_text`, as the cards were met and for any place in the list (`livealign.ceilings`), the p-value of a permutation test
@@ -16,6 +16,8 @@ from datetime import date
 
 import numpy as np
 
+from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
+from benchmarks.retrained import last_held_out
 from livealign.artifacts import DayArtifacts
 from livealign.backbone import choose_device, use_physical_cores
 from livealign.ceilings import day_ceilings
@@ -24,7 +26,6 @@ from livealign.content import texts_of, with_embeddings
 from livealign.dataset import TUNED, load_corpus
 from livealign.day_truth import read_day_truth
 from livealign.evaluation import EvaluationReport, evaluate
-from livealign.files import read_json
 from livealign.home import Home
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.offline import CLICK, held_out_frame
@@ -54,11 +55,13 @@ def main() -> None:
     parser.add_argument("--days", type=int, help="of history; default: the profile's")
     parser.add_argument("--content", default=TUNED, help="what the method aligns; tfidf needs no LLM")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
+    add_json_option(parser)
     arguments = parser.parse_args()
 
     use_physical_cores()
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
-    day = arguments.day or date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+    out = JsonRows(arguments.json, profile.seed)
+    day = arguments.day or last_held_out(home)
     dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
     corpus = load_corpus(home.marts, day, dataset)
     if arguments.content in LLM:
@@ -98,20 +101,22 @@ def main() -> None:
         if "shuffled" in mean and name != "shuffled"
     }
     report = evaluate(table, frame, profile.evaluation, truth)
-    print_report(report, above)
-    print_slices(report)
+    print_report(report, above, out)
+    print_slices(report, out)
     if truth is not None and "id_only" in table:
         ceilings = {row + ANY_PLACE: truth[ORACLES[row + ANY_PLACE]][None] for row in ("oracle_text", "oracle")}
-        print_slices(evaluate({"id_only": table["id_only"], **ceilings}, frame, profile.evaluation))
+        print_slices(evaluate({"id_only": table["id_only"], **ceilings}, frame, profile.evaluation), out)
     towers = {name: mean_auc(values) for name, values in dots.items()}
     steps = [("", mean, *part) for part in PARTS] + [("dot product of ", towers, *GATED)]
     for what, auc_of, less, more in steps:
         if {less, more} <= set(auc_of):
             part = paired_bootstrap(auc_of[more], auc_of[less], impressions, 2_000, profile.seed)
             print(f"{what}{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
+            out.add(f"{what}{more} over {less}", part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)
+    out.write()
 
 
-def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> None:
+def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out: JsonRows) -> None:
     """The table, one row a variant."""
     ceilings = ("oracle", "oracle_text", "oracle" + ANY_PLACE, "oracle_text" + ANY_PLACE)
     ways = [report.ways(ceiling) for ceiling in ceilings]
@@ -129,15 +134,30 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float]) -> 
         way, to_text, any_place, any_place_text = of_ways
         row = f"{name:<23} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8}"
         print(f"{row} {any_place:>9} {any_place_text:>8} {p:>16}")
+        numbers_of = {
+            "GAUC": metrics.gauc,
+            "GAUC spread over seeds": metrics.gauc_seed_std,
+            "UAUC": metrics.uauc,
+            "AUC": metrics.auc,
+        }
+        numbers_of |= {"NDCG@10": metrics.ndcg, "ECE": metrics.ece, "p-value against shuffled": above_shuffled.get(name)}
+        numbers_of |= {f"way to {ceiling}": each.get(name) for ceiling, each in zip(ceilings, ways, strict=True)}
+        for metric, value in numbers_of.items():
+            if value is not None:
+                out.add(f"{name}: {metric}", value, "share" if metric.startswith("way") else metric.split(" ")[0])
+        if interval:
+            out.add(f"{name} over id_only", interval.difference, "GAUC", (interval.low, interval.high), BOOTSTRAP)
 
 
-def print_slices(report: EvaluationReport) -> None:
+def print_slices(report: EvaluationReport, out: JsonRows) -> None:
     """The gain over the baseline by author popularity and by the streams' quality."""
     for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
         gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
         if gains:
             shown = [f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()]
             print(value, ", ".join(shown))
+        for name, gain in gains.items():
+            out.add(f"{name} over id_only, {value}", gain.difference, "GAUC", (gain.low, gain.high), BOOTSTRAP)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A retrain a day across the change of taste: what is lost, what retraining wins back, and whether codes keep their meaning.
 
-livealign simulate && … the warehouse of its days (make retrain) && .venv/bin/python benchmarks/daily_retrains.py
+livealign simulate && … the warehouse of its days (make retrain) && .venv/bin/python -m benchmarks.daily_retrains
 
 On the simulator a tenth of the users change taste on the sixth day. `frozen` is the release for that day, used on; `daily` is
 retrained for every day, its codes warm from the day before. The content is TF-IDF, fitted to the days before the change, so
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.alignment import train_alignment
 from livealign.alignment_model import Alignment, item_vectors
 from livealign.code_health import code_churn
@@ -60,8 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shift", type=date.fromisoformat, default=date(2025, 6, 7), help="the day of the change")
     parser.add_argument("--days", type=int, default=2, help="days after it")
+    add_json_option(parser)
     arguments = parser.parse_args()
     home, profile, shift = Home.from_environment("simulator"), load_profile("laptop"), arguments.shift
+    out = JsonRows(arguments.json, profile.seed)
     changed = changed_users(home.archive, shift)
     days = [shift + timedelta(days=offset) for offset in range(-1, arguments.days + 1)]
     content = read_by_words(home, profile, days[-1], shift)
@@ -76,8 +79,9 @@ def main() -> None:
             line["frozen"] = frozen.scores(theirs)
         truth = read_truth(home.archive, corpus.test.impression_id, day)
         line |= {} if truth is None else {"oracle": truth["p_click"], "oracle_static": truth["p_click_static"]}
-        print(f"{day}: {measured(line, corpus, changed)}{churn(previous, release)}", flush=True)
+        print(f"{day}: {measured(line, corpus, changed, day, out)}{churn(previous, release, day, out)}", flush=True)
         previous = release
+    out.write()
 
 
 def read_by_words(home: Home, profile: Profile, day: date, shift: date) -> tuple[np.ndarray, np.ndarray]:
@@ -113,25 +117,28 @@ def changed_users(archive: Path, shift: date) -> np.ndarray:
     return FIRST_USER_ID + np.flatnonzero(np.abs(after - before)[:, others].max(1) > 1.0)
 
 
-def measured(scores: dict[str, np.ndarray], corpus: Corpus, changed: np.ndarray) -> str:
+def measured(scores: dict[str, np.ndarray], corpus: Corpus, changed: np.ndarray, day: date, out: JsonRows) -> str:
     """GAUC of each row of scores: of all users, and of those who changed."""
     label, user = corpus.test.label("click"), corpus.test.user_id
     parts = []
     for name, rows in (("all", np.ones(len(user), dtype=bool)), ("changed", np.isin(user, changed))):
-        values = ", ".join(
-            f"{variant} {gauc(user_auc(values[rows], label[rows], user[rows])):.4f}" for variant, values in scores.items()
-        )
+        found = {variant: gauc(user_auc(values[rows], label[rows], user[rows])) for variant, values in scores.items()}
+        values = ", ".join(f"{variant} {value:.4f}" for variant, value in found.items())
         parts.append(f"{name} ({len(np.unique(user[rows]))} users): {values}")
+        for variant, value in found.items():
+            out.add(f"{day}, {name}: {variant}", value, "GAUC")
     return "; ".join(parts)
 
 
-def churn(previous: Release | None, release: Release) -> str:
+def churn(previous: Release | None, release: Release, day: date, out: JsonRows) -> str:
     """Share of the segments that both releases have coded whose code is another one, by level."""
     if previous is None:
         return ""
     before = previous.coded.codes_of(release.coded.segment_ids)
     both = before[:, 0] >= 0
     changed = [code_churn(before[both], release.coded.codes[both], level) for level in range(before.shape[1])]
+    for level, share in enumerate(changed, 1):
+        out.add(f"{day}: churn of codes, level {level}", share, "share of segments")
     return f"; churn of {both.sum()} segments by level: {', '.join(f'{share:.3f}' for share in changed)}"
 
 

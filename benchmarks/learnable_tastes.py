@@ -15,6 +15,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.ceilings import day_ceilings, place_effect
 from livealign.config import load_profile
 from livealign.content import texts_of
@@ -35,8 +36,10 @@ def main() -> None:
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--day", type=date.fromisoformat, nargs="+", required=True, help="held out")
     parser.add_argument("--days", type=int, nargs="+", help="of history, at most; default: the profile's")
+    add_json_option(parser)
     arguments = parser.parse_args()
     home, profile = Home.from_environment("simulator"), load_profile(arguments.profile)
+    out = JsonRows(arguments.json, profile.seed)
     print(f"{'held out':<12}{'days':>5}{'impressions a user':>20}  {'known':<28}{'GAUC':>7}{'way':>7}{'to text':>9}")
     for day in arguments.day:
         for days in arguments.days or [profile.dataset.train_days]:
@@ -54,6 +57,12 @@ def main() -> None:
                 ways = [(reached - start) / (ceiling - start) for ceiling in (top, text)]
                 known = f"{day!s:<12}{len(corpus.train_days):>5}{density:>20.0f}  {name:<28}"
                 print(f"{known}{reached:>7.4f}{ways[0]:>7.2f}{ways[1]:>9.2f}", flush=True)
+                row = f"{day}, {len(corpus.train_days)} days, {name}"
+                out.add(f"{row}: GAUC", reached, "GAUC")
+                out.add(f"{row}: way to oracle", ways[0], "share")
+                out.add(f"{row}: way to oracle_text", ways[1], "share")
+            out.add(f"{day}, {len(corpus.train_days)} days: impressions a user", density, "impressions")
+    out.write()
 
 
 def rows(corpus: Corpus, truth: DayTruth, positions: int) -> dict[str, Floats]:

@@ -5,12 +5,13 @@
 With `--rate` requests go out at their due times whatever became of those before, and a latency counts from the due time, so
 that a service which stalls is not flattered. Without it, each connection sends the next request when it has the last answer:
 the highest rate. It prints one line of JSON. Bounded by `--seconds`, `--connections` and, at a fixed rate, by 10 s for the last
-answers.
+answers. An API key is read from the environment variable LIVEALIGN_LOAD_KEY.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +21,21 @@ from typing import cast
 import numpy as np
 import uvloop
 
+from benchmarks.json_rows import JsonRows, add_json_option
+
 GRACE_SECONDS = 10.0
+KEY_VARIABLE = "LIVEALIGN_LOAD_KEY"  # the API key: of the environment, for an argument is seen by all and kept with the rows
+UNITS = {
+    "requests": "requests",
+    "answered": "requests",
+    "per_second": "requests/s",
+    "milliseconds": "ms",
+    "statuses": "requests",
+    "lost": "requests",
+    "bytes": "bytes",
+    "first_error": "text",
+    "seconds": "s",
+}
 
 
 @dataclass
@@ -182,22 +197,33 @@ class Load:
         return made
 
 
-async def _main(arguments: argparse.Namespace) -> Tally:
+async def _send(arguments: argparse.Namespace) -> Tally:
     bodies = arguments.bodies.read_bytes().splitlines() if arguments.bodies else [b"{}"]
-    load = Load(arguments.port, arguments.path, bodies, arguments.key, arguments.connections)
+    key = os.environ.get(KEY_VARIABLE)
+    load = Load(arguments.port, arguments.path, bodies, key, arguments.connections)
     if arguments.rate:
         return await load.at_rate(arguments.rate, arguments.seconds)
     return await load.at_most(arguments.seconds, arguments.requests)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Send the load and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/recommend")
     parser.add_argument("--bodies", type=Path, help="one JSON body a line, sent in turn; default: {}")
-    parser.add_argument("--key", help="API key")
     parser.add_argument("--rate", type=float, help="requests a second; default: as many as are answered")
     parser.add_argument("--requests", type=int, help="without --rate: stop after so many")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=10.0)
-    print(json.dumps(uvloop.run(_main(parser.parse_args())).summary()))
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    out = JsonRows(arguments.json)
+    summary = uvloop.run(_send(arguments)).summary()
+    print(json.dumps(summary))
+    out.add_all(arguments.path, summary, UNITS)
+    out.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from livealign.days import DAY_MS
 
+SEED = 17
 FIRST_DAY = date(2025, 5, 5)
 DAYS = 21
 PLAYS, SHOWS, LIKES, COMMENTS, ROOMS, USERS = 35_000_000, 92_000_000, 49_000_000, 8_300_000, 6_600_000, 22_000
@@ -46,7 +47,7 @@ class _Rooms:
         return np.searchsorted(self.audience, rng.random(count), side="right").clip(max=len(self.ids) - 1)
 
 
-def write_m3(live: Path, scale: float, seed: int = 17) -> dict[str, int]:
+def write_m3(live: Path, scale: float, seed: int = SEED) -> dict[str, int]:
     """Write the archive into the folder.
 
     Returns:

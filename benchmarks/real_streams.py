@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.json_rows import BOOTSTRAP, ROOT, JsonRows, add_json_option
 from livealign.backbone import load_backbone, use_physical_cores
 from livealign.broadcast_pairs import choose_broadcast_pairs, talking_by_room, title_of, what_was_said
 from livealign.config import Profile, load_profile
@@ -41,7 +42,7 @@ from livealign.platforms.registry import archive_days, land
 from livealign.segments import sorted_moments
 from livealign.text_controls import has_minilm, hour_weekday_content, minilm_content, tfidf_content
 
-PROJECT = Path(__file__).parent.parent / "dbt_project"
+PROJECT = ROOT / "dbt_project"
 WINDOWS = 24  # of a broadcast that are read
 TRAIN_SHARE = 0.75
 FEWEST_VISITS = 3  # of a viewer to a channel, in the earlier broadcasts
@@ -95,7 +96,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--steps", type=int, default=240, help="of tuning (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=17)
+    add_json_option(parser)
     arguments = parser.parse_args()
+    out = JsonRows(arguments.json, arguments.seed)
     use_physical_cores()
     profile = load_profile("laptop")
     tuning = replace(profile.finetune, steps=arguments.steps, seed=arguments.seed, **TUNING)
@@ -110,10 +113,14 @@ def main() -> None:
         print(
             f"validation loss {report.validation_losses[0]:.3f} → {min(report.validation_losses):.3f}, {report.seconds:.0f} s"
         )
+        out.add("tuning: validation loss before", report.validation_losses[0], "nats")
+        out.add("tuning: lowest validation loss", min(report.validation_losses), "nats")
+        out.add("tuning", report.seconds, "s")
     encoder = Encoder.load(backbone, adapter, profile.encoder, profile.segments)
     contents = read_by_all(broadcasts, encoder, arguments.folder / f"vectors_{encoder.version(tuned=True)}.npz")
-    who_comes(broadcasts, contents, arguments.seed)
-    which_broadcast(broadcasts, contents, arguments.seed)
+    who_comes(broadcasts, contents, arguments.seed, out)
+    which_broadcast(broadcasts, contents, arguments.seed, out)
+    out.write()
 
 
 def show_steps(done: int, total: int) -> None:
@@ -203,7 +210,7 @@ def visits(broadcasts: Broadcasts) -> list[Visits]:
     return found
 
 
-def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int) -> None:
+def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int, out: JsonRows) -> None:
     """The first table."""
     of_viewers = visits(broadcasts)
     groups = np.repeat(np.arange(len(of_viewers)), [len(one.later) for one in of_viewers])
@@ -217,6 +224,9 @@ def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int) -
         return gauc(user_auc(np.concatenate(scores), labels, groups))
 
     print(f"\n{len(of_viewers)} viewers of a channel, {len(labels):,} viewers × later broadcasts, {labels.mean():.3f} came")
+    out.add("who comes: viewers of a channel", len(of_viewers), "viewers")
+    out.add("who comes: viewers × later broadcasts", len(labels), "pairs")
+    out.add("who comes: came", labels.mean(), "share")
     print(f"{'title read by':<20}{'GAUC':>8}{'shuffled':>10}{'± (1.96 s.d.)':>15}{'p':>8}")
     for name, content in contents.items():
         vectors = broadcasts.centred(content.titles)
@@ -224,6 +234,10 @@ def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int) -
         null = np.array([within_viewers(vectors[rows]) for rows in permuted(broadcasts, seed)])
         p = (1 + (null >= found).sum()) / (1 + len(null))
         print(f"{name:<20}{found:8.4f}{null.mean():10.4f}{1.96 * null.std():15.4f}{p:8.3f}", flush=True)
+        around = (null.mean() - 1.96 * null.std(), null.mean() + 1.96 * null.std())
+        out.add(f"who comes, title read by {name}", found, "GAUC")
+        out.add(f"who comes, title read by {name}: shuffled", null.mean(), "GAUC", around, "95 %, permutations")
+        out.add(f"who comes, title read by {name}: p", p, "probability")
 
 
 def permuted(broadcasts: Broadcasts, seed: int) -> Iterator[Ints]:
@@ -237,7 +251,7 @@ def permuted(broadcasts: Broadcasts, seed: int) -> Iterator[Ints]:
         yield rows
 
 
-def which_broadcast(broadcasts: Broadcasts, contents: dict[str, Content], seed: int) -> None:
+def which_broadcast(broadcasts: Broadcasts, contents: dict[str, Content], seed: int, out: JsonRows) -> None:
     """The second table."""
     tasks: dict[str, dict[str, tuple[NDArray, NDArray]]] = {"first half → second half": {}, "title → what was said": {}}
     for name, content in contents.items():
@@ -258,6 +272,10 @@ def which_broadcast(broadcasts: Broadcasts, contents: dict[str, Content], seed: 
                 f"{name:<28}{auc.mean():8.4f}{(1 / rank).mean():8.4f}{(rank == 1).mean():8.4f}   "
                 f"{gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
             )
+            out.add(f"{task}, {name}: AUC", auc.mean(), "AUC")
+            out.add(f"{task}, {name}: MRR", (1 / rank).mean(), "MRR")
+            out.add(f"{task}, {name}: R@1", (rank == 1).mean(), "share")
+            out.add(f"{task}, {name}: AUC over the frozen LLM", gain.mean(), "AUC", (low, high), BOOTSTRAP)
 
 
 def ranks(broadcasts: Broadcasts, queries: Floats, answers: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,13 +5,18 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
+from benchmarks.json_rows import REPEATS, ROOT, JsonRows
+
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+
+
+Facts = dict[str, tuple[float, str]]  # further numbers of a row by name, each with its unit
 
 
 class Cost(NamedTuple):
@@ -31,10 +36,12 @@ class Row:
     low: float
     high: float
     cpu_ratio: float  # the same ratio by processor seconds
-    ours: str
-    theirs: str
+    ours: float  # rates, in `unit`
+    theirs: float
+    unit: str
     peak_mib: int  # of our process
     peers_peak_mib: int | None = None
+    facts: Facts = field(default_factory=dict)
 
 
 def cost_of(work: Callable[[], Any]) -> Cost:
@@ -57,6 +64,7 @@ def compared(
     theirs: list[Cost],
     work: tuple[float, float, str],
     peers_peak_mib: int | None = None,
+    facts: Facts | None = None,
 ) -> Row:
     """Our rate ÷ theirs: median of the repeats. `work` is (ours, theirs, unit) of one repeat."""
     mine, others, unit = work
@@ -70,10 +78,11 @@ def compared(
         round(min(ratios), 3),
         round(max(ratios), 3),
         round(float(np.median(on_processors)), 3),
-        f"{rates[0]:,.1f} {unit}",
-        f"{rates[1]:,.1f} {unit}",
+        *rates,
+        unit,
         peak_mib(),
         peers_peak_mib,
+        facts or {},
     )
 
 
@@ -82,10 +91,23 @@ def peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
 
 
-def print_rows(*rows: Row) -> None:
-    """One JSON object a line, for `benchmarks/bench.py`."""
-    for row in rows:
-        print(json.dumps(asdict(row)), flush=True)
+def show(row: Row, out: JsonRows) -> None:
+    """Print the row as one line of JSON, for `benchmarks/bench.py`, and record its numbers."""
+    print(json.dumps(asdict(row)), flush=True)
+    record(row, out)
+
+
+def record(row: Row, out: JsonRows) -> None:
+    """Record what a row of the table holds: the ratio, both rates, both memories and its facts."""
+    out.add(row.name, row.ratio, "ratio", (row.low, row.high), REPEATS)
+    out.add(f"{row.name}: by CPU seconds", row.cpu_ratio, "ratio")
+    out.add(f"{row.name}: ours", row.ours, row.unit)
+    out.add(f"{row.name}: theirs", row.theirs, row.unit)
+    out.add(f"{row.name}: peak memory, ours", row.peak_mib, "MiB")
+    if row.peers_peak_mib is not None:
+        out.add(f"{row.name}: peak memory, theirs", row.peers_peak_mib, "MiB")
+    for name, (value, unit) in row.facts.items():
+        out.add(f"{row.name}: {name}", value, unit)
 
 
 class Peer:

@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
-from pandas_segments import STATISTICS
+
+from benchmarks.pandas_segments import STATISTICS
 
 MEMORY = "6GB"
 THREADS = 2
