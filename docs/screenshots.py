@@ -1,4 +1,4 @@
-"""The pictures of Dagster's UI in the README, taken from a workspace in which `make retrain` has run: `make screenshots`.
+"""The documents' pictures of Dagster's UI, taken from a workspace in which `make retrain` has run.
 
     .venv/bin/python docs/screenshots.py [--out docs/images]
 
