@@ -16,7 +16,7 @@ from livealign.coded_segments import CODED_SEGMENTS, CodedSegments
 from livealign.dataset import load_corpus
 from livealign.errors import LiveAlignError
 from livealign.files import read_json
-from livealign.text_oracle import true_topics
+from livealign.day_truth import read_day_truth
 
 
 def main() -> None:
@@ -27,14 +27,14 @@ def main() -> None:
     home, profile, day = retrained = Retrained.of(arguments)
     out = JsonRows(arguments.json, profile.seed)
     corpus, folder = load_corpus(home.marts, day, profile.dataset), DayArtifacts.of(retrained.home, day).codes
-    topics = true_topics(home.archive, corpus)
-    if topics is None:
+    truth = read_day_truth(home.archive, corpus)
+    if truth is None:
         raise LiveAlignError(f"{home.archive} has no truth: only a simulated platform can be asked")
     codes = CodedSegments.load(folder / CODED_SEGMENTS).codes_of(corpus.segment_ids[1:])
     coded = codes[:, 0] >= 0
     print(f"{coded.sum():,} segments\n{'level':<8}{'dead':>6}{'entropy ratio':>15}{'NMI':>8}")
     for level, health in enumerate(read_json(folder / "health.json")["levels"]):
-        told = normalized_mutual_info_score(topics[coded], codes[coded, level])
+        told = normalized_mutual_info_score(truth.topics[coded], codes[coded, level])
         print(f"{level + 1:<8}{health['dead']:>6}{health['entropy_ratio']:>15.3f}{told:>8.3f}")
         out.add(f"level {level + 1}: dead codes", health["dead"], "codes")
         out.add(f"level {level + 1}: entropy ratio", health["entropy_ratio"], "ratio")

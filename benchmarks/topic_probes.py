@@ -28,7 +28,7 @@ from livealign.embed import Encoder, tokenize
 from livealign.errors import LiveAlignError
 from livealign.pooling import MEAN, TELLING, Pooling, telling_weights
 from livealign.text_controls import tfidf_content
-from livealign.text_oracle import true_topics
+from livealign.day_truth import read_day_truth
 
 TOPICS, NEIGHBOURS = 24, 10
 
@@ -46,15 +46,15 @@ def main() -> None:
     use_physical_cores()
     home, profile, day = retrained = Retrained.of(arguments)
     out, corpus = JsonRows(arguments.json, profile.seed), load_corpus(home.marts, day, profile.dataset)
-    topics = true_topics(home.archive, corpus)
-    if topics is None:
+    truth = read_day_truth(home.archive, corpus)
+    if truth is None:
         raise LiveAlignError(f"{home.archive} has no truth: only a simulated platform can be asked")
     rng, is_train = np.random.default_rng(profile.seed), corpus.segment_is_train[1:]
     drawn = [
         rng.permutation(np.flatnonzero(part))[:n] for part, n in ((is_train, arguments.train), (~is_train, arguments.test))
     ]
     rows, n = np.concatenate(drawn), len(drawn[0])
-    segment_ids, topic = corpus.segment_ids[1:][rows], topics[rows]
+    segment_ids, topic = corpus.segment_ids[1:][rows], truth.topics[rows]
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, day], profile.segments)
 
     def show(name: str, vectors: NDArray) -> None:
