@@ -41,6 +41,8 @@ def main() -> int:
         named = f"{row.name} ({facts})" if facts else row.name
         print("| " + " | ".join(map(str, (named, row.goal, spread, row.cpu_ratio, ours, theirs, memory))) + " |")
         record(row, out)
+    for name in failed:
+        out.add(f"{name}: failed", None, "no number")
     out.write()
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

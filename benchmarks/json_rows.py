@@ -5,10 +5,9 @@
        "unit": "ms", "seed": 17, "commit": "2e3d…", "dirty": false, "machine": {…}, "command": ["python", "-m", …]}, …]}
 
 A row is complete by itself: rows of several files make one table. `interval` is null where none was measured, `value` where
-there is no number (a memory that a CPU does not count), `seed` where nothing is drawn. Of a mean over several seeds it is the
-first.
-Standard library only, beside `livealign.files` and `livealign.errors`: `bench_gpu` runs where torch and transformers are
-installed and nothing else.
+there is no number (a memory that a CPU does not count), `seed` where nothing is drawn; of a mean over several seeds it is the
+first. Standard library only, beside `livealign.files` and `livealign.errors`: `bench_gpu` runs where torch and transformers
+are installed and nothing else.
 """
 
 import argparse
