@@ -75,7 +75,8 @@ def test_the_server_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
     port = free_port()
     environment = {**os.environ, "LIVEALIGN_HOME": str(tmp_path), PORT_VARIABLE: str(port)}
     start = (
-        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'orchestration.report_pages']); time.sleep(600)"
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'orchestration.report_pages'])"
+        + "; time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", start], env=environment)
     try:
