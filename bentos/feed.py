@@ -23,7 +23,7 @@ import numpy as np
 from livealign.days import midnight
 from livealign.errors import LiveAlignError
 from livealign.ids import hashed_id
-from livealign.replay_events import Timed, day_events, landed_rooms, landed_rows
+from livealign.replay.events import Timed, day_events, landed_rooms, landed_rows
 
 BATCH = 500  # events of one call
 TURN_SECONDS = 0.5  # between calls

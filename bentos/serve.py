@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from bentos.build import bentoml_command, bentoml_environment
-from bentos.live_recommender.keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
+from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from livealign.errors import LiveAlignError
 from livealign.home import Home
-from livealign.releases import champion_path
+from livealign.release.registry import champion_path
 from livealign.settings import CONFIG_VARIABLE, load_settings, settings_path
 
 READY_SECONDS = 180.0

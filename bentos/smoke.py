@@ -22,8 +22,8 @@ import psutil
 import pyarrow.parquet as pq
 
 from bentos.build import BentoError, bentoml_command, bentoml_settings
-from bentos.live_recommender.keys import WRITE_VARIABLE
-from livealign.bundle import Bundle, open_bundle
+from bentos.live_recommender.api_keys import WRITE_VARIABLE
+from livealign.release.bundle import Bundle, open_bundle
 
 UNKNOWN_USER = 2**62  # no platform's user
 K = 5

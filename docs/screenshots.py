@@ -22,7 +22,7 @@ from typing import Any
 from bentos.smoke import free_port
 from livealign.files import read_json
 from livealign.home import Home
-from orchestration.instance import open_instance
+from orchestration.runs.instance import open_instance
 
 FLAGS = (
     "--headless=new",

@@ -45,7 +45,7 @@ class EncoderConfig:
 
     exit_layer: int | float = setting(6, "layers that are run; a share such as 0.2 is of the backbone's depth", LAYER)
     first_adapted_layer: int | float = setting(2, "layers below the first with an adapter, or a share of the depth", LAYER)
-    pooling: str = setting("mean", "how the vectors of a text's tokens become one (livealign.pooling)", choices=POOLINGS)
+    pooling: str = setting("mean", "how the vectors of a text's tokens become one (livealign.llm.pooling)", choices=POOLINGS)
     half_share: float = setting(3e-4, "share of all tokens at which one counts half in a telling mean", PART)
     batch_tokens: int = setting(0, "tokens of one packed batch; 0: what suits the processor", AMOUNT, unit="tokens")
 
@@ -84,7 +84,7 @@ class FinetuneConfig:
     # What these two shares leave is for two views of one window.
     neighbour_share: float = setting(0.4, "share of pairs: windows of one room within neighbour_windows", SHARE)
     neighbour_windows: int = setting(4, "windows between two neighbours at most", COUNT, unit="windows")
-    # Instead of the pairs above (livealign.broadcast_pairs).
+    # Instead of the pairs above (livealign.tuning.broadcast_pairs).
     broadcast_windows: int = setting(0, "windows on each side of pairs of whole broadcasts; 0: none", AMOUNT, unit="windows")
     title_share: float = setting(0.5, "share of pairs of broadcasts with the title on one side", SHARE)
     description_weight: float = setting(0.0, "weight of the language-model loss beside the contrastive one", AMOUNT)
@@ -94,7 +94,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class RetuneConfig:
-    """When the LLM is tuned anew; on other days the champion's adapter is kept (livealign.retune)."""
+    """When the LLM is tuned anew; on other days the champion's adapter is kept (livealign.retrain.tuning_policy)."""
 
     # weekly and on_drift also tune anew when the last full tune is too old.
     policy: str = setting("on_drift", "when the LLM is tuned anew", choices=RETUNE_POLICIES)
@@ -144,7 +144,9 @@ class AlignmentConfig:
     # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, and content earns its share.
     gate_bias: float = setting(1.5, "where the gate starts: the logit of the author ID's share", Bounds(-20, 20))
     gate_learning_rate: float = setting(3e-2, "of the gates, which start with no weights", POSITIVE)
-    check: bool = setting(True, "first test whether content adds to the ID, and for which authors (livealign.content_check)")
+    check: bool = setting(
+        True, "first test whether content adds to the ID, and for which authors (livealign.alignment.content_check)"
+    )
     seed: int = setting(17, "seed of this stage", SEED)
 
 
@@ -176,12 +178,12 @@ class RankerConfig:
     weight_decay: float = setting(1e-5, "of AdamW", AMOUNT)
     dropout: float = setting(0.3, "of the hidden layers", BELOW_ONE)
     user_l2: float = setting(0.02, "prior of user factors and room embeddings, in the loss, for each impression", AMOUNT)
-    # The tastes (livealign.tastes) know nearly all of it already.
+    # The tastes (livealign.ranking.tastes) know nearly all of it already.
     user_l2_with_tastes: float = setting(1.0, "the same where codes give tastes", AMOUNT)
     taste_days_share: float = setting(
         0.34, "share of the training days, the first ones, that only tastes learn from", BELOW_ONE
     )
-    calibration_share: float = setting(0.1, "share of requests kept to calibrate on (livealign.calibration)", BELOW_ONE)
+    calibration_share: float = setting(0.1, "share of requests kept to calibrate on (livealign.ranking.calibration)", BELOW_ONE)
     task_weights: tuple[float, ...] = setting((1.0, 1.0, 0.3, 0.3, 0.3), "weight of each task's loss", AMOUNT)
     positions: int = setting(32, "places of a list with a bias of their own", COUNT, unit="places")
     seed: int = setting(17, "seed of this stage", SEED)
@@ -189,7 +191,7 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class HighlightConfig:
-    """Gradient-boosted trees that foresee a room's next window (livealign.highlights)."""
+    """Gradient-boosted trees that foresee a room's next window (livealign.evaluation.highlights)."""
 
     trees: int = 60
     learning_rate: float = 0.08
@@ -204,7 +206,9 @@ class EvaluationConfig:
     """Offline evaluation on the held-out day."""
 
     comparison: tuple[str, ...] = setting(
-        ("popularity", "id_only", "raw_llm"), "variants trained beside the release (livealign.variants)", choices=VARIANT_NAMES
+        ("popularity", "id_only", "raw_llm"),
+        "variants trained beside the release (livealign.ranking.variants)",
+        choices=VARIANT_NAMES,
     )
     bootstrap_samples: int = setting(500, "of users, for the intervals", Bounds(1, 100_000), unit="samples")
     confidence: float = setting(0.95, "of the two-sided intervals", PART)
@@ -257,7 +261,7 @@ class LiveConfig:
 
 @dataclass(frozen=True)
 class VolumeConfig:
-    """How many rows a day brings, compared with the landed days of the week before it (livealign.volumes)."""
+    """How many rows a day brings, compared with the landed days of the week before it (livealign.landing.volumes)."""
 
     tables: tuple[str, ...] = setting(VOLUME_TABLES, "landing tables that are counted", choices=VOLUME_TABLES)
     days: int = setting(7, "days before that are compared with", COUNT, unit="days")

@@ -13,18 +13,19 @@ from dagster import (
     asset_check,
 )
 
-from livealign.challenger import HEALTH, day_corpus
-from livealign.code_health import evenness
+from livealign.codes.health import evenness
+from livealign.dataset.leaks import future_reads
 from livealign.files import read_json
-from livealign.leaks import future_reads
-from livealign.offline import RELEASE
-from livealign.volumes import day_volumes
+from livealign.landing.volumes import day_volumes
+from livealign.ranking.variants import RELEASE
+from livealign.retrain.artifacts import HEALTH
+from livealign.retrain.corpus import day_corpus
 from orchestration.assets.alignment import semantic_codes
 from orchestration.assets.evaluation import drift_report, offline_report
 from orchestration.assets.recommenders import ranker
 from orchestration.partitions import days
 from orchestration.resources import ACCEPT, Workspace
-from orchestration.stages import day_of
+from orchestration.runs.stage import day_of
 
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1

@@ -8,11 +8,11 @@ Assets are thin: they load, call `livealign`, save, and report. All are partitio
 from dagster import Definitions, in_process_executor
 
 from orchestration.assets import alignment, content, evaluation, landing, recommenders, release, warehouse
+from orchestration.check_results import blocking_keys
 from orchestration.checks import release_guards
-from orchestration.dbt import dbt_environment, dbt_resource, prepared_project
-from orchestration.guards import blocking_keys
-from orchestration.notes import failed_run_note
+from orchestration.dbt.project import dbt_environment, dbt_resource, prepared_project
 from orchestration.resources import Workspace
+from orchestration.runs.failure_webhook import failed_run_note
 from orchestration.schedules import build_history, daily_retrain, nightly, retune_llm
 from orchestration.sensors import content_drift, new_archive_days, stale_llm
 

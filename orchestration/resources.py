@@ -7,9 +7,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from livealign.artifacts import DayArtifacts
 from livealign.config import DatasetConfig, Profile
 from livealign.home import Home
+from livealign.retrain.artifacts import DayArtifacts
 from livealign.settings import Given, load_settings
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool

@@ -23,24 +23,24 @@ from dagster import (
     PreviewWarning,
 )
 
-from livealign.backbone import PINNED, fetch_backbone
-from livealign.command import ProfileOption, SetOption, given_flags, run_command
+from livealign.cli.command import ProfileOption, SetOption, given_flags, run_command
+from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
-from livealign.landing import landed_days
-from livealign.marts import built_days
+from livealign.landing.run import landed_days
+from livealign.llm.backbone import PINNED, fetch_backbone
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
+from livealign.retrain.stage_cost import stage_cost
+from livealign.retrain.summary import write_summary
 from livealign.settings import Given, hand_on
+from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
-from livealign.simulation.platform import simulate
-from livealign.stopwatch import stage_cost
-from livealign.summary import write_summary
-from orchestration.closing_table import print_closing_table
 from orchestration.environment import check_environment
-from orchestration.failures import failed_run, unexpected_error
-from orchestration.instance import LAUNCHED_BY, bury_dead_runs, open_instance
 from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
-from orchestration.stages import console
+from orchestration.runs.closing_table import print_closing_table
+from orchestration.runs.failures import failed_run, unexpected_error
+from orchestration.runs.instance import LAUNCHED_BY, bury_dead_runs, open_instance
+from orchestration.runs.stage import console
 
 # The terminal shows stages and one line of what failed; Dagster's events and stacks are in the instance and in a file.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

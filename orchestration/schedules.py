@@ -15,9 +15,9 @@ from dagster import (
 
 from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
-from orchestration.dagster_private import RUN_KEY_TAG
 from orchestration.environment import nightly_cron
 from orchestration.resources import Workspace
+from orchestration.runs.dagster_private import RUN_KEY_TAG
 
 build_history = define_asset_job(
     "build_history",

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from livealign.command import run_command
+from livealign.cli.command import run_command
 from orchestration.environment import check_environment
-from orchestration.instance import prepare_dagster_home
 from orchestration.resources import Workspace
+from orchestration.runs.instance import prepare_dagster_home
 
 
 def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) -> None:
@@ -19,7 +19,7 @@ def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) ->
     home = Workspace.from_environment().home
     home.activate()
     prepare_dagster_home(home)
-    subprocess.Popen([sys.executable, "-m", "orchestration.report_pages"])  # ends with this process, whatever it becomes
+    subprocess.Popen([sys.executable, "-m", "orchestration.runs.report_pages"])  # ends with this process, whatever it becomes
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
 

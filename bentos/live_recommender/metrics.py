@@ -12,9 +12,9 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from bentos.live_recommender.logs import log
-from livealign.live_answers import Outcome, TickReport
-from livealign.live_events import Rejection
+from bentos.live_recommender.json_logs import log
+from livealign.events.models import Rejection
+from livealign.live.answers import Outcome, TickReport
 
 _MILLISECONDS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 45.0, 60.0)
@@ -49,7 +49,7 @@ class Rate:
 
 
 class Metrics:
-    """The series of one process; told by the live core (`livealign.live_answers.Observer`) and by the HTTP side."""
+    """The series of one process; told by the live core (`livealign.live.answers.Observer`) and by the HTTP side."""
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bentos.live_recommender import api
+from bentos.live_recommender import messages as api
 
 Json = dict[str, Any]
 

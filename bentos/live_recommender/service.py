@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import bentoml
 from pydantic import Field
 
-from bentos.live_recommender import logs
-from bentos.live_recommender.api import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded
-from bentos.live_recommender.app import make_app
-from bentos.live_recommender.desk import Desk
-from bentos.live_recommender.guard import Door, Guard, Limits
+from bentos.live_recommender import json_logs as logs
+from bentos.live_recommender.admission import Door, Guard, Limits
+from bentos.live_recommender.endpoints import Desk
+from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded
 from bentos.live_recommender.metrics import process_metrics
+from bentos.live_recommender.routes import make_app
 from bentos.live_recommender.settings import ROOT, Settings
 from livealign.errors import LiveAlignError
 
@@ -57,7 +57,10 @@ class LiveRecommender:
     """Ranked live rooms for a viewer, by what each room is about at this moment."""
 
     def __init__(self) -> None:
-        from bentos.live_recommender.opening import open_core, warm_up  # heavy: only the process that serves imports the models
+        from bentos.live_recommender.startup import (
+            open_core,  # heavy: only the process that serves imports the models
+            warm_up,
+        )
 
         logs.configure()
         self._metrics = process_metrics()

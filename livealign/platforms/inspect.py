@@ -14,17 +14,19 @@ import pyarrow.parquet as pq
 
 from livealign.days import PART, end_of
 from livealign.errors import ArchiveError
-from livealign.landing import Progress, landed_days
-from livealign.platforms import kuailive, served, simulator, twitch
+from livealign.landing.run import Progress, landed_days
+from livealign.landing.schema import TABLES
+from livealign.platforms import served, simulator
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.inspect_tables import TABLES_OF, Given
-from livealign.platforms.kuai_files import FOLDERS, SUFFIXES, FileSpec, Source, find_paths, open_sources, scan
-from livealign.platforms.kuailive_m3_archive import FILES as M3_FILES
-from livealign.platforms.kuailive_m3_archive import Survey
-from livealign.platforms.twitch_messages import stream_array
-from livealign.platforms.twitch_vods import CHAT, read_vods
+from livealign.platforms.kuaishou import kuailive
+from livealign.platforms.kuaishou.files import FOLDERS, SUFFIXES, FileSpec, Source, find_paths, open_sources, scan
+from livealign.platforms.kuaishou.m3_survey import FILES as M3_FILES
+from livealign.platforms.kuaishou.m3_survey import Survey
+from livealign.platforms.twitch import adapter as twitch
+from livealign.platforms.twitch.messages import stream_array
+from livealign.platforms.twitch.vods import CHAT, read_vods
 from livealign.platforms.typed_batches import Kind, column_names, read_batches
-from livealign.schemas import TABLES
 from livealign.simulation.config import MANIFEST
 
 FORMATS = ("simulator", "twitch", "kuailive", "kuailive_m3", "served", "landing")

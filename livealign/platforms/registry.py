@@ -1,7 +1,7 @@
 """Which adapter reads which platform.
 
 An adapter module has `archive_days(archive) -> list[date]` and
-`land_days(archive, run, days, progress=None) -> None`; `livealign.landing` says what its rows must be.
+`land_days(archive, run, days, progress=None) -> None`; `livealign.landing.run` says what its rows must be.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from livealign.errors import ArchiveError, LiveAlignError
-from livealign.landing import LandingRun, LandingSummary, Progress
-from livealign.platforms import kuailive, kuailive_m3, served, simulator, twitch
+from livealign.landing.run import LandingRun, LandingSummary, Progress
+from livealign.platforms import served, simulator
+from livealign.platforms.kuaishou import kuailive, kuailive_m3
+from livealign.platforms.twitch import adapter as twitch
 
 
 class Adapter(Protocol):

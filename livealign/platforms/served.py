@@ -1,4 +1,4 @@
-"""The event log of the service (`livealign.event_log`) → landing tables: what was served today is learned from tomorrow.
+"""The event log of the service (`livealign.events.log`) → landing tables: what was served today is learned from tomorrow.
 
     <archive>/events-00000001.log …      closed files only
 
@@ -7,7 +7,7 @@ play belongs to the impression of its request, room and user. Ids of rooms and p
 the ids of the landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
 
 Rejected here: `damaged_record` (the checksum does not fit) and `unknown_event` (a record that is no event of
-`livealign.live_events`).
+`livealign.events.models`).
 """
 
 from collections import defaultdict
@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.event_log import CLOSED, log_files, read_lines
+from livealign.events.log import CLOSED, log_files, read_lines
+from livealign.events.models import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
 from livealign.ids import hashed_id
-from livealign.landing import LandingRun, Progress
-from livealign.live_events import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
+from livealign.landing.run import LandingRun, Progress
 
 BATCH_ROWS = 131_072
 

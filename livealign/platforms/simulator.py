@@ -3,7 +3,7 @@
     <archive>/simulator.json  <archive>/dt=YYYY-MM-DD/<table>.parquet
 
 The tables are those of the landing contract already, yet nothing in them is trusted. What is rejected here, beside what
-`livealign.landing_rules` rejects:
+`livealign.landing.rules` rejects:
 
     missing_file      simulator.json counts rows of the day's table, and there is no file for them (line 0)
     unreadable_file   Parquet that is truncated or damaged; the rows before the damage land (line 0)
@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 
 from livealign.days import EPOCH
 from livealign.errors import ArchiveError
-from livealign.landing import LandingRun, Progress
-from livealign.landing_rejects import rows_json
-from livealign.landing_rules import UNKNOWN_DAY, check_rows
-from livealign.schemas import TABLES
+from livealign.landing.rejects import rows_json
+from livealign.landing.rules import UNKNOWN_DAY, check_rows
+from livealign.landing.run import LandingRun, Progress
+from livealign.landing.schema import TABLES
+from livealign.simulation.archive import FORMAT
 from livealign.simulation.config import MANIFEST
-from livealign.simulation.platform import FORMAT
 
 BATCH_ROWS = 131_072
 REMEDY = "make the archive again with `livealign simulate`"

@@ -26,10 +26,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from livealign.landing_rejects import rows_json
-from livealign.landing_rules import convert
+from livealign.landing.rejects import rows_json
+from livealign.landing.rules import convert
+from livealign.landing.schema import TIMESTAMP
 from livealign.platforms.csv_blocks import BadLine, Rows, UnreadableFileError, read_blocks
-from livealign.schemas import TIMESTAMP
 
 NULLS = ["", "NULL", "null", "None", "\\N"]
 INNER_BLOCK_BYTES = 1 << 20  # parsed at once where rows are short: it stays in the processor's cache

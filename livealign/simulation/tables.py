@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from livealign.schemas import TABLES, TIMESTAMP
+from livealign.landing.schema import TABLES, TIMESTAMP
 from livealign.simulation import text
 from livealign.simulation.audience import Audience
 from livealign.simulation.behaviour import Behaviour

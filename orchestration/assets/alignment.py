@@ -2,14 +2,15 @@
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
-from livealign.challenger import align, day_corpus, encode
-from livealign.content import texts_of
-from livealign.content_check import ContentCheck
-from livealign.plots import codebook_usage, loss_curve, to_markdown_image
-from livealign.predecessor import predecessor
-from orchestration.daily import daily_asset
+from livealign.alignment.content_check import ContentCheck
+from livealign.evaluation.plots import codebook_usage, loss_curve, to_markdown_image
+from livealign.llm.texts import texts_of
+from livealign.release.registry import predecessor
+from livealign.retrain.alignment import align, encode
+from livealign.retrain.corpus import day_corpus
 from orchestration.resources import Workspace
-from orchestration.stages import day_of, stage
+from orchestration.runs.daily_asset import daily_asset
+from orchestration.runs.stage import day_of, stage
 
 GROUP = "alignment"
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, FreshnessPolicy, MaterializeResult, MetadataValue
 
-from livealign.backbone import Backbone, load_backbone
-from livealign.content import embed_segments, training_descriptions, training_pairs
-from livealign.finetune import keep_adapter, tune_adapter
-from livealign.plots import loss_curve, to_markdown_image
-from livealign.predecessor import predecessor
-from livealign.retune import choose_tuning, write_tuning
-from orchestration.daily import daily_asset
-from orchestration.drift_history import drifted_days
+from livealign.evaluation.plots import loss_curve, to_markdown_image
+from livealign.llm.backbone import Backbone, load_backbone
+from livealign.release.registry import predecessor
+from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
+from livealign.retrain.tuning_policy import choose_tuning, write_tuning
+from livealign.tuning.adapter import keep_adapter, tune_adapter
+from orchestration.drift.history import drifted_days
 from orchestration.resources import Workspace
-from orchestration.stages import day_of, progress, stage
+from orchestration.runs.daily_asset import daily_asset
+from orchestration.runs.stage import day_of, progress, stage
 
 Metadata = Mapping[str, Any]  # of an asset, as Dagster takes it
 

@@ -4,18 +4,19 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
-from livealign import plots
-from livealign.challenger import day_corpus
+from livealign.evaluation import plots
 from livealign.home import Home
-from livealign.offline import RELEASE, evaluate_day
-from livealign.summary import reports_of
-from orchestration.daily import daily_asset
-from orchestration.drift import DriftResult
-from orchestration.drift_day import measure_drift
-from orchestration.drift_frames import NEW_WORDS
-from orchestration.report_pages import report_link
+from livealign.ranking.variants import RELEASE
+from livealign.retrain.corpus import day_corpus
+from livealign.retrain.evaluation import evaluate_day
+from livealign.retrain.summary import reports_of
+from orchestration.drift.columns import NEW_WORDS
+from orchestration.drift.day import measure_drift
+from orchestration.drift.report import DriftResult
 from orchestration.resources import Workspace
-from orchestration.stages import day_of, stage
+from orchestration.runs.daily_asset import daily_asset
+from orchestration.runs.report_pages import report_link
+from orchestration.runs.stage import day_of, stage
 
 GROUP = "evaluation"
 

@@ -15,13 +15,13 @@ from dagster import (
     multi_asset,
 )
 
+from livealign.landing.schema import TABLES
 from livealign.platforms.registry import land
-from livealign.schemas import TABLES
-from orchestration.code_version import code_version
-from orchestration.daily import OWNERS, RETRIES, only_passing_failures_are_retried, reported
 from orchestration.partitions import days
 from orchestration.resources import Workspace
-from orchestration.stages import stage
+from orchestration.runs.code_version import code_version
+from orchestration.runs.daily_asset import OWNERS, RETRIES, only_passing_failures_are_retried, reported
+from orchestration.runs.stage import stage
 
 GROUP = "landing"
 

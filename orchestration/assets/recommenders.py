@@ -2,11 +2,12 @@
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
-from livealign.challenger import compare, day_corpus, rank, retrieve
-from livealign.plots import loss_curve, to_markdown_image
-from orchestration.daily import daily_asset
+from livealign.evaluation.plots import loss_curve, to_markdown_image
+from livealign.retrain.corpus import day_corpus
+from livealign.retrain.recommenders import compare, rank, retrieve
 from orchestration.resources import Workspace
-from orchestration.stages import day_of, stage
+from orchestration.runs.daily_asset import daily_asset
+from orchestration.runs.stage import day_of, stage
 
 GROUP = "recommenders"
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from dagster import AssetCheckKey, AssetExecutionContext, AssetKey, AssetsDefinition, Failure, MaterializeResult, MetadataValue
 
-from livealign import release
-from livealign.challenger import day_corpus
-from livealign.decisions import decision_file
 from livealign.files import read_json, replace_json
-from livealign.release_files import REFERENCE
-from livealign.releases import read_champion
-from livealign.retention import plan_pruning, prune
-from livealign.summary import write_summary
-from orchestration.daily import daily_asset
-from orchestration.guards import guard_results
+from livealign.release.bundle import REFERENCE
+from livealign.release.decisions import decision_file
+from livealign.release.registry import read_champion
+from livealign.release.retention import plan_pruning, prune
+from livealign.retrain import release
+from livealign.retrain.corpus import day_corpus
+from livealign.retrain.summary import write_summary
+from orchestration.check_results import guard_results
 from orchestration.resources import Workspace
-from orchestration.stages import day_of, stage
+from orchestration.runs.daily_asset import daily_asset
+from orchestration.runs.stage import day_of, stage
 
 GROUP = "release"
 BENTO_TIMEOUT_SECONDS = 600

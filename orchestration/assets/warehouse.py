@@ -17,15 +17,15 @@ from dagster import (
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from livealign.marts import MARTS, publish_marts
-from orchestration.daily import RETRIES, daily_asset, only_passing_failures_are_retried
-from orchestration.dbt import WarehouseTranslator, dbt_environment, set_days
-from orchestration.dbt_command import BUILD, PROVES_SQL
-from orchestration.dbt_report import dbt_failure, told_of_models
-from orchestration.instance import LAUNCHED_BY
+from livealign.dataset.marts import MARTS, publish_marts
+from orchestration.dbt.command import BUILD, PROVES_SQL
+from orchestration.dbt.metadata import dbt_failure, told_of_models
+from orchestration.dbt.project import WarehouseTranslator, dbt_environment, set_days
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
-from orchestration.stages import stage
+from orchestration.runs.daily_asset import RETRIES, daily_asset, only_passing_failures_are_retried
+from orchestration.runs.instance import LAUNCHED_BY
+from orchestration.runs.stage import stage
 
 
 def warehouse_assets(project: DbtProject) -> AssetsDefinition:

@@ -1,0 +1,338 @@
+"""How fast is the running service? One server process, the load from another, both on this machine.
+
+    make bench-serving                        # everything but the soak: about six minutes
+    make bench-serving SOAK=600               # with ten minutes of steady load, memory watched
+
+It serves a release of this workspace whose snapshot is replaced by a platform of the size asked for (`serving_release.py`), by
+BentoML, as `make serve` does, with the real LLM. In the same run a BentoML endpoint that does nothing is measured
+(`noop_service.py`).
+"""
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.json_rows import ROOT, JsonRows, add_json_option
+from benchmarks.load.generator import KEY_VARIABLE, UNITS
+from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER, large_release
+from bentos.build import bentoml_command, bentoml_settings
+from bentos.smoke import ask, free_port, stop, wait_until_ready
+from livealign.config import LiveConfig
+from livealign.home import Home
+from livealign.release.bundle import open_bundle
+from livealign.release.registry import champion_path
+from livealign.release.snapshot import WINDOW_MILLISECONDS
+
+WINDOW = WINDOW_MILLISECONDS / 1000
+SEED = 1  # of requests; events and words have the next two
+WORDS = ("boss", "low", "dodge", "left", "now", "what", "play", "chat", "this", "run", "again", "heal", "first", "try", "nice")
+UNITS_OF_ALL = UNITS | {
+    "load": "runnable processes",
+    "rooms": "rooms",
+    "users": "users",
+    "release": "id",
+    "events_per_second": "events/s",
+    "rooms_with_news": "rooms",
+    "staleness_seconds": "s",
+    "samples": "samples",
+    "last_tick_seconds": "s",
+    "degraded": "yes or no",
+    "windows_waiting": "windows",
+    "problem": "text",
+    "gib_at_start": "GiB",
+    "gib_after": "GiB",
+    "gib": "GiB",
+    "gib_per_hour_second_half": "GiB/hour",
+    "share_of_noop": "share",
+}
+Result = dict[str, Any]
+
+
+class Server:
+    """One BentoML server of this benchmark."""
+
+    def __init__(self, port: int, key: str, process: "subprocess.Popen[bytes]") -> None:
+        self.port, self.key, self.process = port, key, process
+
+    def load(self, path: str, bodies: list[bytes], **options: float) -> Result:
+        """Run the load generator in a process of its own."""
+        with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+            file.write(b"\n".join(bodies))
+            file.flush()
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.load.generator",
+                "--port",
+                str(self.port),
+                "--path",
+                path,
+                "--bodies",
+                file.name,
+            ]
+            command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+            environment = os.environ | {KEY_VARIABLE: self.key}
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1_200, check=True)
+        result: Result = json.loads(done.stdout)
+        return result
+
+    def get(self, path: str) -> Any:
+        """One decoded answer."""
+        status, answer = ask(self.port, "GET", path, key=self.key)
+        assert status == 200, f"{path}: {status} {answer}"
+        return answer
+
+    def memory(self) -> float:
+        """GiB of the server and its children."""
+        found = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        return round(sum(psutil.Process(pid).memory_info().rss for pid in found) / 2**30, 3)
+
+
+@contextmanager
+def serving(service: str, environment: dict[str, str]) -> Iterator[Server]:
+    """Serve for the time of the block."""
+    port, key = free_port(), secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
+        told = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
+        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **told, **environment}
+        command = bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
+        log = Path(folder) / "server.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            wait_until_ready(process, port, 300.0, log)
+            yield Server(port, key, process)
+        finally:
+            stop(process)
+
+
+def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]:
+    """Requests of different users, seeded."""
+    drawn = np.random.default_rng(SEED).integers(0, users, count)
+    return [json.dumps({"user_id": FIRST_USER + int(one), "k": k, "surface": "bench"}).encode() for one in drawn]
+
+
+def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]:
+    """Batches of comments, likes and plays of now, every event new; a play ends some batches after its start."""
+    rng, run = np.random.default_rng(SEED + 1), secrets.token_hex(4)
+    now = int(time.time() * 1000)
+    bodies, watching = [], deque[dict[str, Any]]()
+    for batch in range(batches):
+        kinds = rng.choice(["comment", "like", "play_started", "play_ended"], size, p=[0.5, 0.3, 0.1, 0.1])
+        room, user = rng.integers(0, rooms, size), rng.integers(0, users, size)
+        events, ready = [], len(watching)
+        for one, kind in enumerate(kinds.tolist()):
+            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{one}", "at": now, "author_id": 1}
+            about |= {"room_id": FIRST_ROOM + int(room[one]), "user_id": FIRST_USER + int(user[one])}
+            if kind == "play_ended" and ready:
+                ready, play = ready - 1, watching.popleft()
+                about |= {"play_id": play["event_id"], "room_id": play["room_id"], "user_id": play["user_id"]}
+            elif kind == "play_started":
+                watching.append(about)
+            elif kind != "like":
+                about |= {"kind": "comment", "text": " ".join(rng.choice(WORDS, 8))}
+            events.append(about)
+        bodies.append(json.dumps({"events": events}).encode())
+    return bodies
+
+
+class Speakers:
+    """Rooms in which something is said and written in every window, until the block ends: the news of the refresh."""
+
+    def __init__(self, server: Server, rooms: int) -> None:
+        self._server, self._rooms = server, rooms
+        self._rng, self._run = np.random.default_rng(SEED + 2), secrets.token_hex(4)
+        self._stop, self._thread = threading.Event(), threading.Thread(target=self._speak, daemon=True)
+        self.problem: str | None = None
+
+    def __enter__(self) -> "Speakers":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _speak(self) -> None:
+        """Every half second a sixtieth of the rooms gets its window's words, each room at its own place in every window.
+
+        Turns are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
+        windows without news.
+        """
+        turns = int(WINDOW * 2)
+        begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
+        turn = 0
+        while not self._stop.wait(max(0.0, begins + turn / 2 - time.time())):
+            now = int((begins + turn / 2) * 1000)
+            events = []
+            for room in range(turn % turns, self._rooms, turns):
+                about = {"room_id": FIRST_ROOM + room, "author_id": 1, "at": now}
+                said = {"kind": "speech", "ended_at": now, "text": " ".join(self._rng.choice(WORDS, 40))}
+                events.append({**said, "event_id": f"{self._run}-{turn}-{room}", **about})
+                for viewer in range(3):
+                    wrote = {"kind": "comment", "text": " ".join(self._rng.choice(WORDS, 12)), "user_id": FIRST_USER + viewer}
+                    events.append({**wrote, "event_id": f"{self._run}-{turn}-{room}-{viewer}", **about})
+            for start in range(0, len(events), 500):
+                status, answer = ask(
+                    self._server.port, "POST", "/events", {"events": events[start : start + 500]}, self._server.key
+                )
+                if status != 200 or answer["rejected"]:
+                    self.problem = f"{status} {str(answer)[:300]}"
+            turn += 1
+
+
+def measure_lists(server: Server, users: int, seconds: float) -> Result:
+    """`/recommend` at 50 a second, then as fast as it goes."""
+    bodies = recommend_bodies(users)
+    server.load("/recommend", bodies, rate=50, seconds=3)
+    return {
+        "at_50_per_second": server.load("/recommend", bodies, rate=50, seconds=seconds),
+        "highest_rate": server.load("/recommend", bodies, seconds=seconds / 2, connections=16),
+    }
+
+
+def measure_noop(seconds: float) -> Result:
+    """The highest rate of a BentoML endpoint that does nothing, in BentoML's threads and on its event loop."""
+    body = [b'{"user_id": 1, "k": 10}']
+    with serving("benchmarks.load.noop_service:Noop", {}) as server:
+        return {name: server.load(f"/{name}", body, seconds=seconds, connections=16) for name in ("nothing", "nothing_async")}
+
+
+def measure_events(server: Server, rooms: int, users: int, batches: int) -> Result:
+    """Batches of 500, each answered after its fsync."""
+    bodies = event_bodies(batches, 500, rooms, users)
+    result = server.load("/events", bodies, seconds=120, requests=len(bodies), connections=4)
+    return {**result, "events_per_second": round(result["per_second"] * 500)}
+
+
+def measure_refresh(server: Server, rooms: int, users: int, seconds: float) -> Result:
+    """`rooms` rooms with news in every window and 20 lists a second: how old is what is known of a room, at any moment?"""
+    ages: list[float] = []
+    with Speakers(server, rooms) as speakers:
+        time.sleep(2 * WINDOW + 15)  # until every room has been read once
+        done = threading.Event()
+
+        def sample() -> None:
+            while not done.wait(2.0):
+                for offset in range(0, rooms, 200):
+                    page = server.get(f"/rooms?limit=200&offset={offset}")
+                    ages.extend(room["content_age_seconds"] for room in page["rooms"])
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        lists = server.load("/recommend", recommend_bodies(users), rate=20, seconds=seconds)
+        done.set()
+        sampler.join()
+        status = server.get("/status")
+    percentiles = {f"p{q}": round(float(np.percentile(ages, q)), 1) for q in (50, 99)}
+    return {
+        "rooms_with_news": rooms,
+        "staleness_seconds": {**percentiles, "max": round(max(ages), 1), "samples": len(ages)},
+        "last_tick_seconds": status["last_tick_seconds"],
+        "degraded": status["degraded"],
+        "windows_waiting": status["windows_waiting"],
+        "lists": lists,
+        "problem": speakers.problem,
+    }
+
+
+def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
+    """Steady news, events and lists; memory each fifteen seconds.
+
+    First come as many events as ids are remembered, so that what is bounded has reached its bound.
+    """
+    at_start, full = server.memory(), event_bodies(LiveConfig().event_ids // 500, 500, rooms, users)
+    server.load("/events", full, seconds=300, requests=len(full), connections=4)
+    memory, until = [server.memory()], time.monotonic() + seconds
+    lists, events = recommend_bodies(users, 20_000), None
+    with Speakers(server, rooms):
+        while time.monotonic() < until:
+            events = server.load("/events", event_bodies(20, 500, rooms, users), rate=2, seconds=10)
+            server.load("/recommend", lists, rate=20, seconds=5)
+            memory.append(server.memory())
+    half = memory[len(memory) // 2 :]
+    growth = float(np.polyfit(np.arange(len(half)), half, 1)[0]) * 240 if len(half) > 2 else None  # GiB an hour, 15 s a sample
+    return {
+        "seconds": seconds,
+        "gib_at_start": at_start,
+        "gib": memory,
+        "gib_per_hour_second_half": growth,
+        "last_events": events,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--platform", default="simulator")
+    parser.add_argument("--bundle", type=Path, help="the release to serve; default: the champion")
+    parser.add_argument("--rooms", type=int, default=10_000)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--news", type=int, nargs="*", default=[800], help="rooms with news, for the refresh")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument("--soak", type=float, default=0.0, help="seconds of the soak; 0: none")
+    parser.add_argument("--only", nargs="*", choices=("lists", "events", "refresh", "soak"), help="default: all")
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    out = JsonRows(arguments.json, SEED)
+    home = Home.from_environment(arguments.platform)
+    bundle = open_bundle((arguments.bundle or champion_path(home.releases)).resolve())
+    wanted = set(arguments.only or ("lists", "events", "refresh", "soak"))
+    result: Result = {"release": bundle.release_id, "rooms": arguments.rooms, "users": arguments.users, "load": os.getloadavg()}
+
+    def show(name: str, value: Any) -> None:
+        result[name] = value
+        print(json.dumps({name: value}), flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="livealign-bench-") as scratch:
+
+        @contextmanager
+        def served(rooms: int, users: int) -> Iterator[Server]:
+            made = large_release(bundle.path, Path(scratch), rooms, users, int(time.time() * 1000))
+            with serving(
+                "bentos.live_recommender.service:LiveRecommender",
+                {"LIVEALIGN_BUNDLE": str(made), "LIVEALIGN_MODELS": str(home.models)},
+            ) as server:
+                yield server
+
+        if wanted & {"lists", "events"}:
+            with served(arguments.rooms, arguments.users) as server:
+                show("gib_at_start", server.memory())
+                if "lists" in wanted:
+                    show("lists", measure_lists(server, arguments.users, arguments.seconds))
+                if "events" in wanted:
+                    show("events", measure_events(server, arguments.rooms, arguments.users, 400))
+                show("gib_after", server.memory())
+        if "lists" in wanted:
+            show("noop", measure_noop(arguments.seconds / 3))
+            ours = result["lists"]["highest_rate"]["per_second"]
+            show("share_of_noop", {name: round(ours / one["per_second"], 2) for name, one in result["noop"].items()})
+        for news in arguments.news if "refresh" in wanted else ():
+            with served(news, arguments.users) as server:
+                show(f"refresh_{news}", measure_refresh(server, news, arguments.users, 4 * WINDOW))
+        if arguments.soak and "soak" in wanted:
+            with served(arguments.rooms, arguments.users) as server:
+                show("soak", soak(server, arguments.rooms // 20, arguments.users, arguments.soak))
+    out.add_all("serving", result, UNITS_OF_ALL)
+    out.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A retrain a day across the change of taste: what is lost, what retraining wins back, and whether codes keep their meaning.
+
+livealign simulate && … the warehouse of its days (make retrain) && .venv/bin/python -m benchmarks.quality.daily_retrains
+
+On the simulator a tenth of the users change taste on the sixth day. `frozen` is the release for that day, used on; `daily` is
+retrained for every day, its codes warm from the day before. The content is TF-IDF, fitted to the days before the change, so
+that nothing but the heads is measured. Prints GAUC of all users and of those who changed, and the churn of codes by retrain.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.quality.controls import tfidf_content
+from livealign.alignment.towers import Alignment, item_vectors
+from livealign.alignment.training import train_alignment
+from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
+from livealign.codes.health import code_churn
+from livealign.codes.segment_codes import CodedSegments
+from livealign.config import Profile, load_profile
+from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.dataset.examples import KnownIds
+from livealign.evaluation.frame import CLICK
+from livealign.home import Home
+from livealign.llm.texts import texts_of
+from livealign.metrics import gauc, user_auc
+from livealign.ranking.network import ItemTable
+from livealign.ranking.ranker import Ranker, train_ranker
+from livealign.simulation.truth import read_truth, truth_file
+from livealign.simulation.world import FIRST_USER_ID, TREND_TOPIC
+
+CONTENT = "tfidf"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one retrain made."""
+
+    known: KnownIds
+    alignment: Alignment
+    codebook: Codebook
+    ranker: Ranker
+    coded: CodedSegments
+
+    def scores(self, corpus: Corpus) -> np.ndarray:
+        """Click probabilities of the corpus' held-out impressions; the corpus has to be numbered by this release's ids."""
+        vectors = item_vectors(self.alignment, corpus, corpus.content[CONTENT])
+        return self.ranker.predict(corpus.test, ItemTable(vectors, self.codebook.encode(vectors)).seen_by(self.ranker.sizes))[
+            :, CLICK
+        ]
+
+
+def main() -> None:
+    """Retrain day by day and print what each release is worth."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--shift", type=date.fromisoformat, default=date(2025, 6, 7), help="the day of the change")
+    parser.add_argument("--days", type=int, default=2, help="days after it")
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    home, profile, shift = Home.from_environment("simulator"), load_profile("laptop"), arguments.shift
+    out = JsonRows(arguments.json, profile.seed)
+    changed = changed_users(home.archive, shift)
+    days = [shift + timedelta(days=offset) for offset in range(-1, arguments.days + 1)]
+    content = read_by_words(home, profile, days[-1], shift)
+    previous, frozen = None, None
+    for day in days:
+        corpus = load_corpus(home.marts, day, profile.dataset).with_content(CONTENT, *content)
+        release = retrain(corpus, profile, previous)
+        line = {"daily": release.scores(corpus)}
+        if day >= shift:
+            frozen = frozen or release
+            theirs = load_corpus(home.marts, day, profile.dataset, frozen.known).with_content(CONTENT, *content)
+            line["frozen"] = frozen.scores(theirs)
+        truth = read_truth(home.archive, corpus.test.impression_id, day)
+        line |= {} if truth is None else {"oracle": truth["p_click"], "oracle_static": truth["p_click_static"]}
+        print(f"{day}: {measured(line, corpus, changed, day, out)}{churn(previous, release, day, out)}", flush=True)
+        previous = release
+    out.write()
+
+
+def read_by_words(home: Home, profile: Profile, day: date, shift: date) -> tuple[np.ndarray, np.ndarray]:
+    """Segment ids and TF-IDF vectors of all segments up to `day`, by words that were known before the change."""
+    corpus = load_corpus(home.marts, day, profile.dataset)
+    texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
+    before = corpus.segment_started_at[1:] < np.datetime64(shift - timedelta(days=1), "ms").astype(np.int64)
+    return corpus.segment_ids[1:], tfidf_content(texts, before)
+
+
+def retrain(corpus: Corpus, profile: Profile, previous: Release | None) -> Release:
+    """Towers, codes and ranker of one day."""
+    content = corpus.content[CONTENT]
+    alignment, _ = train_alignment(corpus, content, profile.alignment)
+    vectors, rows = item_vectors(alignment, corpus, content), codebook_rows(corpus, content)
+    before = None if previous is None else previous.coded.codes_of(corpus.segment_ids)[rows]
+    codebook = fit_codebook(vectors[rows], profile.codes, before)
+    codes = codebook.encode(vectors)
+    items = ItemTable(vectors, codes)
+    ranker = train_ranker(corpus, items, profile.ranker, codebook.version, codebook.codes_per_level)
+    segments = slice(1, len(corpus.segment_ids))
+    coded = CodedSegments.of(corpus.segment_ids[1:], corpus.segment_started_at[1:], codes[segments])
+    return Release(KnownIds(corpus.users, corpus.authors, corpus.base_rates), alignment, codebook, ranker, coded)
+
+
+def changed_users(archive: Path, shift: date) -> np.ndarray:
+    """Ids of the users whose true taste is another one from that day on."""
+    before, after = (
+        np.stack(pq.read_table(truth_file(archive, "tastes", day))["taste"].to_numpy())
+        for day in (shift - timedelta(days=1), shift)
+    )
+    others = np.arange(before.shape[1]) != TREND_TOPIC
+    return FIRST_USER_ID + np.flatnonzero(np.abs(after - before)[:, others].max(1) > 1.0)
+
+
+def measured(scores: dict[str, np.ndarray], corpus: Corpus, changed: np.ndarray, day: date, out: JsonRows) -> str:
+    """GAUC of each row of scores: of all users, and of those who changed."""
+    label, user = corpus.test.label("click"), corpus.test.user_id
+    parts = []
+    for name, rows in (("all", np.ones(len(user), dtype=bool)), ("changed", np.isin(user, changed))):
+        found = {variant: gauc(user_auc(values[rows], label[rows], user[rows])) for variant, values in scores.items()}
+        values = ", ".join(f"{variant} {value:.4f}" for variant, value in found.items())
+        parts.append(f"{name} ({len(np.unique(user[rows]))} users): {values}")
+        for variant, value in found.items():
+            out.add(f"{day}, {name}: {variant}", value, "GAUC")
+    return "; ".join(parts)
+
+
+def churn(previous: Release | None, release: Release, day: date, out: JsonRows) -> str:
+    """Share of the segments that both releases have coded whose code is another one, by level."""
+    if previous is None:
+        return ""
+    before = previous.coded.codes_of(release.coded.segment_ids)
+    both = before[:, 0] >= 0
+    changed = [code_churn(before[both], release.coded.codes[both], level) for level in range(before.shape[1])]
+    for level, share in enumerate(changed, 1):
+        out.add(f"{day}: churn of codes, level {level}", share, "share of segments")
+    return f"; churn of {both.sum()} segments by level: {', '.join(f'{share:.3f}' for share in changed)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What benchmarks of quality share: the workspace of a retrain, and the corpus of a held-out day with its vectors."""
+
+import argparse
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.json_rows import add_json_option
+from livealign.config import Profile, load_profile
+from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.files import read_json
+from livealign.home import Home
+from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.corpus import with_embeddings
+
+
+class Retrained(NamedTuple):
+    """One workspace, the settings to measure with, and the day that is held out."""
+
+    home: Home
+    profile: Profile
+    day: date
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Retrained":
+        """As the options say; the day that the last retrain held out where they name none."""
+        home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
+        if arguments.days:
+            profile = replace(profile, dataset=replace(profile.dataset, train_days=arguments.days))
+        return cls(home, profile, arguments.day or last_held_out(home))
+
+    def corpus(self, profile: Profile | None = None, day: date | None = None) -> Corpus:
+        """The corpus of the day (or of an earlier one) with the vectors of the LLM that the retrain for `self.day` made."""
+        return with_embeddings(
+            load_corpus(self.home.marts, day or self.day, (profile or self.profile).dataset), self.embeddings
+        )
+
+    @property
+    def embeddings(self) -> Path:
+        return DayArtifacts.of(self.home, self.day).embeddings
+
+
+def last_held_out(home: Home) -> date:
+    """The day that the last retrain of the workspace held out."""
+    return date.fromisoformat(read_json(home.reports / "latest" / "summary.json")["data_window"]["end"])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which workspace, which day, which history; LIVEALIGN_HOME says where workspaces lie."""
+    parser.add_argument("--platform", default="simulator")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
+    parser.add_argument("--days", type=int, help="of history; default: the profile's")
+    add_json_option(parser)

@@ -1,0 +1,104 @@
+"""How well a frozen LLM's vectors tell the true topic, by layer and pooling: a linear probe, ten nearest neighbours, 24-means.
+
+make retrain && .venv/bin/python -m benchmarks.quality.topic_probes --layers 2 4 6 8 --half-shares 1e-3 3e-4 1e-4
+
+`telling` weighs tokens by how telling they are (`livealign/llm/pooling.py`), counted in the training segments. Neighbours are
+those
+of vectors whitened with a floor of 0.1 of a dimension's variance, clusters with a floor of 3. TF-IDF stands beside them, and
+`--tuned` the tuned vectors of the last retrain, one window each. Segments are drawn by the profile's seed; of
+few test segments NMI is high by chance.
+"""
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from benchmarks.json_rows import JsonRows
+from benchmarks.quality.controls import tfidf_content
+from benchmarks.quality.retrained import Retrained, add_options
+from livealign.dataset.columns import rows_by_key
+from livealign.dataset.corpus import load_corpus
+from livealign.errors import LiveAlignError
+from livealign.evaluation.day_truth import read_day_truth
+from livealign.llm.backbone import load_backbone, use_physical_cores
+from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.pooling import MEAN, TELLING, Pooling, telling_weights
+from livealign.llm.texts import texts_of
+
+TOPICS, NEIGHBOURS = 24, 10
+
+
+def main() -> None:
+    """One row for each way of reading."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, nargs="+", default=[2, 4, 6, 8], help="to stop after (default: %(default)s)")
+    parser.add_argument("--half-shares", type=float, nargs="*", default=[3e-4], help="of `telling` (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=1_500, help="segments (default: %(default)s)")
+    parser.add_argument("--test", type=int, default=700, help="segments of the held-out day (default: %(default)s)")
+    parser.add_argument("--tuned", action="store_true")
+    add_options(parser)
+    arguments = parser.parse_args()
+    use_physical_cores()
+    home, profile, day = retrained = Retrained.of(arguments)
+    out, corpus = JsonRows(arguments.json, profile.seed), load_corpus(home.marts, day, profile.dataset)
+    truth = read_day_truth(home.archive, corpus)
+    if truth is None:
+        raise LiveAlignError(f"{home.archive} has no truth: only a simulated platform can be asked")
+    rng, is_train = np.random.default_rng(profile.seed), corpus.segment_is_train[1:]
+    drawn = [
+        rng.permutation(np.flatnonzero(part))[:n] for part, n in ((is_train, arguments.train), (~is_train, arguments.test))
+    ]
+    rows, n = np.concatenate(drawn), len(drawn[0])
+    segment_ids, topic = corpus.segment_ids[1:][rows], truth.topics[rows]
+    texts = texts_of(home.marts, segment_ids, [*corpus.train_days, day], profile.segments)
+
+    def show(name: str, vectors: NDArray) -> None:
+        found = probes(vectors.astype(np.float64), topic, n, profile.seed)
+        print(f"{name:<28}" + "".join(f"{value:>9.3f}" for value in found.values()), flush=True)
+        for probe, value in found.items():
+            out.add(f"{name}: {probe}", value, "NMI" if probe == "NMI" else "share")
+
+    print(f"{n:,} training and {len(rows) - n:,} test segments\n{'':<28}{'linear':>9}{'kNN':>9}{'NMI':>9}")
+    backbone = load_backbone(profile.backbone, home.models)
+    tokens = tokenize(backbone, texts[:n], profile.segments.token_budget)
+    weights = {share: telling_weights(tokens, len(backbone.tokenizer), share) for share in arguments.half_shares}
+    ways = {MEAN: Pooling(MEAN)}
+    ways |= {f"{TELLING}, s = {share:g}": Pooling(TELLING, one.to(backbone.device)) for share, one in weights.items()}
+    for layer in arguments.layers:
+        config = replace(profile.encoder, exit_layer=layer, first_adapted_layer=0)
+        for way, pooling in ways.items():
+            encoder = Encoder(backbone, None, None, pooling, config, profile.segments.token_budget)
+            show(f"layer {layer}, {way}", encoder.encode(texts))
+    show("TF-IDF", tfidf_content(texts, np.arange(len(rows)) < n))
+    if arguments.tuned:
+        known, tuned = (
+            np.load(retrained.embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", "tuned_llm")
+        )
+        show("tuned LLM", tuned[rows_by_key(known, segment_ids)])
+    out.write()
+
+
+def probes(vectors: NDArray, topic: NDArray, n: int, seed: int) -> dict[str, float]:
+    """Shares of the test rows (those from `n` on) whose topic is found, and NMI of clusters of them."""
+    near, far = whitened(vectors, n, 0.1), whitened(vectors, n, 3.0)
+    linear = RidgeClassifier(alpha=10.0).fit(near[:n], topic[:n]).score(near[n:], topic[n:])
+    neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(near[:n], topic[:n]).score(near[n:], topic[n:])
+    clusters = KMeans(min(TOPICS, len(topic) - n), n_init=5, random_state=seed).fit_predict(far[n:])
+    return {"linear": linear, "kNN": neighbours, "NMI": float(normalized_mutual_info_score(topic[n:], clusters))}
+
+
+def whitened(vectors: NDArray, n: int, floor: float) -> NDArray:
+    """Directions of the first `n` rows to equal variance; `floor` of a dimension's mean variance is added to each of them."""
+    centred = vectors - vectors[:n].mean(0)
+    variance, directions = np.linalg.eigh(np.cov(centred[:n].T))
+    return centred @ directions / np.sqrt(variance.clip(min=0) + floor * variance.mean())
+
+
+if __name__ == "__main__":
+    main()

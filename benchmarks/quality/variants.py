@@ -1,0 +1,166 @@
+"""Every variant over several seeds of its heads, on the day that `make retrain` held out last, beside ceilings and controls.
+
+make retrain && .venv/bin/python -m benchmarks.quality.variants --seeds 3
+.venv/bin/python -m benchmarks.quality.variants --content tfidf --day 2025-06-08   # without any LLM, on another day
+
+Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
+`oracle_text`, as the cards were met and for any place in the list (`livealign.evaluation.ceilings`), the p-value of a
+permutation test
+against `shuffled`, the gain by author popularity and by the quality of the streams, that of the ceilings beside it, and what
+each part adds to those before it: to the ranker, and the gate also to the towers' own score, by which rooms are retrieved.
+"""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+
+from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
+from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
+from benchmarks.quality.retrained import last_held_out
+from livealign.config import load_profile
+from livealign.dataset.corpus import TUNED, load_corpus
+from livealign.evaluation.ceilings import day_ceilings
+from livealign.evaluation.day_truth import read_day_truth
+from livealign.evaluation.frame import CLICK, held_out_frame
+from livealign.evaluation.report import EvaluationReport, evaluate
+from livealign.home import Home
+from livealign.llm.backbone import choose_device, use_physical_cores
+from livealign.llm.texts import texts_of
+from livealign.metrics import paired_bootstrap, permutation_test, user_auc
+from livealign.ranking.variants import VARIANTS, train_variant
+from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.corpus import with_embeddings
+from livealign.simulation.truth import ANY_PLACE, ORACLES
+
+LLM = ("raw_llm", "tuned_llm")
+OF_LLM = (*LLM, "raw_codes")
+GATED = ("no_gate", "aligned")
+PARTS = (
+    ("raw_llm", "tuned_llm"),
+    ("tuned_llm", "aligned"),
+    GATED,
+    ("aligned", "aligned_codes"),
+    ("raw_codes", "aligned_codes"),
+)
+
+
+def main() -> None:
+    """Train, score, print one row for each variant."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--platform", default="simulator")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
+    parser.add_argument("--days", type=int, help="of history; default: the profile's")
+    parser.add_argument("--content", default=TUNED, help="what the method aligns; tfidf needs no LLM")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS)
+    add_json_option(parser)
+    arguments = parser.parse_args()
+
+    use_physical_cores()
+    home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
+    out = JsonRows(arguments.json, profile.seed)
+    day = arguments.day or last_held_out(home)
+    dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
+    corpus = load_corpus(home.marts, day, dataset)
+    if arguments.content in LLM:
+        corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
+    wanted = arguments.variants or [
+        name for name in VARIANTS if (name not in OF_LLM or arguments.content in LLM) and (name != MINILM or has_minilm())
+    ]
+    of_segments = corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments
+    controls = {arguments.content, *wanted} & {*CONTROLS}
+    if controls:
+        corpus = with_controls(corpus, texts_of(home.marts, *of_segments), controls)
+    scores: dict[str, list] = {}
+    dots: dict[str, list] = {}
+    for name in wanted:
+        for seed in range(arguments.seeds):
+            trained = train_variant(
+                name, corpus, profile, profile.seed + seed, content=arguments.content, device=choose_device()
+            )
+            scores.setdefault(name, []).append(trained.score(corpus.test)[:, CLICK])
+            if name in GATED and trained.alignment is not None and trained.items.vectors is not None:
+                dots.setdefault(name, []).append(trained.alignment.logits(corpus.test, trained.items.vectors))
+            print(f"trained {name}, seed {profile.seed + seed}", flush=True)
+    known = read_day_truth(home.archive, corpus)
+    frame = held_out_frame(corpus, home.marts, profile.evaluation, known)
+    truth = None if known is None else day_ceilings(corpus, known, texts_of(home.marts, *of_segments))
+    table = {name: np.stack(values) for name, values in scores.items()}
+    label = np.asarray(frame.labels["click"])
+    impressions = user_auc(label, label, frame.user).impressions
+
+    def mean_auc(seeds: Iterable[np.ndarray]) -> np.ndarray:
+        return np.mean([user_auc(one, label, frame.user).auc for one in seeds], axis=0)
+
+    mean = {name: mean_auc(values) for name, values in table.items()}
+    above = {
+        name: permutation_test(mean[name], mean["shuffled"], impressions, 2_000, profile.seed)
+        for name in mean
+        if "shuffled" in mean and name != "shuffled"
+    }
+    report = evaluate(table, frame, profile.evaluation, truth)
+    print_report(report, above, out)
+    print_slices(report, out)
+    if truth is not None and "id_only" in table:
+        ceilings = {row + ANY_PLACE: truth[ORACLES[row + ANY_PLACE]][None] for row in ("oracle_text", "oracle")}
+        print_slices(evaluate({"id_only": table["id_only"], **ceilings}, frame, profile.evaluation), out)
+    towers = {name: mean_auc(values) for name, values in dots.items()}
+    steps = [("", mean, *part) for part in PARTS] + [("dot product of ", towers, *GATED)]
+    for what, auc_of, less, more in steps:
+        if {less, more} <= set(auc_of):
+            part = paired_bootstrap(auc_of[more], auc_of[less], impressions, 2_000, profile.seed)
+            print(f"{what}{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
+            out.add(f"{what}{more} over {less}", part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)
+    out.write()
+
+
+def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out: JsonRows) -> None:
+    """The table, one row a variant."""
+    ceilings = ("oracle", "oracle_text", "oracle" + ANY_PLACE, "oracle_text" + ANY_PLACE)
+    ways = [report.ways(ceiling) for ceiling in ceilings]
+    print(
+        f"{'variant':<23} {'GAUC':>7} {'spread':>7} {'UAUC':>7} {'AUC':>7} {'NDCG@10':>8} {'ECE':>7} "
+        f"{'over id_only (95 %)':<28} {'way':>6} {'to text':>8} {'any place':>9} {'to text':>8} {'p above shuffled':>16}"
+    )
+    for name, metrics in {**report.variants, **report.oracle}.items():
+        interval = report.differences.get(name)
+        gain = f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]" if interval else ""
+        of_ways = [f"{each[name]:+.3f}" if name in each else "" for each in ways]
+        p = f"{above_shuffled[name]:.4f}" if name in above_shuffled else ""
+        numbers = (metrics.gauc, metrics.gauc_seed_std or 0.0, metrics.uauc, metrics.auc)
+        cells = " ".join(f"{value:7.4f}" for value in numbers)
+        way, to_text, any_place, any_place_text = of_ways
+        row = f"{name:<23} {cells} {metrics.ndcg:8.4f} {metrics.ece or 0:7.4f} {gain:<28} {way:>6} {to_text:>8}"
+        print(f"{row} {any_place:>9} {any_place_text:>8} {p:>16}")
+        numbers_of = {
+            "GAUC": metrics.gauc,
+            "GAUC spread over seeds": metrics.gauc_seed_std,
+            "UAUC": metrics.uauc,
+            "AUC": metrics.auc,
+        }
+        numbers_of |= {"NDCG@10": metrics.ndcg, "ECE": metrics.ece, "p-value against shuffled": above_shuffled.get(name)}
+        numbers_of |= {f"way to {ceiling}": each.get(name) for ceiling, each in zip(ceilings, ways, strict=True)}
+        for metric, value in numbers_of.items():
+            if value is not None:
+                out.add(f"{name}: {metric}", value, "share" if metric.startswith("way") else metric.split(" ")[0])
+        if interval:
+            out.add(f"{name} over id_only", interval.difference, "GAUC", (interval.low, interval.high), BOOTSTRAP)
+
+
+def print_slices(report: EvaluationReport, out: JsonRows) -> None:
+    """The gain over the baseline by author popularity and by the streams' quality."""
+    for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
+        gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
+        if gains:
+            shown = [f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()]
+            print(value, ", ".join(shown))
+        for name, gain in gains.items():
+            out.add(f"{name} over id_only, {value}", gain.difference, "GAUC", (gain.low, gain.high), BOOTSTRAP)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The endpoints that are routes of the service's own: quicker than BentoML's, whose validation and threads an answer of a few
+milliseconds would feel. Each asks the live core and writes JSON; nothing is decided here.
+
+Work that takes the processor runs in threads of the desk, so that the event loop stays free: lists have theirs, events have
+theirs, and neither waits for the other.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bentos.live_recommender.admission import BODY, Limits, Refused
+from bentos.live_recommender.messages import (
+    MAX_EVENTS,
+    MAX_ROOMS,
+    RecommendRequest,
+    recommended_json,
+    room_json,
+    status_json,
+    timestamp,
+)
+from bentos.live_recommender.metrics import Metrics, exposition
+from livealign.events.intake import IngestReport
+from livealign.events.log import EventLogError
+from livealign.ids import MAX_ID
+from livealign.live.answers import MAX_K
+
+if TYPE_CHECKING:
+    from livealign.live.core import LiveCore
+
+T = TypeVar("T")
+
+ROOMS_SECONDS = 1.0  # a page of rooms is made at most so often, however many look
+
+
+@dataclass
+class Desk:
+    """The live core behind HTTP."""
+
+    core: "LiveCore"
+    limits: Limits
+    metrics: Metrics
+    _lists: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "lists"), init=False)
+    _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
+    _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
+    _pages: dict[tuple[int, int], tuple[list[Any], int]] = field(default_factory=dict, init=False)
+    _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
+
+    def close(self) -> None:
+        """Let the work in hand end and take no more."""
+        for pool in (self._lists, self._events, self._looks):
+            pool.shutdown()
+
+    async def recommend(self, request: Request) -> Response:
+        """POST /recommend"""
+        asked = RecommendRequest.model_validate(request.scope[BODY])
+        wanted = asked.record and asked.content and asked.at is None
+        logged = wanted and self.limits.keys.refuses_write(request.scope["headers"]) is None
+        answer = await self._in(
+            self._lists,
+            lambda: self.core.recommend(
+                asked.user_id, asked.k, asked.exclude, asked.surface, asked.at_milliseconds(), asked.content, logged
+            ),
+        )
+        return _json(recommended_json(answer, logged))
+
+    async def events(self, request: Request) -> Response:
+        """POST /events"""
+        body = request.scope[BODY]
+        events = body.get("events") if isinstance(body, dict) else None
+        if not isinstance(events, list) or len(body) != 1:
+            raise Refused(400, 'the body is not {"events": […]}')
+        if len(events) > MAX_EVENTS:
+            raise Refused(413, f"{len(events)} events in one batch; send at most {MAX_EVENTS}")
+        try:
+            report: IngestReport = await self._in(self._events, lambda: self.core.ingest(events))
+        except EventLogError as error:
+            self.metrics.failed("log", str(error))
+            said = "the events could not be put on disk, none was kept; send the batch again later"
+            raise Refused(503, said, ((b"retry-after", b"5"),)) from error
+        content = {
+            "accepted": len(report.accepted),
+            "duplicate": report.duplicate,
+            "rejected": len(report.rejected),
+            "rejections": [one._asdict() for one in report.rejected],
+        }
+        if report.rejected and not report.accepted and not report.duplicate:
+            one = report.rejected[0]
+            return _json({"error": f"no event was taken; the first: {one.detail}", **content}, 422)
+        return _json(content)
+
+    async def rooms(self, request: Request) -> Response:
+        """GET /rooms"""
+        limit, offset = _number(request, "limit", 50, 1, MAX_ROOMS), _number(request, "offset", 0, 0, 1_000_000)
+        page, total = await self._in(self._looks, lambda: self._page(limit, offset))
+        return _json({"at": timestamp(int(time.time() * 1000)), "total": total, "rooms": page})
+
+    async def room(self, request: Request) -> Response:
+        """GET /rooms/{room_id}"""
+        room_id = _room_id(request)
+        room = await self._in(self._looks, lambda: self.core.room(room_id))
+        if room is None:
+            raise Refused(404, f"there is no room {room_id} now")
+        return _json(room_json(room))
+
+    async def similar(self, request: Request) -> Response:
+        """GET /similar/{room_id}"""
+        room_id, k = _room_id(request), _number(request, "k", 10, 1, MAX_K)
+        found = await self._in(self._looks, lambda: self.core.similar(room_id, k))
+        if found is None:
+            raise Refused(404, f"there is no room {room_id} now")
+        rooms = [{"similarity": one.similarity, "room": room_json(one.room)} for one in found]
+        return _json({"room_id": room_id, "rooms": rooms})
+
+    async def version(self, request: Request) -> Response:
+        """GET /version"""
+        return _json(self.core.version()._asdict())
+
+    async def status(self, request: Request) -> Response:
+        """GET /status"""
+        rates = self.metrics.events_rate.per_second(), self.metrics.lists_rate.per_second()
+        return _json(status_json(self.core.status(), *rates))
+
+    async def series(self, request: Request) -> Response:
+        """GET /metrics"""
+        content, media_type = await self._in(self._looks, exposition)
+        return Response(content, media_type=media_type)
+
+    def _page(self, limit: int, offset: int) -> tuple[list[Any], int]:
+        """Rooms as JSON and how many there are, made at most once in ROOMS_SECONDS."""
+        now = time.monotonic()
+        if now - self._paged_at > ROOMS_SECONDS:
+            self._pages, self._paged_at = {}, now
+        if (limit, offset) not in self._pages:
+            page = [room_json(room) for room in self.core.rooms(limit, offset)]
+            self._pages[limit, offset] = page, self.core.status().live_rooms
+        return self._pages[limit, offset]
+
+    @staticmethod
+    async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+async def invalid(_: Request, error: Exception) -> Response:
+    """400 with what is wrong with which field; never the value, which is a user's."""
+    assert isinstance(error, ValidationError)
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    said = f"{'.'.join(map(str, details[0]['loc'])) or 'the body'}: {details[0]['msg']}"
+    return _json({"error": said, "detail": details}, 400)
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """What a handler refuses, as the guard would have put it."""
+    assert isinstance(error, Refused)
+    response = _json({"error": error.error}, error.status)
+    response.raw_headers.extend(error.headers)
+    return response
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), status, media_type="application/json")
+
+
+def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query_params.get(name, str(default))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if not least <= number <= most:
+        raise Refused(400, f"{name} has to be a number from {least} to {most}")
+    return number
+
+
+def _room_id(request: Request) -> int:
+    text = request.path_params["room_id"]
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if not 0 <= number <= MAX_ID:
+        raise Refused(400, f"a room id is a number from 0 to {MAX_ID}")
+    return number

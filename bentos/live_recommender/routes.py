@@ -1,0 +1,72 @@
+"""The routes that the service mounts beside BentoML's endpoints, and the page at `/`."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bentos.live_recommender.admission import Refused
+from bentos.live_recommender.endpoints import Desk, invalid, refused
+from bentos.live_recommender.openapi import document
+
+WALL = Path(__file__).parent / "wall"
+_FILES = {"/": ("wall.html", "text/html"), "/wall.css": ("wall.css", "text/css"), "/wall.js": ("wall.js", "text/javascript")}
+# The page asks this service alone, runs no script but its own, and is framed by nobody.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(desk: Callable[[], Desk], bentoml_document: Callable[[], dict[str, Any]]) -> Starlette:
+    """The mounted application.
+
+    Args:
+        desk: gives the desk of the running service.
+        bentoml_document: gives the OpenAPI document of BentoML's own endpoints.
+    """
+
+    def asks(name: str) -> Handler:
+        async def handler(request: Request) -> Response:
+            answer: Response = await getattr(desk(), name)(request)
+            return answer
+
+        return handler
+
+    async def openapi(_: Request) -> Response:
+        """GET /docs.json"""
+        return Response(orjson.dumps(document(bentoml_document())), media_type="application/json")
+
+    routes = [
+        Route("/recommend", asks("recommend"), methods=["POST"]),
+        Route("/events", asks("events"), methods=["POST"]),
+        Route("/rooms", asks("rooms"), methods=["GET"]),
+        Route("/rooms/{room_id}", asks("room"), methods=["GET"]),
+        Route("/similar/{room_id}", asks("similar"), methods=["GET"]),
+        Route("/version", asks("version"), methods=["GET"]),
+        Route("/status", asks("status"), methods=["GET"]),
+        Route("/metrics", asks("series"), methods=["GET"]),
+        Route("/docs.json", openapi, methods=["GET"]),
+        *(Route(path, _file(*about), methods=["GET"]) for path, about in _FILES.items()),
+    ]
+    return Starlette(routes=routes, exception_handlers={ValidationError: invalid, Refused: refused})
+
+
+def _file(name: str, media_type: str) -> Handler:
+    async def handler(_: Request) -> Response:
+        return Response((WALL / name).read_bytes(), media_type=media_type, headers=_HEADERS)
+
+    return handler

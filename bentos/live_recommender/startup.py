@@ -1,0 +1,59 @@
+"""From the settings to a live core that is warm. Imports the models: for the serving process only."""
+
+import logging
+import time
+
+from threadpoolctl import threadpool_limits
+
+from bentos.live_recommender.json_logs import log
+from bentos.live_recommender.settings import Settings
+from livealign.errors import BackboneError, BundleError
+from livealign.events.log import EventLog, Log
+from livealign.events.redis_log import RedisLog
+from livealign.live.answers import Observer, SegmentText
+from livealign.live.core import LiveCore
+from livealign.release.registry import champion_path
+from livealign.settings import load_settings
+
+STRANGER = 2**62  # no platform's user
+
+
+def open_core(settings: Settings, observer: Observer) -> LiveCore:
+    """A core with its rooms and histories, not yet ticking. Where the first release is damaged, the champion takes its place.
+
+    From then on numpy's products stay in the thread that asks for them: those of a list are small, and a second thread of BLAS
+    spins for its core while the LLM has it (18 ms a list beside a refresh instead of 6).
+
+    Raises:
+        LiveAlignError: a setting that there is not, or a value that it cannot have.
+        BundleError: no release can be served.
+        EventLogError: the log is another process', or cannot be read.
+    """
+    threadpool_limits(1, user_api="blas")
+    config = load_settings().profile.live
+    kept: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
+    try:
+        return LiveCore.open(settings.bundle, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
+    except BundleError as error:
+        if settings.releases is None:
+            kept.close()
+            raise
+        log("failure", logging.ERROR, what="bundle", detail=str(error))
+    try:
+        champion = champion_path(settings.releases)
+        return LiveCore.open(champion, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
+    except BundleError:
+        kept.close()
+        raise
+
+
+def warm_up(core: LiveCore) -> float:
+    """Have every model do its work once, so that the first request is as quick as the next. Seconds that it took."""
+    started = time.perf_counter()
+    for content in (True, False):
+        core.recommend(STRANGER, 10, content=content, record=False)
+    try:
+        core.embed([SegmentText(title="warm up")])
+    except BackboneError as error:  # it serves on with the codes that it has, and says so in /version and /status
+        log("failure", logging.WARNING, what="backbone", detail=str(error))
+    return round(time.perf_counter() - started, 3)

@@ -1,0 +1,229 @@
+"""The two towers and the gate between author ID and content, as torch modules."""
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from livealign.config import AlignmentConfig
+
+GATE_MODES = ("learned", "mean", "id", "content")
+
+
+class Sizes(NamedTuple):
+    """Table sizes that the network is built for; index 0 of users and authors is "unknown"."""
+
+    users: int
+    authors: int
+    sources: tuple[int, ...]  # width of each source of content, in the order in which a content row holds them
+    content_rank: int  # at most so many principal directions are kept of each source
+    user_features: int
+
+    @property
+    def content_dim(self) -> int:
+        """Width of a content row: all sources side by side."""
+        return sum(self.sources)
+
+
+class ContentScaler(nn.Module):
+    """Content vectors, centred on the training segments and turned to their first `rank` principal directions.
+
+    LLM embeddings lie in a narrow cone with a few dominant directions; a linear map of whitened components trains far
+    faster than one of the raw vector. Components are scaled to unit variance, floored at a share of the largest.
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, content_dim: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(content_dim))
+        self.register_buffer("components", torch.zeros(content_dim, rank))
+
+    @torch.no_grad()
+    def fit(self, content: Tensor, whitening: float = 0.5) -> None:
+        """Fit on [n, content_dim]; `whitening` 1 makes all components of equal variance, 0 keeps their proportions."""
+        self.mean.copy_(content.mean(0))
+        centred = content - self.mean
+        covariance = centred.T @ centred / max(1, len(content) - 1)
+        values, vectors = torch.linalg.eigh(covariance.double().cpu())
+        rank = self.components.shape[1]
+        values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
+        # A component's sign is arbitrary; fix it, so that every run and machine agrees.
+        vectors = vectors * torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
+        scale = values.clamp_min(1e-4 * float(values[0].clamp_min(1e-12))).pow(-whitening / 2)
+        scaled = vectors * scale
+        total = (values * scale.square()).mean().clamp_min(1e-12).sqrt()
+        self.components.copy_((scaled / total).float())
+
+    def forward(self, content: Tensor) -> Tensor:
+        """[n, content_dim] → [n, rank], of unit variance on average."""
+        return (content - self.mean) @ self.components
+
+
+class ContentSource(nn.Module):
+    """One source of content: its scaler, its projection P_s, and its gate g_s = σ(W_s [P_id; P_s; popularity])."""
+
+    def __init__(self, content_dim: int, config: AlignmentConfig, content_rank: int) -> None:
+        super().__init__()
+        self.rank = min(content_rank, content_dim)
+        self.scaler = ContentScaler(content_dim, self.rank)
+        self.dropout = nn.Dropout(config.content_dropout)
+        # Layer-normed without a scale of its own, so that no projection can outgrow its gate.
+        self.project = nn.Sequential(
+            nn.Linear(self.rank, config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, config.dim),
+            nn.LayerNorm(config.dim, elementwise_affine=False),
+        )
+        self.gate = nn.Linear(2 * config.dim + 1, config.dim)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, config.gate_bias)
+
+    def forward(self, by_id: Tensor, scaled: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
+        """P_s and g_s, each [n, dim]; scaled: [n, rank], by_id: [n, dim], popularity: [n, 1]."""
+        projected = self.project(self.dropout(scaled))
+        return projected, torch.sigmoid(self.gate(torch.cat([by_id, projected, popularity], dim=1)))
+
+
+class RoomTower(nn.Module):
+    """z = P_id(e_author) + Σ_s (1 − g_s) ⊙ P_s(h_s), over the sources s of content: what the LLM made, what the platform has.
+
+    LARM's gated alignment (arXiv 2504.05217) in residual form: the ID always speaks, and content adds what its gate lets
+    through, 1 − g. Where the paper's g ⊙ P_id + (1 − g) ⊙ P_llm mixes the two, content that tells nothing dilutes the ID.
+    Each gate starts with no weights and a bias towards 1. The gates' context is how often the author was seen in training, and
+    how far content is to be trusted with them, t_a (`livealign.alignment.author_trust`): 1 − g_s = t_a (1 − σ(…)). A room
+    without a
+    source's content has g_s = 1.
+    """
+
+    author_popularity: Tensor
+    author_trust: Tensor
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, gate_mode: str) -> None:
+        super().__init__()
+        self.gate_mode = gate_mode
+        self.author = nn.Embedding(sizes.authors, config.dim)
+        nn.init.normal_(self.author.weight, std=0.05)
+        self.project_id = nn.Linear(config.dim, config.dim)
+        self.sources = nn.ModuleList(ContentSource(width, config, sizes.content_rank) for width in sizes.sources)
+        self.widths = list(sizes.sources)
+        self.ranks = [min(sizes.content_rank, width) for width in sizes.sources]
+        self.register_buffer("author_popularity", torch.zeros(sizes.authors))
+        self.register_buffer("author_trust", torch.ones(sizes.authors))
+
+    def fit_scalers(self, content: Tensor) -> None:
+        """Fit each source's scaler on the rows of content [n, Σ widths] that have it."""
+        for source, part in zip(self._sources(), content.split(self.widths, dim=1), strict=True):
+            rows = (part != 0).any(1)
+            if rows.any():
+                source.scaler.fit(part[rows])
+
+    def read(self, author: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+        """Content [n, Σ widths] of rooms of these authors [n]: scaled [n, Σ ranks], and the trust in each source [n, sources].
+
+        Trust is the author's; 0 where a source has nothing.
+        """
+        parts = content.split(self.widths, dim=1)
+        scaled = [source.scaler(part) for source, part in zip(self._sources(), parts, strict=True)]
+        has_content = torch.stack([(part != 0).any(1) for part in parts], dim=1)
+        return torch.cat(scaled, dim=1), has_content * self.author_trust[author].unsqueeze(1)
+
+    def forward(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> Tensor:
+        """Unit room vectors z [n, dim].
+
+        Args:
+            author: int [n]; scaled_content: [n, Σ ranks] and trusted: [n, sources], what `read` made.
+        """
+        by_id, by_content, _ = self.gated(author, scaled_content, trusted)
+        return F.normalize(by_id + by_content, dim=1)
+
+    def gated(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [sources, n, dim]."""
+        by_id, popularity = self.project_id(self.author(author)), self.author_popularity[author].unsqueeze(1)
+        by_content, gates = torch.zeros_like(by_id), []
+        for source, part, trust in zip(self._sources(), scaled_content.split(self.ranks, dim=1), trusted.T, strict=True):
+            projected, gate = source(by_id, part, popularity)
+            if self.gate_mode != "learned":
+                gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
+            gate = 1 - trust.unsqueeze(1) * (1 - gate)
+            by_content = by_content + (1 - gate) * projected
+            gates.append(gate)
+        if self.gate_mode == "content":  # the ID only where there is nothing else
+            by_id = by_id * ~trusted.any(1, keepdim=True)
+        return by_id, by_content, torch.stack(gates)
+
+    def _sources(self) -> list[ContentSource]:
+        return cast(list[ContentSource], list(self.sources))
+
+
+class UserTower(nn.Module):
+    """User vectors from the ID, the room vectors of the last engagements, and the user's own statistics."""
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(sizes.users, config.dim)
+        nn.init.normal_(self.user.weight, std=0.01)
+        self.recency = nn.Parameter(torch.zeros(history_length))
+        self.project_history = nn.Linear(config.dim, config.dim)
+        # Like attracts like: a user starts out near what they engaged with.
+        nn.init.eye_(self.project_history.weight)
+        nn.init.zeros_(self.project_history.bias)
+        self.project_features = nn.Linear(sizes.user_features, config.dim)
+
+    def weights(self, mask: Tensor) -> Tensor:
+        """Weights [n, L] of the history's entries; mask: bool [n, L], True where there is one, newest first.
+
+        Divided by the root of their number: a long consistent history should speak louder than a single click.
+        """
+        recency = torch.softmax(self.recency, dim=0) * len(self.recency)
+        return recency * mask / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
+
+    def forward(self, user: Tensor, history: Tensor, features: Tensor) -> Tensor:
+        """User vectors [n, dim]; their length says how sure the taste is.
+
+        Args:
+            user: int [n]; history: [n, dim], room vectors summed by `weights`; features: [n, user_features], standardised.
+        """
+        return self.user(user) + self.project_history(history) + self.project_features(features)
+
+
+class TwoTower(nn.Module):
+    """Both towers, the temperature, and the click head used in training."""
+
+    def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int, gate_mode: str) -> None:
+        super().__init__()
+        self.rooms = RoomTower(sizes, config, gate_mode)
+        self.users = UserTower(sizes, config, history_length)
+        self.log_temperature = nn.Parameter(torch.tensor(config.initial_temperature).log())
+        self.author_bias = nn.Embedding(sizes.authors, 1)
+        self.position_bias = nn.Embedding(config.positions + 1, 1)
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+        nn.init.zeros_(self.author_bias.weight)
+        nn.init.zeros_(self.position_bias.weight)
+
+    @property
+    def temperature(self) -> Tensor:
+        """Learned, kept within [0.02, 1]."""
+        return self.log_temperature.exp().clamp(0.02, 1.0)
+
+
+def contrastive_loss(
+    similarity: Tensor, temperature: Tensor, log_q: Tensor, same_user: Tensor, same_room: Tensor, same_time: Tensor
+) -> Tensor:
+    """In-batch softmax over the clicks of a batch, corrected for how often each author is sampled.
+
+    loss = −mean_i log softmax_j(s_ij / τ − log q_j)_i, the log-q correction of Yi et al. (RecSys 2019, eq. 4). Pairs
+    (i, j ≠ i) of the same user or the same room are no negatives (they may be liked), nor are rooms of another time
+    (they were not to be had); both are left out of the sum.
+
+    Args:
+        similarity: [b, b], user i against room j; log_q: [b], log of author j's share of the clicks; same_user,
+        same_room, same_time: bool [b, b].
+    """
+    logits = similarity / temperature - log_q.unsqueeze(0)
+    others = (same_user | same_room | ~same_time) & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(others, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

@@ -1,0 +1,174 @@
+"""A trained pair of towers: room vectors, user vectors, gates, and the file that they are kept in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from livealign.alignment.network import Sizes, TwoTower
+from livealign.config import AlignmentConfig
+from livealign.dataset.content import fitted
+from livealign.dataset.corpus import Corpus
+from livealign.dataset.examples import Examples
+from livealign.dataset.features import USER_FEATURES
+from livealign.dataset.scaling import METADATA, position_index, standardised
+from livealign.errors import BundleError
+
+_FORMAT, _WITHOUT_TRUST = "livealign-alignment-3", "livealign-alignment-2"
+_CHUNK = 16_384  # rooms at a time
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A trained pair of towers. All methods take and give numpy arrays; row order is kept."""
+
+    network: TwoTower
+    sizes: Sizes
+    config: AlignmentConfig
+    gate_mode: str
+    history_length: int
+    feature_mean: NDArray[np.float32]
+    feature_std: NDArray[np.float32]
+    device: torch.device
+
+    @torch.no_grad()
+    def room_vectors(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content.
+
+        Content may be narrower than what the towers learned from: a source that is not there, such as the platform's vectors
+        in the running service, is one that the room has nothing of.
+        """
+        return np.concatenate([self.network.rooms(*rows).cpu().numpy() for rows in self._inputs(author, content)])
+
+    @torch.no_grad()
+    def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """g [sources, n, dim]: 1 = nothing of this source's content is let through, 0 = all of it."""
+        parts = [self.network.rooms.gated(*rows)[2].cpu().numpy() for rows in self._inputs(author, content)]
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def author_trust(self) -> NDArray[np.float32]:
+        """[authors] how far content is trusted with each, 0 to 1 (`livealign.alignment.author_trust`); row 0: with an unknown
+        one."""
+        return self.network.rooms.author_trust.cpu().numpy()
+
+    @torch.no_grad()
+    def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
+        """[n] how much of z comes from the ID: |P_id|² / (|P_id|² + |Σ_s (1 − g_s) ⊙ P_s|²).
+
+        The gate alone does not tell: the ID's projection may grow or shrink beside it.
+        """
+        shares = []
+        for rows in self._inputs(author, content):
+            by_id, by_content, _ = self.network.rooms.gated(*rows)
+            of_id, of_content = by_id.square().sum(1), by_content.square().sum(1)
+            shares.append((of_id / (of_id + of_content).clamp_min(1e-12)).cpu().numpy())
+        return np.concatenate(shares)
+
+    @torch.no_grad()
+    def user_vectors(
+        self, user: NDArray, history_vectors: NDArray, history_length: NDArray, features: NDArray
+    ) -> NDArray[np.float32]:
+        """Unit vectors [n, dim] of users.
+
+        Args:
+            user: index [n]; history_vectors: room vectors [n, L, dim], newest first, L at most `self.history_length`;
+            history_length: [n]; features: user features [n, 2] as in `dataset_features` (columns USER_FEATURES).
+        """
+        longest = self.history_length
+        padded = np.zeros((len(user), longest, self.config.dim), dtype=np.float32)
+        padded[:, : history_vectors.shape[1]] = history_vectors[:, :longest]
+        mask = np.arange(longest) < np.minimum(history_length, longest)[:, None]
+        weights = self.network.users.weights(torch.from_numpy(mask).to(self.device))
+        history = torch.einsum("nl,nld->nd", weights, torch.from_numpy(padded).to(self.device))
+        index = torch.from_numpy(np.asarray(user, dtype=np.int64)).to(self.device)
+        return self.network.users(index, history, self._user_features(features)).cpu().numpy()
+
+    def example_user_vectors(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
+        """User vectors [n, dim] of examples whose history rows point into `item_vectors` [items, dim]."""
+        parts = [
+            self.user_vectors(part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES])
+            for part in (examples.take(np.arange(i, min(i + 8_192, len(examples)))) for i in range(0, len(examples), 8_192))
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), dtype=np.float32)
+
+    def scores(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
+        """[n] dot products u · z of examples whose item and history rows point into `item_vectors` [items, dim]."""
+        users = self.example_user_vectors(examples, item_vectors)
+        return np.einsum("nd,nd->n", users, item_vectors[examples.item])
+
+    @torch.no_grad()
+    def logits(self, examples: Examples, item_vectors: NDArray, at_place: bool = False) -> NDArray[np.float32]:
+        """[n] of a click: the dot product scaled, and the author's bias; and that of the place in the list, if asked for."""
+        author = torch.from_numpy(np.asarray(examples.author, dtype=np.int64)).to(self.device)
+        bias = self.network.bias + self.network.author_bias(author).squeeze(1)
+        if at_place:
+            place = torch.from_numpy(position_index(examples.position, self.config.positions)).to(self.device)
+            bias = bias + self.network.position_bias(place).squeeze(1)
+        return bias.cpu().numpy() + float(self.network.log_scale.exp()) * self.scores(examples, item_vectors)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file with the config in its metadata."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        tensors["feature_mean"] = torch.from_numpy(self.feature_mean)
+        tensors["feature_std"] = torch.from_numpy(self.feature_std)
+        metadata = {
+            "format": _FORMAT,
+            "sizes": self.sizes._asdict(),
+            "config": asdict(self.config),
+            "gate_mode": self.gate_mode,
+            "history_length": self.history_length,
+        }
+        save_file(tensors, path, {METADATA: json.dumps(metadata, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
+        """The alignment that `save` wrote, or that of the version before it.
+
+        Raises:
+            BundleError: the file is missing, damaged, or of another format.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+                if metadata.get("format") not in (_FORMAT, _WITHOUT_TRUST):
+                    raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            sizes = Sizes(**{**metadata["sizes"], "sources": tuple(metadata["sizes"]["sources"])})
+            if metadata["format"] == _WITHOUT_TRUST:  # of an earlier version, which trusted everybody
+                tensors["rooms.author_trust"] = torch.ones(sizes.authors)
+                metadata["config"].pop("check_share", None)
+            config = AlignmentConfig(**metadata["config"])
+            mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
+            history_length = int(metadata["history_length"])
+            network = TwoTower(sizes, config, history_length, metadata["gate_mode"])
+            network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise BundleError(f"{path} is not a readable alignment ({error}); run the retrain again") from error
+        device = torch.device(device)
+        network.to(device).eval()
+        return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
+
+    def _inputs(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What the room tower reads, some thousand rows at a time: author, scaled content, how far it is trusted."""
+        for start in range(0, max(1, len(author)), _CHUNK):
+            rows = fitted(content[start : start + _CHUNK], self.sizes.content_dim)
+            index = torch.from_numpy(np.asarray(author[start : start + _CHUNK], dtype=np.int64)).to(self.device)
+            yield index, *self.network.rooms.read(index, torch.from_numpy(rows).to(self.device))
+
+    def _user_features(self, features: NDArray) -> Tensor:
+        return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)
+
+
+def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Room vectors of every item row of the corpus, float32 [items, dim]; row 0 (padding) is zero."""
+    vectors = alignment.room_vectors(corpus.item_authors(), content[corpus.item_segments()])
+    vectors[0] = 0
+    return vectors

@@ -1,0 +1,274 @@
+"""Marts to arrays: which impressions are learned from, which are held out, and what is known of each when it is shown.
+
+    corpus = load_corpus(home.marts, day, profile.dataset)          # train: days before `day`; test: `day`
+    corpus = corpus.with_content("tuned_llm", segment_ids, vectors)  # once for each kind of content
+    corpus.train, corpus.test                                        # Examples
+    corpus.content["tuned_llm"]                                      # float32 [segments + 1, d], row 0 = no content
+    corpus.content["platform"]                                       # where the platform has vectors of its own
+
+Three numberings, all starting with "nothing known" at 0:
+- user, author: index in a vocabulary built from the training days alone; 0 is an id never seen there.
+- segment: row of a 30-second window in `segment_ids` and in every content matrix; 0 is "no window has ended yet".
+- item: what a room was at a moment. Rows 1..S-1 are the segments; row S + a is author a without any content, so
+  that a room without an ended window still has a vector and codes, from its author alone. Row 0 is padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from livealign.config import DatasetConfig
+from livealign.dataset.columns import Floats, Ints, floats, ints, milliseconds, place
+from livealign.dataset.examples import TASKS, Examples, KnownIds, Vocabulary
+from livealign.dataset.features import WINDOW_COUNTS, feature_matrix
+from livealign.dataset.impressions import DayTables, read_day_tables
+from livealign.dataset.marts import read_mart
+from livealign.dataset.platform_vectors import read_platform_vectors
+from livealign.dataset.recent_content import recent_content
+from livealign.days import day_range, end_of, partition
+from livealign.errors import TrainingError
+
+# Names of the kinds of content
+RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
+PLATFORM_CONTENT = "platform"  # that came with the platform's logs
+
+SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")  # of the mart `segments`
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All that one retrain learns from and is measured on. S segments (row 0 included), A authors (0 included)."""
+
+    day: date
+    train_days: tuple[date, ...]
+    users: Vocabulary
+    authors: Vocabulary
+    segment_ids: Ints  # [S] sorted; segment_ids[0] = 0
+    segment_author: Ints  # [S] vocabulary index of the room's author
+    segment_author_id: Ints  # [S] as landed
+    segment_room_id: Ints  # [S]
+    segment_started_at: Ints  # [S] epoch milliseconds
+    segment_first: Ints  # [S] row of the first segment of the same room
+    segment_is_train: NDArray[np.bool_]  # [S] whether the segment lies in the training days
+    base_rates: Mapping[str, float]  # share of training impressions, by task
+    half_life_seconds: float  # of a window's part in its room's content
+    content: dict[str, Floats]  # name -> [S, d]; a row of zeros has no content
+    train: Examples
+    test: Examples
+
+    @property
+    def n_items(self) -> int:
+        return len(self.segment_ids) + self.authors.size
+
+    def with_content(self, name: str, segment_ids: Ints, vectors: NDArray) -> "Corpus":
+        """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n]; others get a row of zeros.
+
+        What is kept of a segment is the average of its room's last windows (`livealign.dataset.recent_content`).
+        """
+        matrix = np.zeros((len(self.segment_ids), vectors.shape[1]), dtype=np.float32)
+        rows = self.segment_rows(segment_ids)
+        matrix[rows[rows > 0]] = vectors[rows > 0]
+        matrix = recent_content(matrix, self.segment_room_id, self.segment_started_at, self.half_life_seconds)
+        return replace(self, content={**self.content, name: matrix})
+
+    def segment_rows(self, segment_ids: NDArray) -> Ints:
+        """Row of each segment id, 0 where it is not part of the corpus."""
+        return np.maximum(place(self.segment_ids, np.asarray(segment_ids, dtype=np.int64)), 0)
+
+    def item_authors(self) -> Ints:
+        """[items] the author of each item row."""
+        return np.concatenate([self.segment_author, np.arange(self.authors.size)])
+
+    def item_segments(self) -> Ints:
+        """[items] the segment row of each item row, 0 for authors without content."""
+        return np.concatenate([np.arange(len(self.segment_ids)), np.zeros(self.authors.size, dtype=np.int64)])
+
+
+def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds | None = None) -> Corpus:
+    """Read the `config.train_days` days before `day` (those that exist) for training and `day` for the test.
+
+    Labels count only as far as they were known at the end of the training days (train) or of `day` (test). Where the platform
+    has content vectors of its own, `content` holds them as PLATFORM_CONTENT.
+
+    Args:
+        known: the ids and rates of a release that was trained before, to score it on this day; None makes them anew from
+            the training days.
+
+    Raises:
+        MartError: a mart is missing for `day`. TrainingError: there is no earlier day to train on.
+    """
+    window = day_range(day - timedelta(days=config.train_days), day - timedelta(days=1))
+    train_days = [one for one in window if partition(marts, "interactions", one).exists()]
+    if not train_days:
+        raise TrainingError(
+            f"there is nothing to train on before {day} in {marts / 'interactions'}; build the days before it first"
+        )
+    train, test = (read_day_tables(marts, days, config.history_length) for days in (train_days, [day]))
+    segments = read_mart(marts, "segments", [*train_days, day], [*SEGMENT_INFO, *WINDOW_COUNTS])
+    if known is None:
+        known = KnownIds(
+            Vocabulary.of(ints(train.interactions, "user_id")),
+            Vocabulary.of(ints(train.interactions, "author_id"), config.min_author_impressions),
+            _base_rates(_labels(train.interactions, end_of(train_days[-1]))),
+        )
+    users, authors, base_rates = known.users, known.authors, known.base_rates
+    segments = _used_segments(segments, (train, test))
+    corpus_segments = _segment_arrays(segments, authors, day)
+
+    def examples(tables: "DayTables", until: date) -> Examples:
+        return _examples(tables, segments, corpus_segments["segment_ids"], users, authors, base_rates, until)
+
+    corpus = Corpus(
+        day=day,
+        train_days=tuple(train_days),
+        users=users,
+        authors=authors,
+        **corpus_segments,
+        base_rates=base_rates,
+        half_life_seconds=config.half_life_seconds,
+        content={},
+        train=examples(train, train_days[-1]),
+        test=examples(test, day),
+    )
+    platform = read_platform_vectors(marts, [*train_days, day], corpus.segment_ids[1:])
+    return corpus if platform is None else corpus.with_content(PLATFORM_CONTENT, *platform)
+
+
+def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
+    """Ids of the segments that a retrain for `day` needs vectors of, sorted: shown, in a history, or a room's first.
+
+    It is what `load_corpus(...).segment_ids` will hold (without its row 0), read before any content exists.
+    """
+    window = day_range(day - timedelta(days=config.train_days), day)
+    days = [one for one in window if partition(marts, "interactions", one).exists()]
+    if not days:
+        raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")
+    segments = read_mart(marts, "segments", days, list(SEGMENT_INFO))
+    return ints(_used_segments(segments, (read_day_tables(marts, days, config.history_length),)), "segment_id")
+
+
+def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
+    """The rows of `segments` that an impression or a history names, and the first of each of their rooms; by id."""
+    ids = ints(segments, "segment_id")
+    order = np.argsort(ids, kind="stable")
+    ids, rooms = ids[order], ints(segments, "room_id")[order]
+    used = np.zeros(len(ids), dtype=bool)
+    for part in parts:
+        for named in (ints(part.interactions, "segment_id"), part.histories.segments()):
+            places = place(ids, named)
+            used[places[places >= 0]] = True
+    index = ints(segments, "segment_index")[order]
+    by_room = np.lexsort((index, rooms))
+    is_first = np.zeros(len(ids), dtype=bool)
+    is_first[by_room[np.r_[True, rooms[by_room][1:] != rooms[by_room][:-1]]] if len(ids) else []] = True
+    used |= is_first & np.isin(rooms, np.unique(rooms[used]))
+    return segments.take(pa.array(order[used])).combine_chunks()
+
+
+def _segment_arrays(segments: pa.Table, authors: Vocabulary, day: date) -> dict[str, NDArray]:
+    """The per-segment columns of a Corpus, row 0 put before them. `segments` is sorted by id."""
+    rooms = ints(segments, "room_id")
+    by_room = np.lexsort((ints(segments, "segment_index"), rooms))
+    starts = np.flatnonzero(np.r_[True, rooms[by_room][1:] != rooms[by_room][:-1]]) if len(rooms) else np.zeros(0, dtype=int)
+    first = np.empty(len(rooms), dtype=np.int64)
+    first[by_room] = np.repeat(by_room[starts], np.diff(np.r_[starts, len(rooms)]))
+    started_at = milliseconds(segments, "started_at")
+
+    def padded(values: NDArray) -> NDArray:
+        return np.concatenate([np.zeros(1, dtype=values.dtype), values])
+
+    return {
+        "segment_ids": padded(ints(segments, "segment_id")),
+        "segment_author": padded(authors.lookup(ints(segments, "author_id"))),
+        "segment_author_id": padded(ints(segments, "author_id")),
+        "segment_room_id": padded(rooms),
+        "segment_started_at": padded(started_at),
+        "segment_first": padded(first + 1),
+        "segment_is_train": padded(started_at < end_of(day - timedelta(days=1))),
+    }
+
+
+def _examples(
+    tables: DayTables,
+    segments: pa.Table,
+    segment_ids: Ints,
+    users: Vocabulary,
+    authors: Vocabulary,
+    base_rates: Mapping[str, float],
+    until: date,
+) -> Examples:
+    shown = tables.interactions
+    n, n_segments = shown.num_rows, len(segment_ids)
+    segment = np.maximum(place(segment_ids, ints(shown, "segment_id")), 0)
+    author = authors.lookup(ints(shown, "author_id"))
+    columns: dict[str, NDArray] = {name: floats(shown, name) for name in ("minute_in_room", "segment_age_seconds")}
+    for name in WINDOW_COUNTS:
+        columns[name] = np.concatenate([[np.nan], floats(segments, name)])[segment]
+    history = tables.histories
+    engaged_author = authors.lookup(history.engagements.author_id)
+    engaged_segment = np.maximum(place(segment_ids, history.engagements.segment_id), 0)
+    engaged_item = np.where(engaged_segment > 0, engaged_segment, n_segments + engaged_author)
+    return Examples(
+        impression_id=ints(shown, "impression_id"),
+        user_id=ints(shown, "user_id"),
+        author_id=ints(shown, "author_id"),
+        room_id=ints(shown, "room_id"),
+        shown_at=milliseconds(shown, "shown_at"),
+        request=_request_numbers(shown),
+        user=users.lookup(ints(shown, "user_id")),
+        author=author,
+        segment=segment,
+        item=np.where(segment > 0, segment, n_segments + author),
+        position=floats(shown, "position").astype(np.float32),
+        features=feature_matrix({**columns, **tables.counts}, base_rates, n),
+        labels=_labels(shown, end_of(until)),
+        click_known_at=milliseconds(shown, "click_known_at"),
+        history_author=history.told(engaged_author),
+        history_segment=history.told(engaged_segment),
+        history_item=history.told(engaged_item),
+        history_length=history.length,
+    )
+
+
+def _labels(shown: pa.Table, known_by: int) -> Floats:
+    """float32 [n, tasks]; NaN where the label was not known at `known_by` (epoch milliseconds)."""
+    labels = np.empty((shown.num_rows, len(TASKS)), dtype=np.float32)
+    for column, task in enumerate(TASKS):
+        values = floats(shown, task)
+        late = milliseconds(shown, f"{task}_known_at") > known_by
+        labels[:, column] = np.where(late, np.nan, values)
+    return labels
+
+
+def _request_numbers(shown: pa.Table) -> Ints:
+    """Numbers of the lists; an impression without a request id forms a list with those of its user and instant."""
+    named = pc.fill_null(shown["request_id"].cast(pa.string()), "")
+    if isinstance(named, pa.ChunkedArray):
+        named = named.combine_chunks()
+    codes = named.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    unnamed = pc.equal(named, "").to_numpy(zero_copy_only=False)
+    user = np.where(unnamed, ints(shown, "user_id"), 0)
+    at = np.where(unnamed, milliseconds(shown, "shown_at"), 0)
+    _, numbers = np.unique(np.stack([codes, user, at], axis=1), axis=0, return_inverse=True)
+    return numbers.astype(np.int64).reshape(-1)
+
+
+def _base_rates(labels: Floats) -> dict[str, float]:
+    """Share of positives among the observed labels [n, tasks]; 0 for a task that was never observed."""
+    observed = np.maximum((~np.isnan(labels)).sum(0), 1)
+    return dict(zip(TASKS, (np.nansum(labels, axis=0, dtype=np.float64) / observed).tolist(), strict=True))
+
+
+def data_window(corpus: Corpus) -> dict[str, str]:
+    """What was trained on and what was held out."""
+    return {
+        "start": corpus.train_days[0].isoformat(),
+        "train_end": corpus.train_days[-1].isoformat(),
+        "end": corpus.day.isoformat(),
+    }

@@ -1,0 +1,133 @@
+"""What a model sees of impressions: columns of numbers, and the vocabularies that the numbers come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.dataset.columns import Floats, Ints, place
+from livealign.dataset.features import feature_matrix
+
+TASKS = ("click", "long_view", "like", "comment", "gift")  # what the ranker predicts; the order of the label columns
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids that get an embedding of their own. `ids` is int64, sorted, distinct; index = place + 1, 0 = unknown."""
+
+    ids: Ints
+
+    @classmethod
+    def of(cls, ids: Ints, minimum: int = 1) -> "Vocabulary":
+        """The ids that occur at least `minimum` times."""
+        distinct, counts = np.unique(ids, return_counts=True)
+        return cls(distinct[counts >= minimum])
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for it, the unknown one included."""
+        return len(self.ids) + 1
+
+    def lookup(self, ids: NDArray) -> Ints:
+        """Index of each id, the shape of `ids`; 0 where unknown."""
+        return place(self.ids, np.asarray(ids, dtype=np.int64)) + 1
+
+
+@dataclass(frozen=True)
+class KnownIds:
+    """The ids that a release's models know, and the shares that its features are smoothed towards."""
+
+    users: Vocabulary
+    authors: Vocabulary
+    base_rates: Mapping[str, float]  # share of training impressions, by task
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
+
+    labels are 1, 0 or NaN (not observable yet), in the order of TASKS; histories are newest first, padded with 0
+    behind `history_length`. Where all impressions are one reader's, the history may be there once: h is n or 1.
+    """
+
+    impression_id: Ints  # [n]
+    user_id: Ints  # [n] as landed
+    author_id: Ints  # [n] as landed
+    room_id: Ints  # [n] as landed
+    shown_at: Ints  # [n] epoch milliseconds
+    request: Ints  # [n] number of the list that the impression was part of
+    user: Ints  # [n] vocabulary index
+    author: Ints  # [n] vocabulary index
+    segment: Ints  # [n] segment row
+    item: Ints  # [n] item row
+    position: Floats  # [n] place in the list from 0, NaN where unknown
+    features: Floats  # [n, len(FEATURES)]
+    labels: Floats  # [n, len(TASKS)]
+    click_known_at: Ints  # [n] epoch milliseconds
+    history_author: Ints  # [h, L] vocabulary index
+    history_segment: Ints  # [h, L] segment row
+    history_item: Ints  # [h, L] item row
+    history_length: Ints  # [h]
+
+    def __len__(self) -> int:
+        return len(self.impression_id)
+
+    def take(self, rows: NDArray | slice) -> "Examples":
+        """The examples at `rows` (indices, a mask or a slice), in that order."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Examples(**{name: one[rows] if len(one) == len(self) else one for name, one in columns.items()})
+
+    def label(self, task: str) -> Floats:
+        """[n] labels of one task."""
+        return self.labels[:, TASKS.index(task)]
+
+
+def serving_examples(
+    users: Vocabulary,
+    authors: Vocabulary,
+    base_rates: Mapping[str, float],
+    user_id: int,
+    room_ids: NDArray,
+    author_ids: NDArray,
+    shown_at: int,
+    columns: Mapping[str, NDArray],
+    history_author_ids: NDArray,
+    history_length: int,
+) -> Examples:
+    """One user and n live rooms, as the ranker reads them: the user's history is there once.
+
+    Item rows: 0 is padding, 1..n the rooms as given, n + 1.. the history as given; the caller makes an
+    `ItemTable` (livealign.ranking.ranker) of those rows. Position and labels are NaN.
+
+    Args:
+        shown_at: epoch milliseconds.
+        columns: what is known of each room, [n] by the names in `dataset_features.COLUMNS`.
+        history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
+    """
+    n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]
+    history_author = np.zeros((1, history_length), dtype=np.int64)
+    history_item = np.zeros((1, history_length), dtype=np.int64)
+    history_author[0, : len(recent)] = authors.lookup(recent)
+    history_item[0, : len(recent)] = n + 1 + np.arange(len(recent))
+    items = np.arange(1, n + 1)
+    return Examples(
+        impression_id=np.zeros(n, dtype=np.int64),
+        user_id=np.full(n, user_id, dtype=np.int64),
+        author_id=np.asarray(author_ids, dtype=np.int64),
+        room_id=np.asarray(room_ids, dtype=np.int64),
+        shown_at=np.full(n, shown_at, dtype=np.int64),
+        request=np.zeros(n, dtype=np.int64),
+        user=np.full(n, users.lookup(np.array([user_id]))[0]),
+        author=authors.lookup(author_ids),
+        segment=items,
+        item=items,
+        position=np.full(n, np.nan, dtype=np.float32),
+        features=feature_matrix(columns, base_rates, n),
+        labels=np.full((n, len(TASKS)), np.nan, dtype=np.float32),
+        click_known_at=np.zeros(n, dtype=np.int64),
+        history_author=history_author,
+        history_segment=history_item,
+        history_item=history_item,
+        history_length=np.array([len(recent)], dtype=np.int64),
+    )

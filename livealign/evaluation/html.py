@@ -1,0 +1,178 @@
+"""The evaluation report: one HTML file that carries its style and pictures with it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from livealign.evaluation.report import EvaluationReport, VariantMetrics
+from livealign.files import replace_bytes
+from livealign.metrics import Interval
+from livealign.simulation.truth import ANY_PLACE
+
+STYLE = """
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.15rem;margin-top:2rem}
+table{border-collapse:collapse;display:block;overflow-x:auto;margin:.5rem 0}
+th,td{padding:.25rem .7rem;border-bottom:1px solid #8884;text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left} th{font-weight:600}
+figure{margin:1rem 0} img{max-width:100%;background:#fff} figcaption,.note{color:#777;font-size:.9rem}
+"""
+GLOSSARY = (
+    "AUC: all impressions together. UAUC: mean over users of the AUC within each user. GAUC: the same weighted by the user's "
+    "impressions. Users with only clicks or only skips cannot be measured and are counted as dropped. NE: log loss over the "
+    "entropy of the base rate, below 1 is better than knowing only the base rate. ECE: mean gap between predicted and observed "
+    "click rate. Intervals are 95 % paired bootstraps over users."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A further table of the report: a title, a line of text, column names and rows."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+def render_report(
+    report: EvaluationReport,
+    plots: Mapping[str, bytes],
+    title: str = "Offline evaluation",
+    facts: Mapping[str, object] | None = None,
+    sections: Sequence[Section] = (),
+) -> str:
+    """The report as HTML.
+
+    Args:
+        plots: caption → PNG. facts: name → value lines under the title (day, platform, backbone, seed, …).
+        sections: further tables, e.g. seconds per stage, codebook health, the promotion.
+    """
+    lines = {"held-out impressions": f"{report.n_impressions:,}", "click rate": _number(report.click_rate), **(facts or {})}
+    parts = [
+        _table(Section("", ("", ""), list(lines.items()))),
+        _table(_variants(report)),
+        *(_table(section) for section in _slices(report)),
+        *(_table(section) for section in _tasks(report)),
+        *(_table(section) for section in sections),
+        *(_figure(caption, png) for caption, png in plots.items()),
+        f"<p class='note'>{escape(GLOSSARY)}</p>",
+    ]
+    head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
+    body = f"<h1>{escape(title)}</h1>\n" + "\n".join(parts)
+    return f"<!doctype html>\n<html lang='en'><head>{head}<style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
+
+
+def write_report(
+    report: EvaluationReport,
+    plots: Mapping[str, bytes],
+    path: Path,
+    title: str = "Offline evaluation",
+    facts: Mapping[str, object] | None = None,
+    sections: Sequence[Section] = (),
+) -> None:
+    """Write the HTML report whole: a reader sees the old file or the new one."""
+    replace_bytes(path, render_report(report, plots, title, facts, sections).encode())
+
+
+_WAYS = {
+    "way to oracle": "oracle",
+    "of any place": "oracle" + ANY_PLACE,
+    "way to oracle_text": "oracle_text",
+    "text, of any place": "oracle_text" + ANY_PLACE,
+}
+
+
+def _variants(report: EvaluationReport) -> Section:
+    shares, k = report.ceiling_shares(), report.config.list_k
+    ways = {name: report.ways(ceiling) for name, ceiling in _WAYS.items() if ceiling in report.oracle}
+    columns = ["variant", "AUC", "UAUC", "GAUC", f"gain over {report.baseline}", f"NDCG@{k}", "NE", "ECE"]
+    columns += ["users", "dropped", "lists"] + (["share of the moment's worth", *ways] if shares else [])
+    rows: list[list[object]] = []
+    for name, metrics in (*report.variants.items(), *report.oracle.items()):
+        row: list[object] = [
+            name,
+            *_cells(metrics),
+            f"{metrics.n_users:,}",
+            f"{metrics.n_users_dropped:,}",
+            f"{metrics.n_lists:,}",
+        ]
+        row.insert(4, _gain(report.differences.get(name)))
+        measured = [f"{each[name]:.0%}" if name in each else "" for each in (shares, *ways.values())]
+        rows.append(row + (measured if shares else []))
+    note = (
+        "Share of the moment's worth: gain over the baseline as a share of oracle − oracle_static. Ways: 0 % is the best "
+        "without the moment (static), 100 % the ceiling. oracle_text knows all tastes, but of the moment only what the text "
+        "tells. Ceilings of any place leave out what the place in the list does to a click, as a ranker has to, who decides it."
+        if shares
+        else ""
+    )
+    return Section("Click ranking of the held-out day", columns, rows, note)
+
+
+def _slices(report: EvaluationReport) -> list[Section]:
+    variants = list(report.variants)
+    return [
+        Section(
+            f"By {name.replace('_', ' ')} (GAUC, gain over {report.baseline})",
+            ["slice", "impressions", "users", *variants],
+            [
+                [
+                    value,
+                    f"{next(iter(row.values())).n_impressions:,}",
+                    f"{next(iter(row.values())).n_users:,}",
+                    *(f"{_number(row[variant].gauc)} {_gain(row[variant].against_baseline)}".strip() for variant in variants),
+                ]
+                for value, row in values.items()
+                if row
+            ],
+        )
+        for name, values in report.slices.items()
+    ]
+
+
+def _tasks(report: EvaluationReport) -> list[Section]:
+    k = report.config.list_k
+    columns = ["variant", "AUC", "UAUC", "GAUC", f"NDCG@{k}", "NE", "ECE", "users", "dropped"]
+    return [
+        Section(
+            f"Task {task}",
+            columns,
+            [[name, *_cells(metrics), metrics.n_users, metrics.n_users_dropped] for name, metrics in variants.items()],
+        )
+        for task, variants in report.tasks.items()
+    ]
+
+
+def _cells(metrics: VariantMetrics) -> list[str]:
+    return [_number(value) for value in (metrics.auc, metrics.uauc, metrics.gauc, metrics.ndcg, metrics.ne, metrics.ece)]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.4f}"
+
+
+def _gain(interval: Interval | None) -> str:
+    if interval is None or not np.isfinite(interval.difference):
+        return ""
+    return f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _table(section: Section) -> str:
+    """An HTML table; every text is escaped, for titles, topics and chat words may hold anything."""
+    head = "".join(f"<th>{escape(str(column))}</th>" for column in section.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows)
+    title = f"<h2>{escape(section.title)}</h2>" if section.title else ""
+    note = f"<p class='note'>{escape(section.note)}</p>" if section.note else ""
+    header = f"<thead><tr>{head}</tr></thead>" if any(section.columns) else ""
+    return f"{title}<table>{header}<tbody>{rows}</tbody></table>{note}"
+
+
+def _figure(caption: str, png: bytes) -> str:
+    source, text = base64.b64encode(png).decode(), escape(caption)
+    return f"<figure><img alt='{text}' src='data:image/png;base64,{source}'><figcaption>{text}</figcaption></figure>"

@@ -1,0 +1,79 @@
+"""The ceiling of the text, on the simulated platform: a topic classifier with true labels, then the users' true tastes.
+
+    oracle = text_oracle(corpus, truth, texts)
+    probabilities = oracle.probabilities()        # float64 [n]
+
+It is what a reader could reach that learned the topics from true labels, from the same texts that the LLM reads, and that
+knows every user's taste. What it lacks to `oracle` is what the text of the last ended window does not tell.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from livealign.dataset.corpus import Corpus
+from livealign.dataset.recent_content import recent_content
+from livealign.evaluation.day_truth import DayTruth
+
+
+class TextOracle(NamedTuple):
+    """What the text tells of the held-out impressions, and what their users would do."""
+
+    beliefs: NDArray[np.floating]  # [n, topics] P(topic | text)
+    logits: NDArray[np.floating]  # [n, topics] of a click if it is that topic
+    modifiers: Sequence[tuple[float, float]]  # (share of windows, log odds) of highlight and quality together
+
+    def probabilities(self, without: NDArray[np.floating] | float = 0.0) -> NDArray[np.float64]:
+        """Of a click [n]; `without` [n] log odds that are taken out."""
+        return expected_click(self.beliefs, self.logits - np.reshape(without, (-1, 1)), self.modifiers)
+
+
+def text_oracle(corpus: Corpus, truth: DayTruth, texts: Sequence[str]) -> TextOracle:
+    """True click probability of the held-out impressions as far as text tells the topic.
+
+    p = Σ_topic P(topic | text) · mean over highlight and quality of σ(fixed + taste for the topic + …), with P from a
+    logistic regression on TF-IDF, averaged over a room's last windows like the content of every model (`recent_content`).
+
+    Args:
+        texts: of the corpus' segments but row 0, as the LLM reads them.
+    """
+    beliefs = recent_content(
+        topic_beliefs(texts, truth.topics, corpus.segment_is_train[1:]),
+        corpus.segment_room_id[1:],
+        corpus.segment_started_at[1:],
+        corpus.half_life_seconds,
+    )
+    usual = np.bincount(truth.topics[corpus.segment_is_train[1:]], minlength=beliefs.shape[1])
+    beliefs = np.concatenate([(usual / usual.sum())[None], beliefs])[corpus.test.segment]  # [n, topics]
+    return TextOracle(beliefs, truth.fixed[:, None] + truth.tastes, truth.modifiers)
+
+
+def expected_click(
+    beliefs: NDArray[np.floating], logits: NDArray[np.floating], modifiers: Sequence[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """Σ_topic belief · Σ_modifier share · σ(logit + extra), [n].
+
+    Args:
+        beliefs: P(topic) [n, topics]; logits: of a click if it is that topic [n, topics].
+        modifiers: (share of windows, log odds) of what text is not asked about: highlight, quality.
+    """
+    probabilities = np.zeros(logits.shape)
+    for share, extra in modifiers:
+        probabilities += share / (1 + np.exp(-(logits + extra)))
+    return np.asarray((beliefs * probabilities).sum(1), dtype=np.float64)
+
+
+def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """P(topic | text) [n, topics], learned from the training rows; an empty text has no belief (a row of zeros)."""
+    has_text = np.asarray([bool(text) for text in texts])
+    rows = np.flatnonzero(is_train & has_text)
+    words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1))
+    classifier = LogisticRegression(C=10.0, max_iter=60, tol=1e-3)
+    classifier.fit(words.fit_transform([texts[row] for row in rows.tolist()]), topics[rows])
+    beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
+    beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
+    return beliefs * has_text[:, None]

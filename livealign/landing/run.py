@@ -1,0 +1,335 @@
+"""Landing: what every platform's archive is translated into, one folder per table and UTC day.
+
+    landing/<table>/dt=YYYY-MM-DD/part-0.parquet            every table of `schemas.TABLES`, empty where there is nothing
+    landing/rejects/<table>/dt=YYYY-MM-DD/part-0.parquet    what did not fit: file, line, reason, the row
+    landing/ledger/dt=YYYY-MM-DD/part-0.parquet             per table and file: read = landed + rejected
+
+An adapter hands batches to a `LandingRun`, which checks every row (`livealign.landing.rules`), splits by day, drops
+duplicate keys and replaces the partitions of its days when it ends well. Nothing is visible before that, a failed or
+killed run changes nothing, and one that was killed while its finished files were being moved into place is finished by
+the next. The same input gives the same bytes.
+
+What is counted: a row is read once, under the day of its time column; a row of a day that the run does not land is not
+read. A row whose day cannot be known (a bad time) is read and rejected under the day of its file where the adapter says
+it (`file_day`), else under the first day of the run. A file that cannot be read is one reject with line 0. A field
+that the contract does not have is a warning, not a reject: one `unknown_field` record with line 0 for each file and
+field, which counts neither as read nor as rejected.
+"""
+
+import os
+import shutil
+import threading
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from livealign.days import EPOCH, PART
+from livealign.errors import LandingError
+from livealign.files import exclusive
+from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing.rejects import row_json, rows_json
+from livealign.landing.rules import UNKNOWN_DAY, CheckedRows, check_rows
+from livealign.landing.schema import TABLES
+
+REJECTS = pa.schema(
+    [
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),  # 1 is the first row of the file, 0 the file as a whole
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("row", pa.string()),  # JSON, long values cut
+    ]
+)
+LEDGER = pa.schema(
+    [
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("read", pa.int64(), nullable=False),
+        pa.field("landed", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+    ]
+)
+WARNINGS = frozenset({"unknown_field"})  # recorded among the rejects, counted neither as read nor as rejected
+BATCH_ROWS = 262_144  # rows checked at once
+_WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
+
+Progress = Callable[[int, int], None]  # (done, total)
+
+Rows: TypeAlias = pa.Table | pa.RecordBatch
+
+
+@dataclass
+class TableSummary:
+    """Counts of one table; `reasons` adds up to `rejected`."""
+
+    read: int = 0
+    landed: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class LandingSummary:
+    """What one run landed, by table."""
+
+    days: list[date]
+    tables: dict[str, TableSummary] = field(default_factory=lambda: {name: TableSummary() for name in TABLES})
+
+    @property
+    def read(self) -> int:
+        return sum(table.read for table in self.tables.values())
+
+    @property
+    def landed(self) -> int:
+        return sum(table.landed for table in self.tables.values())
+
+    @property
+    def rejected(self) -> int:
+        return sum(table.rejected for table in self.tables.values())
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return sum((table.reasons for table in self.tables.values()), Counter())
+
+
+class LandingRun:
+    """One run that lands whole days; use it as a context manager and read `summary` afterwards.
+
+    Args:
+        landing_root: the landing folder; it is made if there is none.
+        days: the UTC days whose partitions this run replaces; rows of other days are ignored.
+        now: naive UTC, later times are rejected; the current time if not given.
+
+    Raises:
+        LandingError: no days, or a table that the contract does not have.
+    """
+
+    def __init__(self, landing_root: Path, days: Sequence[date], now: datetime | None = None) -> None:
+        if not days:
+            raise LandingError("a landing run needs at least one day; choose --days that the archive has")
+        self.days = sorted(set(days))
+        self.now = now or datetime.now(UTC).replace(tzinfo=None)
+        self.summary = LandingSummary(self.days)
+        self._root = Path(landing_root)
+        self._wanted = {(day - EPOCH).days: day for day in self.days}
+        self._folder = self._root / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._held = ExitStack()
+        self._turn = threading.Lock()
+        self._files: dict[str, int] = {}
+        self._counts: dict[tuple[str, str, date], list[int]] = defaultdict(lambda: [0, 0])  # read, rejected
+        self._pending: dict[tuple[str, date], list[tuple[str, str, int, str, str, str | None]]] = defaultdict(list)
+        self._warned: set[tuple[str, str, str]] = set()
+
+    def __enter__(self) -> Self:
+        self._root.mkdir(parents=True, exist_ok=True)
+        recover(self._root)
+        with exclusive(self._root / ".lock"):  # or another run could take the unlocked folder for an abandoned one
+            (self._folder / "spool").mkdir(parents=True)
+            self._held.enter_context(exclusive(self._folder / "lock"))
+        self._spool = Spool(self._folder / "spool")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._close()
+        finally:
+            self._held.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(
+        self,
+        table_name: str,
+        data: Rows,
+        file: str,
+        first_line: int = 1,
+        lines: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        file_day: date | None = None,
+    ) -> None:
+        """Check a batch and keep its good rows for the end of the run.
+
+        Args:
+            table_name: a table of `schemas.TABLES`.
+            data: n rows; columns may have any type that converts, in any order.
+            file: where the rows are from, as a reader of the rejects should find it (relative to the archive).
+            first_line: the line of the batch's first row in the file, the others follow.
+            lines: [n], the line of each row, where they do not follow.
+            file_day: the day under which rows without a usable time are rejected.
+        """
+        if table_name not in TABLES:
+            raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
+        at = np.arange(first_line, first_line + len(whole)) if lines is None else np.asarray(lines, np.int64)
+        if len(at) != len(whole):
+            raise LandingError(
+                f"{file}: {len(whole)} rows of {table_name} were given with {len(at)} lines; give one line a row"
+            )
+        unknown = [name for name in dict.fromkeys(whole.schema.names) if name not in TABLES[table_name].schema.names]
+        for name in unknown:
+            self.reject(table_name, file, 0, "unknown_field", name, day=file_day)
+        for start in range(0, len(whole), BATCH_ROWS):
+            self._add_batch(table_name, whole.slice(start, BATCH_ROWS), file, at[start : start + BATCH_ROWS], file_day)
+
+    def reject(
+        self,
+        table_name: str,
+        file: str,
+        line: int,
+        reason: str,
+        detail: str = "",
+        row: Mapping[str, Any] | None = None,
+        day: date | None = None,
+    ) -> None:
+        """Record one row (or with line 0 one file) that an adapter could not read; it counts as read and rejected.
+
+        A `day` that the run does not land makes it none of the run's business; without one it is the run's first day.
+        """
+        if table_name not in TABLES:
+            raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        day = self.days[0] if day is None else day
+        if (day - EPOCH).days not in self._wanted:
+            return
+        if reason in WARNINGS:
+            if (file, table_name, detail) in self._warned:
+                return
+            self._warned.add((file, table_name, detail))
+            self.summary.tables[table_name].warnings[reason] += 1
+        else:
+            self._count(table_name, file, day, read=1, rejected=1)
+            self.summary.tables[table_name].reasons[reason] += 1
+        self._record(table_name, day, (table_name, file, line, reason, detail, None if row is None else row_json(row)))
+
+    def _add_batch(self, name: str, data: pa.Table, file: str, lines: npt.NDArray[np.int64], file_day: date | None) -> None:
+        checked = check_rows(TABLES[name], data, self.now)
+        home = ((file_day or self.days[0]) - EPOCH).days
+        days = np.where(checked.day == UNKNOWN_DAY, home, checked.day)
+        index = self._files.setdefault(file, len(self._files))
+        for number in np.unique(days):
+            day = self._wanted.get(int(number))
+            if day is None:
+                continue
+            here = days == number
+            good = np.flatnonzero(here & (checked.problem < 0))
+            bad = np.flatnonzero(here & (checked.problem >= 0))
+            self._count(name, file, day, read=len(good) + len(bad), rejected=len(bad))
+            if len(good):
+                rows = checked.rows if len(good) == len(data) else checked.rows.take(good)
+                rows = rows.append_column(FILE, pa.array(np.full(len(good), index, np.int32)))
+                self._spool.append(name, day, rows.append_column(LINE, pa.array(lines[good])))
+            if len(bad):
+                self._reject_rows(name, file, day, data, checked, lines, bad)
+
+    def _reject_rows(
+        self,
+        name: str,
+        file: str,
+        day: date,
+        data: pa.Table,
+        checked: CheckedRows,
+        lines: npt.NDArray[np.int64],
+        bad: npt.NDArray[np.intp],
+    ) -> None:
+        for i, row in zip(bad, rows_json(data.take(bad)), strict=True):
+            problem = checked.problems[checked.problem[i]]
+            self.summary.tables[name].reasons[problem.reason] += 1
+            self._record(name, day, (name, file, int(lines[i]), problem.reason, problem.detail, row))
+
+    def _count(self, name: str, file: str, day: date, read: int, rejected: int) -> None:
+        counts = self._counts[name, file, day]
+        counts[0] += read
+        counts[1] += rejected
+
+    def _record(self, name: str, day: date, reject: tuple[str, str, int, str, str, str | None]) -> None:
+        pending = self._pending[name, day]
+        pending.append(reject)
+        if len(pending) >= 4_096:
+            self._flush_rejects(name, day)
+
+    def _flush_rejects(self, name: str, day: date) -> None:
+        pending = self._pending.pop((name, day), [])
+        columns = list(zip(*pending, strict=True)) or [()] * len(REJECTS)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, REJECTS, strict=True)]
+        self._spool.append(f"rejects/{name}", day, pa.Table.from_arrays(arrays, schema=REJECTS))
+
+    def _close(self) -> None:
+        """Write every partition of every day beside the landing folder's own, then publish them together."""
+        ready = self._folder / "ready"
+        ready.mkdir()
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            closed = [writers.submit(self._close_table, name, day, ready) for day in self.days for name in TABLES]
+            try:
+                for one in closed:
+                    one.result()
+            except BaseException:
+                writers.shutdown(cancel_futures=True)
+                raise
+        for day in self.days:
+            self._close_ledger(day, ready)
+        with exclusive(self._root / ".lock"):
+            finished = self._root / self._folder.name.replace(".tmp-", ".commit-")
+            ready.rename(finished)  # from here on the run is done, whatever happens to this process
+            publish(finished, self._root)
+
+    def _close_table(self, name: str, day: date, ready: Path) -> None:
+        """Write one partition and its rejects; several threads do so at a time, and take turns at the spool and the counts."""
+        with self._turn:
+            partition = self._spool.take(name, day)
+        files = list(self._files)
+        detail = f"an earlier row has the same {', '.join(TABLES[name].primary_key)}"
+        for duplicates in write_partition(TABLES[name], partition, files, staged(ready, name, day)):
+            origins = zip(duplicates.column(FILE).to_pylist(), duplicates.column(LINE).to_pylist(), strict=True)
+            rows = rows_json(duplicates.drop_columns([FILE, LINE]))
+            with self._turn:
+                self.summary.tables[name].reasons["duplicate_key"] += len(duplicates)
+                for (file, line), row in zip(origins, rows, strict=True):
+                    self._count(name, files[file], day, read=0, rejected=1)
+                    self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))
+        with self._turn:
+            self._flush_rejects(name, day)
+            rejects = self._spool.take(f"rejects/{name}", day)
+        write_rows(REJECTS, rejects, staged(ready, f"rejects/{name}", day))
+        for chunk in partition.chunks:
+            if isinstance(chunk, Path):
+                chunk.unlink()
+
+    def _close_ledger(self, day: date, ready: Path) -> None:
+        rows = []
+        for (name, file, of_day), (read, rejected) in sorted(self._counts.items()):
+            if of_day == day:
+                rows.append({"table": name, "file": file, "read": read, "landed": read - rejected, "rejected": rejected})
+                total = self.summary.tables[name]
+                total.read += read
+                total.landed += read - rejected
+                total.rejected += rejected
+        ledger = Spool(self._folder)
+        ledger.append("ledger", day, pa.Table.from_pylist(rows, schema=LEDGER))
+        write_rows(LEDGER, ledger.take("ledger", day), staged(ready, "ledger", day))
+
+
+def landed_days(landing_root: Path) -> list[date]:
+    """The complete days, sorted. A day is complete when its ledger is there: it is published last."""
+    found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
+    return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
+
+
+def recover(landing_root: Path) -> None:
+    """Finish what a killed run had finished, and remove what it had not. Safe at any time, also beside living runs."""
+    with exclusive(landing_root / ".lock"):
+        for finished in sorted(landing_root.glob(".commit-*")):
+            publish(finished, landing_root)
+        for left in landing_root.glob(".tmp-*"):
+            if abandoned(left / "lock"):
+                shutil.rmtree(left)

@@ -1,0 +1,141 @@
+"""Does a landing folder keep the contract? Every check says what is wrong, in which file, and in which row first.
+
+    validate_landing(folder) -> list[Problem]
+
+What is checked, in this order: every landed day has a file of every table with the contract's columns; what a single row
+must be (values there, ids and times in range, ends after starts, the day of its partition); keys without duplicates, over
+all days; rows that name a room, an impression or a person that exist and agree with it; events within the life of
+their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); the ledger.
+
+DuckDB reads the files as a stream and spills to disk, so memory stays bounded whatever the size.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from livealign.days import PART
+from livealign.errors import LandingError
+from livealign.landing.run import WARNINGS, Progress
+from livealign.landing.schema import TABLES, Table
+from livealign.landing.validate_rows import (
+    Problem,
+    check_impressions_of_plays,
+    check_keys,
+    check_references,
+    check_rows,
+    check_units,
+    open_landing,
+)
+
+
+def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[Problem]:
+    """Check a landing folder against the contract; an empty list is a clean bill.
+
+    Args:
+        landing_root: the folder that holds `<table>/dt=YYYY-MM-DD/part-0.parquet`.
+        now: naive UTC, later times are wrong; the current time if not given.
+
+    Raises:
+        LandingError: there is no landed day.
+    """
+    root, now = Path(landing_root), now or datetime.now(UTC).replace(tzinfo=None)
+    days = sorted({path.name for name in (*TABLES, "ledger") for path in root.glob(f"{name}/dt=*") if path.is_dir()})
+    if not days:
+        raise LandingError(f"{root} holds no landed day; land an archive first, or give the folder that has rooms/dt=…/ in it")
+    problems, files = _check_files(root, days)
+    steps = len(TABLES) + 3
+    with open_landing(root, files) as database:
+        for done, table in enumerate(TABLES.values()):
+            if progress:
+                progress(done, steps)
+            if files[table.name]:
+                problems += check_rows(database, root, table, now)
+                problems += check_keys(database, root, table)
+                problems += check_references(database, root, table, days[0].removeprefix("dt="))
+        problems += check_impressions_of_plays(database, root)
+        problems += check_units(database)
+    if progress:
+        progress(steps - 1, steps)
+    problems += _check_ledger(root, days, files)
+    if progress:
+        progress(steps, steps)
+    return problems
+
+
+def _check_files(root: Path, days: list[str]) -> tuple[list[Problem], dict[str, list[Path]]]:
+    """Every day has every table, readable and with the contract's columns; the rest is checked on the files that are so."""
+    problems: list[Problem] = []
+    usable: dict[str, list[Path]] = {name: [] for name in TABLES}
+    for table in TABLES.values():
+        for day in days:
+            path = root / table.name / day / PART
+            file = path.relative_to(root).as_posix()
+            others = sorted(other.name for other in path.parent.glob("*") if other != path)
+            if others:
+                problems.append(Problem("error", table.name, "unknown_file", file, 0, len(others), f"beside it: {others[0]}"))
+            trouble = _trouble_with(path, table)
+            if trouble:
+                problems.append(Problem("error", table.name, trouble[0], file, 0, 1, trouble[1]))
+            else:
+                usable[table.name].append(path)
+    return problems, usable
+
+
+def _trouble_with(path: Path, table: Table) -> tuple[str, str] | None:
+    if not path.is_file():
+        return "missing_file", "every landed day needs a file of every table, an empty one where there is nothing"
+    try:
+        schema = pq.read_schema(path)
+        names = schema.names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return "unreadable_file", str(error)[:200]
+    for column in table.schema:
+        if column.name not in names:
+            return "missing_column", f"there is no column {column.name}"
+        if schema.field(column.name).type != column.type:
+            return "wrong_type", f"{column.name} is {schema.field(column.name).type}, not {column.type}"
+    unknown = [name for name in names if name not in table.schema.names]
+    return ("unknown_column", f"the contract has no column {unknown[0]}") if unknown else None
+
+
+def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[Problem]:
+    """read = landed + rejected, and both are what lies there."""
+    problems: list[Problem] = []
+    for day in days:
+        path = root / "ledger" / day / PART
+        file = path.relative_to(root).as_posix()
+        try:
+            rows = pq.read_table(path, partitioning=None).to_pylist()
+        except (pa.ArrowException, OSError):
+            problems.append(Problem("error", "ledger", "missing_file", file, 0, 1, "the day is incomplete: land it again"))
+            continue
+        for name in TABLES:
+            landed = root / name / day / PART
+            if landed not in files[name]:
+                continue
+            of_table = [row for row in rows if row["table"] == name]
+            read, kept, refused = (sum(row[column] for row in of_table) for column in ("read", "landed", "rejected"))
+            there, out = pq.read_metadata(landed).num_rows, _count_rejects(root / "rejects" / name / day / PART)
+            if (read, kept, refused) != (there + out, there, out):
+                detail = (
+                    f"{name}: the ledger says {read} read = {kept} landed + {refused} rejected; {there} and {out} are there"
+                )
+                problems.append(Problem("error", "ledger", "not_conserved", file, 0, 1, detail))
+    return problems
+
+
+def _count_rejects(path: Path) -> int:
+    """Rejects of one table and day, without the warnings; 0 where there is no such file."""
+    reasons: Counter[str] = Counter()
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["reason"]):
+                reasons.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch.column(0)).to_pylist()})
+    except (pa.ArrowException, OSError):
+        return 0
+    return sum(count for reason, count in reasons.items() if reason not in WARNINGS)

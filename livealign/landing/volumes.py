@@ -1,0 +1,73 @@
+"""Did a day bring as much as the days before it? A log cut short looks like a quiet evening to everything downstream."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from livealign.config import VolumeConfig
+from livealign.days import partition
+from livealign.errors import LiveAlignError
+from livealign.landing.run import landed_days
+
+
+class Volume(NamedTuple):
+    """Rows of one table on one day, and between which numbers they would be usual. Bounds are None where nothing is known."""
+
+    table: str
+    rows: int
+    median: float | None
+    least: float | None
+    most: float | None
+
+    @property
+    def usual(self) -> bool:
+        return self.least is None or self.most is None or self.least <= self.rows <= self.most
+
+
+def day_volumes(landing: Path, day: date, config: VolumeConfig) -> list[Volume]:
+    """The watched tables of a landed day against the days of the last week that were landed.
+
+    Where a day is a handful of broadcasts nothing is judged: one that is missing takes half of the rows with it.
+
+    Raises:
+        LiveAlignError: the day was not landed, or a ledger is damaged.
+    """
+    landed = landed_days(landing)
+    if day not in landed:
+        raise LiveAlignError(f"{landing / 'ledger'} has nothing of {day}; land it first")
+    before = [one for one in landed if 0 < (day - one).days <= config.days]
+    today = _rows(landing, day)
+    history = [_rows(landing, one) for one in before]
+    rooms = median(rows.get("rooms", 0) for rows in history) if history else 0
+    known = history if rooms >= config.least_rooms else []
+    return [volume(table, today.get(table, 0), [rows.get(table, 0) for rows in known], config) for table in config.tables]
+
+
+def volume(table: str, rows: int, before: Sequence[int], config: VolumeConfig) -> Volume:
+    """Bounds from the days before: usual is what is near their median, or near what one of them had.
+
+    The second half lets a platform whose days differ among themselves have such days; the first catches a day of half the
+    volume on a platform whose days are alike.
+    """
+    middle = float(median(before)) if before else None
+    if middle is None or len(before) < config.least_days or middle < config.least_rows:
+        return Volume(table, rows, middle, None, None)
+    least = min(config.least_share * middle, config.least_of_lowest * min(before))
+    most = max(config.most_share * middle, config.most_of_highest * max(before))
+    return Volume(table, rows, middle, least, most)
+
+
+def _rows(landing: Path, day: date) -> Mapping[str, int]:
+    """Landed rows of each table, from the day's ledger."""
+    file = partition(landing, "ledger", day)
+    try:
+        table = pq.read_table(file, columns=["table", "landed"], partitioning=None)
+    except (OSError, ValueError) as error:
+        raise LiveAlignError(f"{file} cannot be read ({error}); land {day} again") from error
+    totals = table.group_by("table").aggregate([("landed", "sum")])
+    return dict(zip(totals["table"].to_pylist(), pc.fill_null(totals["landed_sum"], 0).to_pylist(), strict=True))

@@ -1,0 +1,83 @@
+"""What a live core does beside its callers: refresh at the end of every window, log what was shown, follow log and champion."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Protocol
+
+from livealign.config import LiveConfig
+from livealign.live.answers import TickReport
+from livealign.live.journal import Journal
+from livealign.live.state.state import LiveState
+
+_LOOK_SECONDS = 0.5  # a clock that is not the wall's may jump: look at it so often
+
+
+class Core(Protocol):
+    """What the background needs of a live core."""
+
+    state: LiveState
+
+    def tick(self) -> TickReport: ...
+    def checkpoint(self) -> None: ...
+    def follow_champion(self, releases: Path) -> bool: ...
+    def failed(self, what: str, error: str) -> None: ...
+
+
+class Background:
+    """Threads that end with `stop`."""
+
+    def __init__(self, core: Core, journal: Journal, config: LiveConfig, clock: Callable[[], float]) -> None:
+        self._core, self._journal, self._config, self._clock = core, journal, config, clock
+        self._stop = Event()
+        self._threads: list[Thread] = []
+
+    def start(self, releases: Path | None) -> None:
+        """Begin; without `releases` no champion is followed."""
+        work = [("refresh", self._refresh), ("journal", self._keep_journal)]
+        if releases is not None:
+            work.append(("champion", lambda: self._follow(releases)))
+        self._threads = [Thread(target=self._guarded, args=one, name=f"livealign-{one[0]}", daemon=True) for one in work]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End them, each after what it is doing."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        """Go on after an error that nobody foresaw: it is told, and a service that answers is worth more than none."""
+        while not self._stop.is_set():
+            try:
+                work()
+            except Exception as error:
+                self._core.failed(name, f"{type(error).__name__}: {error}")
+                self._stop.wait(1.0)
+
+    def _refresh(self) -> None:
+        window, late = self._core.state.window_ms / 1000, self._config.lateness_seconds
+        kept_at = time.monotonic()
+        done = (self._clock() - late) // window
+        while not self._stop.is_set():
+            now = self._clock()
+            if (now - late) // window > done:
+                done = (now - late) // window
+                self._core.tick()
+                if time.monotonic() - kept_at >= self._config.checkpoint_seconds:
+                    self._core.checkpoint()
+                    kept_at = time.monotonic()
+                continue
+            self._stop.wait(min(_LOOK_SECONDS, max(0.005, (done + 1) * window + late - now)))
+
+    def _keep_journal(self) -> None:
+        while not self._stop.wait(self._config.log_flush_seconds):
+            self._journal.flush()
+            self._journal.follow()
+
+    def _follow(self, releases: Path) -> None:
+        while not self._stop.wait(self._config.champion_poll_seconds):
+            self._core.follow_champion(releases)

@@ -1,0 +1,314 @@
+"""A release's models and a picture of the live rooms → ranked rooms, each with a reason.
+
+    recommender = Recommender.open(bundle_path)
+    answer = recommender.recommend(view, reader, request)
+
+It knows what a release knows (models, vocabularies, names) and no state: what is live, and what the user did, it is given. It
+needs no LLM: the rooms' vectors and codes are in the view, put there by the refresh (`livealign.live.refresh`).
+"""
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from livealign.alignment.towers import Alignment
+from livealign.codes.codebook import Codebook
+from livealign.codes.names import path_names
+from livealign.config import LiveConfig
+from livealign.dataset.examples import KnownIds, serving_examples
+from livealign.dataset.features import USER_FEATURES, feature_matrix
+from livealign.errors import LiveAlignError
+from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
+from livealign.live.state.state import LiveView
+from livealign.ranking.network import ItemTable
+from livealign.ranking.ranker import Ranker
+from livealign.release.bundle import Bundle, open_bundle
+from livealign.release.contents import read_code_names
+from livealign.release.models import ReleaseModels
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+class Reader(NamedTuple):
+    """Whom a list is for; h engagements, newest first, all known before the moment of the list."""
+
+    user_id: int
+    authors: Ints  # [h] landed ids
+    vectors: Floats  # [h, dim]
+    codes: Ints  # [h, levels]
+    counts: tuple[float, ...]  # USER_COUNTS of the days before
+    ignored: Ints  # rooms shown lately and not entered, as often as they were shown
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    at: int  # epoch milliseconds
+    k: int
+    exclude: Collection[int] = ()
+    surface: str | None = None
+    content: bool = True  # False: the view is one `without_content`
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """The models of one release. All methods may be called from any thread."""
+
+    bundle: Bundle
+    alignment: Alignment
+    codebook: Codebook
+    ranker: Ranker
+    vocabulary: KnownIds
+    code_names: dict[str, str]
+    config: LiveConfig
+    _paths: dict[tuple[int, ...], list[str]] = field(default_factory=dict, init=False, repr=False)  # names made so far
+
+    @classmethod
+    def open(cls, path: Path, config: LiveConfig | None = None, device: torch.device | str = "cpu") -> "Recommender":
+        """Verify the bundle and load its models.
+
+        Raises:
+            BundleError: a file is missing or damaged, or the parts are not of one retrain.
+        """
+        bundle = open_bundle(path)
+        models = ReleaseModels.load(bundle, device)
+        return cls(
+            bundle,
+            models.alignment,
+            models.codebook,
+            models.ranker,
+            models.vocabulary,
+            read_code_names(bundle),
+            config or LiveConfig(),
+        )
+
+    @property
+    def model_version(self) -> str:
+        """The release id."""
+        return self.bundle.release_id
+
+    def author_moments(self, author_ids: Ints) -> tuple[Floats, Ints]:
+        """Vectors [n, dim] and codes [n, levels] of authors' rooms without any content."""
+        return self.aligned(author_ids, np.zeros((len(author_ids), self.alignment.sizes.content_dim), dtype=np.float32))
+
+    def aligned(self, author_ids: Ints, content: Floats) -> tuple[Floats, Ints]:
+        """Content [n, hidden] of rooms of these authors → vectors [n, dim] and codes [n, levels]."""
+        vectors = self.alignment.room_vectors(self.vocabulary.authors.lookup(author_ids), content)
+        return vectors, self.codebook.encode(vectors).astype(np.int64)
+
+    def names(self, codes: Sequence[int]) -> list[str]:
+        """A name for each level of one code path."""
+        path = tuple(codes)
+        if path not in self._paths:
+            self._paths[path] = path_names(path, self.code_names)
+        return self._paths[path]
+
+    def recommend(self, view: LiveView, reader: Reader, request: Request) -> Recommendations:
+        """At most `k` rooms that are live, best first.
+
+        Of many rooms those nearest to the user's vector are ranked (`LiveConfig.candidates`). Rooms shown lately and not
+        entered rank lower; at most `max_same_code` share their first code, as far as there are others; some places go to
+        candidates drawn by the request id.
+
+        Raises:
+            LiveAlignError: `k` is out of bounds.
+        """
+        if not 1 <= request.k <= MAX_K:
+            raise LiveAlignError(f"k is {request.k}; ask for 1 to {MAX_K} rooms")
+        clock = _Stages()
+        live = view.live_at(request.at)
+        rows = live[~np.isin(view.room_id[live], list(request.exclude))] if request.exclude else live
+        fallbacks: list[Fallback] = []
+        if not self.vocabulary.users.lookup(np.array([reader.user_id]))[0]:
+            fallbacks.append("unknown_user")
+        if not len(reader.authors):
+            fallbacks.append("no_history")
+        if not len(rows):
+            fallbacks.append("all_excluded" if len(live) else "no_live_rooms")
+            return Recommendations(
+                request.request_id, self.model_version, request.at, (), tuple(fallbacks), request.surface, clock.seconds
+            )
+        user = self._user_vector(reader)
+        clock.lap("user")
+        if len(rows) > self.config.candidates:
+            near = (view.vectors @ user)[rows]  # all of them: picking rows out of the table costs more than their products
+            rows = np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
+        clock.lap("candidates")
+        scores = self.scores(view, rows, reader, request.at)
+        clock.lap("rank")
+        chosen, explored = self._chosen(view, rows, scores, reader, request)
+        listed = tuple(
+            self._listed(view, int(rows[one]), scores[one], reader, request, one in explored) for one in chosen.tolist()
+        )
+        if request.content and any(room.content_age_seconds is None for room in listed):
+            fallbacks.append("author_only")
+        if request.content and view.waiting[rows[chosen]].any():
+            fallbacks.append("old_content")
+        clock.lap("compose")
+        return Recommendations(
+            request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
+        )
+
+    @torch.inference_mode()
+    def scores(self, view: LiveView, rows: Ints, reader: Reader, at: int) -> Floats:
+        """Probabilities [len(rows), tasks] of the reader and these rooms of the view, as in training."""
+        one_thread()
+        n = len(rows)
+        impressions, clicks = reader.counts
+        content_at = view.content_at[rows]
+        seen_at = np.minimum(at, view.ended_at[rows])  # a room that has ended is what it was at its end
+        columns = {
+            **view.columns(rows),
+            "minute_in_room": (seen_at - view.started_at[rows]) / 60_000,
+            "segment_age_seconds": np.where(content_at > 0, np.maximum(seen_at - content_at, 0) / 1000, np.nan),
+            "user_impressions": np.full(n, impressions),
+            "user_clicks": np.full(n, clicks),
+        }
+        vocabulary = self.vocabulary
+        examples = serving_examples(
+            vocabulary.users,
+            vocabulary.authors,
+            vocabulary.base_rates,
+            reader.user_id,
+            view.room_id[rows],
+            view.author_id[rows],
+            at,
+            columns,
+            reader.authors,
+            self.alignment.history_length,
+        )
+        padding = np.zeros((1, self.codebook.dim), np.float32), np.zeros((1, self.codebook.levels), np.int64)
+        vectors = np.concatenate([padding[0], view.vectors[rows], reader.vectors])
+        codes = np.concatenate([padding[1], view.codes[rows], reader.codes])
+        return self.ranker.predict(examples, ItemTable(vectors, codes).seen_by(self.ranker.sizes))
+
+    @torch.inference_mode()
+    def _user_vector(self, reader: Reader) -> Floats:
+        """[dim] the user's side of the alignment."""
+        impressions, clicks = reader.counts
+        columns = {"user_impressions": np.array([impressions]), "user_clicks": np.array([clicks])}
+        return self.alignment.user_vectors(
+            self.vocabulary.users.lookup(np.array([reader.user_id])),
+            reader.vectors[None],
+            np.array([len(reader.authors)]),
+            feature_matrix(columns, self.vocabulary.base_rates, 1)[:, USER_FEATURES],
+        )[0]
+
+    def _chosen(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> tuple[Ints, set[int]]:
+        """Places in `rows` of the rooms of the list, in its order, and those of them that are there to explore."""
+        click = scores[:, self.ranker.config.tasks.index("click")]
+        if len(reader.ignored):
+            times = (view.room_id[rows][:, None] == reader.ignored).sum(1)
+            click = click * self.config.seen_penalty**times
+        order = np.argsort(-click, kind="stable").tolist()
+        best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
+        draws = int(self.config.exploration_share * len(best))
+        listed = set(best)
+        others = np.array([one for one in order if one not in listed], dtype=np.int64) if draws else np.zeros(0, dtype=np.int64)
+        draws = min(draws, len(others))
+        if not draws:
+            return np.array(best, dtype=np.int64), set()
+        rng = np.random.default_rng(int.from_bytes(request.request_id.encode(), "big"))
+        drawn = rng.choice(others, draws, replace=False).tolist()
+        # The first place is never given away.
+        for place, one in zip(sorted(1 + rng.choice(len(best) - 1, draws, replace=False)), drawn, strict=True):
+            best[place] = one
+        return np.array(best, dtype=np.int64), set(drawn)
+
+    def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request, explored: bool) -> RankedRoom:
+        room, codes = view.rooms[row], view.codes[row].tolist()
+        names = self.names(codes)
+        by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
+        content_at, alone = int(view.content_at[row]), _JUST_STARTED if request.content else _BY_AUTHOR
+        return RankedRoom(
+            room_id=room.room_id,
+            author_id=room.author_id,
+            title=room.title,
+            score=by_task["click"] * self.config.seen_penalty ** int((reader.ignored == room.room_id).sum()),
+            scores=by_task,
+            codes=codes,
+            code_names=names,
+            content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
+            reason=reason(codes, names, room.author_id, reader) if content_at else alone,
+            explored=explored,
+        )
+
+
+_JUST_STARTED, _BY_AUTHOR = "Just started: chosen by who is streaming.", "Chosen by who is streaming."
+
+
+def without_content(view: LiveView) -> LiveView:
+    """The rooms as they would be if nothing were known of the moment. The lock of the state is held."""
+    alone = view.moments.of_authors(view.author_id)
+    return view._replace(
+        vectors=view.moments["vector"][alone],
+        codes=view.moments["codes"][alone],
+        content_at=np.zeros_like(view.content_at),
+        counts=np.full_like(view.counts, np.nan),
+    )
+
+
+def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> list[int]:
+    """The first `k` of `order` of which at most `most` share a code; where there are not enough, the best of the others."""
+    counts: Counter[int] = Counter()
+    taken: list[int] = []
+    passed: list[int] = []
+    for one in order:
+        if len(taken) == k:
+            break
+        if counts[codes[one]] < most:
+            counts[codes[one]] += 1
+            taken.append(one)
+        else:
+            passed.append(one)
+    if len(taken) < k:
+        place = {one: number for number, one in enumerate(order)}
+        taken = sorted([*taken, *passed[: k - len(taken)]], key=place.__getitem__)
+    return taken
+
+
+def reason(codes: Sequence[int], names: Sequence[str], author_id: int, reader: Reader) -> str:
+    """One sentence on what is on now (`names`, one for each level of `codes`) and what in the user's history speaks for it.
+
+    Moments are similar when they share the first, coarsest, code.
+    """
+    now = f"Now: {names[min(1, len(codes) - 1)]}"
+    similar = int((reader.codes[:, 0] == codes[0]).sum())
+    same_author = int((reader.authors == author_id).sum())
+    if similar:
+        both = int(((reader.codes[:, 0] == codes[0]) & (reader.authors == author_id)).sum())
+        streamers = " of this streamer" if both == similar else f", {both} of this streamer" if both else ""
+        return f"{now}; you entered {similar} similar {'moment' if similar == 1 else 'moments'} lately{streamers}."
+    if same_author:
+        return f"{now}; you entered this streamer's room {'once' if same_author == 1 else f'{same_author} times'} lately."
+    return f"{now}; new to you." if len(reader.authors) else f"{now}."
+
+
+def one_thread() -> None:
+    """Have torch work in the calling thread alone: for a few hundred rows the others would cost more than they do."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+class _Stages:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._since
+        self._since = now

@@ -1,0 +1,157 @@
+"""Who is watching: sessions as columns, and what they say of a window, for all rooms at once.
+
+The counts are those of the mart `segments` (dbt: int_sessions, int_window_viewers). A session covers the windows from that of
+its entry to that of its last instant; it is there at the starts of windows that lie within. A viewer is retained over a window
+when both its start and its end are covered, by one session or by several.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.live.state.columns import Columns
+
+Ints = NDArray[np.int64]
+
+OPEN_END = np.iinfo(np.int64).max // 2  # of a session that goes on, as far as anybody knows
+_EARLY_ENDS = 10_000  # ends remembered whose start has not come yet
+
+
+class Viewers(NamedTuple):
+    """What the sessions say of one window; r rooms that have a viewer in it."""
+
+    room_id: Ints  # [r] sorted
+    viewers: Ints  # [r] distinct users
+    entered: Ints  # [r] sessions that begin in it
+    left: Ints  # [r] sessions that end in it
+    retention: NDArray[np.float64]  # [r] share of those there at its start who are there at its end, NaN where nobody was
+
+
+class LongView(NamedTuple):
+    """Clicks that have become long views; n of them."""
+
+    author_id: Ints  # [n]
+    known_at: Ints  # [n] epoch milliseconds
+
+
+class Sessions:
+    """Sessions that are open or have ended in a window that is still open. Changed under the lock of the state."""
+
+    def __init__(self, window_ms: int, cap_ms: int, long_view_ms: int) -> None:
+        self._window_ms, self._cap_ms, self._long_view_ms = window_ms, cap_ms, long_view_ms
+        self.table = Columns(
+            room_id=np.int64,
+            user_id=np.int64,
+            author_id=np.int64,
+            entered=np.int64,  # as it was told
+            start=np.int64,  # not before the room's
+            until=np.int64,
+            clicked=np.bool_,  # of an impression
+            counted=np.bool_,  # as a long view, or never will be
+        )
+        self.names: list[str] = []  # play id of each row
+        self._rows: dict[str, int] = {}
+        self._early_ends: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def start(self, play_id: str, room_id: int, user_id: int, author_id: int, at: int, room_start: int, clicked: bool) -> None:
+        """A user enters; the same play again changes nothing."""
+        if play_id in self._rows:
+            return
+        row = self.table.append(
+            room_id=room_id,
+            user_id=user_id,
+            author_id=author_id,
+            entered=at,
+            start=max(at, room_start),
+            until=at + self._cap_ms,
+            clicked=clicked,
+            counted=not clicked,
+        )
+        self.names.append(play_id)
+        self._rows[play_id] = row
+        if (end := self._early_ends.pop(play_id, None)) is not None:
+            self.end(play_id, end)
+
+    def end(self, play_id: str, at: int) -> None:
+        """A user leaves. An end whose start is not known waits for it."""
+        row = self._rows.get(play_id)
+        if row is None:
+            self._early_ends[play_id] = at
+            if len(self._early_ends) > _EARLY_ENDS:
+                del self._early_ends[next(iter(self._early_ends))]
+            return
+        until, entered = self.table["until"], self.table["entered"]
+        until[row] = max(entered[row], min(at, until[row]))
+
+    def end_room(self, room_id: int, at: int) -> None:
+        """Nobody watches longer than the room goes on."""
+        rows = np.flatnonzero(self.table["room_id"] == room_id)
+        until, entered = self.table["until"], self.table["entered"]
+        until[rows] = np.maximum(entered[rows], np.minimum(until[rows], at))
+
+    def viewers(self, window: int) -> Viewers:
+        """The counts of one window, as far as is known now."""
+        start, until = self.table["start"], self.table["until"]
+        first, last = start // self._window_ms, np.maximum(until - 1, start) // self._window_ms
+        rows = np.flatnonzero((first <= window + 1) & (window <= last))
+        room, user = self.table["room_id"][rows], self.table["user_id"][rows]
+        first, last = first[rows], last[rows]
+        instant = -(-start[rows] // self._window_ms)  # the first start of a window at which the viewer is there
+        rooms, place = np.unique(room, return_inverse=True)
+        _, person = np.unique(user, return_inverse=True)
+        pair = place.astype(np.int64) * (len(rows) + 1) + person
+        size = len(rows) + 1
+
+        def people(chosen: NDArray[np.bool_]) -> Ints:
+            return np.unique(pair[chosen])
+
+        def by_room(pairs: Ints) -> Ints:
+            return np.bincount(pairs // size, minlength=len(rooms))
+
+        covers = first <= window
+        here = people(covers)
+        at_start = people(instant <= window)
+        at_end = people((instant <= window + 1) & (window + 1 <= last))
+        there, stayed = by_room(at_start), by_room(np.intersect1d(at_start, at_end, assume_unique=True))
+        viewers = by_room(here)
+        kept = viewers > 0
+        with np.errstate(invalid="ignore"):
+            retention = np.where(there > 0, stayed / np.maximum(there, 1), np.nan)
+        return Viewers(
+            rooms[kept],
+            viewers[kept],
+            np.bincount(place[covers & (first == window)], minlength=len(rooms))[kept],
+            np.bincount(place[covers & (last == window)], minlength=len(rooms))[kept],
+            retention[kept],
+        )
+
+    def long_views(self, now: int) -> LongView:
+        """Clicks that have become long views by `now`; each is told once."""
+        entered, until, counted = self.table["entered"], self.table["until"], self.table["counted"]
+        due = entered + self._long_view_ms
+        rows = np.flatnonzero(~counted & (np.minimum(until, now) >= due))
+        counted[rows] = True
+        counted[np.flatnonzero(~counted & (until < due) & (until <= now))] = True
+        return LongView(self.table["author_id"][rows].copy(), due[rows])
+
+    def forget(self, window: int) -> None:
+        """Drop the sessions that ended before the window."""
+        start, until = self.table["start"], self.table["until"]
+        gone = np.flatnonzero(np.maximum(until - 1, start) // self._window_ms < window)
+        for row in gone[::-1].tolist():
+            last = self.table.remove(row)
+            del self._rows[self.names[row]]
+            if last != row:
+                self.names[row] = self.names[last]
+                self._rows[self.names[row]] = row
+            self.names.pop()
+
+    def restore(self, arrays: dict[str, NDArray], names: list[str]) -> None:
+        """Take over the rows of a checkpoint."""
+        self.table.extend(arrays)
+        self.names = list(names)
+        self._rows = {name: row for row, name in enumerate(self.names)}

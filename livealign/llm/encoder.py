@@ -1,0 +1,245 @@
+"""The embedding engine: texts → float32 vectors, with work only where there is news.
+
+One pass stops at `exit_layer`. LoRA sits only in layers `first_adapted_layer..exit_layer`, so the raw and the tuned vector
+of a text share everything below: the frozen layers are computed once, the adapted ones twice. Batches hold no padding and what
+texts begin with in common only once (`livealign.llm.packing`). On a CPU each core works on batches of its own.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+
+from livealign.config import EncoderConfig, SegmentConfig
+from livealign.errors import BackboneError
+from livealign.llm.backbone import Backbone, choose_batch_tokens
+from livealign.llm.embedding_cache import EmbeddingCache, text_key
+from livealign.llm.fused_layers import stack_of
+from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
+from livealign.llm.packing import PackedBatch, pack
+from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
+
+Progress = Callable[[int, int], None]  # (texts done, texts in all)
+
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
+VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors: old cache entries are then not used
+
+
+class Encoder:
+    """A backbone that stops early, with an adapter merged into its upper layers or without."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapted: Stack | None,
+        adapter_sha256: str | None,
+        pooling: Pooling,
+        config: EncoderConfig,
+        tokens: int,
+    ) -> None:
+        self.backbone = backbone
+        self.config = with_layers(backbone, config)
+        self.first, self.last = layers_of(backbone, config)  # the first adapted layer, and the number of layers that are run
+        self.token_budget = tokens
+        self.adapter_sha256 = adapter_sha256
+        self.pooling = pooling
+        self._frozen = stack_of(backbone.model, last=self.last)
+        self._adapted = adapted
+
+    @classmethod
+    def load(
+        cls, backbone: Backbone, adapter: Path | None, config: EncoderConfig, segments: SegmentConfig | None = None
+    ) -> "Encoder":
+        """Merge the adapter folder (peft format) into a copy of the adapted layers; the rest shares the backbone's memory.
+
+        Raises:
+            BackboneError: the exit layer is not one of this backbone's, the adapter does not fit it, or the pooling needs
+                weights that it does not have.
+        """
+        first, last = layers_of(backbone, config)
+        pooling = Pooling.of(config.pooling, adapter, backbone.device)
+        adapted = sha256 = None
+        if adapter is not None:
+            own = copy_with_own_layers(backbone.model, first, last)
+            adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
+        return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.backbone.hidden_size
+
+    def version(self, tuned: bool) -> str:
+        """Names everything a vector depends on beside its text: weights, adapter, number type, layers, pooling, cut."""
+        settings = {name: value for name, value in asdict(self.config).items() if name != "batch_tokens"}
+        if not tuned:
+            del settings["first_adapted_layer"]  # the raw vector does not depend on it
+        identity = {
+            "format": VECTOR_FORMAT,
+            "backbone": self.backbone.sha256,
+            "adapter": self.adapter_sha256 if tuned else None,
+            "token_weights": token_weights_sha256(self.pooling),
+            "dtype": str(self.backbone.dtype),
+            "encoder": settings,
+            "token_budget": self.token_budget,
+        }
+        return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None) -> np.ndarray:
+        """Texts → float32 [n, hidden]: tuned where an adapter is loaded, else raw."""
+        tuned = self._adapted is not None
+        return self._encode(texts, (tuned,), progress, cache)[0]
+
+    def encode_raw_and_tuned(
+        self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Texts → (raw, tuned), float32 [n, hidden] each, from one pass through the frozen layers.
+
+        Raises:
+            BackboneError: no adapter is loaded.
+        """
+        if self._adapted is None:
+            raise BackboneError("there is no tuned embedding without an adapter; load the Encoder with an adapter folder")
+        raw, tuned = self._encode(texts, (False, True), progress, cache)
+        return raw, tuned
+
+    def _encode(
+        self, texts: Sequence[str], kinds: tuple[bool, ...], progress: Progress | None, cache: EmbeddingCache | None
+    ) -> list[np.ndarray]:
+        """One [n, hidden] matrix for each kind (True = tuned); equal texts and cached ones cost nothing."""
+        keys = [text_key(text) for text in texts]
+        distinct = dict(zip(keys, texts, strict=True))
+        position = {key: row for row, key in enumerate(distinct)}
+        vectors = [np.empty((len(distinct), self.hidden_size), np.float32) for _ in kinds]
+        missing = [np.ones(len(distinct), bool) for _ in kinds]
+        shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
+        for shard, matrix, absent in zip(shards, vectors, missing, strict=True):
+            if shard is not None:
+                shard.fill(list(distinct), matrix, absent)
+        done, total = len(distinct) - int(np.any(missing, axis=0).sum()), len(distinct)
+        if progress:
+            progress(done, total)
+        # Texts that lack all kinds share one pass; a new adapter finds its raw vectors in the cache and computes only the rest.
+        for needs in sorted(set(zip(*map(np.ndarray.tolist, missing), strict=True)), reverse=True):
+            if not any(needs):
+                continue
+            rows = np.flatnonzero(np.all([absent == need for absent, need in zip(missing, needs, strict=True)], axis=0))
+            wanted = [kind for kind, need in zip(kinds, needs, strict=True) if need]
+            targets = [index for index, need in enumerate(needs) if need]
+            names = list(distinct)
+            for batch_rows, batch in self._forward_all([distinct[names[row]] for row in rows], wanted):
+                chosen = rows[batch_rows]
+                for index, result in zip(targets, batch, strict=True):
+                    vectors[index][chosen] = result
+                    if (shard := shards[index]) is not None:
+                        shard.append([names[row] for row in chosen], result)
+                done += len(chosen)
+                if progress:
+                    progress(done, total)
+        for shard in shards:
+            if shard is not None:
+                shard.flush()
+        expand = np.fromiter((position[key] for key in keys), np.int64, len(keys))
+        return [matrix[expand] for matrix in vectors]
+
+    def _forward_all(self, texts: list[str], kinds: list[bool]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), in an order of their own."""
+        tokens = tokenize(self.backbone, texts, self.token_budget)
+        device, workers = self.backbone.device, torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
+        most = self.config.batch_tokens or choose_batch_tokens(device, self.backbone.dtype)
+        packed = pack(tokens, most, self._frozen.causal, device, least_batches=workers)
+        if workers == 1:
+            yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
+            return
+        # One core a batch: the cores meet once a batch instead of after every small operation.
+        with ThreadPoolExecutor(workers, "encode", torch.set_num_threads, (1,)) as pool:
+            try:
+                work = [(rows, pool.submit(self._forward, batch, kinds)) for rows, batch in packed]
+                for rows, vectors in work:
+                    yield rows, vectors.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(workers)  # a thread's number is also that of threads to come
+
+    def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
+        """One float32 [texts, hidden] for each kind, in the batch's order."""
+        with torch.inference_mode():
+            shared = self._frozen.run(self._frozen.embed(batch), batch, 0, self.first)
+            stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
+            pooled = [stack.read(shared, batch, self.first, self.last, self.pooling) for stack in stacks]
+            return [vectors.cpu().numpy() for vectors in pooled]
+
+
+def layers_of(backbone: Backbone, config: EncoderConfig) -> tuple[int, int]:
+    """(first adapted layer, layers that are run) of this backbone; a share is of its depth, rounded to a whole layer.
+
+    At least one layer is run. A first layer that is given as a share leaves at least one layer for the adapter.
+
+    Raises:
+        BackboneError: unless 0 <= first_adapted_layer < exit_layer <= layers of the backbone.
+    """
+    depth, first, last = backbone.n_layers, config.first_adapted_layer, config.exit_layer
+    run = max(1, int(last * depth + 0.5)) if isinstance(last, float) else last
+    frozen = first if isinstance(first, int) else min(int(first * depth + 0.5), run - 1)
+    in_order = 0 <= frozen < run <= depth and (isinstance(first, int) or 0 <= first < 1)
+    if not in_order or (isinstance(first, float) and isinstance(last, float) and first >= last):
+        raise BackboneError(
+            f"encoder.first_adapted_layer = {first} and encoder.exit_layer = {last} do not fit '{backbone.name}', which has "
+            f"{depth} layers; set 0 <= first_adapted_layer < exit_layer <= {depth}, or shares of the depth such as 0.2"
+        )
+    return frozen, run
+
+
+def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
+    """The config with whole layers of this backbone in place of shares.
+
+    Raises:
+        BackboneError: as `layers_of`.
+    """
+    first, last = layers_of(backbone, config)
+    return replace(config, first_adapted_layer=first, exit_layer=last)
+
+
+def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
+    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector.
+
+    Viewers write what they like: a control token spelled out in a text (`<|im_end|>`) is read as those characters.
+    """
+    if not texts:
+        return []
+    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget, split_special_tokens=True)[
+        "input_ids"
+    ]
+    return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
+
+
+def adapter_sha256(adapter: Path) -> str:
+    """Identity of an adapter folder: its weights, the scale they are applied with, and those of the tokens.
+
+    Raises:
+        BackboneError: the folder holds no adapter.
+    """
+    weights, settings = (adapter / name for name in ADAPTER_FILES)
+    if not (weights.is_file() and settings.is_file()):
+        raise BackboneError(f"{adapter} holds no adapter ({', '.join(ADAPTER_FILES)}); tune one first")
+    written = json.loads(settings.read_text())
+    digest = hashlib.sha256(weights.read_bytes())
+    digest.update(json.dumps([written["r"], written["lora_alpha"]]).encode())
+    if (adapter / WEIGHTS_FILE).is_file():
+        digest.update((adapter / WEIGHTS_FILE).read_bytes())
+    return digest.hexdigest()
+
+
+def _merged(model: torch.nn.Module, adapter: Path) -> torch.nn.Module:
+    adapter_sha256(adapter)
+    try:
+        with quiet_adapters():
+            merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise BackboneError(f"the adapter in {adapter} does not fit this backbone and layers: {error}") from error
+    return merged.eval().requires_grad_(False)

@@ -1,0 +1,78 @@
+"""The matrix products of a layer, with what follows them.
+
+A processor that multiplies bfloat16 in hardware is so quick at it that half of a pass would go into what lies between the
+products, where every step reads and writes each activation once more. `OneDnnProduct` hands silu, a factor and a sum to oneDNN,
+which applies them while a result is still in registers, and has the norm's weights in its own.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from livealign.llm.layer_ops import swiglu
+
+
+class Product:
+    """rows [n, inputs] → [n, outputs], by a weight [outputs, inputs] and a bias [outputs] or None."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return F.linear(rows, self.weight, self.bias)
+
+    def plus(self, rows: Tensor, term: Tensor) -> Tensor:
+        """The product and `term` [n, outputs]."""
+        return term + self(rows)
+
+    def swiglu(self, rows: Tensor) -> Tensor:
+        """silu of the first half of the outputs × the second half (Shazeer 2020, equation 6): [n, outputs / 2]."""
+        return swiglu(self(rows))
+
+
+class OneDnnProduct(Product):
+    """The same for reading only: there is no gradient.
+
+    It keeps a copy of the weight in oneDNN's own order, times `input_scale` [inputs] where rows come without it. With `halves`
+    it can `swiglu` and nothing else.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, input_scale: Tensor | None = None, halves: bool = False) -> None:
+        super().__init__(weight, bias)
+        if input_scale is not None:
+            weight = (weight.float() * input_scale.float()).to(weight.dtype)
+        parts = 2 if halves else 1
+        self._weights = [_operations()._reorder_linear_weight(part.contiguous(), None) for part in weight.chunk(parts)]
+        self._biases: list[Tensor | None] = [None] * parts if bias is None else [*bias.chunk(parts)]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        product: Tensor = _operations()._linear_pointwise(rows, self._weights[0], self._biases[0], "none", [], "")
+        return product
+
+    def plus(self, rows: Tensor, term: Tensor) -> Tensor:
+        """The product and `term` [n, outputs]."""
+        total: Tensor = _operations()._linear_pointwise.binary(rows, term, self._weights[0], self._biases[0], "add")
+        return total
+
+    def swiglu(self, rows: Tensor) -> Tensor:
+        """silu of the first half of the outputs × the second half: [n, outputs / 2]."""
+        gate = _operations()._linear_pointwise(rows, self._weights[0], self._biases[0], "swish", [], "")
+        product: Tensor = _operations()._linear_pointwise.binary(rows, gate, self._weights[1], self._biases[1], "mul")
+        return product
+
+
+def onednn_serves(weight: Tensor) -> bool:
+    """Whether oneDNN's products are there and worth it: bfloat16 on a CPU that multiplies it."""
+    return (
+        weight.dtype == torch.bfloat16
+        and weight.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and bool(_operations()._is_mkldnn_bf16_supported())
+    )
+
+
+def _operations() -> Any:
+    """What `torch.compile` calls for such products; called as it is, nothing has to be compiled."""
+    return torch.ops.mkldnn

@@ -1,0 +1,103 @@
+"""How the vectors of a text's tokens become one vector.
+
+- `mean`: of all tokens alike.
+- `last`: that of the last token.
+- `telling`: a mean in which a token counts by how telling it is, w(t) = s / (s + p(t)): p(t) is its share of all tokens of the
+  texts that were tuned on, and a token of share s counts half (SIF: Arora, Liang and Ma 2017, section 3). What every text says
+  ("minute", "host", "the") then hides the topic no longer. The weights are part of an adapter and lie in its folder.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from livealign.errors import BackboneError
+from livealign.llm.packing import PackedBatch
+
+WEIGHTS_FILE = "token_weights.safetensors"  # in an adapter's folder
+MEAN, LAST, TELLING = POOLINGS = ("mean", "last", "telling")
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One way; `weights` float32 [vocabulary] of the tokens where it is `telling`."""
+
+    name: str
+    weights: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Raises BackboneError: there is no such pooling, or its weights are missing."""
+        if self.name not in POOLINGS:
+            raise BackboneError(f"there is no pooling '{self.name}'; use {', '.join(POOLINGS)}")
+        if (self.name == TELLING) != (self.weights is not None):
+            raise BackboneError(f"pooling '{self.name}' and these token weights do not go together; tune the adapter again")
+
+    @classmethod
+    def of(cls, name: str, adapter: Path | None, device: torch.device) -> "Pooling":
+        """The pooling of this name, with the weights of an adapter folder where it needs them.
+
+        Raises:
+            BackboneError: it needs weights, and the folder has none that can be read.
+        """
+        if name != TELLING:
+            return cls(name)
+        if adapter is None:
+            raise BackboneError(f"pooling '{TELLING}' needs the token weights of an adapter; load the Encoder with one")
+        return cls(name, read_token_weights(adapter).to(device))
+
+    def __call__(self, batch: PackedBatch, values: Tensor) -> Tensor:
+        """[n, width] of the batch's nodes → one vector a text [texts, width], float32, in the order of its groups."""
+        with torch.autocast(values.device.type, enabled=False):  # a mean rounded to the layers' type would lose digits
+            return self._pooled(batch, values)
+
+    def _pooled(self, batch: PackedBatch, values: Tensor) -> Tensor:
+        of_nodes = None if self.weights is None else self.weights[batch.ids]
+        pooled = []
+        for group in batch.groups:
+            if self.name == LAST:
+                last = group.nodes.gather(1, group.lengths[:, None] - 1)[:, 0]
+                pooled.append(F.embedding(last, values).float())
+                continue
+            real = torch.arange(group.nodes.shape[1], device=values.device)[None] < group.lengths[:, None]
+            weights = real.float() if of_nodes is None else of_nodes[group.nodes] * real
+            weights = weights / weights.sum(dim=1, keepdim=True)
+            pooled.append(torch.bmm(weights[:, None], F.embedding(group.nodes, values).float())[:, 0])
+        return torch.cat(pooled)
+
+
+def telling_weights(tokens: Iterable[Sequence[int]], vocabulary: int, half_share: float) -> Tensor:
+    """w(t) = s / (s + p(t)), float32 [vocabulary], from the token ids of texts; s is `half_share`."""
+    ids = np.concatenate([np.zeros(0, np.int64), *(np.asarray(row, np.int64) for row in tokens)])
+    share = np.bincount(ids, minlength=vocabulary) / max(1, len(ids))
+    return torch.from_numpy((half_share / (half_share + share)).astype(np.float32))
+
+
+def write_token_weights(weights: Tensor, folder: Path) -> None:
+    """Put them into an adapter's folder."""
+    save_file({"weights": weights.cpu().contiguous()}, folder / WEIGHTS_FILE)
+
+
+def read_token_weights(folder: Path) -> Tensor:
+    """float32 [vocabulary] of an adapter's folder.
+
+    Raises:
+        BackboneError: there are none, or they are damaged.
+    """
+    file = folder / WEIGHTS_FILE
+    try:
+        return load_file(file)["weights"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise BackboneError(f"{file} cannot be read ({error}); tune the adapter again") from error
+
+
+def token_weights_sha256(pooling: Pooling) -> str | None:
+    """Identity of the weights; None where there are none."""
+    return None if pooling.weights is None else hashlib.sha256(pooling.weights.cpu().numpy().tobytes()).hexdigest()

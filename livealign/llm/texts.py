@@ -1,0 +1,59 @@
+"""The texts of given segments, read from the marts."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from livealign.config import SegmentConfig
+from livealign.dataset.columns import rows_by_key
+from livealign.dataset.marts import built_days, read_mart
+from livealign.days import partition
+from livealign.errors import TrainingError
+from livealign.file_cache import LastRead
+from livealign.llm.segment_text import segment_texts
+
+TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "category", "speech_text", "chat_text")
+CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
+_texts: LastRead[pa.Table] = LastRead()
+
+
+def texts_of(
+    marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig, segments: pa.Table | None = None
+) -> list[str]:
+    """The text of each of `segment_ids` [n], which lie in `days`; a room's windows of the day before are its context.
+
+    Args:
+        segments: the mart of `days` with TEXT_COLUMNS, where the caller has read it already.
+
+    Raises:
+        TrainingError: a segment lies in none of the days.
+    """
+    read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
+    files = [partition(marts, "segments", day) for day in read]
+
+    def texts() -> pa.Table:
+        if segments is None:
+            return segment_texts(read_mart(marts, "segments", read, TEXT_COLUMNS), config)
+        before = [read_mart(marts, "segments", [day], TEXT_COLUMNS) for day in read if day < days[0]]
+        return segment_texts(pa.concat_tables([*before, segments.select(TEXT_COLUMNS)], promote_options="permissive"), config)
+
+    table = _texts((config, *read), files, texts)
+    rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
+    if (rows < 0).any():
+        raise TrainingError(
+            f"{(rows < 0).sum()} segments lie in none of the days {days[0]} to {days[-1]} of {marts}; build them again"
+        )
+    return table["text"].take(pa.array(rows)).to_pylist()
+
+
+def _built(marts: Path, days: Sequence[date]) -> list[date]:
+    built = sorted(set(days) & set(built_days(marts, "segments")))
+    if not built:
+        raise TrainingError(
+            f"{marts / 'segments'} holds none of the days {days[0]} to {days[-1]}; build the warehouse for them first"
+        )
+    return built

@@ -1,0 +1,1 @@
+"""Kuaishou's public datasets, KuaiLive and KuaiLive-M3."""

@@ -1,0 +1,1 @@
+"""Twitch chat archives: broadcasts, messages, and the viewers inferred from them."""

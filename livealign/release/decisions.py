@@ -1,0 +1,60 @@
+"""What was decided about each release, kept beside its bundle: `releases/<release id>.decision.json`.
+
+The bundle's own files are hashed when it is built, before anybody can decide about it; so the decision lies next to it.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from livealign.errors import BundleError
+from livealign.files import read_json, replace_json
+from livealign.release.bundle import RELEASE_ID
+from livealign.release.promotion import Decision
+
+SUFFIX = ".decision.json"
+_FIELDS = ("release", "against", "decision", "rule", "reason", "numbers", "decided_at")
+
+
+def decision_file(releases: Path, release_id: str) -> Path:
+    """Where the decision about a release lies.
+
+    Raises:
+        BundleError: that is no release id.
+    """
+    if not RELEASE_ID.fullmatch(release_id):
+        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists those there are")
+    return releases / f"{release_id}{SUFFIX}"
+
+
+def write_decision(
+    releases: Path, release_id: str, against: str | None, decision: Decision, now: datetime | None = None
+) -> dict[str, Any]:
+    """Keep the decision about a release, in place of an earlier one; returns the record.
+
+    Args:
+        against: the champion at that time.
+    """
+    record = {
+        "release": release_id,
+        "against": against,
+        **decision.to_dict(),
+        "decided_at": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
+    }
+    replace_json(decision_file(releases, release_id), record)
+    return record
+
+
+def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:
+    """{release, against, decision, rule, reason, numbers, decided_at}, or None where nothing was decided yet.
+
+    Raises:
+        LiveAlignError: the file is damaged.
+    """
+    file = decision_file(releases, release_id)
+    if not file.exists():
+        return None
+    record = read_json(file)
+    if not isinstance(record, dict) or set(_FIELDS) - record.keys() or record["release"] != release_id:
+        raise BundleError(f"{file} is no decision about {release_id}; remove it and run `make retrain` for that day")
+    return record

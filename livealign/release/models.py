@@ -1,0 +1,91 @@
+"""Load the models and the encoder of a bundle.
+
+    models = ReleaseModels.load(bundle, device)    # all of them, checked that they fit each other
+    encoder = load_encoder(bundle, home.models)    # needs the backbone, which is not in the bundle
+
+A model that is wanted alone, such as the towers that a retrain continues from, is `ReleaseModels(bundle).alignment`: a
+release whose other models this code no longer reads must not keep its successor from being made.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from livealign.alignment.towers import Alignment
+from livealign.codes.codebook import Codebook
+from livealign.config import EncoderConfig, SegmentConfig
+from livealign.dataset.examples import KnownIds
+from livealign.errors import BackboneError, BundleError
+from livealign.llm.backbone import Backbone, load_backbone
+from livealign.llm.encoder import Encoder
+from livealign.ranking.ranker import Ranker
+from livealign.release.bundle import ADAPTER, ALIGNMENT, CODEBOOK, RANKER, Bundle
+from livealign.release.contents import read_vocabulary
+
+
+class ReleaseModels:
+    """The models of one release; each is read when it is first asked for.
+
+    Raises:
+        BundleError: a file that is asked for is missing, damaged, or of another release.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device | str = "cpu") -> None:
+        self.bundle = bundle
+        self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, bundle: Bundle, device: torch.device | str = "cpu") -> "ReleaseModels":
+        """All models, read now.
+
+        Raises:
+            BundleError: a file is missing or damaged, or the models are not of one retrain.
+        """
+        models = cls(bundle, device)
+        alignment, codebook, ranker, _ = models.alignment, models.codebook, models.ranker, models.vocabulary
+        if codebook.dim != alignment.config.dim or ranker.sizes.vector_dim not in (0, alignment.config.dim):
+            raise BundleError(f"the models in {bundle.path} do not fit each other; build the release again")
+        return models
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """The gate and the two towers."""
+        return Alignment.load(self.bundle.file(ALIGNMENT), self.device)
+
+    @cached_property
+    def codebook(self) -> Codebook:
+        """Vector → semantic codes."""
+        return Codebook.load(self.bundle.file(CODEBOOK))
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """The multi-task ranker, trained with this codebook."""
+        return Ranker.load(self.bundle.file(RANKER), self.codebook.version, self.device)
+
+    @cached_property
+    def vocabulary(self) -> KnownIds:
+        """The users and authors that the models know, and the base rates."""
+        return read_vocabulary(self.bundle)
+
+
+def load_encoder(bundle: Bundle, models: Path, backbone: Backbone | None = None) -> Encoder:
+    """The release's encoder: its backbone, from `models` or the one that is loaded already, with its adapter.
+
+    Raises:
+        BackboneError: the backbone is not there, or it is another one than the release was made with.
+        BundleError: the manifest does not say how texts are encoded.
+    """
+    try:
+        wanted, config = bundle.manifest["backbone"], bundle.manifest["config"]
+        encoder, segments = EncoderConfig(**config["encoder"]), SegmentConfig(**config["segments"])
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
+    if backbone is None or (backbone.name, backbone.sha256) != (wanted["id"], wanted["sha256"]):
+        backbone = load_backbone(wanted["id"], models)
+    if backbone.sha256 != wanted["sha256"]:
+        raise BackboneError(
+            f"release {bundle.release_id} was made with backbone {wanted['id']} {wanted['sha256'][:12]}, but {models} holds "
+            f"{backbone.sha256[:12]}; fetch the right one: livealign backbone"
+        )
+    return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)

@@ -1,0 +1,228 @@
+"""The releases folder: which bundle is the champion, which was it before, and the way back.
+
+releases/
+  champion          the release id that is served, replaced by rename
+  history.jsonl     every move of the pointer, appended, never rewritten
+  <release id>/     bundles (livealign.release.bundle)
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from livealign.errors import BundleError
+from livealign.files import exclusive, replace_bytes, sync_directory
+from livealign.release.bundle import LOCK, RELEASE_ID, Bundle, open_bundle, read_manifest
+
+CHAMPION = "champion"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One bundle of the releases folder as a list shows it."""
+
+    release_id: str
+    path: Path
+    is_champion: bool
+    manifest: dict[str, Any] | None  # None where it cannot be read
+    problem: str  # empty where there is none
+
+
+def read_champion(releases: Path) -> str | None:
+    """The release id that the pointer names, or None before the first promotion.
+
+    Raises:
+        BundleError: the pointer holds something that is no release id.
+    """
+    try:
+        content = (releases / CHAMPION).read_text().strip()
+    except FileNotFoundError:
+        return None
+    if not RELEASE_ID.fullmatch(content):
+        raise BundleError(f"{releases / CHAMPION} holds {content[:80]!r}, which is no release id; run `livealign promote <id>`")
+    return content
+
+
+def champion_path(releases: Path) -> Path:
+    """Directory of the champion's bundle; not verified (`bundle.open_bundle` does).
+
+    Raises:
+        BundleError: there is no champion yet.
+    """
+    release_id = read_champion(releases)
+    if release_id is None:
+        raise BundleError(f"{releases} has no champion yet; run `make retrain`")
+    return releases / release_id
+
+
+def promote(releases: Path, release_id: str, reason: str = "", now: datetime | None = None) -> None:
+    """Verify the bundle, then move the champion pointer to it and write the move down.
+
+    Promoting the champion again changes nothing.
+
+    Raises:
+        BundleError: the id is no release id, or its bundle is missing or damaged; the champion stays.
+    """
+    _verify(releases, release_id)
+    with exclusive(releases / LOCK):
+        _move(releases, release_id, "promote", reason, now)
+
+
+def rollback(releases: Path, reason: str = "", release_id: str | None = None, now: datetime | None = None) -> str:
+    """Move the pointer to the champion before this one, again to the one before that, or to the former champion that is named.
+
+    Returns:
+        The release id of the champion now.
+
+    Raises:
+        BundleError: there is no earlier champion, the release never was one, or its bundle is missing or damaged; the
+            champion stays.
+    """
+    with exclusive(releases / LOCK):
+        history = read_history(releases)
+        line = _lineage(history, read_champion(releases))
+        if release_id is None and len(line) < 2:
+            raise BundleError(f"{releases} has no earlier champion to roll back to; run `livealign promote <id>` to pick one")
+        target = line[-2] if release_id is None else release_id
+        _verify(releases, target)
+        if target not in line and all(target not in (move["release"], move["previous"]) for move in history):
+            raise BundleError(
+                f"{target} was never the champion, so there is no way back to it; run `livealign promote {target}`"
+            )
+        _move(releases, target, "rollback", reason, now)
+        return target
+
+
+def champion_line(releases: Path) -> list[str]:
+    """The champions that one can go back through, the present one last."""
+    return _lineage(read_history(releases), read_champion(releases))
+
+
+def list_releases(releases: Path) -> list[Release]:
+    """All bundles, oldest day first. Manifests are read and checked, files are not hashed."""
+    champion = read_champion(releases)
+    found = []
+    for path in sorted(releases.iterdir()) if releases.is_dir() else ():
+        if not RELEASE_ID.fullmatch(path.name):
+            continue
+        try:
+            manifest, problem = read_manifest(path), ""
+        except BundleError as error:
+            manifest, problem = None, str(error)
+        found.append(Release(path.name, path, path.name == champion, manifest, problem))
+    return found
+
+
+def read_history(releases: Path) -> list[dict[str, Any]]:
+    """Every move of the pointer, oldest first: {at, action, release, previous, reason}.
+
+    A last line that a crash cut short is left out; a damaged line before it is an error.
+    """
+    file = releases / HISTORY
+    lines = file.read_text().splitlines() if file.exists() else []
+    moves = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            move = json.loads(line)
+            moves.append({key: move[key] for key in ("at", "action", "release", "previous", "reason")})
+        except (ValueError, TypeError, KeyError) as error:
+            if number < len(lines):
+                raise BundleError(f"{file} line {number} is damaged; remove that line and run again") from error
+    return moves
+
+
+def _verify(releases: Path, release_id: str) -> None:
+    if not RELEASE_ID.fullmatch(release_id):
+        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists those there are")
+    bundle = open_bundle(releases / release_id)
+    if bundle.release_id != release_id:
+        raise BundleError(f"{bundle.path} holds the release {bundle.release_id}; move it to a folder of that name")
+
+
+def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"], reason: str, now: datetime | None) -> None:
+    """The pointer first, then the history: a crash between the two leaves a champion that `_lineage` still understands."""
+    previous = read_champion(releases)
+    if previous == release_id:
+        return
+    replace_bytes(releases / CHAMPION, f"{release_id}\n".encode())
+    sync_directory(releases)
+    at = (now or datetime.now(UTC).replace(tzinfo=None)).isoformat(timespec="milliseconds")
+    _append(
+        releases / HISTORY,
+        {"at": at, "action": action, "release": release_id, "previous": previous, "reason": reason},
+    )
+
+
+def _append(file: Path, record: dict[str, Any]) -> None:
+    """Add one line and have it on disk. A torn last line (a crash while appending) is cut off first."""
+    with file.open("ab+") as out:
+        out.seek(0)
+        content = out.read()
+        if content and not content.endswith(b"\n"):
+            out.truncate(content.rfind(b"\n") + 1)
+        out.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        out.flush()
+        os.fsync(out.fileno())
+    sync_directory(file.parent)
+
+
+def _lineage(moves: Sequence[dict[str, Any]], champion: str | None) -> list[str]:
+    """The champions one can go back through, the present one last: promotions push, rollbacks pop."""
+    line: list[str] = []
+    for move in moves:
+        _align(line, move["previous"])
+        if move["action"] == "promote":
+            line.append(move["release"])
+        else:
+            _align(line, move["release"])
+    _align(line, champion)
+    return line
+
+
+def _align(line: list[str], champion: str | None) -> None:
+    """Make `champion` the last of the line, also where a move was made but not written down."""
+    if champion is None or champion in line[-1:]:
+        return
+    if champion in line:
+        while line[-1] != champion:
+            line.pop()
+    else:
+        line.append(champion)
+
+
+def champion_bundle(releases: Path) -> Bundle | None:
+    """The verified bundle of the champion, or None before the first promotion.
+
+    Raises:
+        BundleError: the champion is damaged.
+    """
+    return None if read_champion(releases) is None else open_bundle(champion_path(releases))
+
+
+def predecessor(releases: Path, day: date) -> Bundle | None:
+    """The verified bundle that a challenger for `day` goes on from, or None if there is none.
+
+    Of the champions that one can go back through, the one whose held-out day is the newest before `day`. A bundle that is gone
+    or damaged is passed over: going on from nothing is slower, not wrong.
+    """
+    ends = [(_end(releases / release_id), place, release_id) for place, release_id in enumerate(champion_line(releases))]
+    known = [(end, place, release_id) for end, place, release_id in ends if end is not None and end < day]
+    for _, _, release_id in sorted(known, reverse=True):
+        try:
+            return open_bundle(releases / release_id)
+        except BundleError:
+            continue
+    return None
+
+
+def _end(path: Path) -> date | None:
+    """The held-out day of a release."""
+    try:
+        return date.fromisoformat(read_manifest(path)["data_window"]["end"])
+    except (BundleError, KeyError, ValueError):
+        return None

@@ -1,0 +1,230 @@
+"""What is too old to keep: old partitions, artifacts, vectors, bundles, Bentos and event-log files go, by `RetentionConfig`.
+
+    planned = plan_pruning(home, config)     # looks, and touches nothing: a dry run is this alone
+    removed = prune(home, planned)
+
+Never removed: the champion, the former champions that a rollback reaches within the policy, their Bentos, and the partitions
+and artifacts of the days that they were made from. What goes is renamed first, so that nobody reads half of it; what a killed
+run left renamed, the next one removes.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from livealign.config import RetentionConfig
+from livealign.dataset.marts import MARTS
+from livealign.days import day_of, day_range
+from livealign.errors import BundleError
+from livealign.events.log import CLOSED, log_files, read_lines
+from livealign.events.models import event_of
+from livealign.files import TEMPORARY_PREFIX, exclusive
+from livealign.home import Home
+from livealign.landing.run import landed_days
+from livealign.release.bundle import LOCK, RELEASE_ID, read_manifest
+from livealign.release.decisions import SUFFIX
+from livealign.release.registry import champion_line, list_releases
+
+GOING = f"{TEMPORARY_PREFIX}pruned-"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file or folder that goes, and why."""
+
+    kind: str  # landing | mart | artifacts | report | vectors | release | bento | event log
+    path: Path
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What goes, and what was protected."""
+
+    removals: list[Removal]
+    protected: list[str]  # releases: the champion last, before it those that a rollback reaches
+    protected_days: frozenset[date]  # that those releases were made from
+    problems: list[str]  # what could not be judged, and is kept
+
+
+def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = None) -> Pruning:
+    """Decide what goes. Nothing is changed.
+
+    Args:
+        event_log: folder of the service's event log; none of it goes where it is left out.
+
+    Raises:
+        BundleError: the champion pointer or its history cannot be read, so nobody knows what must stay.
+    """
+    line = champion_line(home.releases)
+    protected = line[-(config.rollback_champions + 1) :]
+    kept_days, problems = _days_of(home, protected)
+    removals = [
+        *_partitions("landing", _landing_partitions(home), config.landing_days, kept_days),
+        *_partitions("mart", _mart_partitions(home), config.marts_days, kept_days),
+        *_partitions("artifacts", _dated(home.artifacts, "[0-9]*"), config.artifacts_days, kept_days),
+        *_partitions("report", _dated(home.reports, "[0-9]*"), config.reports_days, kept_days),
+        *_old_vectors(home, config),
+        *_old_releases(home, config, protected),
+    ]
+    if event_log is not None:
+        removals += _old_log_files(home, event_log, config, problems)
+    return Pruning(removals, protected, frozenset(kept_days), problems)
+
+
+def prune(home: Home, planned: Pruning) -> list[Removal]:
+    """Remove what was planned, and what an earlier, killed run left half removed; returns what went.
+
+    A release that has become the champion since it was planned stays, with its Bento and its days.
+    """
+    removed: list[Removal] = []
+    if not home.workspace.is_dir():
+        return removed
+    home.releases.mkdir(parents=True, exist_ok=True)
+    with exclusive(home.releases / LOCK):  # promotions and rollbacks wait, or see what is left
+        now_needed = set(champion_line(home.releases)[-1:]) - set(planned.protected)
+        needed_days, _ = _days_of(home, now_needed)
+        for one in planned.removals:
+            if one.path.name.removesuffix(SUFFIX) in now_needed or _day_in(one.path) in needed_days or not one.path.exists():
+                continue
+            _remove(one.path)
+            removed.append(one)
+        for left in _half_removed(home):
+            _delete(left)
+    return removed
+
+
+def _half_removed(home: Home) -> Iterator[Path]:
+    for root in (home.artifacts, home.reports, home.releases, home.bentos):
+        yield from root.glob(f"{GOING}*")
+    for root in (home.landing, home.warehouse_tables, home.marts, home.artifacts):  # home.artifacts: the embedding cache
+        yield from root.glob(f"*/{GOING}*")
+    yield from home.landing.glob(f"rejects/*/{GOING}*")
+
+
+# What must stay
+
+
+def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]:
+    """Every day that the releases were trained or measured on; a release that cannot be read is a problem."""
+    days: set[date] = set()
+    problems = []
+    for release_id in releases:
+        try:
+            window = read_manifest(home.releases / release_id)["data_window"]
+        except BundleError as error:
+            problems.append(str(error))
+            continue
+        first, last = date.fromisoformat(window["start"]), date.fromisoformat(window["end"])
+        days |= set(day_range(first, last))
+    return days, problems
+
+
+# What may go
+
+
+def _landing_partitions(home: Home) -> dict[date, list[Path]]:
+    """The ledger of a day first: without it the day does not count as complete, should the run be killed half-way."""
+    found = _dated(home.landing, "*/dt=*", "rejects/*/dt=*")
+    for day, paths in _dated(home.warehouse_tables, "int_*/dt=*").items():  # sums of landed days, for running counts
+        found.setdefault(day, []).extend(paths)
+    return {day: sorted(paths, key=lambda one: one.parent.name != "ledger") for day, paths in found.items()}
+
+
+def _mart_partitions(home: Home) -> dict[date, list[Path]]:
+    """dbt's files first: what is left of them would be published again."""
+    found = _dated(home.warehouse_tables, *(f"{mart}/dt=*" for mart in MARTS))
+    for day, paths in _dated(home.marts, "*/dt=*").items():
+        found.setdefault(day, []).extend(paths)
+    return found
+
+
+def _dated(root: Path, *patterns: str) -> dict[date, list[Path]]:
+    """Folders below `root` that are named by a day, by that day."""
+    found: dict[date, list[Path]] = {}
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+        day = _day_in(path)
+        if day is not None and path.is_dir() and not path.is_symlink():
+            found.setdefault(day, []).append(path)
+    return found
+
+
+def _day_in(path: Path) -> date | None:
+    try:
+        return date.fromisoformat(path.name.removeprefix("dt="))
+    except ValueError:
+        return None
+
+
+def _partitions(kind: str, found: dict[date, list[Path]], keep: int, kept_days: set[date]) -> Iterator[Removal]:
+    newest = sorted(found, reverse=True)[:keep]
+    reason = f"older than the {keep} newest days"
+    for day in sorted(found.keys() - set(newest) - kept_days):
+        for path in found[day]:
+            yield Removal(kind, path, _size(path), reason)
+
+
+def _old_vectors(home: Home, config: RetentionConfig) -> Iterator[Removal]:
+    folders = [path for path in home.embedding_cache.glob("[!.]*") if path.is_dir()]
+    folders.sort(key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
+    for path in sorted(folders[config.encoder_versions :]):
+        yield Removal("vectors", path, _size(path), f"of an encoder before the last {config.encoder_versions}")
+
+
+def _old_releases(home: Home, config: RetentionConfig, protected: list[str]) -> Iterator[Removal]:
+    ids = sorted(one.release_id for one in list_releases(home.releases))
+    kept = {*protected, *ids[-config.releases :]}
+    reason = f"older than the {config.releases} newest releases, and no rollback reaches it"
+    for kind, root in (("release", home.releases), ("bento", home.bentos)):
+        for path in sorted(root.glob("[0-9]*")):  # a bundle, the decision about it, or a Bento
+            release_id = path.name.removesuffix(SUFFIX)
+            if RELEASE_ID.fullmatch(release_id) and release_id not in kept:
+                yield Removal(kind, path, _size(path), reason)
+
+
+def _old_log_files(home: Home, event_log: Path, config: RetentionConfig, problems: list[str]) -> Iterator[Removal]:
+    landed = landed_days(home.landing)
+    may_go = set(landed[: max(len(landed) - config.event_log_days, 0)])
+    if not may_go:
+        return
+    for path in log_files(event_log):
+        if path.suffix != CLOSED:
+            return
+        try:
+            days = _event_days(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"{path} holds what is no event ({error}); it is kept, look at it")
+            continue
+        if not days <= may_go:
+            return  # files are in order of time: those that follow are younger
+        yield Removal("event log", path, path.stat().st_size, f"landed, and older than the {config.event_log_days} newest days")
+
+
+def _event_days(path: Path) -> set[date]:
+    return {day_of(event_of(line.payload).at) for line in read_lines(path) if line.payload is not None}
+
+
+# Removing
+
+
+def _size(path: Path) -> int:
+    files = [file.lstat() for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()]
+    return sum(file.st_size // file.st_nlink for file in files)  # a published mart is a second name of dbt's file
+
+
+def _remove(path: Path) -> None:
+    going = path.with_name(f"{GOING}{path.name}")
+    if going.exists():
+        _delete(going)
+    path.rename(going)
+    _delete(going)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,290 @@
+"""A warm start for the service: what was live at one moment, what it was about, and what each user last engaged with.
+
+It is taken from the marts at a moment in time and put into the release bundle as `snapshot/`; nothing in it is later than
+that moment. The running service then moves on from it as events arrive.
+
+    snapshot/state.json          {"moment": epoch milliseconds, "dim": …, "levels": …}
+    snapshot/items.parquet       segment_id, author_id, ended_at, vector [dim], codes [levels]; each segment once
+    snapshot/rooms.parquet       room_id, author_id, title, category, language, started_at, ended_at, item, counts of the
+                                 window, room_impressions and room_clicks of today
+    snapshot/histories.parquet   user_id, items [≤ L], author_ids [≤ L], engaged_at [≤ L], newest first
+    snapshot/users.parquet, snapshot/authors.parquet   running counts of the days before the moment's day
+
+`item` is a row of items.parquet, -1 where no window of the room has a vector.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from livealign.dataset.columns import place
+from livealign.dataset.features import AUTHOR_COUNTS, USER_COUNTS, WINDOW_COUNTS
+from livealign.dataset.marts import built_days
+from livealign.dataset.room_outcomes import OUTCOME_COUNTS
+from livealign.days import day_of, midnight, partition
+from livealign.errors import TrainingError
+
+WINDOW_MILLISECONDS = 30_000
+
+Ints = NDArray[np.int64]
+
+
+def busy_moment(marts: Path, day: date) -> int:
+    """Epoch milliseconds of the last window's end on `day` at which at least half as many rooms were live as at its peak.
+
+    At midnight itself few platforms have anyone live; this is the latest moment at which the platform is itself.
+    A day without rooms gives its end.
+    """
+    start = midnight(day)
+    grid = start + WINDOW_MILLISECONDS * np.arange(1, 2_881)
+    rooms = _query(
+        "select epoch_ms(started_at) as started_at, epoch_ms(ended_at) as ended_at from read_parquet($rooms)",
+        {"rooms": _partitions(marts, "rooms", [day - timedelta(days=1), day])},
+    )
+    started = np.sort(rooms["started_at"].to_numpy())
+    ended = np.sort(rooms["ended_at"].drop_null().to_numpy())
+    live = np.searchsorted(started, grid, side="right") - np.searchsorted(ended, grid, side="right")
+    busy = np.flatnonzero(live * 2 >= max(1, live.max(initial=0)))
+    return int(grid[busy[-1]]) if len(busy) else int(grid[-1])
+
+
+def snapshot_segments(marts: Path, moment: int, history_length: int) -> Ints:
+    """Ids of the segments that `write_snapshot` would like vectors of, sorted: embed them with those of the corpus."""
+    histories = _histories(marts, moment, history_length)["segment_id"].drop_null().to_numpy()
+    windows = _windows(marts, moment)
+    _, newest = np.unique(windows["room_id"].to_numpy(), return_index=True)
+    return np.unique(np.concatenate([histories, windows["segment_id"].to_numpy()[newest]]).astype(np.int64))
+
+
+def write_snapshot(
+    folder: Path,
+    marts: Path,
+    moment: int,
+    segment_ids: Ints,
+    vectors: NDArray[np.float32],
+    codes: NDArray[np.integer],
+    history_length: int,
+) -> Path:
+    """Write the snapshot of `moment` into `folder` (made if needed) and return it.
+
+    Args:
+        marts: the marts' folder; days after the moment are not read.
+        moment: epoch milliseconds, UTC.
+        segment_ids: [m] the segments that have a vector, sorted.
+        vectors: [m, dim] aligned room vectors; codes: [m, levels].
+        history_length: engagements kept of each user.
+
+    Raises:
+        TrainingError: the marts of the moment's day are missing.
+    """
+    histories = _histories(marts, moment, history_length)
+    windows = _windows(marts, moment)
+    windows = windows.filter(pa.array(place(segment_ids, windows["segment_id"].to_numpy()) >= 0)) if len(windows) else windows
+    rooms = _rooms(marts, moment)
+    chosen = _first_of_each(windows["room_id"].to_numpy(), rooms["room_id"].to_numpy())  # row of windows, -1 = none
+    room_windows = windows.take(pa.array(chosen, mask=chosen < 0))
+
+    used = np.concatenate([_ids(room_windows["segment_id"]), _ids(histories["segment_id"])])
+    kept = np.unique(place(segment_ids, used))
+    kept = kept[kept >= 0]  # rows of segment_ids that become items
+    items = _items(marts, moment, segment_ids[kept], vectors[kept], codes[kept])
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(items, folder / "items.parquet", compression="zstd")
+    rooms = rooms.append_column("item", pa.array(place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
+    for name in WINDOW_COUNTS:
+        rooms = rooms.append_column(name, room_windows[name].cast(pa.float64()))
+    outcomes = _outcomes(marts, moment)
+    chosen = _first_of_each(outcomes["room_id"].to_numpy(), rooms["room_id"].to_numpy())
+    for name in OUTCOME_COUNTS:
+        told = outcomes[name].take(pa.array(chosen, mask=chosen < 0))
+        rooms = rooms.append_column(name, pc.fill_null(told.cast(pa.float64()), 0.0))
+    pq.write_table(rooms, folder / "rooms.parquet", compression="zstd")
+    pq.write_table(_history_lists(histories, segment_ids[kept]), folder / "histories.parquet", compression="zstd")
+    for person, measures in (("users", USER_COUNTS), ("authors", AUTHOR_COUNTS)):
+        pq.write_table(_counts(marts, moment, person, measures), folder / f"{person}.parquet", compression="zstd")
+    state = {"moment": int(moment), "dim": int(vectors.shape[1]), "levels": int(codes.shape[1])}
+    (folder / "state.json").write_text(json.dumps(state) + "\n")
+    return folder
+
+
+# What the marts say of the moment
+
+
+def _rooms(marts: Path, moment: int) -> pa.Table:
+    """Rooms live at the moment: started at or before it, not yet ended."""
+    return _query(
+        """
+        select room_id, author_id, title, category, language,
+            epoch_ms(started_at) as started_at, epoch_ms(ended_at) as ended_at
+        from read_parquet($rooms)
+        where epoch_ms(started_at) <= $moment and (ended_at is null or epoch_ms(ended_at) > $moment)
+        order by room_id
+        """,
+        {"rooms": _partitions(marts, "rooms", _last_two_days(moment)), "moment": moment},
+    )
+
+
+def _windows(marts: Path, moment: int) -> pa.Table:
+    """Windows of the rooms live at the moment that had ended by then: of each room the newest first."""
+    days = _last_two_days(moment)
+    return _query(
+        f"""
+        with live as (
+            select room_id
+            from read_parquet($rooms)
+            where epoch_ms(started_at) <= $moment and (ended_at is null or epoch_ms(ended_at) > $moment)
+        )
+        select room_id, segment_id, epoch_ms(ended_at) as ended_at, {", ".join(WINDOW_COUNTS)}
+        from read_parquet($segments)
+        semi join live using (room_id)
+        where epoch_ms(ended_at) <= $moment
+        order by room_id, ended_at desc
+        """,  # noqa: S608  the only thing formatted in is a constant of this module
+        {"rooms": _partitions(marts, "rooms", days), "segments": _partitions(marts, "segments", days), "moment": moment},
+    )
+
+
+def _outcomes(marts: Path, moment: int) -> pa.Table:
+    """room_id and OUTCOME_COUNTS (`livealign.dataset.room_outcomes`), by room, as a request at the moment would know them."""
+    day = day_of(moment)
+    if day not in built_days(marts, "interactions"):
+        return pa.table({name: pa.array([], pa.int64()) for name in ("room_id", *OUTCOME_COUNTS)})
+    return _query(
+        """
+        select room_id, count(*) as room_impressions, sum(click) as room_clicks
+        from read_parquet($interactions)
+        where click is not null and epoch_ms(click_known_at) < $begins
+        group by room_id
+        order by room_id
+        """,
+        {
+            "interactions": _partitions(marts, "interactions", [day]),
+            "begins": moment // WINDOW_MILLISECONDS * WINDOW_MILLISECONDS,
+        },
+    )
+
+
+def _histories(marts: Path, moment: int, length: int) -> pa.Table:
+    """The last `length` engagements of each user that were known before the moment: by user, newest first."""
+    return _query(
+        """
+        select user_id, author_id, segment_id, epoch_ms(engaged_at) as engaged_at
+        from read_parquet($histories)
+        where epoch_ms(engaged_at) < $moment
+        qualify row_number() over (partition by user_id order by engaged_at desc, impression_id desc) <= $length
+        order by user_id, engaged_at desc, impression_id desc
+        """,
+        {
+            "histories": _partitions(marts, "user_histories", _days_until(marts, "user_histories", moment)),
+            "moment": moment,
+            "length": length,
+        },
+    )
+
+
+def _items(marts: Path, moment: int, segment_ids: Ints, vectors: NDArray[np.float32], codes: NDArray) -> pa.Table:
+    table = _query(
+        """
+        select segment_id, any_value(author_id) as author_id, any_value(epoch_ms(ended_at)) as ended_at
+        from read_parquet($segments)
+        semi join (select unnest($ids::bigint[]) as segment_id) using (segment_id)
+        group by segment_id
+        order by segment_id
+        """,
+        {"segments": _partitions(marts, "segments", _days_until(marts, "segments", moment)), "ids": segment_ids.tolist()},
+    )
+    if table.num_rows != len(segment_ids):
+        missing = sorted(set(segment_ids.tolist()) - set(table["segment_id"].to_pylist()))
+        raise TrainingError(f"segment {missing[0]} has a vector but is not in {marts / 'segments'}; build the warehouse again")
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+    flat = pa.array(np.ascontiguousarray(codes, dtype=np.int32).reshape(-1))
+    return table.append_column("codes", pa.FixedSizeListArray.from_arrays(flat, codes.shape[1]))
+
+
+def _history_lists(histories: pa.Table, segment_ids: Ints) -> pa.Table:
+    """One row a user: the flat engagements (by user, newest first) as lists."""
+    users, starts = np.unique(histories["user_id"].to_numpy(), return_index=True)
+    offsets = pa.array(np.concatenate([starts, [histories.num_rows]]), pa.int32())
+    columns = {
+        "items": pa.array(place(segment_ids, _ids(histories["segment_id"])), pa.int64()),
+        "author_ids": histories["author_id"].combine_chunks(),
+        "engaged_at": histories["engaged_at"].combine_chunks(),
+    }
+    lists = {name: pa.ListArray.from_arrays(offsets, _array(values)) for name, values in columns.items()}
+    return pa.table({"user_id": pa.array(users, pa.int64()), **lists})
+
+
+def _counts(marts: Path, moment: int, person: str, measures: Sequence[str]) -> pa.Table:
+    """Running counts of all days before the moment's day, the features that training knew of an impression on that day.
+
+    The mart has a partition for each built day; where the moment's day has none yet (it is tomorrow's midnight), the last
+    partition is brought forward by the interactions of its day and those after it.
+    """
+    day, key = day_of(moment), f"{person[:-1]}_id"
+    built = [one for one in built_days(marts, f"{person}_daily") if one <= day]
+    if not built:
+        raise TrainingError(f"{marts / f'{person}_daily'} has no day up to {day}; build the warehouse first")
+    between = [one for one in built_days(marts, "interactions") if built[-1] <= one < day]
+    sums = {"impressions": "count(*)", "clicks": "sum(coalesce(click, 0))", "long_views": "sum(coalesce(long_view, 0))"}
+    parameters: dict[str, object] = {"before": _partitions(marts, f"{person}_daily", built[-1:])}
+    # What is formatted into the SQL are constants of this module.
+    rows = f"select {key}, {', '.join(measures)} from read_parquet($before)"  # noqa: S608
+    if between:
+        parameters["between"] = _partitions(marts, "interactions", between)
+        daily = ", ".join(sums[name] for name in measures)
+        rows = f"{rows} union all select {key}, {daily} from read_parquet($between) group by {key}"  # noqa: S608
+    totals = ", ".join(f"sum({name})::double as {name}" for name in measures)
+    return _query(f"select {key}, {totals} from ({rows}) group by {key} order by {key}", parameters)  # noqa: S608
+
+
+# Small helpers
+
+
+def _query(sql: str, parameters: dict[str, object]) -> pa.Table:
+    with duckdb.connect() as connection:  # in memory: the warehouse file has its own, single, writer
+        connection.execute("set timezone = 'UTC'")
+        return connection.sql(sql, params=parameters).to_arrow_table()
+
+
+def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
+    files = [partition(marts, mart, day) for day in days]
+    found = [str(file) for file in files if file.exists()]
+    if not found:
+        raise TrainingError(f"{files[-1] if files else marts / mart} is missing; build the warehouse for that day first")
+    return found
+
+
+def _days_until(marts: Path, mart: str, moment: int) -> list[date]:
+    day = day_of(moment)
+    return [one for one in built_days(marts, mart) if one <= day]
+
+
+def _last_two_days(moment: int) -> list[date]:
+    """The moment's day and the one before: a broadcast may have started yesterday."""
+    day = day_of(moment)
+    return [day - timedelta(days=1), day]
+
+
+def _ids(column: pa.ChunkedArray) -> Ints:
+    return pc.fill_null(column, 0).to_numpy().astype(np.int64)
+
+
+def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
+
+
+def _first_of_each(keys: NDArray, wanted: NDArray) -> Ints:
+    """Row of the first occurrence of each wanted key in `keys` (grouped), -1 where it does not occur."""
+    distinct, rows = np.unique(keys, return_index=True)
+    places = place(distinct, wanted)
+    return np.where(places >= 0, rows[np.maximum(places, 0)] if len(rows) else -1, -1).astype(np.int64)

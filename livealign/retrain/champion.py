@@ -1,0 +1,157 @@
+"""The champion's scores of the day, computed once, read by drift and by promotion.
+
+    artifacts/<day>/champion/<release id>.npy    float32 [impressions, tasks], in the order of the corpus' held-out day
+    artifacts/<day>/champion/<release id>.json   what they were computed from
+
+Scores are read again only while the data, the settings and the code are those that they were computed from.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+import livealign
+from livealign.alignment.towers import item_vectors
+from livealign.config import DatasetConfig, SegmentConfig
+from livealign.dataset.content import joined
+from livealign.dataset.corpus import TUNED, Corpus, load_corpus
+from livealign.days import PART
+from livealign.errors import BundleError, EvaluationError
+from livealign.evaluation.frame import EvaluationFrame
+from livealign.files import replace_json, replaced_directory
+from livealign.home import Home
+from livealign.llm.backbone import choose_device
+from livealign.llm.embedding_cache import EmbeddingCache
+from livealign.llm.texts import CONTEXT_DAYS, texts_of
+from livealign.metrics import user_auc
+from livealign.ranking.network import ItemTable
+from livealign.release.bundle import Bundle
+from livealign.release.models import ReleaseModels, load_encoder
+from livealign.release.promotion import ReleaseMetrics
+from livealign.retrain.artifacts import DayArtifacts
+
+
+def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
+    """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions, all by its own parts.
+
+    Args:
+        corpus: of the day; its held-out impressions are scored, its days are read again with the champion's vocabularies.
+        dataset: the settings that the corpus was read with.
+
+    Raises:
+        LiveAlignError: the champion cannot score the day; the message says why.
+    """
+    theirs = replace(dataset, half_life_seconds=_half_life(champion))
+    folder, origin = DayArtifacts.of(home, corpus.day).champion, _origin(champion, corpus, home, theirs)
+    kept = _kept(folder, champion, origin, len(corpus.test))
+    if kept is not None:
+        return kept
+    scores = _scores(champion, corpus.day, home, theirs)
+    with replaced_directory(folder) as fresh:
+        np.save(fresh / f"{champion.release_id}.npy", scores, allow_pickle=False)
+        replace_json(fresh / f"{champion.release_id}.json", origin)
+    return scores
+
+
+def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> ReleaseMetrics:
+    """What `promotion.decide` needs of one release's click scores [n] on the held-out day.
+
+    Raises:
+        EvaluationError: there is another number of scores than of impressions.
+    """
+    values, label = np.asarray(scores, np.float64), np.asarray(frame.labels["click"], np.float64)
+    if values.shape != (len(frame),):
+        raise EvaluationError(f"the release has {values.shape} scores for {len(frame)} impressions; score it on {day} again")
+    finite = bool(np.isfinite(values).all())
+    values = values if finite else np.zeros(len(frame))  # users and their counts are still known
+    slices = {
+        f"{name}={value}": user_auc(values[rows], label[rows], frame.user[rows])
+        for name, column in frame.slices.items()
+        for value in np.unique(column)
+        for rows in [column == value]
+    }
+    return ReleaseMetrics(f"{day:%Y-%m-%d}", user_auc(values, label, frame.user), slices, finite)
+
+
+def _half_life(champion: Bundle) -> float:
+    """Seconds in which a room's content counts half, as the champion was trained with."""
+    try:
+        return float(champion.manifest["config"]["dataset"]["half_life_seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{champion.path} does not say how its content is averaged ({error!r}); build it again") from error
+
+
+def _kept(folder: Path, champion: Bundle, origin: dict[str, Any], impressions: int) -> NDArray[np.float32] | None:
+    """The scores that were computed from the same origin; None if there are none that can be read."""
+    try:
+        if json.loads((folder / f"{champion.release_id}.json").read_bytes()) != origin:
+            return None
+        scores = np.load(folder / f"{champion.release_id}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not computed yet, or damaged: both are mended by computing them
+        return None
+    return scores if scores.shape[:1] == (impressions,) else None
+
+
+def _origin(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> dict[str, Any]:
+    """What the scores depend on, as JSON: release, impressions, the days' marts, settings, code and device."""
+    package = Path(livealign.__file__).parent
+    return {
+        "release": champion.release_id,
+        "impressions": hashlib.sha256(np.ascontiguousarray(corpus.test.impression_id).tobytes()).hexdigest(),
+        "marts": _digest(home.marts, _mart_files(home.marts, corpus)),
+        "dataset": asdict(dataset),
+        "code": _digest(package, package.rglob("*.py")),
+        "torch": torch.__version__,
+        "device": str(choose_device()),
+    }
+
+
+def _mart_files(marts: Path, corpus: Corpus) -> Iterator[Path]:
+    """All that the marts hold of the corpus' days, and of the days before them that texts have their context from."""
+    days = {*corpus.train_days, corpus.day, corpus.train_days[0] - timedelta(days=CONTEXT_DAYS)}
+    for day in sorted(days):
+        yield from marts.glob(f"*/dt={day}/{PART}")
+
+
+def _digest(root: Path, files: Iterator[Path]) -> str:
+    """SHA-256 of the names below `root` and the contents of the files."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(root)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _scores(champion: Bundle, day: date, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
+    """Probabilities [n, tasks] of the day's impressions, whose ids the champion's own vocabularies number."""
+    models = ReleaseModels.load(champion, choose_device())
+    corpus = load_corpus(home.marts, day, dataset, models.vocabulary)
+    vectors = item_vectors(models.alignment, corpus, _content(champion, corpus, home))
+    items = ItemTable(vectors, models.codebook.encode(vectors)).seen_by(models.ranker.sizes)
+    return models.ranker.predict(corpus.test, items)
+
+
+def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
+    """[segments, d] of all windows of the rooms that the held-out impressions name; the LLM's part is zero for the others.
+
+    Vectors that the champion's encoder made before are in the cache.
+    """
+    encoder = load_encoder(champion, home.models)
+    test = corpus.test
+    named = np.unique(np.concatenate([test.segment, test.history_segment.reshape(-1)]))
+    rooms = np.unique(corpus.segment_room_id[named[named > 0]])
+    rows = np.flatnonzero(np.isin(corpus.segment_room_id, rooms))
+    segment_ids = corpus.segment_ids[rows[rows > 0]]
+    segments = SegmentConfig(**champion.manifest["config"]["segments"])
+    texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
+    vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
+    return joined(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors

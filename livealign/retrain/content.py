@@ -1,0 +1,109 @@
+"""From marts to what the LLM is tuned on and to the vectors it makes: the content stage of a retrain, in call order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from livealign.config import DatasetConfig, Profile
+from livealign.dataset.corpus import RAW, TUNED, referenced_segments
+from livealign.dataset.marts import read_mart
+from livealign.days import day_range
+from livealign.files import replaced_directory
+from livealign.llm.backbone import load_backbone
+from livealign.llm.embedding_cache import EmbeddingCache
+from livealign.llm.encoder import Encoder, Progress
+from livealign.llm.texts import TEXT_COLUMNS, _built, texts_of
+from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
+from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
+from livealign.tuning.pairs import TextPairs, choose_pairs
+
+INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
+EXAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What one day's embedding did."""
+
+    segments: int
+    distinct_texts: int
+    cached: int  # distinct texts whose tuned vector was there already
+    empty: int
+    dimensions: int
+    examples: list[str]
+
+
+def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextPairs:
+    """The text pairs that the LLM is tuned on, from the training days that were built.
+
+    Raises:
+        TrainingError: none of the days was built, or no pair can be made from them.
+    """
+    built = _built(marts, days)
+    if profile.finetune.broadcast_windows:
+        segments = read_mart(marts, "segments", built, (*TEXT_COLUMNS, "author_id"))
+        return choose_broadcast_pairs(segments, profile.segments, profile.finetune)
+    return choose_pairs(
+        read_mart(marts, "segments", built, TEXT_COLUMNS),
+        read_mart(marts, "interactions", built, INTERACTION_COLUMNS),
+        profile.segments,
+        profile.finetune,
+    )
+
+
+def training_descriptions(
+    marts: Path, days: Sequence[date], profile: Profile, captions: Path | None = None
+) -> Descriptions | None:
+    """What the LLM learns to say of moments, from the training days but the last, which is for validation; None where it is not
+    asked to (`FinetuneConfig.description_weight` 0). `captions` is a file of a teacher's captions (`read_captions`).
+
+    Raises:
+        TrainingError: none of the days was built, or the captions cannot be read.
+    """
+    if not profile.finetune.description_weight:
+        return None
+    built = _built(marts, days)
+    segments = read_mart(marts, "segments", built[:-1] or built, TEXT_COLUMNS)
+    known = read_captions(captions) if captions else None
+    return choose_descriptions(segments, profile.segments, profile.finetune, known)
+
+
+def embed_segments(
+    marts: Path,
+    day: date,
+    dataset: DatasetConfig,
+    profile: Profile,
+    *,
+    adapter: Path,
+    models: Path,
+    cache: Path,
+    out: Path,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Embed what a retrain for `day` needs, raw and tuned, and write `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole."""
+    segment_ids = referenced_segments(marts, day, dataset)
+    window = day_range(day - timedelta(days=dataset.train_days), day)
+    texts = texts_of(marts, segment_ids, window, profile.segments)
+    encoder = Encoder.load(load_backbone(profile.backbone, models), adapter, profile.encoder, profile.segments)
+    cached: list[int] = []
+
+    def advance(done: int, total: int) -> None:
+        cached.append(done)
+        if progress:
+            progress(done, total)
+
+    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache))
+    with replaced_directory(out) as folder:
+        for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned)):
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    return Embedded(
+        segments=len(segment_ids),
+        distinct_texts=len(set(texts)),
+        cached=cached[0] if cached else 0,
+        empty=sum(not text for text in texts),
+        dimensions=raw.shape[1],
+        examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
+    )

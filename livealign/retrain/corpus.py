@@ -1,0 +1,40 @@
+"""The corpus of a day with its embeddings, read once for all stages."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from livealign.config import DatasetConfig
+from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.days import PART
+from livealign.errors import LiveAlignError
+from livealign.file_cache import LastRead
+from livealign.home import Home
+from livealign.retrain.artifacts import DayArtifacts
+
+_corpus: LastRead[Corpus] = LastRead()
+
+
+def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
+    """The corpus of a retrain for `day`, with the vectors that were embedded for it. It is read once for all stages."""
+    embeddings = DayArtifacts.of(home, day).embeddings
+    files = [*home.marts.glob(f"*/dt=*/{PART}"), *embeddings.glob("*.npy")]
+    return _corpus(
+        (home.marts, day, dataset), files, lambda: with_embeddings(load_corpus(home.marts, day, dataset), embeddings)
+    )
+
+
+def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
+    """The corpus with the vectors that `embed_segments` wrote, by the names of the variants that paste them in.
+
+    Raises:
+        LiveAlignError: the vectors are missing or damaged.
+    """
+    try:
+        segment_ids, raw, tuned = (
+            np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", RAW, TUNED)
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise LiveAlignError(f"the vectors in {embeddings} cannot be read ({error}); run segment_embeddings again") from error
+    return corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)

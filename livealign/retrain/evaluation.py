@@ -1,0 +1,109 @@
+"""The held-out day, measured: scores of every variant → metrics, slices, ceilings, plots and the HTML report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from livealign.config import Profile
+from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
+from livealign.dataset.examples import TASKS
+from livealign.errors import TrainingError
+from livealign.evaluation.ceilings import day_ceilings
+from livealign.evaluation.day_truth import read_day_truth
+from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, segment_characters
+from livealign.evaluation.highlights import HighlightMetrics, compare_highlights, highlight_table
+from livealign.evaluation.html import Section, write_report
+from livealign.evaluation.report import EvaluationReport, evaluate
+from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
+from livealign.files import replace_json
+from livealign.llm.texts import texts_of
+from livealign.ranking.variants import RELEASE
+from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
+from livealign.retrain.pictures import day_pictures
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """What the day's evaluation found and shows."""
+
+    evaluation: EvaluationReport
+    highlights: dict[str, HighlightMetrics]  # by inputs; empty where no room has ended on the day or before it
+    pictures: dict[str, bytes]  # PNG by caption
+
+
+def evaluate_day(
+    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
+) -> DayReport:
+    """Measure the release and its comparison on the held-out day; write `evaluation.json` and the HTML report.
+
+    Raises:
+        EvaluationError: the truth of a simulated archive is damaged. LiveAlignError: a variant has not been scored.
+    """
+    config = profile.evaluation
+    by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
+    segments, truth = read_segments(corpus, marts), read_day_truth(archive, corpus)
+    characters = segment_characters(corpus, segments)
+    frame = held_out_frame(corpus, marts, config, truth, characters)
+    ceilings = None
+    if truth is not None:
+        days = [*corpus.train_days, corpus.day]
+        ceilings = day_ceilings(corpus, truth, texts_of(marts, corpus.segment_ids[1:], days, profile.segments, segments))
+    report = evaluate(
+        {name: scores[:, CLICK] for name, scores in by_variant.items()},
+        frame,
+        config,
+        truth=ceilings,
+        other_tasks={
+            task: {name: scores[:, column] for name, scores in by_variant.items()}
+            for column, task in enumerate(TASKS)
+            if task != "click" and np.nansum(frame.labels[task]) > 0
+        },
+    )
+    day = DayReport(
+        report,
+        day_highlights(corpus, marts, segments),
+        {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
+    )
+    window = data_window(corpus)
+    replace_json(
+        artifacts.evaluation / "evaluation.json",
+        {
+            "data_window": window,
+            **report.to_summary(),
+            "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
+        },
+    )
+    sections = [highlight_section(day.highlights)] if day.highlights else []
+    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
+    return day
+
+
+def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str, HighlightMetrics]:
+    """The highlight task with the same embeddings; empty where there are no ended rooms to learn from and measure on."""
+    try:
+        table = highlight_table(corpus, marts, segments)
+    except TrainingError:
+        return {}
+    return compare_highlights(table, {name: corpus.content[name] for name in (RAW, TUNED) if name in corpus.content})
+
+
+def highlight_section(highlights: Mapping[str, HighlightMetrics]) -> Section:
+    """The highlight task as a table of the report."""
+    rows = [(name, *(f"{value:.4f}" for value in metrics.to_dict().values())) for name, metrics in highlights.items()]
+    note = (
+        "Score of a room's next window from what is known at the end of this one; means over the rooms that ended on the "
+        "held-out day. F1@50%: the half of the windows predicted to be best, against the half that was."
+    )
+    return Section("Highlight task", ("inputs", "mAP", "F1@50%", "Kendall", "Spearman", "rooms"), rows, note)
+
+
+def report_plots(report: EvaluationReport) -> dict[str, bytes]:
+    """The plots of the report by caption, as PNG."""
+    return {
+        "GAUC of each variant": variants_bar(report),
+        "Gain over the author ID alone, by the author's popularity": gain_by_slice(report),
+        "Calibration": reliability_plot(report.reliability),
+    }

@@ -1,0 +1,85 @@
+"""Pictures of a day's challenger for its report: the gate, the map of the codes, and one room's path through them."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from livealign.alignment.towers import Alignment
+from livealign.alignment.training import gate_by, gate_by_popularity
+from livealign.codes.names import path_names
+from livealign.config import EvaluationConfig
+from livealign.dataset.columns import ints, rows_by_key
+from livealign.dataset.content import joined
+from livealign.dataset.corpus import TUNED, Corpus
+from livealign.evaluation.code_plots import code_map, code_path, gate_by_group, trust_plot
+from livealign.evaluation.day_truth import DayTruth
+from livealign.files import read_json
+from livealign.release.bundle import ALIGNMENT, CODE_NAMES
+from livealign.retrain.artifacts import DayArtifacts, read_codes, read_vectors
+
+_QUALITIES = ("no text", "little text", "much text")
+_MINUTE = 60_000
+
+
+def day_pictures(
+    corpus: Corpus,
+    segments: pa.Table,
+    truth: DayTruth | None,
+    artifacts: DayArtifacts,
+    characters: NDArray[np.int64],
+    config: EvaluationConfig,
+) -> dict[str, bytes]:
+    """PNG by caption.
+
+    Args:
+        segments: the mart of the corpus' days, at least its ids, categories and texts.
+        characters: [segments] length of what was said in each segment: the quality of its content.
+    """
+    vectors, codes = read_vectors(artifacts), read_codes(artifacts)
+    held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
+    quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
+    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), joined(corpus, TUNED).vectors
+    leans = {
+        "impressions": gate_by_popularity(alignment, corpus, content),
+        "content": gate_by(alignment, corpus, content, quality, _QUALITIES),
+    }
+    gates = {name: {value: (one.gate, one.id_share) for value, one in groups.items()} for name, groups in leans.items()}
+    pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}
+    shown = np.bincount(corpus.train.author, minlength=corpus.authors.size)[1:]
+    trust = trust_plot(alignment.author_trust[1:][shown > 0], shown[shown > 0])
+    pictures["How far content is trusted to tell more of an author's clicks than the ID, a point for each author"] = trust
+    if len(held_out):
+        kind, groups = moment_groups(corpus, segments, truth)
+        pictures[f"Aligned vectors of the held-out day, coloured by {kind}, first codes as numbers"] = code_map(
+            vectors[held_out], codes[held_out], [groups[row] for row in held_out], f"Room-moments, by {kind}"
+        )
+        rooms, counts = np.unique(corpus.segment_room_id[held_out], return_counts=True)
+        rows = held_out[corpus.segment_room_id[held_out] == rooms[counts.argmax()]]
+        rows = rows[np.argsort(corpus.segment_started_at[rows])]
+        names = read_json(artifacts.codes / CODE_NAMES)
+        pictures["The first codes of one room, minute by minute, with what was said when they changed"] = code_path(
+            (corpus.segment_started_at[rows] - corpus.segment_started_at[rows[0]]) / _MINUTE,
+            [f"{codes[row, 0]}: {path_names(codes[row, :1].tolist(), names)[0]}" for row in rows],
+            _said(corpus, segments, rows),
+        )
+    return pictures
+
+
+def moment_groups(corpus: Corpus, segments: pa.Table, truth: DayTruth | None) -> tuple[str, list[str]]:
+    """What each segment [segments] is about as far as anybody knows: the true topic (simulator), else the category."""
+    if truth is not None:
+        return "true topic", truth.topic_of_segments
+    return "category", _column(corpus, segments, "category")
+
+
+def _said(corpus: Corpus, segments: pa.Table, rows: NDArray[np.int64]) -> list[str]:
+    speech, chat = (_column(corpus, segments, name) for name in ("speech_text", "chat_text"))
+    return [speech[row] or chat[row].replace("\n", " · ") for row in rows]
+
+
+def _column(corpus: Corpus, segments: pa.Table, name: str) -> list[str]:
+    """A text column of the mart `segments` for each segment row; "" where there is nothing."""
+    rows = rows_by_key(ints(segments, "segment_id"), corpus.segment_ids)
+    values = pc.fill_null(segments[name], "").to_pylist()
+    return [values[row] if row >= 0 else "" for row in rows]

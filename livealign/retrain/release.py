@@ -1,0 +1,180 @@
+"""From a day's challenger to a release: the bundle, the champion's score on the same day, the decision."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from livealign.codes.codebook import Codebook
+from livealign.config import DatasetConfig, Profile
+from livealign.dataset.corpus import TUNED, Corpus, data_window
+from livealign.errors import BundleError, LiveAlignError
+from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
+from livealign.files import read_json, replace_json
+from livealign.home import Home
+from livealign.llm.backbone import load_backbone
+from livealign.llm.encoder import with_layers
+from livealign.ranking.variants import RELEASE
+from livealign.release.bundle import (
+    ADAPTER,
+    ALIGNMENT,
+    CODE_NAMES,
+    CODEBOOK,
+    CODED_SEGMENTS,
+    HELD_OUT_SCORES,
+    RANKER,
+    REFERENCE,
+    SNAPSHOT,
+    VOCABULARY,
+    Bundle,
+    open_bundle,
+    window_days,
+    write_bundle,
+)
+from livealign.release.contents import moments_with_content
+from livealign.release.decisions import read_decision, write_decision
+from livealign.release.promotion import ReleaseMetrics, Unscored, decide
+from livealign.release.registry import champion_bundle, promote, read_champion
+from livealign.release.snapshot import busy_moment, write_snapshot
+from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
+from livealign.retrain.champion import champion_scores, release_metrics
+from livealign.tuning.adapter import RECORD
+
+
+def build_bundle(
+    corpus: Corpus, home: Home, profile: Profile, reference: Path, settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> Bundle:
+    """Pack the day's challenger, with a snapshot of the day's busiest end to start serving from; write it and verify it.
+
+    Args:
+        reference: folder with the statistics that later days are held against for drift.
+        settings: what a person set, and where (`livealign.settings.Settings.of_a_release`).
+    """
+    artifacts = DayArtifacts.of(home, corpus.day)
+    backbone = load_backbone(profile.backbone, home.models)
+    evaluation = read_json(artifacts.evaluation / "evaluation.json")
+    with tempfile.TemporaryDirectory(prefix="livealign-snapshot-") as scratch:
+        snapshot = write_snapshot(
+            Path(scratch) / SNAPSHOT,
+            home.marts,
+            busy_moment(home.marts, corpus.day),
+            *moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)),
+            history_length=profile.dataset.history_length,
+        )
+        path = write_bundle(
+            home.releases,
+            {
+                # Without the record of the tuning: its timings would give the same release another id each time.
+                **{f"{ADAPTER}/{file.name}": file for file in artifacts.adapter.iterdir() if file.name != RECORD},
+                ALIGNMENT: artifacts.alignment / ALIGNMENT,
+                CODEBOOK: artifacts.codes / CODEBOOK,
+                CODE_NAMES: artifacts.codes / CODE_NAMES,
+                CODED_SEGMENTS: artifacts.codes / CODED_SEGMENTS,
+                RANKER: artifacts.ranker / RANKER,
+                VOCABULARY: artifacts.ranker / VOCABULARY,
+                SNAPSHOT: snapshot,
+                REFERENCE: reference,
+                HELD_OUT_SCORES: artifacts.ranker / HELD_OUT_SCORES,
+            },
+            {
+                "platform": home.platform,
+                "profile": profile.name,
+                # Whole layers stand in place of shares of the backbone's depth: so it is read without the backbone.
+                "config": replace(profile, encoder=with_layers(backbone, profile.encoder)).of_a_release(),
+                "settings": dict(settings or {}),
+                "data_window": data_window(corpus),
+                "backbone": {"id": backbone.name, "sha256": backbone.sha256},
+                "seeds": {"all": profile.seed},
+                "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
+                "metrics": {**evaluation["variants"][RELEASE], "against_id_only": evaluation["differences"].get(RELEASE)},
+            },
+        )
+    bundle = open_bundle(path)
+    record = {"release_id": bundle.release_id, "path": str(path), "backbone": bundle.manifest["backbone"]}
+    replace_json(artifacts.release / "bundle.json", record)
+    return bundle
+
+
+def decide_promotion(
+    corpus: Corpus, bundle: Path, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
+) -> dict[str, Any]:
+    """Hold the challenger against the champion on the day that neither was trained on, and move the pointer if it wins.
+
+    The decision is written beside the bundle before the pointer moves, so that a run that is killed in between finds it and
+    ends the same way; about a release that serves already nothing is decided again.
+
+    Args:
+        bundle: the challenger's.
+        checks: name of each guarding check → whether it passed.
+
+    Returns:
+        The record of `decisions.read_decision`.
+
+    Raises:
+        BundleError: the challenger's bundle is damaged. That it was kept for this is written down before.
+    """
+    try:
+        challenger = open_bundle(bundle)
+    except BundleError as error:
+        refused = decide(None, None, {**checks, f"the bundle is whole ({error})": False}, profile.promotion)
+        write_decision(home.releases, bundle.name, read_champion(home.releases), refused)
+        raise
+    checks = {**checks, "the bundle is whole": True}
+    champion_id = read_champion(home.releases)
+    record = read_decision(home.releases, challenger.release_id)
+    if record is None or record["decision"] != "promote" or champion_id != challenger.release_id:
+        record = _decide(corpus, challenger, home, dataset, profile, checks)
+    replace_json(
+        DayArtifacts.of(home, corpus.day).release / "promotion.json", {**record, "champion": read_champion(home.releases)}
+    )
+    return record
+
+
+def _decide(
+    corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
+) -> dict[str, Any]:
+    frame = held_out_frame(corpus, home.marts, profile.evaluation)
+    checks = {**checks, f"the challenger was not trained on {corpus.day}": _is_unseen(challenger, corpus.day)}
+    champion, checks = _champion_metrics(challenger, corpus, frame, home, dataset, checks)
+    decision = decide(champion, _challenger_metrics(corpus, frame, home), checks, profile.promotion)
+    record = write_decision(home.releases, challenger.release_id, read_champion(home.releases), decision)
+    if decision.decision == "promote":
+        promote(home.releases, challenger.release_id, decision.reason)
+    return record
+
+
+def _is_unseen(release: Bundle, day: date) -> bool:
+    return window_days(release.manifest["data_window"])[1] < day
+
+
+def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> ReleaseMetrics | None:
+    """None where the day's ranker left no scores that can be read."""
+    try:
+        scores = read_scores(DayArtifacts.of(home, corpus.day))
+    except LiveAlignError:
+        return None
+    return release_metrics(scores[:, CLICK], frame, corpus.day)
+
+
+def _champion_metrics(
+    challenger: Bundle, corpus: Corpus, frame: EvaluationFrame, home: Home, dataset: DatasetConfig, checks: Mapping[str, bool]
+) -> tuple[ReleaseMetrics | Unscored | None, dict[str, bool]]:
+    """The champion on the day (None before the first promotion), and the checks with that of its training days added."""
+    try:
+        champion = champion_bundle(home.releases)
+    except BundleError as error:
+        return Unscored(str(error), damaged=True), dict(checks)
+    if champion is None:
+        return None, dict(checks)
+    unseen = _is_unseen(champion, corpus.day)
+    checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
+    if not unseen:
+        return Unscored(f"it was trained on {corpus.day}", damaged=False), checks
+    try:
+        same = champion.release_id == challenger.release_id
+        scores = read_scores(DayArtifacts.of(home, corpus.day)) if same else champion_scores(champion, corpus, home, dataset)
+    except LiveAlignError as error:
+        return Unscored(str(error), damaged=False), checks
+    return release_metrics(scores[:, CLICK], frame, corpus.day), checks

@@ -1,0 +1,65 @@
+"""`reports/<day>/summary.json`: one retrain for machines, put together from what its stages left behind."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from livealign.config import Profile
+from livealign.files import read_json, replace_json
+from livealign.home import Home, replace_link
+from livealign.retrain.artifacts import DayArtifacts
+
+SUMMARY = "summary.json"
+STAGE_ORDER = (
+    *("history", "landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes"),
+    *("retriever", "ranker", "comparison", "offline_report", "drift_report", "bundle", "bento", "promotion", "retention"),
+)
+
+
+def reports_of(home: Home, day: date) -> Path:
+    """Folder of the day's reports: `report.html`, `drift.html`, `drift.json`, `summary.json`."""
+    return home.reports / day.isoformat()
+
+
+def write_summary(home: Home, day: date, profile: Profile, total_seconds: float | None = None) -> Path:
+    """Write the day's summary and point `reports/latest` at it; returns the file.
+
+    Args:
+        total_seconds: wall-clock time of the whole retrain; without it, the sum of its stages.
+
+    Raises:
+        LiveAlignError: a stage has not run.
+    """
+    artifacts = DayArtifacts.of(home, day)
+    evaluation = read_json(artifacts.evaluation / "evaluation.json")
+    bundle, bento = read_json(artifacts.release / "bundle.json"), read_json(artifacts.release / "bento.json")
+    stages = stage_costs(artifacts)
+    summary: dict[str, Any] = {
+        "platform": home.platform,
+        "data_window": evaluation["data_window"],
+        "profile": profile.name,
+        "backbone": bundle["backbone"],
+        "seed": profile.seed,
+        "variants": evaluation["variants"],
+        "oracle": evaluation["oracle"],
+        "differences_to_id_only": evaluation["differences"],
+        "share_of_the_moment_won": evaluation["ceiling_shares"],
+        "slices": evaluation["slices"],
+        "drift": read_json(artifacts.drift / "drift.json")["verdict"],
+        "stages": stages,
+        "total_seconds": total_seconds or sum(cost["seconds"] for cost in stages.values()),
+        "promotion": read_json(artifacts.release / "promotion.json"),
+        "bundle": bundle,
+        "bento": bento,
+    }
+    target = reports_of(home, day) / SUMMARY
+    replace_json(target, summary)
+    replace_link(home.reports / "latest", Path(day.isoformat()))
+    return target
+
+
+def stage_costs(artifacts: DayArtifacts) -> dict[str, dict[str, float]]:
+    """Seconds and peak memory of each stage that ran, in the order of the graph."""
+    costs = {path.stem: read_json(path) for path in artifacts.stages.glob("[!.]*.json")}
+    order = {name: place for place, name in enumerate(STAGE_ORDER)}
+    return {name: costs[name] for name in sorted(costs, key=lambda name: order.get(name, len(order)))}

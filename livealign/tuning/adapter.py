@@ -1,0 +1,280 @@
+"""LoRA tuning of the language model on live segments: texts that belong together are drawn together.
+
+Only the layers between `first_adapted_layer` and `exit_layer` carry adapters. `livealign.tuning.loop` does the steps; here is
+what goes in and what comes out.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.helpers import disable_input_dtype_casting
+from torch import nn
+
+from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
+from livealign.errors import TrainingError
+from livealign.files import replace_json, replaced_directory
+from livealign.llm.backbone import Backbone
+from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, layers_of, tokenize, with_layers
+from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
+from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
+from livealign.tuning.checkpoint import TuningCheckpoint
+from livealign.tuning.descriptions import Descriptions
+from livealign.tuning.loop import TuningLoop, TuningProgress
+from livealign.tuning.pairs import TextPairs, first_window_of_last_day
+
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+
+ENCODER_TARGETS = ("query", "key", "value")  # what BERT calls its projections
+RECORD = "finetune.json"
+
+
+@dataclass
+class TuneReport:
+    """What one tuning run did. Losses are nats; chance is log(2·batch_size − 1)."""
+
+    losses: list[float] = field(default_factory=list)  # one a step
+    description_losses: list[float] = field(default_factory=list)  # one a step, nats a token; empty without descriptions
+    validation_steps: list[int] = field(default_factory=list)  # steps taken before each validation; 0 is the start
+    validation_losses: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)  # share of texts whose partner is the nearest of its batch
+    validated_on: str = ""  # "last day", "rooms" or "nothing"
+    best_step: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    trainable_parameters: int = 0
+    adapter_sha256: str = ""
+    warm_started: bool = False
+    resumed_at: int = 0  # the step at which a killed run was taken up again
+
+
+def tune_adapter(
+    backbone: Backbone,
+    pairs: TextPairs,
+    segment_config: SegmentConfig,
+    encoder: EncoderConfig,
+    config: FinetuneConfig,
+    out: Path,
+    warm_start: Path | None = None,
+    progress: Progress | None = None,
+    descriptions: Descriptions | None = None,
+) -> TuneReport:
+    """Tune on `pairs` and save the adapter of the best validation to the folder `out`, whole or not at all.
+
+    `out` holds peft's adapter_model.safetensors and adapter_config.json, the tokens' weights where the pooling has them
+    (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). Beside it, while tuning lasts, lies
+    `<out>.checkpoint`: a killed run with the same input goes on from there.
+
+    Args:
+        warm_start: an earlier adapter folder, with the same rank and layers, to go on from for `config.warm_steps`.
+        descriptions: what the language model learns to say of moments; needed where `config.description_weight` is not 0.
+
+    Raises:
+        TrainingError: too few pairs, an adapter that does not fit, or a loss that is not finite.
+        BackboneError: layers that the backbone does not have.
+    """
+    encoder = with_layers(backbone, encoder)
+    if warm_start is not None:
+        config = replace(config, steps=min(config.steps, config.warm_steps))
+    train, validation, validated_on = split_for_validation(pairs, segment_config, config)
+    if train.moments < 2:
+        raise TrainingError(f"{pairs.moments} pairs leave {train.moments} to train on; land more days of the archive")
+    if config.description_weight and not descriptions:
+        raise TrainingError("finetune.description_weight is not 0, but there is no moment to describe; set it to 0")
+    if config.description_weight and not LayerStack(backbone.model).causal:
+        raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
+    model = _with_adapter(backbone, encoder, config, warm_start)
+    parameters = _adapter_parameters(model)
+    pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
+    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions)
+    done = TuningProgress()
+    checkpoint = TuningCheckpoint(
+        out.with_name(f"{out.name}.checkpoint"),
+        _identity(backbone, pairs, segment_config, encoder, config, warm_start, descriptions),
+    )
+    resumed_at = checkpoint.restore(loop, done)
+    started = time.perf_counter() - done.seconds
+    with disable_input_dtype_casting(model):  # autocast already gives every matrix its type; casting twice costs 7 %
+        for steps in loop.fit(train, validation, done):
+            done.seconds = time.perf_counter() - started
+            if steps % config.save_every == 0:
+                checkpoint.save(loop, done)
+            if progress:
+                progress(steps, config.steps)
+    report = TuneReport(
+        losses=done.losses,
+        description_losses=done.description_losses,
+        validation_steps=done.validation_steps,
+        validation_losses=done.validation_losses,
+        validation_accuracy=done.validation_accuracy,
+        validated_on=validated_on,
+        best_step=done.best_step,
+        seconds=done.seconds,
+        tokens_per_second=done.tokens / max(done.seconds, 1e-9),
+        trainable_parameters=sum(parameter.numel() for parameter in parameters),
+        warm_started=warm_start is not None,
+        resumed_at=resumed_at,
+    )
+    with replaced_directory(out) as folder:
+        _save_adapter(model, folder)
+        if pooling.weights is not None:
+            write_token_weights(pooling.weights, folder)
+        report.adapter_sha256 = adapter_sha256(folder)
+        record = {
+            "backbone": backbone.name,
+            "backbone_sha256": backbone.sha256,
+            "segments": asdict(segment_config),
+            "encoder": asdict(encoder),
+            "finetune": asdict(config),
+            "report": asdict(report),
+        }
+        replace_json(folder / RECORD, record)
+    checkpoint.remove()
+    return report
+
+
+def keep_adapter(former: Path, out: Path) -> None:
+    """Make `out` the adapter that `former` is: its weights and settings, by which vectors are cached, without its report.
+
+    Raises:
+        BackboneError: `former` holds no adapter.
+    """
+    adapter_sha256(former)
+    with replaced_directory(out) as folder:
+        for name in (*ADAPTER_FILES, WEIGHTS_FILE):
+            if (former / name).is_file():
+                shutil.copyfile(former / name, folder / name)
+
+
+def read_report(adapter: Path) -> TuneReport:
+    """The report saved beside an adapter.
+
+    Raises:
+        TrainingError: the folder has none.
+    """
+    file = adapter / RECORD
+    if not file.is_file():
+        raise TrainingError(f"{adapter} has no {RECORD}; tune the adapter again")
+    return TuneReport(**json.loads(file.read_text())["report"])
+
+
+def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: FinetuneConfig) -> tuple[TextPairs, TextPairs, str]:
+    """(training pairs, validation pairs, "last day", "rooms" or "nothing").
+
+    Pairs of the last day are for validation and no pair crosses its beginning, as no room does: what is told of a room in
+    training would be known. Of a single day, rooms drawn by the seed are held out, and for pairs of whole broadcasts too, of
+    which a day has few. Validation is never more than a quarter.
+    """
+    begins = first_window_of_last_day(np.concatenate([pairs.left_window, pairs.right_window]), segments)
+    late = (pairs.left_window >= begins).astype(int) + (pairs.right_window >= begins)
+    train = np.flatnonzero(late == 0)
+    if len(train) and pairs.windows == 1:
+        known = np.union1d(pairs.left_room[train], pairs.right_room[train])
+        unseen = ~np.isin(pairs.left_room, known) & ~np.isin(pairs.right_room, known)
+        validation = np.flatnonzero((late == 2) & unseen)[: max(1, len(train) // 3)]
+        if config.validation_share > 0 and len(validation):
+            return pairs.take(train), pairs.take(validation), "last day"
+    held_out = np.zeros(len(pairs), np.int64)
+    for rooms in (pairs.left_room, pairs.right_room):
+        distinct, place = np.unique(rooms, return_inverse=True)
+        held_out += np.array([_is_held_out(int(room), config) for room in distinct], bool)[place]
+    validation = np.flatnonzero(held_out == 2)
+    return pairs.take(np.flatnonzero(held_out == 0)), pairs.take(validation), "rooms" if len(validation) else "nothing"
+
+
+def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneConfig, warm_start: Path | None) -> PeftModel:
+    """The backbone's layers up to the exit with LoRA in the adapted ones; nothing else can learn."""
+    first, last = layers_of(backbone, encoder)
+    own, layers = copy_with_own_layers(backbone.model, first, last), list(range(first, last))
+    names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
+    targets = [name for name in config.target_modules if name in names] or [name for name in ENCODER_TARGETS if name in names]
+    if not targets:
+        modules = " or ".join(config.target_modules)
+        raise TrainingError(f"'{backbone.name}' has no module named {modules}; set finetune.target_modules")
+    if warm_start is not None:
+        try:
+            with quiet_adapters():
+                model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise TrainingError(f"the adapter in {warm_start} does not fit: {error}; tune without warm start") from error
+        before: Any = model.peft_config["default"]
+        if before.r != config.rank or sorted(before.layers_to_transform or []) != layers:
+            raise TrainingError(
+                f"the adapter in {warm_start} has rank {before.r} and layers {before.layers_to_transform}, not rank "
+                f"{config.rank} and layers {layers}; tune without warm start"
+            )
+        return model.train()
+    with torch.random.fork_rng(devices=[]), quiet_adapters():
+        torch.manual_seed(config.seed)
+        lora = LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=targets,
+            layers_to_transform=layers,
+            layers_pattern="layers" if LayerStack(own).causal else "layer",
+        )
+        return get_peft_model(own, lora).train()
+
+
+def _pooling(
+    backbone: Backbone, train: TextPairs, segments: SegmentConfig, encoder: EncoderConfig, warm_start: Path | None
+) -> Pooling:
+    """As the encoder's config says; tokens are weighed by the training texts, or as in the adapter that is gone on from."""
+    if encoder.pooling != TELLING or warm_start is not None:
+        return Pooling.of(encoder.pooling, warm_start, backbone.device)
+    texts = [*train.left, *train.right]
+    if train.windows > 1:  # a title is there once for each window against it; that does not make its words common
+        texts = list(dict.fromkeys(texts))
+    tokens = tokenize(backbone, texts, segments.token_budget)
+    weights = telling_weights(tokens, len(backbone.tokenizer), encoder.half_share)
+    return Pooling(TELLING, weights.to(backbone.device))
+
+
+def _save_adapter(model: PeftModel, folder: Path) -> None:
+    """peft's own format, without what differs from machine to machine: the model's path and the order of a set.
+
+    Without a path peft looks nothing up, neither on disk nor on a network; finetune.json says whose adapter it is.
+    """
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a model card of placeholders
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = None
+    settings["target_modules"] = sorted(settings["target_modules"])
+    replace_json(folder / "adapter_config.json", settings)
+
+
+def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
+    """The trainable parameters, which must be the adapter's and nobody else's."""
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    strangers = [name for name in trainable if "lora_" not in name]
+    if strangers or not trainable:
+        raise TrainingError(f"only adapter weights may train, but these would: {strangers[:3] or 'none at all'}")
+    return list(trainable.values())
+
+
+def _identity(backbone: Backbone, *inputs: Any) -> str:
+    """Of everything that a run depends on; a checkpoint of another one is not gone on from."""
+    digest = hashlib.blake2b(backbone.sha256.encode(), digest_size=16)
+    for value in inputs:
+        if isinstance(value, Path):
+            digest.update(adapter_sha256(value).encode())
+        elif isinstance(value, TextPairs):
+            digest.update(json.dumps([list(value.left), list(value.right), value.windows]).encode())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+def _is_held_out(room: int, config: FinetuneConfig) -> bool:
+    """By a hash of the room, so that the same rooms are held out however many there are."""
+    digest = hashlib.blake2b(f"{config.seed}:{room}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64 < config.validation_share

@@ -1,0 +1,58 @@
+"""What `make retrain` says at the end, from `reports/latest/summary.json`."""
+
+import json
+from typing import Any
+
+from rich.table import Table
+
+from orchestration.resources import Workspace
+from orchestration.runs.stage import console
+
+
+def print_closing_table(workspace: Workspace) -> None:
+    """Variants and their metrics, what each stage cost, what was promoted and why, and what to run next."""
+    summary = json.loads((workspace.home.reports / "latest" / "summary.json").read_text())
+    console.print()
+    console.print(_variants_table(summary))
+    console.print(_stages_table(summary))
+    promotion = summary["promotion"]
+    console.print(f"[bold]{promotion['decision']}[/]: {promotion['reason']}")
+    latest = workspace.home.root / "reports" / "latest"
+    console.print(f"Report   {latest / 'report.html'}\nDrift    {latest / 'drift.html'}\nNumbers  {latest / 'summary.json'}")
+    console.print("Next     [bold]make serve[/] (the champion on 127.0.0.1:3000)   [bold]make ui[/] (the graph and this run)")
+
+
+def _variants_table(summary: dict[str, Any]) -> Table:
+    window = summary["data_window"]
+    table = Table(
+        title=f"click on {window['end']}, trained on {window['start']} to {window['train_end']}",
+        title_justify="left",
+    )
+    table.add_column("variant")
+    for metric in METRICS:
+        table.add_column(metric.upper(), justify="right")
+    table.add_column("impressions", justify="right")
+    rows = dict(summary["variants"])
+    rows.update(summary.get("oracle") or {})
+    for name, metrics in rows.items():
+        cells = [_figure(metrics[metric]) for metric in METRICS]
+        table.add_row(name, *cells, f"{metrics['n_impressions']:,}")
+    return table
+
+
+METRICS = ("auc", "uauc", "gauc", "ndcg@10")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _stages_table(summary: dict[str, Any]) -> Table:
+    table = Table(title="stages", title_justify="left", show_footer=True)
+    peak = max(cost["peak_rss_bytes"] for cost in summary["stages"].values())
+    table.add_column("stage", footer="total")
+    table.add_column("seconds", justify="right", footer=f"{summary['total_seconds']:.1f}")
+    table.add_column("peak memory", justify="right", footer=f"{peak / 2**30:.2f} GiB")
+    for name, cost in summary["stages"].items():
+        table.add_row(name, f"{cost['seconds']:.1f}", f"{cost['peak_rss_bytes'] / 2**30:.2f} GiB")
+    return table

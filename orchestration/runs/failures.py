@@ -1,0 +1,77 @@
+"""A failure in one line, and the file that keeps its stack."""
+
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster import AssetCheckSeverity, DagsterEvent, DagsterEventType
+
+from livealign.files import replace_bytes
+from orchestration.runs.dagster_private import SerializableErrorInfo
+
+OURS = "livealign."  # what the name of every error that a person can act on begins with
+
+
+def failed_run(job: str, run_id: str, events: Sequence[DagsterEvent], log: Path) -> str:
+    """One line: what failed and why. The stacks of the steps go to the file `log`, which the line names where they are needed.
+
+    They are not needed for an error of ours, whose text has the remedy.
+    """
+    found = [finding for event in events if (finding := _finding(event))]
+    stopped = {step for step, _ in found}
+    errors = [event for event in events if event.is_step_failure and event.step_key not in stopped]
+    reasons = [reason for _, reason in found]
+    reasons += [f"{event.step_key}: {one_line(root_cause(event.step_failure_data.error))}" for event in errors]
+    stacks = [f"{event.step_key}\n{event.step_failure_data.error_display_string}" for event in errors]
+    kept = keep_stacks(log, stacks) if stacks else ""
+    place = "" if all(_is_ours(event.step_failure_data.error) for event in errors) else f"{kept}; "
+    return f"{job} failed in {'; '.join(reasons) or 'its set-up'} ({place}run {run_id}; `make ui` shows its log)"
+
+
+def unexpected_error(error: BaseException, log: Path) -> str:
+    """One line: the error's name and text, and the file `log`, which gets its stack."""
+    kept = keep_stacks(log, ["".join(traceback.format_exception(error))])
+    return f"{one_line(f'{type(error).__name__}: {error}')} ({kept})"
+
+
+def keep_stacks(log: Path, stacks: Sequence[str]) -> str:
+    """Write the stacks in place of those of an earlier failure; where they are, as a part of a sentence."""
+    text = "\n\n".join([datetime.now(UTC).isoformat(timespec="seconds"), *stacks])
+    try:
+        replace_bytes(log, text.encode())
+    except OSError as error:  # the failure itself may be a full disk: its line must still be seen
+        return f"its stack could not be written to {log}: {error.strerror}"
+    return f"its stack is in {log}"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks."""
+    return " ".join(text.split())
+
+
+def root_cause(error: SerializableErrorInfo | None) -> str:
+    """The first error of ours, which names file and remedy, else the one that began it all."""
+    while error and error.cause and not error.message.startswith(OURS):
+        error = error.cause
+    if error is None:
+        return "unknown"
+    said = error.message.strip()
+    return said.partition(": ")[2] if said.startswith(OURS) else said
+
+
+def _is_ours(error: SerializableErrorInfo | None) -> bool:
+    """Whether an error that a person can act on is among the causes."""
+    while error and not error.message.startswith(OURS):
+        error = error.cause
+    return error is not None
+
+
+def _finding(event: DagsterEvent) -> tuple[str | None, str] | None:
+    """(step, what it found) of a check of ours that stops a run: Dagster's own error has its name alone."""
+    if event.event_type is not DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    check = event.asset_check_evaluation_data
+    if check.passed or check.severity is not AssetCheckSeverity.ERROR or not check.description:
+        return None
+    return event.step_key, f"the check {check.check_name}: {check.description}"

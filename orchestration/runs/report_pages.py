@@ -1,0 +1,83 @@
+"""The reports of all days as pages of 127.0.0.1, to be linked to in Dagster's UI: no page may link to a file.
+
+`make ui` starts it beside the webserver; `python -m orchestration.runs.report_pages` alone. It serves what lies under
+`reports/` of
+the workspace, for reading only, and ends with the process that started it.
+"""
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from dagster import MetadataValue, UrlMetadataValue
+
+from livealign.home import Home
+from orchestration.environment import port_of
+from orchestration.resources import Workspace
+
+PORT_VARIABLE, USUAL_PORT = "LIVEALIGN_REPORTS_PORT", 3004
+_LOOK_SECONDS = 1.0
+
+
+class Reports(SimpleHTTPRequestHandler):
+    """GET and HEAD of files below one folder; nothing that a link in it leads out of it to."""
+
+    server_version, sys_version = "reports", ""
+
+    def translate_path(self, path: str) -> str:
+        """The file that the URL names, or one that there is not where it lies outside."""
+        root = Path(self.directory).resolve()
+        found = Path(super().translate_path(path)).resolve()
+        return str(found) if found.is_relative_to(root) else str(root / "outside" / "of-the-reports")
+
+    def end_headers(self) -> None:
+        """A report may have been written again since."""
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        super().end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: who reads which report is nobody's business."""
+
+
+def reports_port() -> int:
+    """Where the reports are served: LIVEALIGN_REPORTS_PORT, or 3004."""
+    return port_of(PORT_VARIABLE, USUAL_PORT)
+
+
+def report_link(home: Home, file: Path) -> UrlMetadataValue:
+    """The page of a file below `home.reports`, for the metadata of an asset."""
+    return MetadataValue.url(f"http://127.0.0.1:{reports_port()}/{file.relative_to(home.reports).as_posix()}")
+
+
+def report_server(reports: Path, port: int) -> ThreadingHTTPServer:
+    """A server of this folder on 127.0.0.1, not running yet.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    reports.mkdir(parents=True, exist_ok=True)
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(Reports, directory=str(reports)))
+
+
+def main() -> None:
+    """Serve until the process that started this one is gone."""
+    reports, port, parent = Workspace.from_environment().home.reports, reports_port(), os.getppid()
+    try:
+        server = report_server(reports, port)
+    except OSError as error:
+        sys.exit(f"reports are not served on 127.0.0.1:{port} ({error.strerror}); set {PORT_VARIABLE} to a free port")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"reports: http://127.0.0.1:{port}/", flush=True)
+    with suppress(KeyboardInterrupt):  # Ctrl-C reaches the whole group
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

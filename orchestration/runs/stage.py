@@ -1,0 +1,51 @@
+"""What every asset does around its work: wait its turn, say that it runs, measure it, keep the cost for the closing table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from dagster import AssetCheckExecutionContext, AssetExecutionContext
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from livealign.files import read_json
+from livealign.retrain.stage_cost import stage_cost
+from orchestration.resources import Workspace
+from orchestration.runs.locks import turn
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
+    """Run the block as the named stage of the last day in the run's partition range."""
+    day, keys = day_of(context), context.partition_keys
+    console.print(f"[bold cyan]▶[/] {name} [dim]{keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}'}[/]")
+    with turn(workspace.home, name, day, context.log.info), stage_cost(name, workspace.artifacts(day).stages) as cost:
+        yield
+    console.print(f"[bold green]✓[/] {name} [dim]{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB[/]")
+
+
+def cost_of(context: AssetExecutionContext, workspace: Workspace, name: str) -> dict[str, Any]:
+    """`seconds` and `peak_rss_bytes` of the named stage, which has just ended."""
+    return dict(read_json(workspace.artifacts(day_of(context)).stages / f"{name}.json"))
+
+
+def day_of(context: AssetExecutionContext | AssetCheckExecutionContext) -> date:
+    """The day that a run is for: its partition, or the last of its range."""
+    return date.fromisoformat(context.partition_keys[-1])
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; the block is given `advance(done, total)`."""
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=0)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

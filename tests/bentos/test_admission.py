@@ -1,0 +1,273 @@
+"""Keys, rates and sizes are enforced before anything else sees a request, and logs hold no one's words."""
+
+import asyncio
+import json
+import logging
+import threading
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from bentos.live_recommender import json_logs as logs
+from bentos.live_recommender.admission import BODY, Door, Guard, Limits
+from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
+from bentos.live_recommender.metrics import Rate, process_metrics
+from bentos.live_recommender.rate_limits import BURST_SECONDS, RateLimit
+from livealign.errors import LiveAlignError
+
+WRITER, READER = "writer-" + "w" * 16, "reader-" + "r" * 16
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers with the body as the guard decoded it and as it still can be read."""
+    read = (await Request(scope, receive).body()).decode()
+    await JSONResponse({"decoded": scope.get(BODY), "read": read})(scope, receive, send)
+
+
+def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: RateLimit) -> TestClient:
+    door = Door(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
+    return TestClient(Guard(app, door))
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_without_keys_everybody_reads_and_nobody_writes() -> None:
+    client = client_of()
+    assert client.get("/rooms").status_code == 200
+    refused = client.post("/events", json={"events": []}, headers=bearer("x" * 20))
+    assert refused.status_code == 403
+    assert WRITE_VARIABLE in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "says"),
+    [
+        ({}, 401, "Bearer"),
+        (bearer("wrong" * 5), 401, "not known"),
+        (bearer(WRITER[:-1]), 401, "not known"),
+        ({"X-API-Key": READER}, 403, "only read"),
+        (bearer(WRITER), 200, None),
+        ({"X-API-Key": WRITER}, 200, None),
+        ({"authorization": f"bearer   {WRITER} "}, 200, None),
+        ({"Authorization": "Basic " + WRITER}, 401, "Bearer"),
+    ],
+)
+def test_events_take_a_key_that_may_write(headers: dict[str, str], status: int, says: str | None) -> None:
+    client = client_of({WRITE_VARIABLE: f"{'other' * 4}, {WRITER}", READ_VARIABLE: READER})
+    answer = client.post("/events", json={"events": []}, headers=headers)
+    assert answer.status_code == status
+    assert says is None or says in answer.json()["error"]
+    assert (answer.headers.get("www-authenticate") == "Bearer") == (status == 401)
+
+
+def test_reading_is_guarded_where_read_keys_are_set() -> None:
+    client = client_of({WRITE_VARIABLE: WRITER, READ_VARIABLE: READER})
+    for path in ("/rooms", "/rooms/1", "/similar/1", "/version", "/status", "/metrics", "/docs.json", "/anything"):
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers=bearer(READER)).status_code == 200
+        assert client.get(path, headers=bearer(WRITER)).status_code == 200
+    assert client.post("/recommend", json={}).status_code == 401
+    for path in ("/", "/wall.js", "/wall.css", "/healthz", "/readyz"):
+        assert client.get(path).status_code == 200  # holds nothing of the platform's
+
+
+def test_a_key_that_can_be_guessed_is_refused_at_the_start() -> None:
+    with pytest.raises(LiveAlignError, match=f"key 2 of {WRITE_VARIABLE} has 5 characters"):
+        ApiKeys.from_environment({WRITE_VARIABLE: f"{WRITER} short"})
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b'{"a": NaN}', "not JSON"),
+        (b'{"a": Infinity}', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 10_000 + b"]" * 10_000, "not JSON"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/recommend", "/events", "/embed"])
+def test_what_is_no_json_is_told_so(path: str, body: bytes, says: str) -> None:
+    answer = client_of({WRITE_VARIABLE: WRITER}).post(path, content=body, headers=bearer(WRITER))
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]
+
+
+@pytest.mark.parametrize(("path", "most"), [("/recommend", 64_000), ("/events", 8_000_000), ("/embed", 2_000_000)])
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(path: str, most: int) -> None:
+    client = client_of({WRITE_VARIABLE: WRITER})
+    told = client.post(path, content=b" " * (most + 1), headers=bearer(WRITER))
+    streamed = client.post(path, content=iter([b" " * 1_000_000] * (most // 1_000_000 + 1)), headers=bearer(WRITER))
+    assert [told.status_code, streamed.status_code] == [413, 413]
+    assert str(most) in told.json()["error"]
+    assert client.post(path, content=b"1" + b" " * (most - 1), headers=bearer(WRITER)).status_code == 200
+
+
+def test_a_length_that_lies_is_refused() -> None:
+    answer = client_of().post("/recommend", content=b"{}", headers={"Content-Length": "many"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=x", "text/plain", "application/vnd.bentoml+pickle"])
+def test_only_json_is_read(media_type: str) -> None:
+    answer = client_of().post("/recommend", content=b"{}", headers={"Content-Type": media_type})
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["error"]
+
+
+def test_the_application_gets_the_decoded_body_and_can_still_read_it() -> None:
+    answer = client_of().post("/recommend", content=b'{"user_id": 9223372036854775807}').json()
+    assert answer == {"decoded": {"user_id": 2**63 - 1}, "read": '{"user_id": 9223372036854775807}'}
+
+
+def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
+    sent: list[Any] = []
+    door = Door(Limits(ApiKeys.from_environment({})), process_metrics())
+    scope = {"type": "http", "method": "POST", "path": "/recommend", "headers": [], "client": ("::1", 1)}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Guard(echo, door)(scope, receive, send))
+    assert sent[0]["status"] == 400
+
+
+def test_a_sender_who_asks_too_often_waits_and_others_do_not() -> None:
+    slow = RateLimit(1.0, clock=lambda: 0.0)
+    client = client_of(requests=slow)
+    statuses = [client.get("/rooms").status_code for _ in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    assert int(client.get("/rooms").headers["retry-after"]) >= 1
+    assert client.get("/healthz").status_code == 200  # whoever asks whether it lives is never turned away
+    assert slow.wait("somebody else") == 0.0
+
+
+def test_events_have_a_rate_of_their_own() -> None:
+    client = client_of({WRITE_VARIABLE: WRITER}, events=RateLimit(100.0, clock=lambda: 0.0))
+    batch = {"events": [{}] * 150}
+    statuses = [client.post("/events", json=batch, headers=bearer(WRITER)).status_code for _ in range(2)]
+    assert statuses == [200, 429]
+
+
+def test_a_bucket_fills_again_and_never_beyond_its_burst() -> None:
+    now = [0.0]
+    limit = RateLimit(10.0, clock=lambda: now[0])
+    assert limit.wait("a", 10 * BURST_SECONDS) == 0.0
+    assert limit.wait("a", 5) == pytest.approx(0.5)
+    now[0] = 0.5
+    assert limit.wait("a", 5) == 0.0
+    now[0] = 1_000.0
+    assert limit.wait("a", 10 * BURST_SECONDS) == 0.0
+    assert limit.wait("a", 1) > 0
+    now[0] = 2_000.0
+    assert limit.wait("a", 10_000) == 0.0  # more than a bucket holds, taken from a full one
+
+
+def test_the_number_of_remembered_senders_is_bounded() -> None:
+    limit = RateLimit(1.0)
+    for sender in range(20_000):
+        limit.wait(str(sender))
+    assert len(limit._buckets) == 10_000
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
+def test_a_rate_that_is_no_number_is_refused_at_the_start(value: str) -> None:
+    with pytest.raises(LiveAlignError, match="LIVEALIGN_X is"):
+        RateLimit.from_environment("LIVEALIGN_X", 1.0, {"LIVEALIGN_X": value})
+
+
+def test_an_error_that_nobody_expected_is_a_500_in_json_and_its_words_are_not_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("what a user wrote: hunter2")
+
+    logs.configure()
+    answer = client_of(app=broken).get("/rooms")
+    logged = capsys.readouterr().out
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text + logged
+    line = json.loads(logged.splitlines()[0])
+    assert line["error"] == "ValueError"
+    assert "test_service_guard.py" in line["where"][-1]
+
+
+def test_requests_are_logged_by_route_never_by_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    client = client_of({WRITE_VARIABLE: WRITER})
+    client.post("/events", json={"events": ["a secret"]}, headers=bearer(WRITER))
+    client.get("/rooms/4711?limit=3")
+    client.get("/healthz")
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["route"] for line in lines] == ["/events", "/rooms/{room_id}"]
+    assert not any(word in "".join(lines) for word in ("secret", "4711", WRITER))
+
+
+def test_bentomls_own_log_lines_are_json_without_the_words_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    try:
+        raise ValueError("hunter2")
+    except ValueError:
+        logging.getLogger("bentoml.access").exception("Exception on /embed [POST]: hunter2")
+    line = json.loads(capsys.readouterr().out)
+    assert line["error"] == "ValueError"
+    assert "hunter2" not in json.dumps(line)
+
+
+def test_the_series_do_not_grow_with_what_is_asked() -> None:
+    client = client_of()
+    before = _series()
+    for number in range(30):
+        client.get(f"/rooms/{number}")
+        client.get(f"/{number}/nowhere")
+    grown = _series() - before
+    assert {"/rooms/{room_id}", "other"} >= {
+        dict(labels)["route"] for name, labels in grown if name.endswith("_requests_total")
+    }
+
+
+def _series() -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    import prometheus_client
+
+    return {
+        (sample.name, tuple(sorted(sample.labels.items())))
+        for family in prometheus_client.REGISTRY.collect()
+        for sample in family.samples
+        if sample.name.startswith("livealign_http")
+    }
+
+
+def test_a_rate_forgets_what_is_long_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    rate = Rate(window=10.0)
+    rate.add(50)
+    assert rate.per_second() == 5.0
+    now[0] = 111.0
+    assert rate.per_second() == 0.0
+
+
+def test_many_threads_count_every_event() -> None:
+    rate = Rate(window=1_000.0)
+
+    def count() -> None:
+        for _ in range(1_000):
+            rate.add(1)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rate.per_second() == 4.0

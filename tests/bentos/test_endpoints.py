@@ -1,0 +1,230 @@
+"""Events in, rooms and lists out, over HTTP in this process; what is wrong with an event or a request is said."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from threadpoolctl import threadpool_info
+
+from tests.planted.live_release import plant_live_releases
+from tests.planted.release import PlantedRelease
+from tests.support.service_client import KEY, service_client
+
+WRITER = {"Authorization": f"Bearer {KEY}"}
+MINUTE = 60_000
+PICTURE_SECONDS = 1.1  # a page of rooms is made once a second
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> PlantedRelease:
+    return plant_live_releases(tmp_path_factory.mktemp("live"))[0]
+
+
+@pytest.fixture(scope="module")
+def client(release: PlantedRelease, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with service_client(release.bundle, tmp_path_factory.mktemp("service")) as client:
+        send(client, *(started(room) for room in (1, 2, 3)))
+        yield client
+
+
+def now() -> int:
+    return int(time.time() * 1000)
+
+
+def started(room: int, **more: Any) -> dict[str, Any]:
+    about = {"kind": "room_started", "event_id": f"start-{room}", "at": now(), "room_id": room, "author_id": 900 + room}
+    return {**about, "title": f"room {room}", "category": "games", **more}
+
+
+def comment(event_id: str, room: int = 1, **more: Any) -> dict[str, Any]:
+    about = {"kind": "comment", "event_id": event_id, "at": now(), "room_id": room, "author_id": 900 + room, "user_id": 500}
+    return {**about, "text": "the host plays chess while viewers cheer", **more}
+
+
+def send(client: TestClient, *events: Any) -> Any:
+    return client.post("/events", json={"events": list(events)}, headers=WRITER)
+
+
+def test_numpys_products_stay_in_the_thread_that_asks(client: TestClient) -> None:
+    assert client.get("/version").status_code == 200
+    of_numpy = [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
+    assert [pool["num_threads"] for pool in of_numpy] == [1]
+
+
+def test_a_room_is_there_as_soon_as_it_is_told_of_and_gone_when_it_ends(client: TestClient) -> None:
+    send(client, started(10))
+    time.sleep(PICTURE_SECONDS)
+    room = client.get("/rooms/10").json()
+    assert (room["title"], room["ended_at"], room["content_age_seconds"]) == ("room 10", None, None)
+    listed = client.get("/rooms").json()
+    assert listed["total"] == len(listed["rooms"])
+    assert 10 in [one["room_id"] for one in listed["rooms"]]
+    assert [one["room_id"] for one in client.get("/rooms?limit=1&offset=1").json()["rooms"]] == [listed["rooms"][1]["room_id"]]
+    send(client, {"kind": "room_ended", "event_id": "end-10", "at": now(), "room_id": 10, "author_id": 910})
+    time.sleep(PICTURE_SECONDS)
+    assert 10 not in [one["room_id"] for one in client.get("/rooms").json()["rooms"]]
+    assert client.get("/rooms/10").json()["ended_at"] is not None
+
+
+def test_a_batch_is_told_what_became_of_each_event(client: TestClient) -> None:
+    good, late, early = comment("c-1"), comment("c-2", at=now() - 120 * MINUTE), comment("c-3", at=now() + 10 * MINUTE)
+    wrong, elsewhere = comment("c-4", text=17), comment("c-5", room=4711)
+    answer = send(client, good, late, good, early, wrong, elsewhere, "no event")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["accepted"], told["duplicate"], told["rejected"]) == (1, 1, 5)
+    assert [(one["place"], one["event_id"], one["reason"]) for one in told["rejections"]] == [
+        (1, "c-2", "too_late"),
+        (3, "c-3", "in_future"),
+        (4, "c-4", "invalid"),
+        (5, "c-5", "unknown_room"),
+        (6, None, "invalid"),
+    ]
+    assert "text" in told["rejections"][2]["detail"]
+    again = send(client, good)
+    assert (again.status_code, again.json()["duplicate"]) == (200, 1)
+
+
+def test_a_batch_of_which_nothing_is_taken_is_refused(client: TestClient) -> None:
+    answer = send(client, comment("d-1", text="x" * 2_001), comment("d-2", user_id=-1))
+    assert answer.status_code == 422
+    assert "text" in answer.json()["error"]
+    assert [one["place"] for one in answer.json()["rejections"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({}, 400, "events"),
+        ([], 400, "events"),
+        ({"events": {}}, 400, "events"),
+        ({"events": [], "more": 1}, 400, "events"),
+        ({"events": [{}] * 1_001}, 413, "at most 1000"),
+        ({"events": [{"text": "x" * 10_000_000}]}, 413, "8000000 bytes"),
+    ],
+)
+def test_what_is_no_batch_is_refused_in_words(body: Any, status: int, says: str, client: TestClient) -> None:
+    answer = client.post("/events", json=body, headers=WRITER)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+
+
+def test_an_empty_batch_is_a_batch(client: TestClient) -> None:
+    assert send(client).json() == {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
+
+
+def test_lists_are_logged_for_those_who_may_write_and_want_it(client: TestClient) -> None:
+    asked = {"user_id": 500, "k": 3}
+    assert client.post("/recommend", json=asked, headers=WRITER).json()["logged"]
+    for headers, more in ((None, {}), (WRITER, {"record": False}), (WRITER, {"content": False})):
+        assert not client.post("/recommend", json={**asked, **more}, headers=headers).json()["logged"]
+
+
+def test_a_list_without_content_knows_only_who_is_streaming(client: TestClient) -> None:
+    answer = client.post("/recommend", json={"user_id": 500, "k": 3, "content": False}).json()
+    assert answer["rooms"]
+    assert all(room["content_age_seconds"] is None for room in answer["rooms"])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/rooms/4711", 404, "no room 4711"),
+        ("/similar/4711", 404, "no room 4711"),
+        ("/rooms/first", 400, "room id"),
+        ("/rooms/-1", 400, "room id"),
+        (f"/rooms/{2**63}", 400, "room id"),
+        ("/rooms?limit=0", 400, "limit"),
+        ("/rooms?limit=201", 400, "limit"),
+        ("/rooms?offset=x", 400, "offset"),
+        ("/similar/1?k=101", 400, "k has to be"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_told_why(path: str, status: int, says: str, client: TestClient) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+
+
+def test_similar_rooms_are_live_and_most_alike_first(client: TestClient) -> None:
+    found = client.get("/similar/1?k=2").json()
+    assert len(found["rooms"]) == 2
+    assert 1 not in {one["room"]["room_id"] for one in found["rooms"]}
+    assert [one["similarity"] for one in found["rooms"]] == sorted((one["similarity"] for one in found["rooms"]), reverse=True)
+
+
+def test_segments_become_vectors_alike_where_the_texts_are(client: TestClient) -> None:
+    same, other = {"speech": "the host plays chess"}, {"speech": "garlic and butter", "author_id": 900, "minute": 5}
+    first, second, third = client.post("/embed", json={"segments": [same, same, other]}).json()
+    # Rows of one product may differ in their last bit.
+    assert first.pop("vector") == pytest.approx(vector := second.pop("vector"), abs=1e-6)
+    assert first == second
+    assert first["embedding"] != third["embedding"]
+    assert sum(value * value for value in vector) == pytest.approx(1.0, abs=1e-3)
+    assert len(first["codes"]) == len(first["code_names"])
+    assert client.post("/embed", json={"segments": []}).json() == []
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [[{"minute": -1}], [{"speech": "x" * 2_001}], [{"chat": ["x"] * 101}], [{"sppech": "x"}], [{}] * 65, "text", None],
+)
+def test_segments_out_of_bounds_are_refused(segments: Any, client: TestClient) -> None:
+    answer = client.post("/embed", json={"segments": segments})
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_the_series_of_the_service_are_shown(client: TestClient) -> None:
+    send(client, comment("m-1"))
+    client.post("/recommend", json={"user_id": 500})
+    shown = client.get("/metrics").text
+    for series in (
+        'livealign_events_total{kind="comment",outcome="accepted"}',
+        'livealign_recommend_seconds_count{stage="rank"}',
+        'livealign_http_requests_total{route="/recommend",status="200"}',
+        'livealign_fallbacks_total{kind="author_only"}',
+        'livealign_rejections_total{reason="invalid"}',
+        "livealign_room_staleness_seconds_count",
+        "livealign_windows_waiting",
+        "livealign_encode_batch_texts_count",
+        "livealign_encode_seconds_count",
+        "livealign_release{",
+    ):
+        assert series in shown, series
+
+
+def test_status_says_how_it_goes(client: TestClient) -> None:
+    send(client, *(comment(f"s-{one}") for one in range(60)))
+    status = client.get("/status").json()
+    assert (status["ready"], status["problems"]) == (True, [])
+    assert status["live_rooms"] >= 3
+    assert status["events_per_second"] >= 2.0
+
+
+def test_the_page_is_there_and_lets_nothing_in(client: TestClient) -> None:
+    page = client.get("/")
+    assert "text/html" in page.headers["content-type"]
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for name, media_type in (("wall.js", "text/javascript"), ("wall.css", "text/css")):
+        assert name in page.text
+        assert media_type in client.get(f"/{name}").headers["content-type"]
+    assert "innerHTML" not in client.get("/wall.js").text
+
+
+def test_without_its_backbone_it_serves_on_and_says_so(
+    release: PlantedRelease, client: TestClient, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    del client  # after the others: there is one service in a process
+    plain = release.bundle.parents[1] / "plain" / "releases"
+    (bundle,) = [path for path in plain.iterdir() if path.is_dir()]
+    with service_client(bundle, tmp_path_factory.mktemp("plain")) as client:
+        assert client.get("/version").json()["encodes"] is False
+        assert client.get("/status").json()["problems"]
+        answer = client.post("/embed", json={"segments": [{"speech": "hello"}]})
+        assert answer.status_code == 503
+        listed = client.post("/recommend", json={"user_id": 500, "k": 3}).json()
+        assert "no_refresh" in listed["fallbacks"]
+        assert listed["rooms"]

@@ -1,0 +1,85 @@
+"""The OpenAPI document says what the service does: its examples run as they stand, its answers are what it promises."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from starlette.testclient import TestClient
+
+from bentos.live_recommender.admission import MAX_BYTES
+from tests.planted.live_release import plant_live_releases
+from tests.planted.release import PlantedRelease
+from tests.support.service_client import KEY, service_client
+
+PUBLIC = {"/events", "/recommend", "/embed", "/rooms", "/rooms/{room_id}", "/similar/{room_id}", "/version", "/status"}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> PlantedRelease:
+    return plant_live_releases(tmp_path_factory.mktemp("live"))[0]
+
+
+@pytest.fixture(scope="module")
+def client(release: PlantedRelease, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with service_client(release.bundle, tmp_path_factory.mktemp("service")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def document(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/docs.json").json()
+    return found
+
+
+def test_it_names_every_endpoint_of_the_service(document: dict[str, Any]) -> None:
+    assert document["paths"].keys() == PUBLIC | {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert document["info"]["title"] == "LiveAlign live recommender"
+    assert MAX_BYTES.keys() <= document["paths"].keys()
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    named = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
+    assert named <= schemas.keys()
+    assert schemas.keys() <= named  # and nothing is there that nobody names
+
+
+def test_every_example_runs_as_it_stands_and_answers_what_is_promised(client: TestClient, document: dict[str, Any]) -> None:
+    asked = []
+    # Events first: the room that the other examples name is theirs.
+    for path in sorted(PUBLIC, key=lambda path: path != "/events"):
+        for method, operation in document["paths"][path].items():
+            url = path.format(room_id=next((p["example"] for p in operation.get("parameters", []) if p["in"] == "path"), ""))
+            query = {one["name"]: one["example"] for one in operation.get("parameters", []) if one["in"] == "query"}
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+            answer = client.request(method, url, params=query, json=body, headers={"Authorization": f"Bearer {KEY}"})
+            assert answer.status_code == 200, (method, url, answer.text)
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
+            asked.append(path)
+            if path == "/events":
+                assert (answer.json()["accepted"], answer.json()["rejected"]) == (11, 0)
+                time.sleep(0.5)  # the picture of the rooms is a quarter of a second behind
+    assert set(asked) == PUBLIC
+
+
+def test_examples_for_bodies_are_valid_by_their_own_schema(document: dict[str, Any]) -> None:
+    for path in ("/events", "/recommend", "/embed"):
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        jsonschema.validate(content["example"], {**content["schema"], "components": document["components"]})
+
+
+def test_a_refusal_is_what_is_promised(client: TestClient, document: dict[str, Any]) -> None:
+    problem = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    for answer in (
+        client.post("/recommend", json={"user_id": "nobody"}),
+        client.post("/events", json={"events": []}),
+        client.get("/rooms/4711"),
+        client.get("/rooms?limit=many"),
+        client.post("/embed", json={"segments": [{"minute": "late"}]}, headers={"Authorization": f"Bearer {KEY}"}),
+    ):
+        assert 400 <= answer.status_code < 500
+        jsonschema.validate(answer.json(), problem)

@@ -1,0 +1,205 @@
+"""The service as a process of its own, on the days that go wrong: killed, out of disk, handed a damaged release."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bentos.smoke import Server
+from livealign.config import LiveConfig
+from livealign.events.log import EventLog
+from livealign.release.registry import promote, rollback
+from tests.planted.live_release import plant_live_releases
+from tests.planted.release import PlantedRelease
+from tests.support.service_client import served
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TAKEOVER_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[PlantedRelease]:
+    """Two releases of one platform in one releases folder."""
+    return plant_live_releases(tmp_path_factory.mktemp("live"), count=2)
+
+
+def room_started(number: int) -> dict[str, Any]:
+    about = {"kind": "room_started", "event_id": f"start-{number}", "at": int(time.time() * 1000)}
+    return {**about, "room_id": number, "author_id": 900 + number, "title": f"room {number}"}
+
+
+def comment(event_id: str, room: int) -> dict[str, Any]:
+    about = {"kind": "comment", "event_id": event_id, "at": int(time.time() * 1000), "room_id": room, "author_id": 900 + room}
+    return {**about, "user_id": 500, "text": f"the host plays chess while viewers cheer {event_id}"}
+
+
+class Requests:
+    """Lists asked for all the time, until the block ends."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._over = server, threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.answers: list[tuple[int, str]] = []  # status and release
+        self.failures: list[str] = []
+
+    def __enter__(self) -> "Requests":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._over.wait(0.02):
+            try:
+                status, answer = self._server.request("POST", "/recommend", {"user_id": 500, "k": 3})
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            self.answers.append((status, answer["model_version"]))
+            if status != 200 or not answer["rooms"]:
+                self.failures.append(f"{status} {answer}")
+
+
+def until(condition: Any, seconds: float) -> float:
+    """Seconds until the condition holds."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def test_a_new_champion_is_taken_over_in_seconds_without_a_failed_request_and_a_damaged_one_never(
+    releases: list[PlantedRelease],
+) -> None:
+    first, second = (release.bundle for release in releases)
+    folder = first.parent
+    promote(folder, first.name)
+    with served(first, LIVEALIGN_RELEASES=str(folder)) as server, Requests(server) as requests:
+
+        def serves(name: str) -> bool:
+            return bool(server.request("GET", "/version")[1]["release_id"] == name)
+
+        assert serves(first.name)
+        promote(folder, second.name)
+        until(lambda: serves(second.name), TAKEOVER_SECONDS)
+        rollback(folder)
+        until(lambda: serves(first.name), TAKEOVER_SECONDS)
+        damaged = folder / second.name / "code_names.json"
+        content = damaged.read_bytes()
+        damaged.write_bytes(b"{}")
+        (folder / "champion").write_text(f"{second.name}\n")
+        until(lambda: server.request("GET", "/status")[1]["problems"], TAKEOVER_SECONDS)
+        assert serves(first.name)
+        assert "code_names.json is damaged" in server.request("GET", "/status")[1]["problems"][0]
+        damaged.write_bytes(content)
+    assert requests.failures == []
+    assert {release for _, release in requests.answers} == {first.name, second.name}
+    assert len(requests.answers) > 50
+
+
+def test_killed_in_the_middle_of_events_it_has_lost_none_that_it_acknowledged(
+    releases: list[PlantedRelease], tmp_path: Path
+) -> None:
+    log, acknowledged = tmp_path / "event_log", []
+    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
+        server.request("POST", "/events", {"events": [room_started(1)]})
+        workers = [one for one in psutil.Process(server.pid).children(recursive=True) if "worker" in " ".join(one.cmdline())]
+        assert workers
+
+        def send() -> None:
+            for batch in range(10_000):
+                events = [comment(f"{batch}-{one}", 1) for one in range(50)]
+                try:
+                    status, answer = server.request("POST", "/events", {"events": events})
+                except (OSError, ValueError):
+                    return
+                assert status == 200, answer
+                acknowledged.extend(event["event_id"] for event in events)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        until(lambda: len(acknowledged) > 500, 30)
+        os.kill(server.pid, signal.SIGKILL)  # the supervisor first: it would start another worker
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        thread.join()
+    (left_open,) = log.glob("*.open")
+    with left_open.open("ab") as file:
+        file.write(b'0badc0de {"kind": "comment", "event_id": "torn')  # what a write that was cut short leaves
+    with EventLog(log) as recovered:
+        kept = [json.loads(record)["event_id"] for _, record in recovered.read()]
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) == len(set(kept))
+    assert (log / "torn").is_dir()
+    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
+        until(lambda: server.request("GET", "/rooms/1")[0] == 200, 5)
+        assert server.request("GET", "/rooms/1")[1]["title"] == "room 1"
+        again = [comment(one, 1) for one in acknowledged[:500]]
+        _, answer = server.request("POST", "/events", {"events": again})
+        assert (answer["accepted"], answer["duplicate"]) == (0, 500)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("there is no mount command here")
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run([umount, "--lazy", str(disk)], check=True)
+
+
+def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_when_there_is_room(
+    releases: list[PlantedRelease], small_disk: Path
+) -> None:
+    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(small_disk / "event_log")) as server:
+        assert server.request("POST", "/events", {"events": [room_started(1)]})[0] == 200
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * 500_000)
+        kept, status = 1, 200
+        for batch in range(50):
+            status, answer = server.request("POST", "/events", {"events": [comment(f"{batch}-{one}", 1) for one in range(200)]})
+            if status != 200:
+                break
+            kept += answer["accepted"]
+        assert status == 503
+        assert "none was kept" in answer["error"]
+        time.sleep(2 * LiveConfig().publish_seconds)  # a room that starts is seen so much later at most
+        status, answer = server.request("POST", "/recommend", {"user_id": 500, "k": 3})
+        assert (status, len(answer["rooms"])) == (200, 1)
+        ballast.unlink()
+        status, answer = server.request("POST", "/events", {"events": [comment(f"{batch}-{one}", 1) for one in range(200)]})
+        assert (status, answer["accepted"]) == (200, 200)  # the same batch again: none of it was kept before
+        kept += 200
+    shutil.copytree(small_disk / "event_log", small_disk.parent / "copy")
+    with EventLog(small_disk.parent / "copy") as log:
+        comments = sum(b'"comment"' in record for _, record in log.read())
+    assert comments + 1 == kept
+
+
+def test_without_a_bundle_it_does_not_start_and_says_why(tmp_path: Path) -> None:
+    from bentos.build import BentoError
+
+    with pytest.raises(BentoError, match="is no release bundle"), served(tmp_path / "nothing"):
+        pass

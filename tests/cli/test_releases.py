@@ -1,0 +1,155 @@
+"""The release commands as a person types them: what they list, what they move, what they refuse."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from livealign.cli import main as cli
+from livealign.cli.releases import nobody_retrains
+from livealign.errors import BundleError, LiveAlignError
+from livealign.home import Home
+from livealign.release.bundle import write_bundle
+from livealign.release.decisions import write_decision
+from livealign.release.lineage import explain, lineage_of
+from livealign.release.promotion import Decision
+from livealign.release.registry import list_releases, promote, read_champion, read_history
+from tests.release.test_bundle import FIELDS
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "220")
+    home = Home(tmp_path, "simulator")
+    home.activate()
+    return home
+
+
+def make(home: Home, day: int, gauc: float, learning_rate: float = 0.002) -> str:
+    fields = FIELDS | {
+        "data_window": {"start": f"2025-01-{day - 7:02d}", "train_end": f"2025-01-{day - 1:02d}", "end": f"2025-01-{day:02d}"},
+        "metrics": {"gauc": gauc},
+        "config": {"ranker": {"learning_rate": learning_rate, "hidden": [32]}},
+    }
+    parts: dict[str, Path | bytes] = {
+        "ranker.safetensors": f"ranker {day}".encode(),
+        "alignment.safetensors": b"the same",
+        "adapter/adapter_model.safetensors": f"adapter {day}".encode(),
+    }
+    one = write_bundle(home.releases, parts, fields).name
+    decision = Decision("promote", "not_worse", f"Promoted, because {gauc} is enough.", {"difference": 0.01})
+    write_decision(home.releases, one, read_champion(home.releases), decision)
+    return one
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    cli.app(list(arguments), standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_list_shows_champion_way_back_metrics_decision_and_lineage(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, three = make(home, 8, 0.61), make(home, 9, 0.64), make(home, 10, 0.63)
+    promote(home.releases, one)
+    promote(home.releases, two)
+    home.bento(two).mkdir(parents=True)
+    lines = {name: line for line in run(capsys, "releases").splitlines() for name in (one, two, three) if name in line}
+    assert "↩" in lines[one]
+    assert "★" in lines[two]
+    assert "★" not in lines[three]
+    assert "0.6400" in lines[two]
+    assert "promote (not_worse)" in lines[two]
+    assert "2025-01-02..2025-01-08 → adapter " in lines[two]
+    assert lines[two].count("→") == 4
+    assert "no Bento" not in lines[two]
+    assert "no Bento" in lines[one]
+
+
+def test_lineage_names_each_part_by_its_own_hash(home: Home) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    first, second = (lineage_of(release.manifest or {}, home) for release in list_releases(home.releases))
+    assert (first.release_id, second.release_id) == (one, two)
+    assert first.trained_on == ("2025-01-01", "2025-01-07")
+    assert first.held_out == "2025-01-08"
+    assert first.ranker != second.ranker
+    assert first.adapter != second.adapter
+    assert first.alignment == second.alignment
+
+
+def test_explain_says_what_differs_and_nothing_else(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64, learning_rate=0.004)
+    found = {difference.what: (difference.first, difference.second) for difference in explain(home.releases, one, two)}
+    assert found["metric.gauc"] == (0.61, 0.64)
+    assert found["settings.ranker.learning_rate"] == (0.002, 0.004)
+    assert found["data.end"] == ("2025-01-08", "2025-01-09")
+    assert "file ranker.safetensors" in found
+    assert not {"file alignment.safetensors", "settings.ranker.hidden", "platform", "backbone.id"} & found.keys()
+    assert explain(home.releases, one, one) == []
+    said = run(capsys, "explain-release", one, two)
+    assert "settings.ranker.learning_rate" in said
+    assert "0.6400" in said
+
+
+def test_explain_shows_what_was_set_and_where_and_an_older_release_has_no_record(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make(home, 8, 0.61)
+    made = {"ranker.learning_rate": {"value": 0.004, "from": "livealign.toml"}}
+    fields = FIELDS | {"config": {"ranker": {"learning_rate": 0.004}}, "settings": made}
+    two = write_bundle(home.releases, {"ranker.safetensors": b"other"}, fields).name
+    found = {difference.what: (difference.first, difference.second) for difference in explain(home.releases, one, two)}
+    assert found["set by: ranker.learning_rate"] == (None, "livealign.toml")
+    said = run(capsys, "explain-release", one, two)
+    assert f"{two}: ranker.learning_rate = 0.004 (livealign.toml)" in said
+    assert f"{one}: nothing was set beside its profile" in said
+
+
+def test_promote_and_rollback_move_the_pointer_and_keep_the_reason(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, three = make(home, 8, 0.61), make(home, 9, 0.64), make(home, 10, 0.63)
+    for release in (one, two, three):
+        run(capsys, "promote", release, "--reason", f"try {release}")
+    assert read_champion(home.releases) == three
+    assert one in run(capsys, "rollback", one, "--reason", "two steps at once")
+    assert read_champion(home.releases) == one
+    assert read_history(home.releases)[-1]["reason"] == "two steps at once"
+    with pytest.raises(BundleError, match="no earlier champion"):
+        run(capsys, "rollback")
+
+
+def test_rollback_goes_to_former_champions_alone_and_never_to_a_damaged_one(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, three = make(home, 8, 0.61), make(home, 9, 0.64), make(home, 10, 0.63)
+    run(capsys, "promote", one)
+    run(capsys, "promote", two)
+    with pytest.raises(BundleError, match=f"{three} was never the champion"):
+        run(capsys, "rollback", three)
+    (home.releases / one / "ranker.safetensors").write_bytes(b"other")
+    for arguments in (["rollback"], ["rollback", one], ["promote", one]):
+        with pytest.raises(BundleError, match=r"ranker\.safetensors is damaged"):
+            run(capsys, *arguments)
+    assert read_champion(home.releases) == two
+
+
+def test_prune_says_what_would_go_and_waits_for_no_retrain(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    for day in range(1, 21):
+        (home.artifacts / f"2025-01-{day:02d}").mkdir()
+    said = run(capsys, "prune", "--dry-run")
+    assert "would be removed: 6" in said
+    assert "there is no champion yet" in said
+    with nobody_retrains(home), pytest.raises(LiveAlignError, match="a retrain runs"):
+        run(capsys, "prune")
+    assert len(list(home.artifacts.glob("2025-*"))) == 20
+    assert "removed: 6" in run(capsys, "prune")
+    assert len(list(home.artifacts.glob("2025-*"))) == 14
+
+
+def test_every_command_that_an_error_names_is_there() -> None:
+    known = {command.name for command in cli.app.registered_commands}
+    known |= {
+        (command.callback.__name__ if command.callback else "").replace("_", "-") for command in cli.app.registered_commands
+    }
+    sources = [path.read_text() for path in (Path(__file__).parents[2] / "livealign").rglob("*.py")]
+    named = {match for text in sources for match in re.findall(r"`livealign ([a-z][a-z-]+)", text)}
+    assert {"promote", "releases"} <= named
+    assert named <= known

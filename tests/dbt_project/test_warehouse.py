@@ -1,0 +1,410 @@
+"""The dbt project on a planted landing: known by hand for a few rooms, computed the slow way for a random crowd."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from livealign.dataset.marts import MARTS, publish_marts
+from livealign.ids import segment_id
+from tests.planted import slow_warehouse
+from tests.planted.landing import DAYS, REJECTS, planted_rows
+from tests.planted.landing_rows import at, write_landing
+from tests.support.run_dbt import PROJECT, Dbt, DbtRun, copy_warehouse, document, rows, spoil
+
+HORIZON = datetime(2025, 6, 4)
+LABELS = ("click", "watch_seconds", "long_view", "like", "comment", "gift")
+
+
+@dataclass(frozen=True)
+class Built:
+    """The planted landing and the warehouse built from it, all days at once, with all dbt tests."""
+
+    landing: Path
+    warehouse: Path
+    run: DbtRun
+
+
+@pytest.fixture(scope="module")
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+    return Dbt(tmp_path_factory.mktemp("dbt"))
+
+
+@pytest.fixture(scope="module")
+def built(dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root = tmp_path_factory.mktemp("warehouse")
+    write_landing(root / "landing", DAYS, planted_rows(), REJECTS)
+    run = dbt.run("build", root / "landing", root / "warehouse.duckdb", DAYS)
+    assert run.success, run.messages
+    return Built(root / "landing", root / "warehouse.duckdb", run)
+
+
+def contents(warehouse: Path) -> dict[str, str]:
+    """A hash of each mart's ordered rows."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        return {
+            mart: hashlib.sha256(repr(connection.table(f"marts.{mart}").order("all").fetchall()).encode()).hexdigest()
+            for mart in MARTS
+        }
+
+
+def test_every_dbt_test_passes_and_rows_of_rooms_that_never_landed_are_only_warned_about(built: Built) -> None:
+    assert built.run.named("warn") == {"known_room_stg_comments_"}
+    assert built.run.named("fail", "error", "skipped") == set()
+    assert len(built.run.named("pass")) > 50
+
+
+def test_the_docs_say_what_each_table_and_each_column_is(built: Built, tmp_path: Path) -> None:
+    catalog, manifest = document(tmp_path, built.landing, built.warehouse)
+    unsaid = []
+    for name, table in catalog["nodes"].items():
+        said = manifest["nodes"][name]
+        unsaid += [] if said["description"] else [name]
+        unsaid += [f"{name}.{column}" for column in table["columns"] if not said["columns"].get(column, {}).get("description")]
+    assert unsaid == []
+    assert {name.rpartition(".")[2] for name in catalog["nodes"]} >= set(MARTS)
+
+
+def test_nothing_is_written_into_the_project(built: Built) -> None:
+    assert {path.name for path in PROJECT.iterdir()} <= {
+        *("dbt_project.yml", "profiles.yml", "models", "macros", "tests"),
+        *("target", "logs", "package-lock.yml"),  # of runs by hand, ignored by git
+    }
+
+
+def test_segments_of_a_room_are_its_windows_in_which_anything_happened(built: Built) -> None:
+    got = rows(built.warehouse, "select * from marts.segments where room_id = 1 order by segment_index")
+    names = ("segment_index", "n_viewers", "n_entered", "n_left", "retention")
+    assert [tuple(row[name] for name in names) for row in got[:8]] == [
+        (0, 1, 1, 0, None),  # user 9 enters at 12:00:12
+        (1, 3, 2, 1, 0.0),  # users 1 and 2 enter, 9 leaves
+        (2, 2, 0, 0, 1.0),
+        (3, 2, 1, 1, 1.0),  # user 2 leaves and is back before the window ends
+        (4, 2, 0, 1, 0.5),
+        (5, 1, 0, 0, 1.0),
+        (6, 2, 1, 1, 0.0),  # user 1 leaves, 3 enters
+        (7, 1, 0, 0, 1.0),
+    ]
+    # User 3 stays longer than the room, whose last window begins at 12:19:30.
+    assert (got[-1]["segment_index"], got[-1]["n_viewers"], got[-1]["n_left"]) == (39, 1, 1)
+    third = got[2]
+    assert (third["started_at"], third["ended_at"], third["title"]) == (at("01 12:01:00"), at("01 12:01:30"), "Cooking")
+    assert (third["chat_text"], third["n_comments"], third["n_commenters"], third["n_bot_comments"]) == (
+        "first\nsecond",
+        2,
+        1,
+        1,
+    )
+    assert (third["n_gifts"], third["gift_value"], third["n_shares"]) == (2, 9.5, 1)
+    assert (got[4]["n_likes"], got[4]["n_follows"]) == (3, 1)
+    assert (got[1]["speech_text"], got[1]["n_speech"]) == ("hello all we cook", 2)  # an utterance counts where it ends
+    assert got[8]["chat_text"] == "x" * 2_000
+    assert [row["segment_id"] for row in got] == [segment_id(1, row["window"]) for row in got]
+
+
+def test_a_room_goes_on_over_midnight_and_an_open_one_until_the_horizon(built: Built) -> None:
+    night = rows(built.warehouse, "select * from marts.segments where room_id = 2 order by segment_index")
+    assert [(row["segment_index"], row["dt"].day, row["n_viewers"], row["retention"]) for row in night] == [
+        (2, 1, 1, None),
+        (3, 1, 1, 1.0),  # user 4 is there when midnight strikes
+        (4, 2, 2, 1.0),
+        (5, 2, 2, 0.5),
+        (6, 2, 1, 0.0),
+    ]
+    assert night[2]["speech_text"] == "good night"
+    open_room = rows(built.warehouse, "select * from marts.segments where room_id = 3 order by segment_index")
+    assert [row["segment_index"] for row in open_room] == list(range(10, 20))
+    assert open_room[-1]["ended_at"] == HORIZON
+
+
+def test_labels_come_with_the_time_they_are_known_and_are_null_before(built: Built) -> None:
+    got = {
+        row["impression_id"]: row for row in rows(built.warehouse, "select * from marts.interactions where impression_id < 100")
+    }
+    assert {one: tuple(row[label] for label in LABELS) for one, row in got.items()} == {
+        11: (0, 0.0, 0, 0, 0, 0),
+        12: (1, 150.0, 1, 1, 0, 0),
+        13: (1, 40.0, 0, 0, 0, 1),
+        14: (0, 0.0, 0, 0, 0, 0),
+        21: (1, 50.0, 0, 0, 0, 0),
+        22: (0, 0.0, 0, 0, 0, 0),
+        31: (1, None, 1, None, None, None),
+        32: (1, None, None, None, None, None),
+        33: (None,) * 6,
+    }
+    assert [got[12][f"{label}_known_at"] for label in LABELS] == [
+        *(at("01 12:00:45"), at("01 12:03:15"), at("01 12:01:45"), at("01 12:02:25"), at("01 12:03:15"), at("01 12:03:15"))
+    ]
+    assert [got[13][f"{label}_known_at"] for label in LABELS] == [
+        *(at("01 12:00:55"), at("01 12:01:35"), at("01 12:01:55"), at("01 12:01:35"), at("01 12:01:35"), at("01 12:01:05"))
+    ]
+    assert {got[14][f"{label}_known_at"] for label in LABELS} == {at("01 12:03:00")}
+    assert [got[31][f"{label}_known_at"] for label in LABELS] == [at("03 23:55:05"), None, at("03 23:56:05"), None, None, None]
+
+
+def test_the_segment_of_an_impression_is_the_last_that_had_ended(built: Built) -> None:
+    got = rows(
+        built.warehouse,
+        """
+        select impression_id, segments.ended_at, segment_age_seconds, minute_in_room
+        from marts.interactions left join marts.segments using (segment_id) where impression_id < 100 order by 1
+        """,
+    )
+    assert [tuple(row.values())[:3] for row in got] == [
+        (11, None, None),
+        (12, at("01 12:00:30"), 12.0),
+        (13, at("01 12:00:30"), 20.0),
+        (14, at("01 12:02:00"), 0.0),
+        (21, at("01 23:59:30"), 20.0),
+        (22, at("02 00:00:00"), 10.0),
+        (31, None, None),
+        (32, at("03 23:59:00"), 20.0),
+        (33, at("03 23:59:00"), 10.0),
+    ]
+    assert got[3]["minute_in_room"] == pytest.approx(110 / 60)
+
+
+def test_histories_are_clicks_on_the_day_on_which_they_became_known(built: Built) -> None:
+    got = rows(built.warehouse, "select * from marts.user_histories where impression_id < 100 order by engaged_at")
+    first = segment_id(1, slow_warehouse.window_of(at("01 12:00:00")))
+    names = ("impression_id", "dt", "user_id", "engaged_at", "author_id", "segment_id")
+    assert [tuple(row[name] for name in names) for row in got][:3] == [
+        (12, DAYS[0], 1, at("01 12:00:45"), 10, first),
+        (13, DAYS[0], 2, at("01 12:00:55"), 10, first),
+        # Shown before midnight, clicked after it.
+        (21, DAYS[1], 1, at("02 00:00:20"), 20, segment_id(2, slow_warehouse.window_of(at("01 23:59:00")))),
+    ]
+    assert {row["impression_id"] for row in got} == {12, 13, 21, 31, 32}
+
+
+def test_running_counts_hold_what_was_known_when_the_day_began(built: Built) -> None:
+    names = ("impressions", "clicks", "watch_seconds", "long_views", "likes", "comments", "gifts", "rooms")
+
+    def counts(mart: str, person: str, one: int) -> list[tuple]:
+        found = rows(built.warehouse, f"select * from marts.{mart} where {person}_id = ? order by dt", one)  # noqa: S608
+        return [(row["dt"].day, *(row[name] for name in names)) for row in found]
+
+    # The click on author 20 was made after midnight, so it counts on the second day.
+    assert counts("authors_daily", "author", 20) == [
+        (1, 0, 0, 0.0, 0, 0, 0, 0, 0),
+        (2, 1, 0, 0.0, 0, 0, 0, 0, 1),
+        (3, 2, 1, 50.0, 0, 0, 0, 0, 1),
+    ]
+    assert counts("authors_daily", "author", 30) == [(3, 0, 0, 0.0, 0, 0, 0, 0, 0)]
+    assert counts("users_daily", "user", 1) == [
+        (1, 0, 0, 0.0, 0, 0, 0, 0, 0),
+        (2, 3, 1, 150.0, 1, 1, 0, 0, 1),
+        (3, 3, 2, 200.0, 1, 1, 0, 0, 2),
+    ]
+
+
+def test_rooms_and_quarantine_are_what_landed(built: Built) -> None:
+    got = rows(built.warehouse, "select dt, room_id, ended_at from marts.rooms where room_id < 100 order by room_id")
+    assert [tuple(row.values()) for row in got] == [
+        (DAYS[0], 1, at("01 12:20:00")),
+        (DAYS[0], 2, at("02 00:02:00")),
+        (DAYS[2], 3, None),
+    ]
+    refused = rows(built.warehouse, "select dt, table_name, file, line, reason from marts.quarantine order by dt, line")
+    assert [tuple(row.values()) for row in refused] == [
+        (DAYS[0], "plays", "plays.csv", 0, "unknown_field"),
+        (DAYS[0], "plays", "plays.csv", 7, "wrong_type"),
+        (DAYS[1], "likes", "likes.csv", 2, "duplicate_key"),
+    ]
+
+
+def test_segments_of_a_random_crowd_are_those_computed_the_slow_way(built: Built) -> None:
+    expected = slow_warehouse.segments(planted_rows(), HORIZON)
+    found = {(row["room_id"], row["window"]): row for row in rows(built.warehouse, "select * from marts.segments")}
+    assert found.keys() == expected.keys()
+    for key, here in expected.items():
+        assert {name: found[key][name] for name in here} == here, key
+
+
+def test_labels_and_histories_of_a_random_crowd_are_those_computed_the_slow_way(built: Built) -> None:
+    planted = planted_rows()
+    expected = slow_warehouse.interactions(planted, HORIZON)
+    found = {row["impression_id"]: row for row in rows(built.warehouse, "select * from marts.interactions")}
+    shown = [row for row in planted["impressions"] if row["shown_at"].date() in DAYS]
+    assert found.keys() == {row["impression_id"] for row in shown}
+    for one in found:
+        assert {name: found[one][name] for name in expected[one]} == expected[one], one
+    assert {row["click"] for row in found.values()} == {0, 1, None}
+    clicks = {one: (row["click_known_at"], row["segment_id"]) for one, row in expected.items() if one in found and row["click"]}
+    histories = rows(built.warehouse, "select * from marts.user_histories")
+    assert {row["impression_id"]: (row["engaged_at"], row["segment_id"]) for row in histories} == clicks
+    assert len(clicks) > 100
+    assert all(row["dt"] == row["engaged_at"].date() for row in histories)
+
+
+def test_a_segment_has_the_vectors_of_the_platform_that_had_ended_with_it(built: Built) -> None:
+    windows = [(row["room_id"], row["window"]) for row in rows(built.warehouse, 'select room_id, "window" from marts.segments')]
+    found = {
+        (row["room_id"], row["window"], row["vector_source"]): row["content_vector"]
+        for row in rows(built.warehouse, "select * from marts.segment_vectors")
+    }
+    assert found == slow_warehouse.vectors(planted_rows(), windows)
+    assert len({source for *_, source in found}) == 2
+
+
+def test_days_built_one_by_one_as_they_land_or_again_give_the_same_marts(dbt: Dbt, built: Built, tmp_path: Path) -> None:
+    landing, warehouse = tmp_path / "landing", tmp_path / "warehouse.duckdb"
+
+    def land_and_build(day: date) -> None:
+        write_landing(landing, [day], planted_rows(), REJECTS)
+        run = dbt.run("run", landing, warehouse, [day])
+        assert run.success, run.messages
+
+    land_and_build(DAYS[0])
+    early = rows(warehouse, "select click from marts.interactions where impression_id = 21")
+    assert early == [{"click": None}]  # the click after midnight is not known yet
+    for day in DAYS[1:]:
+        land_and_build(day)
+    assert contents(warehouse) == contents(built.warehouse)
+    files = {path: path.stat().st_ino for path in (tmp_path / "tables").rglob("*.parquet")}
+    land_and_build(DAYS[2])
+    rewritten = {path.parent.name for path, inode in files.items() if path.stat().st_ino != inode}
+    assert rewritten == {f"dt={DAYS[1]}", f"dt={DAYS[2]}"}  # the day and the one before, whose late labels it knows
+    land_and_build(DAYS[1])
+    assert contents(warehouse) == contents(built.warehouse)
+    refreshed = dbt.run("run", landing, warehouse, DAYS, "--full-refresh")
+    assert refreshed.success, refreshed.messages
+    assert contents(warehouse) == contents(built.warehouse)
+
+
+def test_days_that_other_code_built_are_refused(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
+    warehouse = copied("old")
+    spoil(warehouse, "rooms", "alter table spoilt rename column title to heading")
+    run = dbt.run("run", built.landing, warehouse, DAYS[2:], "--select", "rooms")
+    assert not run.success
+    assert "was built by other code; run dbt build --full-refresh" in run.messages
+
+
+def test_a_row_that_breaks_the_contract_is_refused_and_the_day_stays(
+    dbt: Dbt, built: Built, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken_project"
+    shutil.copytree(PROJECT, broken, ignore=shutil.ignore_patterns("target", "logs"))
+    model = broken / "models" / "marts" / "rooms.sql"
+    model.write_text(model.read_text().replace("    author_id,", "    nullif(author_id, 20) as author_id,"))
+    warehouse = copied("broken")
+    run = dbt.run("run", built.landing, warehouse, DAYS, "--select", "rooms", project=broken)
+    assert not run.success
+    assert "NOT NULL constraint failed" in run.messages
+    assert contents(warehouse) == contents(built.warehouse)
+
+
+def test_a_shared_warehouse_that_dbt_attaches_gets_the_same_marts_day_by_day(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared.duckdb"
+    monkeypatch.setenv("LIVEALIGN_DBT_TARGET", "shared")
+    monkeypatch.setenv("LIVEALIGN_SHARED_WAREHOUSE", str(shared))
+    dbt = Dbt(tmp_path / "dbt")  # parsed anew: the target is a part of what is parsed
+    dbt.root.mkdir()
+    write_landing(tmp_path / "landing", DAYS, planted_rows(), REJECTS)
+    for days in (DAYS[:-1], DAYS[-1:]):
+        run = dbt.run(
+            "build", tmp_path / "landing", tmp_path / "warehouse.duckdb", days, "--exclude-resource-type", "unit_test"
+        )
+        assert run.success, run.messages
+    assert contents(shared) == contents(built.warehouse)
+    assert not (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_a_day_that_lands_late_is_put_in_its_place(dbt: Dbt, built: Built, tmp_path: Path) -> None:
+    landing, warehouse = tmp_path / "landing", tmp_path / "warehouse.duckdb"
+    write_landing(landing, [DAYS[0], DAYS[2]], planted_rows(), REJECTS)
+    first = dbt.run("run", landing, warehouse, DAYS)
+    assert first.success, first.messages
+    assert contents(warehouse) != contents(built.warehouse)
+    write_landing(landing, [DAYS[1]], planted_rows(), REJECTS)
+    late = dbt.run("run", landing, warehouse, [DAYS[1]])
+    assert late.success, late.messages
+    assert contents(warehouse) == contents(built.warehouse)
+
+
+@pytest.fixture
+def copied(built: Built, tmp_path: Path) -> Callable[[str], Path]:
+    def copy(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        return copy_warehouse(built.warehouse, tmp_path / name)
+
+    return copy
+
+
+def test_tests_fail_on_rows_from_the_future_and_on_lost_rows(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
+    warehouse = copied("spoilt")
+    # A window that went on when the room was shown; a click known before the impression; a count of the day itself.
+    spoil(
+        warehouse,
+        "interactions",
+        "update spoilt set segment_id = (select max_by(segment_id, ended_at) from marts.segments where room_id = 1)"
+        " where impression_id = 13;"
+        " update spoilt set click_known_at = shown_at - interval '1 second' where impression_id = 12",
+    )
+    spoil(warehouse, "authors_daily", "update spoilt set clicks = clicks + 1 where author_id = 30")
+    spoil(warehouse, "users_daily", "update spoilt set impressions = impressions + 1 where user_id = 1 and dt = '2025-06-03'")
+    # A click known earlier than it was, and a vector of a moment that went on.
+    spoil(
+        warehouse, "user_histories", "update spoilt set engaged_at = engaged_at - interval '1 minute' where impression_id = 21"
+    )
+    spoil(warehouse, "segment_vectors", "update spoilt set vector_ended_at = vector_ended_at + interval '1 day'")
+    spoil(warehouse, "segments", "update spoilt set n_comments = n_comments + 1 where room_id = 1 and segment_index = 2")
+    spoil(warehouse, "quarantine", "delete from spoilt where reason = 'duplicate_key'")
+    run = dbt.run("test", built.landing, warehouse, DAYS, "--select", "test_type:singular")
+    assert not run.success
+    assert run.named("fail") == {
+        "segments_had_ended_when_shown",
+        "labels_are_known_between_impression_and_horizon",
+        "authors_daily_counts_only_days_before",
+        "users_daily_counts_only_days_before",
+        "histories_are_the_clicks",
+        "vectors_had_ended_with_their_segment",
+        "segments_hold_only_their_window",
+        "ledger_is_conserved",
+    }
+
+
+def test_counts_of_one_more_day_are_checked_from_the_day_before(dbt: Dbt, built: Built, copied: Callable[[str], Path]) -> None:
+    names = {"authors_daily_counts_only_days_before", "users_daily_counts_only_days_before"}
+    warehouse = copied("counts")
+    last = DAYS[-1]
+    right = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
+    assert right.named("pass") == names
+    spoil(warehouse, "authors_daily", f"update spoilt set clicks = clicks + 1 where author_id = 30 and dt = '{last}'")  # noqa: S608
+    spoil(warehouse, "users_daily", f"update spoilt set likes = likes + 1 where user_id = 1 and dt = '{DAYS[0]}'")  # noqa: S608
+    wrong = dbt.run("test", built.landing, warehouse, [last], "--select", *sorted(names))
+    assert wrong.named("fail") == names
+
+
+def test_a_model_that_looks_ahead_fails_the_build_and_stops_what_depends_on_it(
+    dbt: Dbt, built: Built, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    leaky = tmp_path / "leaky_project"
+    shutil.copytree(PROJECT, leaky, ignore=shutil.ignore_patterns("target", "logs"))
+    model = leaky / "models" / "marts" / "interactions.sql"
+    honest = "impressions.shown_at >= segments.ended_at"
+    assert honest in model.read_text()
+    # The window that is on when the room is shown, as a careless author would have it.
+    model.write_text(model.read_text().replace(honest, f"{honest} - interval '30 seconds'"))
+    run = dbt.run(
+        *("build", built.landing, copied("leaky"), DAYS, "--select", "interactions+", "--exclude-resource-type", "unit_test"),
+        project=leaky,
+    )
+    assert not run.success
+    assert run.named("fail") == {"segments_had_ended_when_shown"}
+    assert {"user_histories", "int_author_days", "int_user_days"} <= run.named("skipped")
+
+
+def test_the_marts_are_published_as_they_are(built: Built, tmp_path: Path) -> None:
+    written = publish_marts(built.warehouse.parent / "tables", tmp_path / "marts")
+    for mart in MARTS:
+        (counted,) = rows(built.warehouse, f"select count(*) as n from marts.{mart}")  # noqa: S608
+        assert written[mart] == counted["n"] > 0
+        assert {path.name for path in (tmp_path / "marts" / mart).iterdir()} >= {f"dt={day}" for day in DAYS}

@@ -1,0 +1,295 @@
+"""What is served is what was trained: the same scores as offline, for rooms that are live, with reasons that are true."""
+
+import json
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livealign.codes.names import name_codes, path_names
+from livealign.config import LiveConfig, load_profile
+from livealign.dataset.examples import TASKS
+from livealign.days import DAY_MS
+from livealign.errors import BundleError, LiveAlignError
+from livealign.live.answers import Recommendations
+from livealign.live.recommender import Reader, Recommender, Request, diverse, reason
+from livealign.live.startup import read_snapshot, state_of
+from livealign.live.state.state import LiveState
+from livealign.ranking.variants import train_variant
+from livealign.release.bundle import MANIFEST, open_bundle, write_bundle
+from livealign.release.contents import snapshot_files
+from livealign.release.snapshot import write_snapshot
+from tests.planted.marts import Planted
+from tests.planted.release import WORDS, PlantedRelease, plant_platform, plant_release, segment_moments, write_models
+
+UNKNOWN = -(2**62)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return plant_platform(tmp_path_factory.mktemp("marts"), users=60, rooms_per_day=24, requests_per_day=250)
+
+
+@pytest.fixture(scope="module")
+def release(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> PlantedRelease:
+    return plant_release(tmp_path_factory.mktemp("release"), planted)
+
+
+@dataclass
+class Desk:
+    """A recommender and a state, asked as the live core asks them."""
+
+    recommender: Recommender
+    state: LiveState
+
+    @classmethod
+    def open(cls, bundle: Path, **settings: float) -> "Desk":
+        config = replace(LiveConfig(publish_seconds=0.0, exploration_share=0.0, max_same_code=100), **settings)
+        recommender = Recommender.open(bundle, config)
+        snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.author_moments)
+        return cls(recommender, state_of(snapshot, config, recommender.alignment.history_length, 30_000))
+
+    def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
+        at = self.state.clock if at is None else at
+        history, moments = self.state.users.history(user, at), self.state.moments
+        known = (moments[name][history.moment] for name in ("author_id", "vector", "codes"))
+        reader = Reader(user, *known, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at))
+        return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
+
+    def known_user(self) -> int:
+        """The user with the longest history."""
+        return max(self.state.users["user_id"].tolist(), key=lambda user: len(self.state.users.history(user, 2**62).at))
+
+
+@pytest.fixture
+def recommender(release: PlantedRelease) -> Desk:
+    return Desk.open(release.bundle)
+
+
+def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: PlantedRelease) -> None:
+    user = recommender.known_user()
+    answer = recommender.recommend(user, 5)
+    view = recommender.state.view()
+    live = set(view.room_id[view.live_at(release.moment)].tolist())
+    assert answer.at == release.moment
+    assert answer.model_version == release.bundle.name
+    assert answer.fallbacks == ()
+    assert len(answer.rooms) == min(5, len(live))
+    assert {room.room_id for room in answer.rooms} <= live
+    scores = [room.score for room in answer.rooms]
+    assert scores == sorted(scores, reverse=True)
+    for room in answer.rooms:
+        assert set(room.scores) == set(TASKS)
+        assert all(0 <= score <= 1 for score in room.scores.values())
+        assert room.score == room.scores["click"]
+        assert room.content_age_seconds is not None
+        assert 0 <= room.content_age_seconds < 600
+        assert len(room.codes) == len(room.code_names) == 2
+        assert room.title == f"room {room.room_id}"
+        assert room.reason.startswith("Now: ")
+    assert recommender.recommend(user, 5).request_id != answer.request_id
+    assert recommender.recommend(user, 5).rooms == answer.rooms
+
+
+def test_the_served_score_is_the_offline_score(planted: Planted, release: PlantedRelease, tmp_path: Path) -> None:
+    """Point in time: what the pipeline computed for an impression, the service computes at that impression's instant."""
+    test, scores = release.corpus.test, release.trained.score(release.corpus.test)
+    lengths = test.history_length
+    for number, row in enumerate(np.random.default_rng(3).choice(np.flatnonzero(lengths > 0), 3, replace=False)):
+        parts = {path.relative_to(release.bundle).as_posix(): path for path in open_bundle(release.bundle).path.rglob("*")}
+        parts = {name: path for name, path in parts.items() if path.is_file() and name != MANIFEST}
+        folder, moment = tmp_path / str(number), int(test.shown_at[row])
+        segments = segment_moments(release.trained, release.corpus)
+        write_snapshot(folder / "snapshot", planted.marts, moment, *segments, history_length=8)
+        parts |= {f"snapshot/{path.name}": path for path in (folder / "snapshot").iterdir()}
+        manifest = json.loads((release.bundle / MANIFEST).read_text())
+        fields = {name: value for name, value in manifest.items() if name not in ("release_id", "files")}
+        at_that_moment = Desk.open(write_bundle(folder / "releases", parts, fields))
+        answer = at_that_moment.recommend(int(test.user_id[row]), 100)
+        served = {room.room_id: room for room in answer.rooms}
+        same_list = np.flatnonzero(test.request == test.request[row])
+        assert len(same_list) >= 2
+        for one in same_list:
+            room = served[int(test.room_id[one])]
+            np.testing.assert_allclose([room.scores[task] for task in TASKS], scores[one], atol=1e-5)
+
+
+def test_a_user_never_seen_gets_a_list_and_is_told_apart(recommender: Desk) -> None:
+    answer = recommender.recommend(UNKNOWN, 5)
+    assert len(answer.rooms) == 5
+    assert answer.fallbacks == ("unknown_user", "no_history")
+
+
+def test_what_a_user_just_entered_changes_their_list_at_once(recommender: Desk) -> None:
+    before = recommender.recommend(UNKNOWN, 100)
+    favourite = before.rooms[-1].room_id
+    for second in range(5):
+        recommender.state.show(UNKNOWN, np.array([favourite]), before.at + second, f"list {second}")
+        recommender.state.enter(f"play {second}", UNKNOWN, favourite, before.at + second, f"list {second}")
+    after = recommender.recommend(UNKNOWN, 100, at=before.at + 10)
+    assert after.fallbacks == ("unknown_user",)
+    old, new = ({room.room_id: room for room in answer.rooms} for answer in (before, after))
+    assert new[favourite].score != old[favourite].score
+    assert "you entered 5 similar moments lately of this streamer." in new[favourite].reason
+
+
+def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, release: PlantedRelease) -> None:
+    everything = [room.room_id for room in recommender.recommend(UNKNOWN, 100).rooms]
+    rest = recommender.recommend(UNKNOWN, 100, exclude=everything[:2]).rooms
+    assert [room.room_id for room in rest] == everything[2:]
+    nothing = recommender.recommend(UNKNOWN, 5, exclude=everything)
+    assert (nothing.rooms, nothing.fallbacks[-1]) == ((), "all_excluded")
+    later = recommender.recommend(UNKNOWN, 5, at=release.moment + 30 * DAY_MS)
+    assert (later.rooms, later.fallbacks[-1]) == ((), "no_live_rooms")
+
+
+@pytest.mark.parametrize("k", [0, -1, 101])
+def test_the_number_of_rooms_has_bounds(k: int, recommender: Desk) -> None:
+    with pytest.raises(LiveAlignError, match="ask for 1 to 100"):
+        recommender.recommend(UNKNOWN, k)
+
+
+def test_a_room_that_has_just_started_is_ranked_by_its_author(recommender: Desk, release: PlantedRelease) -> None:
+    author = int(recommender.state.view().author_id[0])
+    recommender.state.start_room(77, author, release.moment + 1_000, "fresh", None, None)
+    recommender.state.start_room(78, 123_456_789, release.moment + 1_000, "fresh, by a stranger", None, None)
+    answer = recommender.recommend(UNKNOWN, 100)
+    fresh = {room.room_id: room for room in answer.rooms}
+    assert "author_only" in answer.fallbacks
+    for room_id in (77, 78):
+        assert fresh[room_id].content_age_seconds is None
+        assert fresh[room_id].reason == "Just started: chosen by who is streaming."
+
+
+def test_of_very_many_rooms_those_near_the_user_are_ranked(recommender: Desk, release: PlantedRelease) -> None:
+    user = recommender.known_user()
+    everything = recommender.recommend(user, 100).rooms
+    near = Desk.open(release.bundle, candidates=3).recommend(user, 100).rooms
+    assert len(near) == 3 < len(everything)
+    scores = {room.room_id: room.score for room in everything}
+    for room in near:
+        assert room.score == pytest.approx(scores[room.room_id], abs=1e-6)
+
+
+def test_a_room_that_was_shown_and_not_entered_ranks_lower(recommender: Desk) -> None:
+    first, second = recommender.recommend(UNKNOWN, 2).rooms
+    at = recommender.state.clock
+    recommender.state.show(UNKNOWN, np.array([first.room_id, second.room_id]), at, "list")
+    recommender.state.enter("play", UNKNOWN, second.room_id, at, "list")
+    again = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at).rooms}
+    assert again[first.room_id].score == pytest.approx(first.score / 2, rel=1e-5)
+    assert again[second.room_id].score == pytest.approx(second.score, rel=1e-5)
+    later = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at + 601_000).rooms}
+    assert later[first.room_id].score == later[first.room_id].scores["click"]
+
+
+def test_a_list_is_not_full_of_one_code_as_long_as_there_are_others() -> None:
+    codes = [4, 4, 4, 4, 5, 5, 6]
+    assert diverse(range(7), codes, 5, 2) == [0, 1, 4, 5, 6]
+    assert diverse(range(7), codes, 6, 2) == [0, 1, 2, 4, 5, 6]  # the best of those that were passed over, in their place
+    assert diverse(range(7), codes, 3, 9) == [0, 1, 2]
+    assert diverse([], [], 3, 1) == []
+
+
+def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: PlantedRelease) -> None:
+    desk = Desk.open(release.bundle, exploration_share=0.5)
+    plain = [room.room_id for room in Desk.open(release.bundle).recommend(UNKNOWN, 2).rooms]
+    drawn = set()
+    for _ in range(12):
+        rooms = desk.recommend(UNKNOWN, 2).rooms
+        explored = [room.room_id for room in rooms if room.explored]
+        assert len(explored) == 1
+        assert not set(explored) & set(plain)
+        assert rooms[0].room_id == plain[0]
+        drawn |= set(explored)
+    assert len(drawn) > 1
+    reader = Reader(
+        UNKNOWN, *(desk.state.moments[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
+    )
+    same = [
+        desk.recommender.recommend(desk.state.view(), reader, Request(desk.state.clock, 4, request_id="one")) for _ in range(2)
+    ]
+    assert same[0].rooms == same[1].rooms
+
+
+def test_a_ranker_of_another_codebook_is_refused(planted: Planted, release: PlantedRelease, tmp_path: Path) -> None:
+    other = train_variant("aligned_codes", release.corpus, load_profile("tiny"), seed=99)
+    parts = {path.name: path for path in write_models(tmp_path, other, release.corpus, {}).values()}
+    manifest = json.loads((release.bundle / MANIFEST).read_text())
+    fields = {name: value for name, value in manifest.items() if name not in ("release_id", "files")}
+    mixed = {path.name: path for path in release.bundle.iterdir() if path.name != MANIFEST}
+    mixed["ranker.safetensors"] = parts["ranker.safetensors"]
+    with pytest.raises(BundleError, match="was trained with codebook"):
+        Recommender.open(write_bundle(tmp_path / "releases", mixed, fields))
+
+
+def test_a_bundle_without_one_of_its_parts_is_refused_by_name(release: PlantedRelease, tmp_path: Path) -> None:
+    manifest = json.loads((release.bundle / MANIFEST).read_text())
+    fields = {name: value for name, value in manifest.items() if name not in ("release_id", "files")}
+    for missing in ("ranker.safetensors", "alignment.safetensors", "codebook.npz", "code_names.json", "vocabulary", "snapshot"):
+        parts = {path.name: path for path in release.bundle.iterdir() if path.name not in (MANIFEST, missing)}
+        with pytest.raises(BundleError):
+            Desk.open(write_bundle(tmp_path / missing, parts, fields))
+
+
+def test_a_damaged_bundle_is_not_served(release: PlantedRelease, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(release.bundle, copy)
+    with (copy / "snapshot" / "rooms.parquet").open("r+b") as file:
+        file.write(b"XXXX")
+    with pytest.raises(BundleError, match=r"rooms\.parquet is damaged"):
+        Recommender.open(copy)
+
+
+def test_a_variant_without_codes_is_no_release(release: PlantedRelease, tmp_path: Path) -> None:
+    plain = train_variant("id_only", release.corpus, load_profile("tiny"))
+    with pytest.raises(BundleError, match="'id_only' cannot be served"):
+        write_models(tmp_path, plain, release.corpus, {})
+
+
+# Names and reasons
+
+
+def test_codes_are_named_by_the_words_that_set_them_apart() -> None:
+    codes = np.array([[0, 0]] * 10 + [[0, 1]] * 10 + [[1, 0]] * 10 + [[2, 0]] * 2)
+    texts = [
+        *["the host plays chess opening"] * 10,
+        *["the host plays chess endgame"] * 10,
+        *["the host plays karaoke 666 666 666"] * 10,
+        *["the host plays poker"] * 2,
+    ]
+    names = name_codes(codes, texts)
+    assert "chess" in names["0"]
+    assert "karaoke" in names["1"]
+    assert "host" not in " ".join(names.values())
+    assert (names["0-0"], names["0-1"]) == ("opening", "endgame")
+    assert "2" not in names  # two segments are too few to be named after
+    assert path_names([0, 1, 5], names) == [names["0"], "endgame", "endgame"]
+    assert path_names([2, 0], names) == ["code 2", "code 2"]
+
+
+@pytest.mark.parametrize("texts", [["", "  "], ["666", "1 2"], ["ab", "!!"]])
+def test_without_a_word_there_are_no_names(texts: list[str]) -> None:
+    assert name_codes(np.zeros((2, 2), dtype=int), texts, minimum=1) == {}
+
+
+def test_names_say_what_the_planted_rooms_are_about(recommender: Desk) -> None:
+    named = {word for name in recommender.recommender.code_names.values() for word in WORDS if word in name}
+    assert len(named) >= 4
+
+
+def test_the_reason_tells_what_is_on_and_what_speaks_for_it() -> None:
+    def engaged(*entries: tuple[int, int]) -> Reader:
+        authors, codes = np.array([one for one, _ in entries]), np.array([[code, 0] for _, code in entries])
+        return Reader(7, authors, np.zeros((len(entries), 2)), codes.reshape(-1, 2), (0.0, 0.0), np.zeros(0, dtype=np.int64))
+
+    names = ["chess", "chess, endgame"]
+    assert reason([3, 1], names, 9, engaged()) == "Now: chess, endgame."
+    assert reason([3, 2], ["chess", "chess"], 9, engaged((8, 4))) == "Now: chess; new to you."
+    assert reason([3, 1], names, 9, engaged((9, 4))) == "Now: chess, endgame; you entered this streamer's room once lately."
+    assert reason([3, 1], names, 9, engaged((8, 3))) == "Now: chess, endgame; you entered 1 similar moment lately."
+    both = reason([3, 1], names, 9, engaged((8, 3), (9, 3), (9, 4)))
+    assert both == "Now: chess, endgame; you entered 2 similar moments lately, 1 of this streamer."

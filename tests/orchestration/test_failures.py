@@ -1,0 +1,142 @@
+"""What a retrain says when it fails: one line, and a file with the stack where a person needs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, Definitions, Failure, asset, define_asset_job
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from livealign.errors import LiveAlignError
+from orchestration.dbt.metadata import dbt_failure
+from orchestration.retrain import run_job
+from orchestration.runs.daily_asset import only_passing_failures_are_retried
+
+ROOT = Path(__file__).parents[2]
+
+# The command as it is started, with a fault in its first step: it comes while a connection to DuckDB is open.
+FAULT = """
+import sys
+import duckdb
+import typer
+from orchestration import retrain
+
+def fault(workspace, day):
+    with duckdb.connect() as connection:
+        connection.execute("select 1").fetchall()
+        {fault}
+
+retrain.prepare = fault
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(retrain.main)
+from livealign.cli.command import run_command
+run_command(app)
+"""
+
+
+def failed_command(home: Path, fault: str) -> list[str]:
+    """The lines of a retrain that the fault has ended."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
+    environment.update(LIVEALIGN_HOME=str(home), DAGSTER_DISABLE_TELEMETRY="1")
+    command = [sys.executable, "-W", "ignore", "-c", FAULT.format(fault=fault), "--profile", "tiny"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_an_unexpected_error_is_one_line_that_names_the_file_with_its_stack(tmp_path: Path) -> None:
+    lines = failed_command(tmp_path / "home", "raise KeyError('no [/such] key')")
+    log = tmp_path / "home" / "logs" / "retrain.log"
+    assert lines == [f"✗ KeyError: 'no [/such] key' (its stack is in {log})"]
+    assert "Traceback" in log.read_text()
+    assert "in fault" in log.read_text()
+
+
+def test_an_error_that_says_what_to_do_is_one_line_and_needs_no_file(tmp_path: Path) -> None:
+    fault = "from livealign.errors import ArchiveError; raise ArchiveError('there is no archive; give one by ARCHIVE=')"
+    assert failed_command(tmp_path / "home", fault) == ["✗ there is no archive; give one by ARCHIVE="]
+    assert not (tmp_path / "home" / "logs").exists()
+
+
+def test_a_stack_that_cannot_be_written_does_not_hide_the_error(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "logs").write_text("a file in the way")
+    (line,) = failed_command(tmp_path / "home", "raise ValueError('two\\nlines')")
+    assert line.startswith("✗ ValueError: two lines (its stack could not be written to ")
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def failed_job(error: Exception, instance: DagsterInstance) -> str:
+    """What `run_job` says of a job whose only step fails."""
+
+    @asset
+    def broken() -> None:
+        with only_passing_failures_are_retried():
+            raise error
+
+    defs = Definitions(assets=[broken], jobs=[define_asset_job("nightly_job", [broken])])
+    with pytest.raises(LiveAlignError) as raised:
+        run_job(defs, instance, "nightly_job")
+    return str(raised.value)
+
+
+def test_a_step_that_fails_unexpectedly_prints_no_stack_and_names_the_file_that_has_it(
+    instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path))
+    said = failed_job(ZeroDivisionError("by\nzero"), instance)
+    log = tmp_path / "logs" / "retrain.log"
+    assert said.startswith(f"nightly_job failed in broken: ZeroDivisionError: by zero (its stack is in {log}; run ")
+    assert "\n" not in said
+    assert "ZeroDivisionError" in log.read_text()
+    assert 'File "' in log.read_text()
+    out, err = capfd.readouterr()
+    assert "Stack Trace" not in out + err
+    assert 'File "' not in out + err
+
+
+def test_a_step_that_fails_with_an_error_of_ours_says_what_to_do_and_no_more(
+    instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path))
+    said = failed_job(LiveAlignError("x.parquet is damaged; run its stage again"), instance)
+    assert said.startswith("nightly_job failed in broken: x.parquet is damaged; run its stage again (run ")
+    assert "stack" not in said
+
+
+DBT = """The dbt CLI process with command
+
+`dbt build`
+
+failed with exit code `1`. Check the stdout for the full information, or view the dbt debug log: /home/target/dbt.log.
+
+Errors parsed from dbt logs:
+
+35 of 77 {said} ........................................... [FAIL 11 in 0.38s]
+
+  Got 11 results, configured to fail if != 0"""
+
+
+def test_a_failed_dbt_test_is_one_line_and_is_not_tried_again() -> None:
+    error = dbt_failure(DagsterDbtCliRuntimeError(DBT.format(said="FAIL 11 ledger_is_conserved")))
+    assert str(error) == (
+        "dbt failed: 35 of 77 FAIL 11 ledger_is_conserved [FAIL 11 in 0.38s] Got 11 results, configured to fail if != 0; "
+        "dbt's log is /home/target/dbt.log"
+    )
+    with pytest.raises(Failure) as raised, only_passing_failures_are_retried():
+        raise error
+    assert not raised.value.allow_retries
+
+
+def test_a_warehouse_that_another_process_holds_is_tried_again() -> None:
+    error = dbt_failure(DagsterDbtCliRuntimeError(DBT.format(said='ERROR Could not set lock on file "warehouse.duckdb"')))
+    with pytest.raises(LiveAlignError), only_passing_failures_are_retried():
+        raise error

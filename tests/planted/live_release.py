@@ -1,0 +1,51 @@
+"""A planted release that reads texts too: with the tiny backbone and an adapter for it. No test itself."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from livealign.config import load_profile
+from livealign.llm.backbone import load_backbone
+from livealign.llm.encoder import ADAPTER_FILES
+from livealign.llm.layers import copy_with_own_layers
+from livealign.llm.pooling import WEIGHTS_FILE, write_token_weights
+from livealign.release.bundle import ADAPTER, open_bundle, write_bundle
+from tests.planted.marts import Planted
+from tests.planted.release import PlantedRelease, plant_platform, plant_release
+
+HIDDEN = 64  # of the tiny backbone: the size of what the planted alignment aligns
+
+
+def plant_live_platform(marts: Path) -> Planted:
+    """A small platform whose content vectors are as long as the tiny backbone's."""
+    return plant_platform(marts, users=30, rooms_per_day=16, requests_per_day=80, days=2, dim=HIDDEN)
+
+
+def with_encoder(release: PlantedRelease, out: Path, number: int = 0, **manifest: Any) -> PlantedRelease:
+    """The release with an encoder, written to the releases folder `out`; each `number` gives another release id.
+
+    `manifest`: fields of the manifest that are to be others.
+    """
+    source, profile = open_bundle(release.bundle), load_profile("tiny")
+    backbone = load_backbone("tiny", Path("none"))
+    own = copy_with_own_layers(backbone.model, profile.encoder.first_adapted_layer, profile.encoder.exit_layer)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(number)
+        adapted = get_peft_model(own, LoraConfig(r=2, target_modules=["q_proj"]))
+        adapted.save_pretrained(folder)
+        write_token_weights(torch.rand(len(backbone.tokenizer)), Path(folder))
+        adapter = {f"{ADAPTER}/{name}": Path(folder) / name for name in (*ADAPTER_FILES, WEIGHTS_FILE)}
+        parts: dict[str, Path | bytes] = {name: source.path / name for name in source.manifest["files"]}
+        known = ("release_id", "bundle_format", "livealign", "files")
+        fields = {name: value for name, value in source.manifest.items() if name not in known}
+        fields |= {"backbone": {"id": backbone.name, "sha256": backbone.sha256}, "seeds": {"number": number}, **manifest}
+        return release._replace(bundle=write_bundle(out, {**parts, **adapter}, fields))
+
+
+def plant_live_releases(folder: Path, count: int = 1) -> list[PlantedRelease]:
+    """`count` releases of one platform in `folder/releases`."""
+    plain = plant_release(folder / "plain", plant_live_platform(folder / "marts"))
+    return [with_encoder(plain, folder / "releases", number) for number in range(count)]

@@ -1,0 +1,98 @@
+"""A night of the planted platform: two releases that can score its last day, and what a retrain left. No test itself."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from livealign.config import Profile, load_profile
+from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.dataset.examples import TASKS
+from livealign.home import Home
+from livealign.release.bundle import Bundle, open_bundle
+from livealign.release.registry import promote
+from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.champion import champion_scores
+from tests.planted.live_release import HIDDEN, with_encoder
+from tests.planted.marts import Planted
+from tests.planted.release import WORDS, plant_platform, plant_release
+
+
+@dataclass(frozen=True)
+class Night:
+    """A workspace before the promotion of its last day."""
+
+    home: Home
+    planted: Planted
+    corpus: Corpus
+    profile: Profile
+    champion: Bundle
+    challenger: Bundle
+
+    @property
+    def artifacts(self) -> DayArtifacts:
+        return DayArtifacts.of(self.home, self.corpus.day)
+
+    def copied(self, root: Path) -> "Night":
+        """The same night in a home of its own, which a test may change."""
+        shutil.copytree(self.home.root, root)
+        home = Home(root, self.home.platform)
+        champion, challenger = (open_bundle(home.releases / one.release_id) for one in (self.champion, self.challenger))
+        return Night(home, self.planted, self.corpus, self.profile, champion, challenger)
+
+    def scored(self) -> NDArray[np.float32]:
+        """The champion's own scores."""
+        return champion_scores(self.champion, self.corpus, self.home, self.profile.dataset)
+
+    def plant_scores(self, champion: NDArray, challenger: NDArray) -> None:
+        """Put click scores [n] of the last day where the retrain has left those of both releases."""
+        self.scored()  # with the record of what they are computed from
+        np.save(self.artifacts.champion / f"{self.champion.release_id}.npy", _as_tasks(champion), allow_pickle=False)
+        self.artifacts.ranker.mkdir(parents=True, exist_ok=True)
+        np.save(self.artifacts.ranker / "scores.npy", _as_tasks(challenger), allow_pickle=False)
+
+
+def plant_night(root: Path) -> Night:
+    """Plant the platform and two releases that were not trained on its last day; the first is the champion."""
+    home, profile = Home(root, "planted"), load_profile("tiny")
+    planted = plant_platform(home.marts, users=60, rooms_per_day=16, requests_per_day=120, days=3, dim=HIDDEN)
+    _say_topics(planted)
+    home.releases.mkdir(parents=True)
+    plain = plant_release(root / "plain", planted)
+    first, *_, before, day = planted.days
+    window = {"start": first.isoformat(), "train_end": before.isoformat(), "end": day.isoformat()}
+    champion, challenger = (
+        open_bundle(with_encoder(plain, home.releases, number, data_window=window).bundle) for number in (0, 1)
+    )
+    shutil.rmtree(root / "plain")
+    promote(home.releases, champion.release_id)
+    corpus = load_corpus(home.marts, day, profile.dataset)
+    return Night(home, planted, corpus, profile, champion, challenger)
+
+
+def _say_topics(planted: Planted) -> None:
+    """Give the mart `segments` what texts are made of: the host names the topic of the window."""
+    topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
+    for path in sorted((planted.marts / "segments").glob("dt=*/part-0.parquet")):
+        table = pq.ParquetFile(path).read()
+        said = [f"now we play {WORDS[topics[one]]}" for one in table["segment_id"].to_pylist()]
+        started = table["started_at"].cast(pa.int64()).to_numpy()
+        columns = {
+            "window": pa.array(started // 30_000),
+            "title": pa.array(["a room"] * len(said)),
+            "category": pa.nulls(len(said), pa.string()),
+            "speech_text": pa.array(said),
+            "chat_text": pa.nulls(len(said), pa.string()),
+        }
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        pq.write_table(table, path)
+
+
+def _as_tasks(click: NDArray) -> NDArray[np.float32]:
+    """Click scores [n] as scores of all tasks [n, tasks]."""
+    return np.tile(np.asarray(click, np.float32)[:, None], (1, len(TASKS)))

@@ -1,0 +1,128 @@
+"""The planted marts as a platform that can be served: with the rooms mart, titles, and moments to ask about. No test itself."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from livealign.codes.names import name_codes
+from livealign.config import load_profile
+from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.errors import BundleError
+from livealign.ranking.variants import TrainedVariant, train_variant
+from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_bundle
+from livealign.release.contents import SegmentMoments, moments_with_content, write_vocabulary
+from livealign.release.snapshot import busy_moment, write_snapshot
+from tests.planted.marts import WINDOW, Planted, plant_marts
+
+WORDS = ("chess", "boxing", "karaoke", "baking", "racing", "painting", "yoga", "poker")  # what a topic is called
+
+
+def plant_platform(marts: Path, **sizes: int) -> Planted:
+    """`plant_marts` and what the catalogue adds: segments.ended_at and the mart rooms."""
+    planted = plant_marts(marts, **sizes)
+    for path in sorted((marts / "segments").glob("dt=*/part-0.parquet")):
+        segments = pq.ParquetFile(path).read()
+        started = segments["started_at"].cast(pa.int64())
+        ended = pc.add(started, WINDOW)
+        segments = segments.append_column("ended_at", ended.cast(pa.timestamp("ms")))
+        pq.write_table(segments, path)
+        rooms = (
+            pa.table({"room_id": segments["room_id"], "author_id": segments["author_id"], "start": started, "end": ended})
+            .group_by(["room_id", "author_id"])
+            .aggregate([("start", "min"), ("end", "max")])
+        )
+        n = rooms.num_rows
+        target = marts / "rooms" / path.parent.name / path.name
+        target.parent.mkdir(parents=True)
+        pq.write_table(
+            pa.table(
+                {
+                    "room_id": rooms["room_id"],
+                    "author_id": rooms["author_id"],
+                    "title": [f"room {room_id}" for room_id in rooms["room_id"].to_pylist()],
+                    "category": pa.nulls(n, pa.string()),
+                    "language": ["en"] * n,
+                    "started_at": rooms["start_min"].cast(pa.timestamp("ms")),
+                    "ended_at": rooms["end_max"].cast(pa.timestamp("ms")),
+                }
+            ),
+            target,
+        )
+    return planted
+
+
+def plant_release(folder: Path, planted: Planted, moment: int | None = None, name: str = "aligned_codes") -> "PlantedRelease":
+    """Train the tiny profile on the planted platform and write its release to `folder/releases`.
+
+    `moment` of its snapshot: the last busy one of the last day if it is left out.
+    """
+    day, profile = planted.days[-1], load_profile("tiny")
+    corpus = load_corpus(planted.marts, day, profile.dataset)
+    corpus = corpus.with_content("tuned_llm", planted.segment_ids, planted.vectors)
+    trained = train_variant(name, corpus, profile)
+    segments = segment_moments(trained, corpus)
+    topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
+    texts = [f"the host plays {WORDS[topics[one]]} while viewers cheer" for one in segments.segment_ids.tolist()]
+    parts = write_models(folder / "models", trained, corpus, name_codes(segments.codes, texts))
+    moment = busy_moment(planted.marts, day) if moment is None else moment
+    parts["snapshot"] = write_snapshot(
+        folder / "snapshot", planted.marts, moment, *segments, history_length=profile.dataset.history_length
+    )
+    assert trained.codebook is not None
+    fields = {
+        "data_window": {"start": planted.days[0].isoformat(), "end": day.isoformat()},
+        "platform": "planted",
+        "profile": profile.name,
+        "config": profile.to_dict(),
+        "backbone": {"id": "planted", "sha256": ""},
+        "seeds": {"alignment": profile.alignment.seed},
+        "metrics": {},
+        "codebook_version": trained.codebook.version,
+    }
+    return PlantedRelease(write_bundle(folder / "releases", parts, fields), moment, corpus, trained)
+
+
+def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_names: Mapping[str, str]) -> dict[str, Path]:
+    """Write what a release serves with into `folder` (made if needed): models, vocabularies, code names.
+
+    Args:
+        trained: an aligned variant with codes (variants.FULL_METHOD).
+        code_names: by code path (`code_names.name_codes`).
+
+    Returns:
+        Name in the bundle → file or folder, as `bundle.write_bundle` takes them.
+
+    Raises:
+        BundleError: the variant has no alignment, codebook or ranker.
+    """
+    if trained.alignment is None or trained.codebook is None or trained.ranker is None:
+        raise BundleError(f"'{trained.name}' cannot be served: a release needs an alignment, a codebook and a ranker")
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.alignment.save(folder / ALIGNMENT)
+    trained.codebook.save(folder / CODEBOOK)
+    trained.ranker.save(folder / RANKER)
+    (folder / CODE_NAMES).write_text(json.dumps(code_names, indent=0, ensure_ascii=False) + "\n")
+    write_vocabulary(folder / VOCABULARY, corpus)
+    return {name: folder / name for name in (ALIGNMENT, CODEBOOK, RANKER, CODE_NAMES, VOCABULARY)}
+
+
+def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
+    """Vectors and codes of the corpus' segments that have content: what `snapshot.write_snapshot` is given."""
+    content, (vectors, codes) = trained.content, trained.items
+    if content is None or vectors is None or codes is None:
+        raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")
+    return moments_with_content(corpus, content, vectors, codes)
+
+
+class PlantedRelease(NamedTuple):
+    """A release, and what it was made from."""
+
+    bundle: Path
+    moment: int
+    corpus: Corpus
+    trained: TrainedVariant

@@ -1,0 +1,48 @@
+"""A simulated archive's truth for any corpus, written by hand. No test itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from livealign.dataset.corpus import Corpus
+from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
+from livealign.simulation.truth import truth_file
+
+SETTINGS = {"highlight": 1.0, "low_quality": -1.0, "position": -0.5}
+
+
+def _write(file: Path, table: pa.Table) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, file)
+
+
+def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None = None, without: tuple[str, ...] = ()) -> Path:
+    """A truth for the corpus: topics 0 to 2 in turn, the second segment of low quality, three users with their tastes."""
+    windows, shown = len(corpus.segment_ids) - 1, len(corpus.test)
+    of_windows = {
+        "room_id": corpus.segment_room_id[1:],
+        "window": corpus.segment_started_at[1:] // WINDOW_MILLISECONDS,
+        "topic": np.arange(windows) % 3,
+        "highlight": np.zeros(windows, bool),
+        "low_quality": np.arange(windows) == 1,
+    }
+    days = (*corpus.train_days, corpus.day)
+    for day in days:  # each window on each day: only what is looked up counts
+        table = pa.table({name: values for name, values in of_windows.items() if name not in without})
+        _write(truth_file(folder, "segments", day), table)
+    order = np.arange(shown)[::-1]
+    impressions = {
+        "impression_id": corpus.test.impression_id[order],
+        "p_click": order / 1000,
+        "p_click_static": order / 2000,
+        "user": order % 3,
+        "fixed_logit": -order.astype(float),
+    }
+    _write(truth_file(folder, "impressions", corpus.day), pa.table(impressions))
+    _write(truth_file(folder, "tastes", corpus.day), pa.table({"taste": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]}))
+    _write(folder / "truth" / "topics.parquet", pa.table({"topic": [2, 0, 1], "name": ["cooking", "chess", "boxing"]}))
+    (folder / "simulator.json").write_text(json.dumps({"format": 1, "config": SETTINGS if settings is None else settings}))
+    return folder

@@ -1,0 +1,130 @@
+"""One evaluation of a day: every table is read once, and what is reported is what the scores are worth."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from threadpoolctl import threadpool_limits
+
+from livealign.config import load_profile
+from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.days import partition
+from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
+from livealign.evaluation.frame import held_out_frame, read_segments
+from livealign.ranking.variants import RELEASE
+from livealign.retrain.alignment import align, encode
+from livealign.retrain.artifacts import SCORES, DayArtifacts
+from livealign.retrain.evaluation import DayReport, evaluate_day
+from livealign.retrain.pictures import moment_groups
+from tests.planted.marts import Planted, plant_marts
+from tests.planted.release import WORDS
+from tests.planted.truth import plant_truth
+
+PROFILE = load_profile("tiny")
+EVERY_DAY = ("marts/segments", "marts/segment_highlights", "archive/truth/segments")
+HELD_OUT_DAY = ("marts/interactions", "archive/truth/impressions", "archive/truth/tastes")
+
+
+def with_texts(planted: Planted) -> None:
+    """Give the planted segments what the LLM reads and the highlight task wants."""
+    topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
+    for day in planted.days:
+        file = partition(planted.marts, "segments", day)
+        segments = pq.ParquetFile(file).read()
+        said = [f"the host plays {WORDS[topics[one]]} {one % 7}" for one in segments["segment_id"].to_pylist()]
+        window = segments["started_at"].cast(pa.int64()).to_numpy() // WINDOW_MILLISECONDS
+        columns = {"window": window, "title": ["title"] * len(said), "category": ["games"] * len(said)}
+        for name, values in {**columns, "speech_text": said, "chat_text": [""] * len(said)}.items():
+            segments = segments.append_column(name, pa.array(values))
+        pq.write_table(segments, file)
+        score = np.random.default_rng(0).random(len(said))
+        best = (score > 0.7).astype(np.int8)
+        highlights = {"room_id": segments["room_id"], "window": window, "score": score, "highlight": best}
+        target = partition(planted.marts, "segment_highlights", day)
+        target.parent.mkdir(parents=True)
+        pq.write_table(pa.table({**highlights, "dt": [day] * len(said)}), target)
+
+
+class Evaluated(NamedTuple):
+    """A day with marts, truth, towers, codes and the scores of two variants, after its one evaluation."""
+
+    root: Path
+    corpus: Corpus
+    report: DayReport
+    reads: Counter[str]  # times that a file below `root` was read
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    root = tmp_path_factory.mktemp("day")
+    planted = plant_marts(root / "marts", days=3)
+    with_texts(planted)
+    corpus = load_corpus(planted.marts, planted.days[-1], PROFILE.dataset)
+    for name in (RAW, TUNED):
+        corpus = corpus.with_content(name, planted.segment_ids, planted.vectors)
+    plant_truth(root / "archive", corpus)
+    artifacts = DayArtifacts(root / "artifacts")
+    clicks = np.nan_to_num(corpus.test.labels)
+    noise = np.random.default_rng(0).random(clicks.shape)
+    for folder, name, sure in ((artifacts.ranker, SCORES, 0.6), (artifacts.comparison, "id_only.npy", 0.1)):
+        folder.mkdir(parents=True)
+        np.save(folder / name, (sure * clicks + (1 - sure) * noise).astype(np.float32))
+    with threadpool_limits(1):  # the data are small: more threads would only wait for each other
+        align(corpus, PROFILE, artifacts)
+        encode(corpus, PROFILE, artifacts, ["words"] * (len(corpus.segment_ids) - 1))
+        with pytest.MonkeyPatch.context() as patch:
+            reads = counted_reads(root, patch)
+            report = evaluate_day(corpus, root / "marts", root / "archive", artifacts, PROFILE, root / "report.html")
+    return Evaluated(root, corpus, report, reads)
+
+
+def counted_reads(root: Path, patch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often Parquet files below `root` are read from now on, both ways that there are."""
+    reads: Counter[str] = Counter()
+    of_table, of_file = pq.read_table, pq.ParquetFile
+
+    def counted_table(path: Path, **options: Any) -> pa.Table:
+        reads[str(Path(path).relative_to(root))] += 1
+        return of_table(path, **options)
+
+    class CountedFile(of_file):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            reads[str(Path(path).relative_to(root))] += 1
+
+    patch.setattr(pq, "read_table", counted_table)
+    patch.setattr(pq, "ParquetFile", CountedFile)
+    return reads
+
+
+def test_an_evaluation_reads_every_file_of_the_marts_and_of_the_truth_once(evaluated: Evaluated) -> None:
+    days = (*evaluated.corpus.train_days, evaluated.corpus.day)
+    expected = {f"{table}/dt={day}/part-0.parquet" for table in EVERY_DAY for day in days}
+    expected |= {f"{table}/dt={evaluated.corpus.day}/part-0.parquet" for table in HELD_OUT_DAY}
+    assert dict(evaluated.reads) == dict.fromkeys(expected | {"archive/truth/topics.parquet"}, 1)
+
+
+def test_what_is_written_is_what_the_scores_are_worth(evaluated: Evaluated) -> None:
+    report, written = (
+        evaluated.report,
+        json.loads((evaluated.root / "artifacts" / "evaluation" / "evaluation.json").read_text()),
+    )
+    assert written["variants"][RELEASE]["gauc"] > written["variants"]["id_only"]["gauc"] + 0.1
+    assert report.evaluation.variants[RELEASE].gauc == written["variants"][RELEASE]["gauc"]
+    assert set(report.evaluation.oracle) == {f"oracle{of}{at}" for of in ("", "_text", "_static") for at in ("", "_any_place")}
+    assert set(report.highlights) == {"statistics", "statistics + raw_llm", "statistics + tuned_llm"}
+    assert len(report.pictures) == 7
+    assert "GAUC of each variant" in (evaluated.root / "report.html").read_text()
+
+
+def test_without_a_truth_the_map_shows_categories_and_no_stream_has_a_quality(evaluated: Evaluated) -> None:
+    corpus, marts = evaluated.corpus, evaluated.root / "marts"
+    assert "stream_quality" not in held_out_frame(corpus, marts, PROFILE.evaluation).slices
+    kind, groups = moment_groups(corpus, read_segments(corpus, marts), None)
+    assert kind == "category"
+    assert groups == ["", *["games"] * (len(corpus.segment_ids) - 1)]

@@ -1,0 +1,113 @@
+"""The decision of a night: two releases with planted scores, and where the pointer stands afterwards."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livealign.errors import BundleError
+from livealign.files import read_json
+from livealign.release.bundle import RANKER
+from livealign.release.decisions import read_decision
+from livealign.release.registry import read_champion
+from livealign.retrain.release import decide_promotion
+from tests.planted.night import Night, plant_night
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return plant_night(tmp_path_factory.mktemp("night") / "home")
+
+
+@pytest.fixture
+def night(planted: Night, tmp_path: Path) -> Night:
+    return planted.copied(tmp_path / "home")
+
+
+@pytest.fixture
+def good(night: Night) -> NDArray:
+    """The true probabilities of the held-out impressions."""
+    return night.planted.truth(night.corpus.test.impression_id)[0]
+
+
+@pytest.fixture
+def poor(good: NDArray) -> NDArray:
+    """Says nothing of the clicks."""
+    return np.random.default_rng(0).permutation(good)
+
+
+def decide(night: Night, checks: dict[str, bool] | None = None) -> dict[str, Any]:
+    return decide_promotion(
+        night.corpus,
+        night.challenger.path,
+        night.home,
+        night.profile.dataset,
+        night.profile,
+        {"codes: codebook_is_healthy": True} if checks is None else checks,
+    )
+
+
+def test_a_better_challenger_becomes_the_champion_and_a_rerun_decides_the_same(
+    night: Night, good: NDArray, poor: NDArray
+) -> None:
+    night.plant_scores(champion=poor, challenger=good)
+    record = decide(night)
+    assert (record["decision"], record["rule"], record["against"]) == ("promote", "not_worse", night.champion.release_id)
+    numbers = record["numbers"]
+    assert numbers["low"] > 0, "the challenger is surely better"
+    assert numbers["difference"] == pytest.approx(numbers["challenger"]["gauc"] - numbers["champion"]["gauc"], abs=1e-9)
+    assert numbers["challenger"]["n_users"] == numbers["champion"]["n_users"] >= night.profile.promotion.min_users
+    assert {f"the {one} was not trained on {night.corpus.day}" for one in ("champion", "challenger")} <= set(numbers["checks"])
+    assert read_champion(night.home.releases) == night.challenger.release_id
+    assert read_json(night.artifacts.release / "promotion.json")["champion"] == night.challenger.release_id
+    assert decide(night) == record
+    assert read_decision(night.home.releases, night.challenger.release_id) == record
+
+
+def test_a_better_champion_stays(night: Night, good: NDArray, poor: NDArray) -> None:
+    night.plant_scores(champion=good, challenger=poor)
+    record = decide(night)
+    assert (record["decision"], record["rule"]) == ("keep", "worse")
+    assert record["numbers"]["high"] < 0
+    assert read_champion(night.home.releases) == night.champion.release_id
+    assert read_json(night.artifacts.release / "promotion.json")["champion"] == night.champion.release_id
+
+
+def test_a_failed_guard_keeps_a_better_challenger(night: Night, good: NDArray, poor: NDArray) -> None:
+    night.plant_scores(champion=poor, challenger=good)
+    record = decide(night, {"codes: codebook_is_healthy": False, "ledger: it adds up": True})
+    assert (record["decision"], record["rule"]) == ("keep", "failed_checks")
+    assert "codes: codebook_is_healthy" in record["reason"]
+    assert "ledger" not in record["reason"]
+    assert read_champion(night.home.releases) == night.champion.release_id
+
+
+def test_a_damaged_challenger_is_refused_and_that_is_written_down(night: Night, good: NDArray, poor: NDArray) -> None:
+    night.plant_scores(champion=poor, challenger=good)
+    file = night.challenger.path / RANKER
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(BundleError, match="damaged"):
+        decide(night)
+    record = read_decision(night.home.releases, night.challenger.release_id)
+    assert record is not None
+    assert (record["decision"], record["rule"]) == ("keep", "failed_checks")
+    assert RANKER in record["reason"]
+    assert read_champion(night.home.releases) == night.champion.release_id
+
+
+def test_a_damaged_champion_gives_way(night: Night, good: NDArray, poor: NDArray) -> None:
+    night.plant_scores(champion=good, challenger=poor)
+    file = night.champion.path / RANKER
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    record = decide(night)
+    assert (record["decision"], record["rule"]) == ("promote", "champion_damaged")
+    assert read_champion(night.home.releases) == night.challenger.release_id
+
+
+def test_a_challenger_without_scores_is_kept(night: Night, good: NDArray, poor: NDArray) -> None:
+    night.plant_scores(champion=poor, challenger=good)
+    (night.artifacts.ranker / "scores.npy").unlink()
+    assert decide(night)["rule"] == "missing_metrics"
+    assert read_champion(night.home.releases) == night.champion.release_id

@@ -1,0 +1,48 @@
+"""The service as tests ask it: in this process, or as one of its own. No test itself."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from bentos.smoke import Server, serving
+
+KEY = "test-key-" + "k" * 16
+READY_SECONDS = 30.0
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[TestClient]:
+    """A client of the service with `bundle`, ready; what it writes lies in `folder`."""
+    told = {
+        "LIVEALIGN_BUNDLE": str(bundle),
+        "LIVEALIGN_EVENT_LOG": str(folder / "event_log"),
+        "LIVEALIGN_MODELS": str(folder / "models"),
+        "LIVEALIGN_API_KEYS": KEY,
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        **variables,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        from bentos.live_recommender.service import LiveRecommender
+
+        with TestClient(LiveRecommender.to_asgi()) as client:
+            until = time.monotonic() + READY_SECONDS
+            while client.get("/readyz").status_code != 200:
+                assert time.monotonic() < until, "the service does not get ready"
+                time.sleep(0.05)
+            yield client
+
+
+@contextmanager
+def served(bundle: Path, **variables: str) -> Iterator[Server]:
+    """The service with `bundle` as a process of its own, from the source tree."""
+    environment = {"LIVEALIGN_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT), **variables}
+    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+        yield server
