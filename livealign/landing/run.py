@@ -132,6 +132,7 @@ class LandingRun:
         self._counts: dict[tuple[str, str, date], list[int]] = defaultdict(lambda: [0, 0])  # read, rejected
         self._pending: dict[tuple[str, date], list[tuple[str, str, int, str, str, str | None]]] = defaultdict(list)
         self._warned: set[tuple[str, str, str]] = set()
+        self._used: set[str] = set()
 
     def __enter__(self) -> Self:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -211,6 +212,9 @@ class LandingRun:
             self._count(table_name, file, day, read=1, rejected=1)
             self.summary.tables[table_name].reasons[reason] += 1
         self._record(table_name, day, (table_name, file, line, reason, detail, None if row is None else row_json(row)))
+
+    def used(self, file: str) -> None:
+        self._used.add(file)
 
     def _add_batch(self, name: str, data: pa.Table, file: str, lines: npt.NDArray[np.int64], file_day: date | None) -> None:
         checked = check_rows(TABLES[name], data, self.now)

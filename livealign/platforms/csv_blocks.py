@@ -151,20 +151,32 @@ def _quotations(data: bytes, quotes: list[int]) -> tuple[list[int], list[int], b
 
 
 def _chunks(path: Path, advance: Callable[[int], None] | None) -> Iterator[bytes]:
-    told = unpacked = 0
+    """The file's bytes in blocks; of a damaged file everything before the damage."""
+    read = unpacked = 0
+    block = bytearray()
     try:
         with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            while chunk := stream.read(BLOCK_BYTES):
+            while chunk := stream.read1(BLOCK_BYTES - len(block)):  # a longer read comes back from damage with nothing
                 unpacked += len(chunk)
                 if unpacked > FREE_BYTES + MAX_EXPANSION * raw.tell():
                     raise UnreadableFileError(
                         "too_large",
                         f"{path} grows beyond {MAX_EXPANSION} times its size when unpacked; it is no published file",
                     )
+                block += chunk
+                if len(block) < BLOCK_BYTES:
+                    continue
                 if advance:
-                    advance(raw.tell() - told)
-                    told = raw.tell()
-                yield chunk
+                    advance(raw.tell() - read)
+                    read = raw.tell()
+                yield bytes(block)
+                block.clear()
+            if advance:
+                advance(raw.tell() - read)
     except (OSError, EOFError, zlib.error) as error:
+        if block:
+            yield bytes(block)
         raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({error}); fetch it again") from error
+    if block:
+        yield bytes(block)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from livealign.landing.schema import TABLES
+
 
 class Given(NamedTuple):
     """Whether a table can be filled (yes, partly, no), what is to be known about it, and the files it is filled from."""
@@ -97,5 +99,18 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
             ("segment_vectors", "room_vectors"),
         ),
         "frames": Given("no", "no pictures are published"),
+    },
+    "parquet": {
+        **{name: Given("yes", "whatever is in files named after the table") for name in TABLES},
+        "impressions": Given("yes", "whatever is in files named after the table; none are inferred"),
+        "comments": Given("yes", "whatever is in files named after the table; names in texts are not masked"),
+    },
+    "liverec": {
+        **{name: Given("no", "none are published") for name in TABLES},
+        "rooms": Given("yes", "broadcasts, as long as anybody was in their chat; no title, no category, no language"),
+        "authors": Given("partly", "the streamers, without any attribute"),
+        "users": Given("partly", "who was in a chat, without any attribute"),
+        "impressions": Given("partly", "none are logged: inferred from a sample of the rooms live when a viewer came"),
+        "plays": Given("yes", "presence in the chat in steps of ten minutes"),
     },
 }

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing.run import LandingRun, LandingSummary, Progress
-from livealign.platforms import served, simulator
+from livealign.platforms import liverec, parquet, served, simulator
 from livealign.platforms.kuaishou import kuailive, kuailive_m3
 from livealign.platforms.twitch import adapter as twitch
 
@@ -32,6 +32,8 @@ PLATFORMS: dict[str, Adapter] = {
     "kuailive": kuailive,
     "kuailive_m3": kuailive_m3,
     "served": served,
+    "parquet": parquet,
+    "liverec": liverec,
 }
 
 

@@ -13,7 +13,7 @@ in which something does not fit is read again as text and judged value by value.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -91,23 +91,33 @@ def column_names(path: Path) -> list[str]:
     return _header(next(read_blocks(path), Rows(b"")))[0]
 
 
-def read_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None = None) -> Iterator[Batch]:
+def read_batches(
+    path: Path,
+    kinds: Mapping[str, Kind],
+    advance: Callable[[int], None] | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[Batch]:
     """All rows of a file, in order.
 
     Args:
         path: .csv, .csv.gz or .parquet; every column of `kinds` is in it once.
         kinds: the columns to read.
         advance: told how many more bytes of the file have been worked through.
+        names: of the columns of a CSV file that has no header.
 
     Raises:
         UnreadableFileError: the file cannot be read to its end; what came before has been yielded by then.
     """
-    return (_parquet_batches if path.suffix == ".parquet" else _csv_batches)(path, kinds, advance)
+    if path.suffix == ".parquet":
+        return _parquet_batches(path, kinds, advance)
+    return _csv_batches(path, kinds, advance, names)
 
 
-def _csv_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None) -> Iterator[Batch]:
+def _csv_batches(
+    path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None, given: Sequence[str] | None
+) -> Iterator[Batch]:
     blocks = read_blocks(path, advance)
-    names, first = _header(next(blocks, Rows(b"")))
+    names, first = (list(given), b"") if given else _header(next(blocks, Rows(b"")))
     line = 1
     for block in chain([Rows(first)] if first else [], blocks):
         if isinstance(block, BadLine):

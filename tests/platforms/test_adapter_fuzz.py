@@ -55,6 +55,8 @@ def pristine(platform: str) -> dict[str, bytes]:
             "twitch": _write_twitch,
             "simulator": _write_simulator,
             "served": _write_served,
+            "parquet": _write_parquet,
+            "liverec": _write_liverec,
         }
         writers[platform](folder)
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -90,6 +92,28 @@ def _write_simulator(folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT}))
+
+
+def _write_parquet(folder: Path) -> None:
+    """The same rows as engines lay them out: a table in a folder of days, one in numbered files, one in a file."""
+    _write_simulator(folder)
+    (folder / MANIFEST).unlink()
+    for number, path in enumerate(sorted(folder.glob("dt=*/*.parquet"))):
+        name, day = path.stem, path.parent.name
+        targets = {"plays": f"plays/{day}/part-0.snappy.parquet", "comments": f"comments_{number}.parquet"}
+        if name in targets:
+            (folder / targets[name]).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(folder / targets[name])
+
+
+def _write_liverec(folder: Path) -> None:
+    rows = [
+        f"{user},{1000 + streamer},host{streamer},{10 * user + streamer},{10 * user + streamer + 2}"
+        for user in range(6)
+        for streamer in range(4)
+    ]
+    (folder / "100k.csv").write_text("\n".join(rows) + "\n")
+    (folder / "liverec.json").write_text(json.dumps({"start": "2025-04-01T00:00:00Z"}))
 
 
 def _write_served(folder: Path) -> None:
@@ -187,7 +211,7 @@ def test_a_nasty_cell_costs_at_most_its_row(platform, data):
     assert before.landed - 8 <= after.landed <= before.landed + 1
 
 
-@pytest.mark.parametrize("platform", ["kuailive_m3", "simulator"])
+@pytest.mark.parametrize("platform", ["kuailive_m3", "simulator", "parquet"])
 @FEW
 @given(data=st.data())
 def test_a_column_of_another_type_is_judged_row_by_row(platform, data):

@@ -16,6 +16,7 @@ from livealign.days import partition
 from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, LandingSummary
 from livealign.landing.schema import TABLES
+from livealign.platforms import registry as platforms
 from livealign.platforms import simulator
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
@@ -176,12 +177,40 @@ def test_duplicates_are_rejected_and_order_does_not_matter(archive: Path, tmp_pa
     assert summary.landed == rows_in(archive)
 
 
-def test_a_file_that_is_no_table_is_told(archive: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_named(archive: Path, tmp_path: Path) -> None:
     (archive / FIRST / "diary.parquet").write_bytes(b"dear diary")
     (archive / FIRST / "notes.txt").write_text("hello")
-    summary = land(archive, tmp_path / "landing")
-    assert summary.reasons == Counter(unknown_file=2)
-    assert summary.landed == rows_in(archive)
+    summary = platforms.land("simulator", archive, tmp_path / "landing")
+    assert summary.not_read == [f"{FIRST}/diary.parquet", f"{FIRST}/notes.txt"]
+    assert (summary.landed, summary.rejected) == (rows_in(archive), 0)
+
+
+def test_only_an_archive_that_was_simulated_is_to_be_simulated_again(archive: Path, tmp_path: Path) -> None:
+    path = archive / FIRST / "comments.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+    land(archive, tmp_path / "landing", DAYS[:1])
+    (reject,) = rejects(tmp_path / "landing", "comments")
+    assert "livealign simulate" in reject["detail"]
+    (archive / "simulator.json").write_text(json.dumps({"format": 1}))
+    land(archive, tmp_path / "landing", DAYS[:1])
+    (reject,) = rejects(tmp_path / "landing", "comments")
+    assert "fetch the file again" in reject["detail"]
+    assert "livealign simulate" not in reject["detail"]
+
+
+def test_parts_below_the_tables_land_from_an_archive_with_a_manifest(archive: Path, tmp_path: Path) -> None:
+    """As Spark lays tables out, and as the engines write folders of parts."""
+    for name in TABLES:
+        for day in DAYS:
+            path = archive / f"dt={day}" / f"{name}.parquet"
+            if path.exists():
+                part = archive / name / f"dt={day}" / "part-00000-aaaa1111.c000.snappy.parquet"
+                part.parent.mkdir(parents=True)
+                path.rename(part)
+    for day in DAYS:
+        (archive / f"dt={day}").rmdir()
+    assert simulator.archive_days(archive) == DAYS
+    assert land(archive, tmp_path / "landing").landed == rows_in(archive)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"format": 7}', b"\xff\xfe", b"[" * 100_000])

@@ -5,12 +5,16 @@ import types
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import tests.planted.kuaishou_archives as make
+from livealign.cli.main import app
+from livealign.home import Home
 from livealign.landing.run import LandingRun
 from livealign.landing.schema import TABLES
 from livealign.landing.validate import validate_landing
+from livealign.platforms.registry import land
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "bring-your-own-platform.md").read_text()
 DAY = date(2025, 5, 5)
@@ -74,3 +78,45 @@ def test_the_example_adapter_books_a_file_that_it_cannot_read(example, tmp_path)
         example.land_days(tmp_path / "a", run, [DAY])
     assert run.summary.reasons == {"unreadable_file": 1}
     assert run.summary.tables["rooms"].landed == 1
+
+
+def write_shop_warehouse(warehouse):
+    """The three tables that the guide's SQL reads: two days, text ids, a view that was not entered."""
+    warehouse.execute("""
+        CREATE TABLE streams AS SELECT * FROM (VALUES
+            ('s-1', 'anna', 'Shoes', 'fashion', TIMESTAMP '2025-05-05 12:00', TIMESTAMP '2025-05-05 14:00'),
+            ('s-2', 'ben', 'Pots', 'kitchen', TIMESTAMP '2025-05-06 09:00', NULL)
+        ) AS t(id, seller, title, topic, opened, closed);
+        CREATE TABLE views AS SELECT * FROM (VALUES
+            ('v-1', 'eve', 's-1', TIMESTAMP '2025-05-05 12:10', TIMESTAMP '2025-05-05 12:11', TIMESTAMP '2025-05-05 12:30'),
+            ('v-2', 'bob', 's-1', TIMESTAMP '2025-05-05 12:12', NULL, NULL),
+            ('v-3', 'eve', 's-2', TIMESTAMP '2025-05-06 09:10', TIMESTAMP '2025-05-06 09:11', NULL)
+        ) AS t(id, shopper, stream, shown, entered, left_at);
+        CREATE TABLE chat AS SELECT * FROM (VALUES
+            ('c-1', 'eve', 's-1', TIMESTAMP '2025-05-05 12:15', 'size 38?', false)
+        ) AS t(id, shopper, stream, sent, words, by_bot);
+    """)
+
+
+def test_the_guides_sql_writes_an_archive_that_lands_and_is_valid(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archive").mkdir()
+    with duckdb.connect() as warehouse:
+        write_shop_warehouse(warehouse)
+        for code in re.findall(r"```sql\n(.+?)```", GUIDE, re.DOTALL):
+            warehouse.execute(code)
+    summary = land("parquet", tmp_path / "archive", tmp_path / "l")
+    assert (summary.days, summary.rejected) == ([DAY, date(2025, 5, 6)], 0)
+    landed = {name: counts.landed for name, counts in summary.tables.items() if counts.landed}
+    assert landed == {"rooms": 2, "impressions": 3, "plays": 2, "comments": 1, "authors": 2, "users": 3}
+    impressions = {row["impression_id"] for row in make.landed(tmp_path / "l", "impressions")}
+    assert {row["impression_id"] for row in make.landed(tmp_path / "l", "plays")} < impressions
+    assert validate_landing(tmp_path / "l") == []
+
+
+def test_the_guides_commands_are_those_of_the_program():
+    (commands,) = re.findall(r"```sh\n(.+?)```", GUIDE, re.DOTALL)
+    known = {command.callback.__name__ for command in app.registered_commands}
+    assert {line.split()[1] for line in commands.splitlines() if line.startswith("livealign ")} <= known
+    assert set(re.findall(r"--platform (\w+)|PLATFORM=(\w+)", commands)) == {("parquet", ""), ("", "parquet")}
+    assert Home.from_environment("parquet").landing.parts[-3:] == ("platforms", "parquet", "landing")
