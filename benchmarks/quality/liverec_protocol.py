@@ -186,7 +186,7 @@ def main() -> None:
     targets = find_targets(views, *((valid, test) if given.part == "valid" else (test, end)))
     scorers = baselines(views, targets)
     if given.towers:
-        from benchmarks.liverec_towers import tower_scorer
+        from benchmarks.quality.liverec_towers import tower_scorer
 
         scorers["LiveAlign's id towers"] = tower_scorer(home.marts, views, targets)
     results = {}

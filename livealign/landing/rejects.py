@@ -21,7 +21,7 @@ def rows_json(rows: pa.Table) -> list[str]:
 def row_json(row: Mapping[str, Any]) -> str:
     """One row as a JSON object; long values are cut, and nested ones become text."""
     items = list(row.items())[:MAX_VALUES]
-    return json.dumps({_utf8(str(name))[:MAX_VALUE_CHARACTERS]: _cut(value) for name, value in items}, ensure_ascii=False)
+    return json.dumps({as_utf8(str(name))[:MAX_VALUE_CHARACTERS]: _cut(value) for name, value in items}, ensure_ascii=False)
 
 
 def _cut(value: Any) -> str | int | float | bool | None:
@@ -33,11 +33,11 @@ def _cut(value: Any) -> str | int | float | bool | None:
         text = json.dumps(value, ensure_ascii=False, default=str)
     else:
         text = str(value)
-    return _utf8(text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}…")
+    return as_utf8(text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}…")
 
 
-def _utf8(text: str) -> str:
-    """The text with its lone surrogates replaced."""
+def as_utf8(text: str) -> str:
+    """The text with its lone surrogates replaced: bytes that are no UTF-8, in names of files and fields too."""
     return text.encode("utf-8", "replace").decode()
 
 

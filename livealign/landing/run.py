@@ -38,7 +38,7 @@ from livealign.days import EPOCH, PART
 from livealign.errors import LandingError
 from livealign.files import exclusive
 from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
-from livealign.landing.rejects import row_json, rows_json
+from livealign.landing.rejects import as_utf8, row_json, rows_json
 from livealign.landing.rules import UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.landing.schema import TABLES
 
@@ -172,6 +172,7 @@ class LandingRun:
         """
         if table_name not in TABLES:
             raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        file = as_utf8(file)
         whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
         at = np.arange(first_line, first_line + len(whole)) if lines is None else np.asarray(lines, np.int64)
         if len(at) != len(whole):
@@ -200,6 +201,7 @@ class LandingRun:
         """
         if table_name not in TABLES:
             raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        file, detail = as_utf8(file), as_utf8(detail)
         day = self.days[0] if day is None else day
         if (day - EPOCH).days not in self._wanted:
             return

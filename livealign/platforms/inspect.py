@@ -4,6 +4,8 @@
 table whether this archive can fill it, and how truly.
 """
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -17,19 +19,19 @@ from livealign.errors import ArchiveError
 from livealign.landing.run import Progress, landed_days
 from livealign.landing.schema import TABLES
 from livealign.platforms import served, simulator
+from livealign.platforms.chat.adapter import ChatAdapter, site_of
+from livealign.platforms.chat.broadcasts import OTHER
+from livealign.platforms.chat.find import find_broadcasts
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.inspect_tables import TABLES_OF, Given
 from livealign.platforms.kuaishou import kuailive
 from livealign.platforms.kuaishou.files import FOLDERS, SUFFIXES, FileSpec, Source, find_paths, open_sources, scan
 from livealign.platforms.kuaishou.m3_survey import FILES as M3_FILES
 from livealign.platforms.kuaishou.m3_survey import Survey
-from livealign.platforms.twitch import adapter as twitch
-from livealign.platforms.twitch.messages import stream_array
-from livealign.platforms.twitch.vods import CHAT, read_vods
 from livealign.platforms.typed_batches import Kind, column_names, read_batches
 from livealign.simulation.config import MANIFEST
 
-FORMATS = ("simulator", "twitch", "kuailive", "kuailive_m3", "served", "landing")
+FORMATS = ("simulator", "twitch", "youtube", "bilibili", "chat", "kuailive", "kuailive_m3", "served", "landing")
 NO_TABLE = {
     "live_room_set": "nothing: live_room_meta has the same ids",
     "live_questionnaire": "nothing: the landing contract has no table for surveys (its options are JSON arrays)",
@@ -71,7 +73,10 @@ def inspect_archive(folder: Path, progress: Progress | None = None) -> Inspectio
     folder = Path(folder)
     looks: dict[str, Callable[[Path, Progress], Inspection]] = {
         "simulator": _inspect_simulator,
-        "twitch": _inspect_twitch,
+        "twitch": _inspect_chat,
+        "youtube": _inspect_chat,
+        "bilibili": _inspect_chat,
+        "chat": _inspect_chat,
         "kuailive": _inspect_kuailive,
         "kuailive_m3": _inspect_m3,
         "served": _inspect_served,
@@ -81,7 +86,7 @@ def inspect_archive(folder: Path, progress: Progress | None = None) -> Inspectio
 
 
 def recognise(folder: Path) -> str:
-    """The format of a folder, one of `FORMATS`, told by its files' names alone.
+    """The format of a folder, one of `FORMATS`, by the names of its files; chats by a look into them.
 
     Raises:
         ArchiveError: none of them, or two at once.
@@ -91,8 +96,6 @@ def recognise(folder: Path) -> str:
     found = []
     if (folder / MANIFEST).is_file():
         found.append("simulator")
-    if any(folder.glob("*/*/vod.json")) or any(folder.glob(f"*/*/{CHAT}")):
-        found.append("twitch")
     if _has(folder, kuailive.FILES, ("rooms", "clicks")):
         found.append("kuailive")
     if _has(folder, M3_FILES, ("rooms", "plays", "shows", "segment_vectors")):
@@ -101,10 +104,15 @@ def recognise(folder: Path) -> str:
         found.append("served")
     if any(folder.glob("ledger/dt=*")):
         found.append("landing")
+    if not found:
+        with contextlib.suppress(ArchiveError):
+            chats = find_broadcasts(folder)
+            found.append(site_of({broadcast.site for broadcast in chats.broadcasts}, chats.names))
     if len(found) != 1:
         what = f"looks like {' and '.join(found)} at once" if found else "is of no known format"
         raise ArchiveError(
-            f"{folder} {what}; expected one of: {MANIFEST} (simulator), CHANNEL/BROADCAST/vod.json (twitch), click.csv with "
+            f"{folder} {what}; expected one of: {MANIFEST} (simulator), CHANNEL/BROADCAST/vod.json or another chat archive "
+            "(twitch, youtube, bilibili, chat), click.csv with "
             "room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), events-*.log (served), "
             "ledger/ (a landing folder)"
         )
@@ -162,27 +170,38 @@ def _count_unused(folder: Path) -> list[FileCount]:
     return counts
 
 
-def _inspect_twitch(folder: Path, progress: Progress) -> Inspection:
-    vods, unfit = read_vods(folder)
-    messages, problems = 0, []
-    for done, vod in enumerate(vods):
-        progress(done, len(vods))
-        try:
-            messages += sum(1 for _ in stream_array(folder / vod.chat))
-        except FileNotFoundError:
-            problems.append(FileCount(vod.chat, "comments", problem="there is no chat beside vod.json"))
-        except ArchiveError as error:
-            problems.append(FileCount(vod.chat, "comments", problem=str(error)))
-    progress(len(vods), len(vods))
-    days = twitch.archive_days(folder)
-    first, last = (days[0], days[-1]) if days else (None, None)
-    bad = [FileCount(f"{vod.folder}/vod.json", "rooms", problem=f"{vod.reason}: {vod.detail}") for vod in unfit]
-    files = [
-        FileCount("*/*/vod.json", "rooms, authors", len(vods), len(unfit), first, last),
-        FileCount(f"*/*/{CHAT}", "comments, speech, gifts; plays and impressions are inferred", messages, 0, first, last),
-    ]
-    notes = [f"{len({vod.channel for vod in vods})} channels; a viewer is known only while chatting"]
-    return Inspection(folder, "twitch", [*files, *bad, *problems], days, TABLES_OF["twitch"], notes)
+def _inspect_chat(folder: Path, progress: Progress) -> Inspection:
+    found = find_broadcasts(folder)
+    messages: Counter[str] = Counter()
+    bad_messages: Counter[str] = Counter()
+    days: dict[str, set[date]] = {}
+    problems = [FileCount(bad.file, "rooms", problem=f"{bad.reason}: {bad.detail}") for bad in found.bad]
+    for done, broadcast in enumerate(found.broadcasts):
+        progress(done, len(found.broadcasts))
+        for chat in broadcast.chats:
+            kind = f"*{Path(chat.file).suffix}" if broadcast.site != "twitch" else f"*/{Path(chat.file).name}"
+            days.setdefault(kind, set()).update(broadcast.days)
+            try:
+                reading = chat.read(folder / chat.file, broadcast, chat)
+            except FileNotFoundError:
+                detail = f"there is no chat beside {Path(broadcast.file).name}"
+                problems.append(FileCount(chat.file, "comments", problem=detail))
+                continue
+            except ArchiveError as error:
+                problems.append(FileCount(chat.file, "comments", problem=str(error)))
+                continue
+            messages[kind] += len(reading.good)
+            bad_messages[kind] += len(reading.bad)
+    progress(len(found.broadcasts), len(found.broadcasts))
+    every = sorted({day for of_kind in days.values() for day in of_kind})
+    first, last = (every[0], every[-1]) if every else (None, None)
+    becomes = "comments, speech, gifts; plays and impressions are inferred"
+    files = [FileCount("broadcasts", "rooms, authors", len(found.broadcasts), len(found.bad), first, last)]
+    for kind, of_kind in sorted(days.items()):
+        files.append(FileCount(kind, becomes, messages[kind], bad_messages[kind], min(of_kind), max(of_kind)))
+    site = site_of({broadcast.site for broadcast in found.broadcasts}, found.names)
+    notes = ChatAdapter(OTHER).notes(folder)
+    return Inspection(folder, site, [*files, *problems], every, TABLES_OF[site], notes)
 
 
 def _inspect_simulator(folder: Path, progress: Progress) -> Inspection:

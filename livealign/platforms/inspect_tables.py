@@ -14,9 +14,30 @@ class Given(NamedTuple):
     needs: tuple[str, ...] = ()  # names of the adapter's file specs
 
 
+def _chat(rooms: str, gifts: str) -> Mapping[str, Given]:
+    """What an archive of chats gives."""
+    return {
+        "rooms": Given("yes", rooms),
+        "room_changes": Given("partly", "chapters, and recordings under another title, where the archive has them"),
+        "authors": Given("partly", "the channels, without any attribute"),
+        "users": Given("partly", "everyone who wrote that day, without any attribute"),
+        "impressions": Given("partly", "none are logged: inferred from the channels live or recent when a viewer came"),
+        "plays": Given("partly", "inferred: the span of a viewer's messages; silent viewers are unknown"),
+        "comments": Given("yes", "the whole chat with text, bots marked"),
+        "speech": Given("partly", "no speech: the host's own chat messages stand for it"),
+        "likes": Given("no", "chat archives have none"),
+        "gifts": Given("partly", f"{gifts}, with their value where the archive says it"),
+        "shares": Given("no", "chat archives have none"),
+        "follows": Given("no", "chat archives have none"),
+        "content_vectors": Given("no", "there are no vectors"),
+        "frames": Given("no", "chat archives have no pictures"),
+    }
+
+
 TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     "simulator": {
         "rooms": Given("yes", "broadcasts with title, category and language"),
+        "room_changes": Given("no", "a broadcast keeps its title and category"),
         "authors": Given("yes", "daily state of every host"),
         "users": Given("yes", "daily state of every viewer"),
         "impressions": Given("yes", "everything that was shown, with position and request"),
@@ -32,6 +53,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     },
     "served": {
         "rooms": Given("yes", "broadcasts whose start was sent to the service"),
+        "room_changes": Given("no", "the service is sent none"),
         "authors": Given("partly", "the hosts of these broadcasts, without any attribute"),
         "users": Given("partly", "everyone who did anything, without any attribute"),
         "impressions": Given("yes", "what was shown, with request, position, score and model version"),
@@ -45,23 +67,13 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "content_vectors": Given("no", "the service is sent none"),
         "frames": Given("no", "the service is sent no pictures"),
     },
-    "twitch": {
-        "rooms": Given("yes", "broadcasts with title; category where a bot announced it; no language"),
-        "authors": Given("partly", "the channels, without any attribute"),
-        "users": Given("partly", "the chatters, without any attribute"),
-        "impressions": Given("partly", "none are logged: inferred from the channels live or recent when a viewer came"),
-        "plays": Given("partly", "inferred: the span of a viewer's messages; silent viewers are unknown"),
-        "comments": Given("yes", "the whole chat with text, bots marked"),
-        "speech": Given("partly", "no speech: the host's own chat messages stand for it"),
-        "likes": Given("no", "Twitch has none"),
-        "gifts": Given("partly", "bits, where the archive's generation tells them"),
-        "shares": Given("no", "Twitch logs none in its chat"),
-        "follows": Given("no", "Twitch logs none in its chat"),
-        "content_vectors": Given("no", "there are no vectors"),
-        "frames": Given("no", "chat archives have no pictures"),
-    },
+    "twitch": _chat("broadcasts with title; category where the archive or a bot says it; no language", "bits"),
+    "youtube": _chat("broadcasts with title and category where there is an info.json; no language", "super chats, memberships"),
+    "bilibili": _chat("broadcasts with title and area where recorded; no language", "gifts, super chats, guards"),
+    "chat": _chat("broadcasts of several sites, with title and category where the archive says them", "what each site has"),
     "kuailive": {
         "rooms": Given("yes", "broadcasts with category; no title text, no language", ("rooms",)),
+        "room_changes": Given("no", "none are published"),
         "authors": Given("yes", "gender, age, country and follower bands, undated", ("authors",)),
         "users": Given("yes", "gender, age, country and follower bands, undated", ("users",)),
         "impressions": Given(
@@ -79,6 +91,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     },
     "kuailive_m3": {
         "rooms": Given("yes", "broadcasts with title; no category, no language", ("rooms",)),
+        "room_changes": Given("no", "none are published"),
         "authors": Given("yes", "gender, age and follower bands, undated; no country", ("authors",)),
         "users": Given("partly", "their ids: there is no user profile", ("users",)),
         "impressions": Given(

@@ -20,7 +20,7 @@ from livealign.landing.schema import TABLES
 from livealign.platforms.parquet_ids import ParquetIds
 from livealign.platforms.parquet_layout import Layout, find_files, holds_any
 from livealign.platforms.parquet_tables import days_of, land_files
-from livealign.simulation.archive import MANIFEST
+from livealign.simulation.config import MANIFEST
 
 NOTES = (
     "files are matched to tables by name: TABLE.parquet, TABLE_0.parquet, TABLE/…, with or without dt=DAY folders",

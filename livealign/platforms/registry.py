@@ -12,8 +12,9 @@ from typing import Protocol
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing.run import LandingRun, LandingSummary, Progress
 from livealign.platforms import liverec, parquet, served, simulator
+from livealign.platforms.chat.adapter import ChatAdapter
+from livealign.platforms.chat.broadcasts import BILIBILI, OTHER, TWITCH, YOUTUBE
 from livealign.platforms.kuaishou import kuailive, kuailive_m3
-from livealign.platforms.twitch import adapter as twitch
 
 
 class Adapter(Protocol):
@@ -28,7 +29,10 @@ class Adapter(Protocol):
 
 PLATFORMS: dict[str, Adapter] = {
     "simulator": simulator,
-    "twitch": twitch,
+    "twitch": ChatAdapter(TWITCH),
+    "youtube": ChatAdapter(YOUTUBE),
+    "bilibili": ChatAdapter(BILIBILI),
+    "chat": ChatAdapter(OTHER),
     "kuailive": kuailive,
     "kuailive_m3": kuailive_m3,
     "served": served,

@@ -23,7 +23,7 @@ from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES
 from livealign.platforms.parquet_layout import find_files
 from livealign.platforms.parquet_tables import FETCH_AGAIN, days_of, land_files
-from livealign.simulation.archive import FORMAT, MANIFEST
+from livealign.simulation.archive import FORMAT
 from livealign.simulation.config import MANIFEST
 
 NOTES = ("made up from a seed; truth/ is never landed",)

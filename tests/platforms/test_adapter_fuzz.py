@@ -23,11 +23,23 @@ from livealign.errors import LiveAlignError
 from livealign.events.log import EventLog
 from livealign.landing.run import LandingSummary
 from livealign.platforms import csv_blocks
+from livealign.platforms.chat import json_text
 from livealign.platforms.inspect import inspect_archive
 from livealign.platforms.registry import PLATFORMS, land
-from livealign.platforms.twitch import messages as twitch_messages
 from livealign.simulation.archive import FORMAT
 from livealign.simulation.config import MANIFEST
+from tests.planted.chat_archives import (
+    FAN,
+    START_MS,
+    cd_message,
+    danmaku,
+    recorder_xml,
+    write,
+    write_every_format,
+    write_yt,
+    yt_line,
+    yt_text,
+)
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 NASTY_CELLS = [
@@ -53,6 +65,9 @@ def pristine(platform: str) -> dict[str, bytes]:
             "kuailive": make.write_kuailive,
             "kuailive_m3": make.write_m3,
             "twitch": _write_twitch,
+            "youtube": _write_youtube,
+            "bilibili": _write_bilibili,
+            "chat": write_every_format,
             "simulator": _write_simulator,
             "served": _write_served,
             "parquet": _write_parquet,
@@ -79,6 +94,19 @@ def _write_twitch(folder: Path) -> None:
             for i in range(8)
         ]
         (broadcast / "verbose_chat.json.gz").write_bytes(gzip.compress(json.dumps(messages).encode()))
+
+
+def _write_youtube(folder: Path) -> None:
+    lines = [yt_line(1_000 * i, yt_text(i, 1_000 * i, f"line {i}", str(i % 3))) for i in range(6)]
+    write_yt(folder, lines, {})
+    rows = [json.dumps(cd_message(i, 5.0 + i, FAN + str(i % 3), f"line {i}")) for i in range(6)]
+    write(folder / "stream [zyxwvutsrqp].jsonl", "\n".join(rows) + "\n")
+
+
+def _write_bilibili(folder: Path) -> None:
+    spoken = [danmaku(10.5 + i, f"line {i}", f"100{i % 3}", f"u{i % 3}") for i in range(6)]
+    write(folder / "r" / "1.xml", recorder_xml(spoken))
+    write(folder / "777" / "2025-09-22.txt", "".join(f"{START_MS + 1_000 * i}:88{i % 3}:line {i}\n" for i in range(6)))
 
 
 def _write_simulator(folder: Path) -> None:
@@ -276,7 +304,7 @@ def test_a_comment_of_ten_megabytes_is_rejected_alone(platform):
 def test_a_zip_bomb_is_refused_by_its_size(platform, monkeypatch):
     monkeypatch.setattr(csv_blocks, "FREE_BYTES", 1 << 20)
     monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1 << 18)
-    monkeypatch.setattr(twitch_messages, "MAX_CHAT_BYTES", 1 << 20)
+    monkeypatch.setattr(json_text, "MAX_CHAT_BYTES", 1 << 20)
     files = dict(pristine(platform))
     if platform == "twitch":
         name = next(file for file in files if file.endswith(".gz"))

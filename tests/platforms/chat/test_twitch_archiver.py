@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from livealign import ids
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing.run import WARNINGS, LandingSummary, landed_days
+from livealign.platforms.chat import json_text as messages_module
+from livealign.platforms.chat.chatters import find_announcement, find_bots, name_masker
+from livealign.platforms.chat.formats.twitch_archiver import read_messages
+from livealign.platforms.chat.json_text import stream_array
+from livealign.platforms.chat.messages import Message
 from livealign.platforms.registry import archive_days, land
-from livealign.platforms.twitch import messages as messages_module
-from livealign.platforms.twitch.chat import find_announcement, find_bots, name_masker
-from livealign.platforms.twitch.messages import Message, read_messages, stream_array
 from tests.planted.twitch_archives import old_message, small_twitch_archive, twitch_user, write_broadcast, write_chat
 
-SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "twitch_archive"
+SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "twitch_archive"
 DAY, NEXT = date(2025, 12, 22), date(2025, 12, 23)
 EVENING = datetime(2025, 12, 22, 22, 0, 0)
 ALICE, DAVE = (ids.hashed_id("twitch_channel", f"@{name}") for name in ("alice", "dave"))
@@ -294,7 +296,7 @@ def test_a_folder_of_another_kind_is_refused_with_the_layout_that_is_expected(tm
 
 
 def said(*lines: tuple[float, str, str]) -> list[Message]:
-    return [Message(i, str(i), offset, login, login, login, text, 0, False) for i, (offset, login, text) in enumerate(lines, 1)]
+    return [Message(i, str(i), offset, login, login, login, text) for i, (offset, login, text) in enumerate(lines, 1)]
 
 
 def test_a_bot_without_name_or_badge_is_known_by_what_it_does() -> None:

@@ -1,4 +1,4 @@
-"""What a Twitch chat tells beside its words: who is a bot, what is being streamed, and which words are names."""
+"""What a chat says beside its words: who is a bot, what is being streamed, and which words are names."""
 
 import difflib
 import re
@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from livealign.platforms.twitch.messages import Message
+from livealign.platforms.chat.messages import Message
 
 # fmt: off
 KNOWN_BOTS = frozenset((
@@ -57,7 +57,7 @@ def find_bots(messages: Sequence[Message], channel: str) -> Bots:
     for message in messages:
         login = message.login
         sent[login] += 1
-        if message.bot_badge or login in KNOWN_BOTS or _announces(message):
+        if message.bot_badge or login in KNOWN_BOTS or message.name.lower().lstrip("@") in KNOWN_BOTS or _announces(message):
             bots.add(login)
         if message.text.startswith("!"):
             commanders.add(login)

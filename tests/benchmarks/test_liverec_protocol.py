@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from benchmarks.liverec_towers import tower_scorer
-from benchmarks.liverec_world import write_world
 from benchmarks.quality import liverec_protocol as protocol
+from benchmarks.quality.liverec_towers import tower_scorer
+from benchmarks.quality.liverec_world import write_world
 from livealign.config import AlignmentConfig
 from livealign.dataset.columns import ints, milliseconds
-from livealign.dataset.marts import read
+from livealign.dataset.marts import read_mart
 from livealign.days import midnight
 from livealign.errors import LandingError, LiveAlignError
 from livealign.platforms.registry import land
@@ -121,7 +121,7 @@ def test_an_archive_of_twenty_rows_runs(tmp_path):
 
 def test_towers_of_ids_find_better_than_chance_and_score_strangers_too(tmp_path):
     planted = plant_marts(tmp_path, users=60, authors=12, days=4, requests_per_day=600, steady_authors=12, taste_scale=2.0)
-    shown = read(tmp_path, "interactions", planted.days, ["user_id", "author_id", "shown_at", "click"])
+    shown = read_mart(tmp_path, "interactions", planted.days, ["user_id", "author_id", "shown_at", "click"])
     clicks = shown.filter(pc.equal(shown["click"].cast("int8"), 1))
     user_ids, user = np.unique(ints(clicks, "user_id"), return_inverse=True)
     author_ids, author = np.unique(ints(clicks, "author_id"), return_inverse=True)

@@ -1,6 +1,6 @@
 """A made-up archive in LiveRec's format, of any size, with planted repeat behaviour.
 
-    python -m benchmarks.liverec_world out/ --users 2000 --streamers 400 --days 12
+    python -m benchmarks.quality.liverec_world out/ --users 2000 --streamers 400 --days 12
 
 The same seed gives the same bytes. Every streamer is live for some hours at about the same time of each day. A viewer comes
 back to the live streamer watched most lately with a planted chance; else popularity and the viewer's taste for one of eight

@@ -7,7 +7,7 @@ from livealign.landing.schema import TABLES
 from livealign.platforms.inspect_tables import TABLES_OF
 from livealign.platforms.registry import PLATFORMS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
 
 
 def cells(line: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Chat archives of Twitch, YouTube and Bilibili → landing tables."""

@@ -1,0 +1,1 @@
+"""The formats of chat archives, one module each."""

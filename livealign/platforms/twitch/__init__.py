@@ -1,1 +1,0 @@
-"""Twitch chat archives: broadcasts, messages, and the viewers inferred from them."""
