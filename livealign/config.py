@@ -260,6 +260,14 @@ class LiveConfig:
 
 
 @dataclass(frozen=True)
+class LandingConfig:
+    """How an archive is landed, and what a landing must be to be built on (livealign.landing.summary)."""
+
+    max_rejected_share: float = setting(0.2, "of a table's rows that may be rejected; more is an archive misread", SHARE)
+    negatives_per_play: int = setting(20, "rooms beside the entered one in a list inferred from a play", COUNT, unit="rooms")
+
+
+@dataclass(frozen=True)
 class VolumeConfig:
     """How many rows a day brings, compared with the landed days of the week before it (livealign.landing.volumes)."""
 
@@ -353,6 +361,7 @@ class Profile:
     name: str
     backbone: str = setting("smollm2-135m", "tiny, smollm2-135m, or the folder of a Hugging Face model")
     seed: int = setting(17, "seed of every stage", SEED)
+    landing: LandingConfig = field(default_factory=LandingConfig)
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)

@@ -1,6 +1,7 @@
 """Atomic file writes, JSON in and out, directory fsync, and lock files."""
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     old = path.parent / f"{TEMPORARY_PREFIX}{path.name}.old"
     if old.exists() and not path.exists():  # killed between the two renames below: the old state is the state
         old.rename(path)
-    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}{path.name}.*"):
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(path.name)}.*"):
         shutil.rmtree(leftover)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}"
     temporary.mkdir()
@@ -49,6 +50,11 @@ def exclusive(lock_file: Path) -> Iterator[None]:
     with lock_file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def duckdb_path(path: Path) -> str:
+    """The path as DuckDB reads it: what is a pattern to `read_parquet` is escaped (`[`, `*`, `?`)."""
+    return glob.escape(str(path))
 
 
 def replace_bytes(path: Path, data: bytes) -> None:

@@ -8,12 +8,14 @@ LIVEALIGN_HOME/
 """
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from livealign.errors import LiveAlignError
 
 BENTOS = Path("bentos", "live_recommender")  # the folder of our Bentos below a BENTOML_HOME, as BentoML names it
+_ODD = set("\\=?#*")
 WORKSPACE_FOLDERS = ("landing", "warehouse", "artifacts", "releases", "reports", "dagster")
 
 
@@ -29,8 +31,13 @@ class Home:
 
     @classmethod
     def from_environment(cls, platform: str | None = None) -> "Home":
-        """Home under `LIVEALIGN_HOME` (default `.livealign`), for `LIVEALIGN_PLATFORM` (default `simulator`)."""
+        """Home under `LIVEALIGN_HOME` (default `.livealign`), for `LIVEALIGN_PLATFORM` (default `simulator`).
+
+        Raises:
+            LiveAlignError: the folder has a name that DuckDB cannot read from, or the platform is no name.
+        """
         root = Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
+        refuse_odd(root)
         return cls(root, platform or os.environ.get("LIVEALIGN_PLATFORM", "simulator"))
 
     def __post_init__(self) -> None:
@@ -140,6 +147,27 @@ class Home:
                 replace_link(link, target)
             else:
                 raise LiveAlignError(f"{link} is in the way: it should be a link to {target}; move it away and run again")
+
+
+def refuse_odd(root: Path) -> None:
+    """Refuse a home whose path cannot be read everywhere; quotes, brackets, braces, spaces and other scripts are no trouble.
+
+    DuckDB takes a backslash for the end of a folder, and a folder `name=value` for a partition column; dbt takes what follows
+    ? or # for no path, Evidently takes * and :: for patterns; a line break or another control character, or bytes that are no
+    text, break configurations and logs.
+
+    Raises:
+        LiveAlignError: it is such a path.
+    """
+    path = str(root)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise LiveAlignError(f"LIVEALIGN_HOME is {path!r}, which is no UTF-8 text; choose another folder") from None
+    if _ODD & set(path) or "::" in path or any(unicodedata.category(letter) == "Cc" for letter in path):
+        raise LiveAlignError(
+            f"LIVEALIGN_HOME is {path!r}; choose a folder whose path has no backslash, = ? # * :: or control character"
+        )
 
 
 def replace_link(link: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ from dagster import (
 )
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags, run_command
+from livealign.console import styled
 from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
@@ -117,7 +118,7 @@ def prepare(workspace: Workspace, day: date | None) -> date:
         ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
     """
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
-        console.print(f"[bold cyan]▶[/] simulating a platform into [dim]{workspace.archive}[/]")
+        console.say(styled(("▶", "bold cyan"), " simulating a platform into ", (str(workspace.archive), "dim")))
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
     today = datetime.now(UTC).date()  # not over yet, so not complete
     known = [one for one in archive_days(workspace.home.platform, workspace.archive) if one < today]
@@ -133,7 +134,7 @@ def prepare(workspace: Workspace, day: date | None) -> date:
 
 
 def _say(text: str) -> None:
-    console.print(f"[bold cyan]▶[/] {text}")
+    console.say(styled(("▶", "bold cyan"), f" {text}"))
 
 
 def retrain(workspace: Workspace, instance: DagsterInstance, day: date, tags: dict[str, str]) -> None:

@@ -24,18 +24,17 @@ from typing import NamedTuple, TypeVar
 import duckdb
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.json_rows import ROOT, JsonRows, add_json_option
-from benchmarks.warehouse.m3_archive import SEED
+from benchmarks.warehouse.m3_archive import SEED, write_m3
 from benchmarks.warehouse.pandas_segments import STATISTICS, by_date_ranges, by_repeats, segment_statistics
 from benchmarks.warehouse.segment_queries import statistics_by_queries
+from livealign.console import PlainConsole
 from livealign.dataset.marts import publish_marts
 from livealign.platforms.registry import archive_days, land
 from livealign.retrain.stage_cost import StageCost, stage_cost
 from orchestration.dbt.command import BUILD_A_DAY
-from tests.planted.kuaishou_archives import write_m3
 
 PROJECT = ROOT / "dbt_project"
 PANDAS_AT_MOST = 0.05
@@ -139,14 +138,14 @@ class Bench:
             out.add(f"{name}, scale {self.scale}", stage.seconds, "s")
             out.add(f"{name}, scale {self.scale}: of the processor", processor, "s")
             out.add(f"{name}, scale {self.scale}: peak memory", stage.peak_rss_bytes / 2**30, "GiB")
-        console = Console()
+        console = PlainConsole()
         console.print(table)
         for name, value in self.notes.items():
             console.print(f"{name}: {value:,.3f}" if isinstance(value, float) else f"{name}: {value:,}")
             out.add(f"{name}, scale {self.scale}", value, unit_of(name))
 
     def _step(self, name: str, work: Callable[[], T]) -> T:
-        Console().print(f"▶ {name}")
+        PlainConsole().print(f"▶ {name}")
         file_name = "".join(c if c.isalnum() else "_" for c in name)
         before = _processor_seconds()
         with stage_cost(file_name, self.folder / "costs") as stage:

@@ -43,7 +43,7 @@
         drop table if exists {{ span_table() }};
         {%- if folder is not none %}
         create or replace view {{ target_relation }} as
-        select * from read_parquet('{{ folder }}/dt=*/part-0.parquet', hive_partitioning = true, hive_types = {'dt': date});
+        select * from read_parquet('{{ sql_glob(folder) }}/dt=*/part-0.parquet', hive_partitioning = true, hive_types = {'dt': date});
         {%- endif %}
     {% endcall %}
     {%- if folder is not none -%} {% do refuse_other_columns(folder) %} {%- endif -%}
@@ -59,6 +59,13 @@
     {{ return((warehouse.rpartition('/')[0] or '.') ~ '/tables/' ~ this.identifier) }}
 {% endmacro %}
 
+{#- A path inside the quotes of a string, and one of which DuckDB reads patterns: a home may have ' and [ ] in its name. -#}
+{% macro sql_text(path) -%} {{ return(path | replace("'", "''")) }} {%- endmacro %}
+
+{% macro sql_glob(path) -%}
+    {{ return(sql_text(path | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]'))) }}
+{%- endmacro %}
+
 {% macro span_table() -%} temp.main."{{ this.identifier }}__span" {%- endmacro %}
 
 {% macro set_span(first, last) %}
@@ -71,13 +78,13 @@
 {#- DuckDB writes beside a file that is there and renames: a reader sees the old day or the new one. -#}
 {% macro write_day(folder, day, key) %}
     {%- set day_folder = folder ~ '/dt=' ~ day -%}
-    {% do run_query("select make_folder('" ~ day_folder ~ "')") %}
+    {% do run_query("select make_folder('" ~ sql_text(day_folder) ~ "')") %}
     {% call statement('write_day', auto_begin=False) %}
         copy (
             select * from {{ span_table() }}
             where dt = date '{{ day }}'
             order by {% for column in key %}"{{ column }}"{{ ', ' if not loop.last }}{% endfor %}
-        ) to '{{ day_folder }}/part-0.parquet' (format parquet, compression zstd, parquet_version v2, use_tmp_file true)
+        ) to '{{ sql_text(day_folder) }}/part-0.parquet' (format parquet, compression zstd, parquet_version v2, use_tmp_file true)
     {% endcall %}
 {% endmacro %}
 
@@ -94,7 +101,7 @@
 {% macro refuse_other_columns(folder) %}
     {%- set query -%}
         select file_name, list(name || ' ' || "type" order by name) as columns
-        from parquet_schema('{{ folder }}/dt=*/part-0.parquet')
+        from parquet_schema('{{ sql_glob(folder) }}/dt=*/part-0.parquet')
         where num_children is null
         group by file_name
         qualify columns <> last_value(columns) over (

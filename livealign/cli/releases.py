@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.console import PlainConsole, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import read_manifest
@@ -24,7 +23,7 @@ from livealign.release.retention import plan_pruning
 from livealign.release.retention import prune as remove
 from livealign.settings import load_settings
 
-console = Console(highlight=False)
+console = PlainConsole()
 
 PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
 ReasonOption = Annotated[str, typer.Option(help="kept in the history of the pointer")]
@@ -40,16 +39,17 @@ def releases(platform: PlatformOption = "simulator") -> None:
     """List the releases of a workspace: the champion marked, metrics, what was decided, and what each was made from."""
     home = Home.from_environment(platform)
     line = champion_line(home.releases)
-    table = Table("", title=f"{home.releases}", title_justify="left")
+    shown = table("")
     for name in ("release", "held out", "GAUC"):
-        table.add_column(name, no_wrap=True)
+        shown.add_column(name, no_wrap=True)
     for name in ("decided", "made from"):
-        table.add_column(name)
+        shown.add_column(name, overflow="fold")
     for release in list_releases(home.releases):
         mark = "★" if release.is_champion else "↩" if release.release_id in line else ""
-        table.add_row(mark, release.release_id, *_cells(home, release))
-    console.print(table)
-    console.print("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
+        shown.add_row(mark, release.release_id, *_cells(home, release))
+    console.say(str(home.releases))
+    console.print(shown)
+    console.say("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
 
 
 def explain_release(
@@ -60,14 +60,14 @@ def explain_release(
     """Say what the second release has otherwise than the first: data, code, settings, parts, metrics, decision."""
     home = Home.from_environment(platform)
     found = explain(home.releases, first, second)
-    table = Table("", first, second, title_justify="left")
+    shown = table("", first, second)
     for one in found:
-        table.add_row(one.what, _said(one.first), _said(one.second))
-    console.print(table)
-    console.print(f"{len(found)} differences")
+        shown.add_row(one.what, _said(one.first), _said(one.second))
+    console.print(shown)
+    console.say(f"{len(found)} differences")
     for release_id in (first, second):
         made = lineage_of(read_manifest(home.releases / release_id), home)
-        console.print(f"{release_id}: {made.set_by_hand() or 'nothing was set beside its profile'}", markup=False)
+        console.say(f"{release_id}: {made.set_by_hand() or 'nothing was set beside its profile'}")
 
 
 def promote(
@@ -103,15 +103,16 @@ def prune(
     with nobody_retrains(home):
         planned = plan_pruning(home, retention, event_log or home.archive)
         removed = planned.removals if dry_run else remove(home, planned)
-    table = Table("", "how many", "MiB", "why", title=f"{home.workspace}", title_justify="left")
+    shown = table("", "how many", "MiB", "why")
     for (kind, reason), count in Counter((one.kind, one.reason) for one in removed).items():
         size = sum(one.bytes for one in removed if (one.kind, one.reason) == (kind, reason))
-        table.add_row(kind, f"{count:,}", f"{size / 2**20:,.1f}", reason)
-    console.print(table)
+        shown.add_row(kind, f"{count:,}", f"{size / 2**20:,.1f}", reason)
+    console.say(str(home.workspace))
+    console.print(shown)
     for problem in planned.problems:
-        console.print(f"kept: {problem}", markup=False)
+        console.say(f"kept: {problem}")
     kept = ", ".join(planned.protected) or "no release: there is no champion yet"
-    console.print(f"{'would be removed' if dry_run else 'removed'}: {len(removed)}; protected: {kept}")
+    console.say(f"{'would be removed' if dry_run else 'removed'}: {len(removed)}; protected: {kept}")
 
 
 @contextmanager
@@ -144,9 +145,9 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
 
 
 def _say_champion(home: Home, release_id: str) -> None:
-    console.print(f"the champion is {release_id}; a running service follows within seconds")
+    console.say(f"the champion is {release_id}; a running service follows within seconds")
     if bento_of(home, release_id) is None:
-        console.print("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
+        console.say("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
 
 
 def _said(value: Any) -> str:

@@ -9,14 +9,14 @@ A row is rejected for the first of these that it breaks, column by column in the
     missing_value      null in a required column, or inside a vector
     text_too_long      a text of more than MAX_TEXT_BYTES
     id_out_of_range    a negative id (ids have 63 bits)
+    wrong_time_unit    seconds, micro- or nanoseconds where milliseconds are due
     time_before_2000, time_in_future
     negative_duration  the end is before the start
     not_positive       a count below 1
     negative_value     a gift's value below 0
 
-(`livealign.landing.run` adds `duplicate_key`, and `unknown_field` as a warning; adapters add reasons of their own.)
-Text that spells a number is converted; times may be Unix milliseconds, or text without a zone, which is read as UTC;
-fractions of a millisecond are cut off.
+(`livealign.landing.run` adds `duplicate_key`, `linked_row_rejected`, and `unknown_field` as a warning; adapters add reasons
+of their own.) Text that spells a number is converted; times are read as `livealign.landing.times` says.
 """
 
 from collections.abc import Callable
@@ -31,9 +31,9 @@ import pyarrow.compute as pc
 
 from livealign.days import DAY_MS
 from livealign.landing.schema import TIMESTAMP, Table
+from livealign.landing.times import YEAR_2000_MS, says, unit_of, utc_text
 
 MAX_TEXT_BYTES = 1 << 20  # of one text value
-YEAR_2000_MS = 946_684_800_000
 UNKNOWN_DAY = -1  # of a row whose time column cannot be believed
 
 Mask = npt.NDArray[np.bool_]
@@ -68,7 +68,9 @@ def check_rows(table: Table, data: pa.Table, now: datetime) -> CheckedRows:
     believable = np.ones(data.num_rows, np.bool_)
     for name in table.time_columns:
         early, late = _time_bounds(columns[name], now)
-        verdict.blame(early, "time_before_2000", f"{name} is before 2000-01-01 (is it in milliseconds?)")
+        for unit, hit in unit_of(pc.fill_null(columns[name].cast(pa.int64()), 0).to_numpy(zero_copy_only=False), now):
+            verdict.blame(hit, "wrong_time_unit", says(name, unit))
+        verdict.blame(early, "time_before_2000", f"{name} is before 2000-01-01")
         verdict.blame(late, "time_in_future", f"{name} is after {now.isoformat(sep=' ', timespec='seconds')} UTC")
         if name == table.time_column:
             believable = ~early & ~late & _true(pc.is_valid(columns[name]))
@@ -95,10 +97,25 @@ def convert(column: pa.Array, to: pa.DataType) -> tuple[pa.Array, Mask]:
     if to == TIMESTAMP and pa.types.is_floating(column.type):  # integers that met a null on their way through pandas
         column, broken = convert(column, pa.int64())
         return column.cast(to), broken
+    if to == TIMESTAMP and _is_text(column.type):
+        return _times_of_text(column)
     pieces: list[pa.Array] = []
     broken = np.zeros(len(column), np.bool_)
     _convert_pieces(column, to, 0, pieces, broken)
     return pa.concat_arrays(pieces) if pieces else pa.nulls(0, to), broken
+
+
+def _times_of_text(column: pa.Array) -> tuple[pa.Array, Mask]:
+    """Each row as it is written: a number, an instant with its zone, or a time in UTC."""
+    text, broken = convert(column, pa.string())
+    numbers, zoned, plain = utc_text(text)
+    found = None
+    for part, kind in ((numbers, pa.int64()), (zoned, pa.timestamp("ms", "UTC")), (plain, TIMESTAMP)):
+        pieces: list[pa.Array] = []
+        _convert_pieces(part, kind, 0, pieces, broken)
+        times = (pa.concat_arrays(pieces) if pieces else pa.nulls(0, kind)).cast(TIMESTAMP)
+        found = times if found is None else pc.coalesce(found, times)
+    return found, broken
 
 
 class _Verdict:
@@ -169,7 +186,7 @@ def _convertible(source: pa.DataType, to: pa.DataType) -> bool:
     is_ = pa.types
     if is_.is_null(source) or source == to:
         return True
-    text = is_.is_string(source) or is_.is_large_string(source) or is_.is_binary(source) or is_.is_large_binary(source)
+    text = _is_text(source)
     number = is_.is_integer(source) or is_.is_floating(source) or is_.is_decimal(source)
     if is_.is_integer(to) or is_.is_floating(to):
         return number or text
@@ -182,6 +199,11 @@ def _convertible(source: pa.DataType, to: pa.DataType) -> bool:
     if is_.is_list(to):
         return is_.is_list(source) or is_.is_large_list(source) or is_.is_fixed_size_list(source)
     return False
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    is_ = pa.types
+    return is_.is_string(type_) or is_.is_large_string(type_) or is_.is_binary(type_) or is_.is_large_binary(type_)
 
 
 def _readable_text(column: pa.Array) -> pa.Array:

@@ -11,20 +11,19 @@ the next. The same input gives the same bytes.
 
 What is counted: a row is read once, under the day of its time column; a row of a day that the run does not land is not
 read. A row whose day cannot be known (a bad time) is read and rejected under the day of its file where the adapter says
-it (`file_day`), else under the first day of the run. A file that cannot be read is one reject with line 0. A field
-that the contract does not have is a warning, not a reject: one `unknown_field` record with line 0 for each file and
-field, which counts neither as read nor as rejected.
+it (`file_day`), else under the first day of the run. A file that cannot be read is one reject with line 0. Rows that are
+one event (`add_linked`) land or are rejected together. A field that the contract does not have is a warning, not a reject:
+one `unknown_field` record with line 0 for each file and field, which counts neither as read nor as rejected.
 """
 
 import os
 import shutil
 import threading
 import uuid
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -37,10 +36,12 @@ import pyarrow as pa
 from livealign.days import EPOCH, PART
 from livealign.errors import LandingError
 from livealign.files import exclusive
+from livealign.landing.links import link
 from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing.rejects import as_utf8, row_json, rows_json
 from livealign.landing.rules import UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.landing.schema import TABLES
+from livealign.landing.summary import LandingSummary
 
 REJECTS = pa.schema(
     [
@@ -68,41 +69,8 @@ _WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds
 Progress = Callable[[int, int], None]  # (done, total)
 
 Rows: TypeAlias = pa.Table | pa.RecordBatch
-
-
-@dataclass
-class TableSummary:
-    """Counts of one table; `reasons` adds up to `rejected`."""
-
-    read: int = 0
-    landed: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    warnings: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class LandingSummary:
-    """What one run landed, by table."""
-
-    days: list[date]
-    tables: dict[str, TableSummary] = field(default_factory=lambda: {name: TableSummary() for name in TABLES})
-
-    @property
-    def read(self) -> int:
-        return sum(table.read for table in self.tables.values())
-
-    @property
-    def landed(self) -> int:
-        return sum(table.landed for table in self.tables.values())
-
-    @property
-    def rejected(self) -> int:
-        return sum(table.rejected for table in self.tables.values())
-
-    @property
-    def reasons(self) -> Counter[str]:
-        return sum((table.reasons for table in self.tables.values()), Counter())
+Ints: TypeAlias = npt.NDArray[np.int64]
+LinkedRows: TypeAlias = tuple[Rows, Sequence[int] | Ints, Sequence[int] | Ints]  # rows, event of each, line of each
 
 
 class LandingRun:
@@ -151,13 +119,21 @@ class LandingRun:
             self._held.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def used(self, file: str) -> None:
+        """A file of the archive (relative to it) that the adapter has opened, or knows and leaves out, without a row of it."""
+        self._used.add(file)
+
+    def was_used(self, file: str) -> bool:
+        """Whether the adapter has said anything of this file of the archive."""
+        return file in self._used
+
     def add(
         self,
         table_name: str,
         data: Rows,
         file: str,
         first_line: int = 1,
-        lines: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        lines: Sequence[int] | Ints | None = None,
         file_day: date | None = None,
     ) -> None:
         """Check a batch and keep its good rows for the end of the run.
@@ -170,8 +146,42 @@ class LandingRun:
             lines: [n], the line of each row, where they do not follow.
             file_day: the day under which rows without a usable time are rejected.
         """
+        whole, at = self._opened(table_name, data, file, first_line, lines, file_day)
+        for start in range(0, len(whole), BATCH_ROWS):
+            batch = whole.slice(start, BATCH_ROWS)
+            checked = check_rows(TABLES[table_name], batch, self.now)
+            self._take(table_name, batch, checked, file, at[start : start + BATCH_ROWS], file_day)
+
+    def add_linked(self, tables: Mapping[str, LinkedRows], file: str, file_day: date | None = None) -> None:
+        """Check batches whose rows belong together: all rows of one event land, or all of them are rejected.
+
+        A row that is rejected only because another one is has the reason `linked_row_rejected`; its detail says of which
+        table the other one is, and what is wrong with it. Only the rows of one call are linked.
+
+        Args:
+            tables: for each table its rows, the event of each row [n] (any whole numbers), and the line of each row [n].
+            file, file_day: see `add`.
+        """
+        opened = {name: self._opened(name, data, file, 1, lines, file_day) for name, (data, _, lines) in tables.items()}
+        checked = {name: check_rows(TABLES[name], whole, self.now) for name, (whole, _) in opened.items()}
+        groups = {name: np.asarray(events, np.int64) for name, (_, events, _) in tables.items()}
+        for name, verdict in link(checked, groups).items():
+            whole, at = opened[name]
+            self._take(name, whole, verdict, file, at, file_day)
+
+    def _opened(
+        self,
+        table_name: str,
+        data: Rows,
+        file: str,
+        first_line: int,
+        lines: Sequence[int] | Ints | None,
+        file_day: date | None,
+    ) -> tuple[pa.Table, Ints]:
+        """The rows as a table and their lines; columns that the contract does not have are recorded."""
         if table_name not in TABLES:
             raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        self.used(file)
         file = as_utf8(file)
         whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
         at = np.arange(first_line, first_line + len(whole)) if lines is None else np.asarray(lines, np.int64)
@@ -182,8 +192,7 @@ class LandingRun:
         unknown = [name for name in dict.fromkeys(whole.schema.names) if name not in TABLES[table_name].schema.names]
         for name in unknown:
             self.reject(table_name, file, 0, "unknown_field", name, day=file_day)
-        for start in range(0, len(whole), BATCH_ROWS):
-            self._add_batch(table_name, whole.slice(start, BATCH_ROWS), file, at[start : start + BATCH_ROWS], file_day)
+        return whole, at
 
     def reject(
         self,
@@ -201,6 +210,7 @@ class LandingRun:
         """
         if table_name not in TABLES:
             raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
+        self.used(file)
         file, detail = as_utf8(file), as_utf8(detail)
         day = self.days[0] if day is None else day
         if (day - EPOCH).days not in self._wanted:
@@ -212,14 +222,14 @@ class LandingRun:
             self.summary.tables[table_name].warnings[reason] += 1
         else:
             self._count(table_name, file, day, read=1, rejected=1)
-            self.summary.tables[table_name].reasons[reason] += 1
+            self._blame(table_name, reason, detail)
+            if not line:
+                self.summary.unreadable.append(f"{file} ({reason}: {detail})" if detail else f"{file} ({reason})")
         self._record(table_name, day, (table_name, file, line, reason, detail, None if row is None else row_json(row)))
 
-    def used(self, file: str) -> None:
-        self._used.add(file)
-
-    def _add_batch(self, name: str, data: pa.Table, file: str, lines: npt.NDArray[np.int64], file_day: date | None) -> None:
-        checked = check_rows(TABLES[name], data, self.now)
+    def _take(self, name: str, data: pa.Table, checked: CheckedRows, file: str, lines: Ints, file_day: date | None) -> None:
+        """Keep the good rows of a batch for the end of the run, and record the others."""
+        file = as_utf8(file)
         home = ((file_day or self.days[0]) - EPOCH).days
         days = np.where(checked.day == UNKNOWN_DAY, home, checked.day)
         index = self._files.setdefault(file, len(self._files))
@@ -245,13 +255,17 @@ class LandingRun:
         day: date,
         data: pa.Table,
         checked: CheckedRows,
-        lines: npt.NDArray[np.int64],
+        lines: Ints,
         bad: npt.NDArray[np.intp],
     ) -> None:
         for i, row in zip(bad, rows_json(data.take(bad)), strict=True):
             problem = checked.problems[checked.problem[i]]
-            self.summary.tables[name].reasons[problem.reason] += 1
+            self._blame(name, problem.reason, problem.detail)
             self._record(name, day, (name, file, int(lines[i]), problem.reason, problem.detail, row))
+
+    def _blame(self, name: str, reason: str, detail: str, rows: int = 1) -> None:
+        self.summary.tables[name].reasons[reason] += rows
+        self.summary.tables[name].details.setdefault(reason, detail)
 
     def _count(self, name: str, file: str, day: date, read: int, rejected: int) -> None:
         counts = self._counts[name, file, day]
@@ -299,7 +313,7 @@ class LandingRun:
             origins = zip(duplicates.column(FILE).to_pylist(), duplicates.column(LINE).to_pylist(), strict=True)
             rows = rows_json(duplicates.drop_columns([FILE, LINE]))
             with self._turn:
-                self.summary.tables[name].reasons["duplicate_key"] += len(duplicates)
+                self._blame(name, "duplicate_key", detail, len(duplicates))
                 for (file, line), row in zip(origins, rows, strict=True):
                     self._count(name, files[file], day, read=0, rejected=1)
                     self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))

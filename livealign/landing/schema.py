@@ -106,7 +106,7 @@ TABLES: dict[str, Table] = {
                     _id("room_id"),
                     pa.field("impression_id", pa.int64()),  # where the platform says which impression led here
                     _required("entered_at", TIMESTAMP),
-                    pa.field("left_at", TIMESTAMP),  # null while watching
+                    pa.field("left_at", TIMESTAMP),  # null while watching, or where it is unknown
                     pa.field("source", pa.string()),
                 ]
             ),

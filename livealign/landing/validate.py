@@ -5,7 +5,8 @@
 What is checked, in this order: every landed day has a file of every table with the contract's columns; what a single row
 must be (values there, ids and times in range, ends after starts, the day of its partition); keys without duplicates, over
 all days; rows that name a room, an impression or a person that exist and agree with it; events within the life of
-their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); the ledger.
+their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); the ledger; whether
+anything landed, and of each table enough.
 
 DuckDB reads the files as a stream and spills to disk, so memory stays bounded whatever the size.
 """
@@ -14,23 +15,31 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from livealign.days import PART
+from livealign.config import LandingConfig
+from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
 from livealign.landing.run import WARNINGS, Progress
 from livealign.landing.schema import ADDED_LATER, TABLES, Table
+from livealign.landing.summary import LEFT_OUT
+from livealign.landing.times import unit_of
 from livealign.landing.validate_rows import (
     Problem,
     check_impressions_of_plays,
+    check_inferred_lists,
     check_keys,
     check_references,
     check_rows,
     check_units,
     open_landing,
 )
+
+LEAST_REJECTS = 10  # fewer say nothing about a share
+BEYOND_MS = 100_000_000 * DAY_MS  # days of 1970 ± 270,000 years, the calendar of DuckDB
 
 
 def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[Problem]:
@@ -47,7 +56,7 @@ def validate_landing(landing_root: Path, progress: Progress | None = None, now: 
     days = sorted({path.name for name in (*TABLES, "ledger") for path in root.glob(f"{name}/dt=*") if path.is_dir()})
     if not days:
         raise LandingError(f"{root} holds no landed day; land an archive first, or give the folder that has rooms/dt=…/ in it")
-    problems, files = _check_files(root, days)
+    problems, files = _check_files(root, days, now)
     steps = len(TABLES) + 3
     with open_landing(root, files) as database:
         for done, table in enumerate(TABLES.values()):
@@ -58,16 +67,18 @@ def validate_landing(landing_root: Path, progress: Progress | None = None, now: 
                 problems += check_keys(database, root, table)
                 problems += check_references(database, root, table, days[0].removeprefix("dt="))
         problems += check_impressions_of_plays(database, root)
+        problems += check_inferred_lists(database, root)
         problems += check_units(database)
     if progress:
         progress(steps - 1, steps)
     problems += _check_ledger(root, days, files)
+    problems += _check_rows_there(root, days, files)
     if progress:
         progress(steps, steps)
     return problems
 
 
-def _check_files(root: Path, days: list[str]) -> tuple[list[Problem], dict[str, list[Path]]]:
+def _check_files(root: Path, days: list[str], now: datetime) -> tuple[list[Problem], dict[str, list[Path]]]:
     """Every day has every table, readable and with the contract's columns; the rest is checked on the files that are so."""
     problems: list[Problem] = []
     usable: dict[str, list[Path]] = {name: [] for name in TABLES}
@@ -80,7 +91,7 @@ def _check_files(root: Path, days: list[str]) -> tuple[list[Problem], dict[str, 
                 problems.append(Problem("error", table.name, "unknown_file", file, 0, len(others), f"beside it: {others[0]}"))
             if table.name in ADDED_LATER and not path.is_file():
                 continue
-            trouble = _trouble_with(path, table)
+            trouble = _trouble_with(path, table) or _beyond_calendar(path, table, now)
             if trouble:
                 problems.append(Problem("error", table.name, trouble[0], file, 0, 1, trouble[1]))
             else:
@@ -103,6 +114,18 @@ def _trouble_with(path: Path, table: Table) -> tuple[str, str] | None:
             return "wrong_type", f"{column.name} is {schema.field(column.name).type}, not {column.type}"
     unknown = [name for name in names if name not in table.schema.names]
     return ("unknown_column", f"the contract has no column {unknown[0]}") if unknown else None
+
+
+def _beyond_calendar(path: Path, table: Table, now: datetime) -> tuple[str, str] | None:
+    """Times that DuckDB cannot even read, for they lie 290,000 years off: nanoseconds taken for milliseconds."""
+    rows = pq.read_table(path, columns=list(table.time_columns), partitioning=None)
+    for name in table.time_columns:
+        times = pc.drop_null(rows.column(name).cast(pa.int64())).to_numpy()
+        if len(times) and (far := np.abs(times) > BEYOND_MS).any():
+            units = [unit.name for unit, hit in unit_of(times[far], now) if hit.any()]
+            like = f"looks like {units[0]}" if units else "is no time"
+            return "wrong_time_unit", f"{name} {like}: {times[far][0]} is no time in milliseconds; {far.sum()} rows"
+    return None
 
 
 def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[Problem]:
@@ -131,13 +154,38 @@ def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> 
     return problems
 
 
+def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[Problem]:
+    """Something landed, of no table were all rows rejected (an error), and of none too many (a warning)."""
+    problems: list[Problem] = []
+    landed = {name: sum(pq.read_metadata(path).num_rows for path in paths) for name, paths in files.items()}
+    if not any(landed.values()):
+        everything = "no table has a row: nothing of the archive landed"
+        problems.append(Problem("error", "rooms", "empty_landing", "rooms", 0, 0, everything))
+    for name, rows in landed.items():
+        reasons = sum((_reasons(root / "rejects" / name / day / PART) for day in days), Counter[str]())
+        faults = Counter({reason: count for reason, count in reasons.items() if reason not in LEFT_OUT})
+        rejected, share = faults.total(), faults.total() / max(1, rows + reasons.total())
+        why = ", ".join(f"{reason} {count:,}" for reason, count in faults.most_common(3))
+        detail = f"{share:.1%} of the rows of {name} were rejected: {why}; see rejects/{name}"
+        if rejected and not rows:
+            problems.append(Problem("error", name, "all_rejected", f"rejects/{name}", 0, rejected, detail))
+        elif rejected >= LEAST_REJECTS and share > LandingConfig().max_rejected_share:
+            problems.append(Problem("warning", name, "mostly_rejected", f"rejects/{name}", 0, rejected, detail))
+    return problems
+
+
 def _count_rejects(path: Path) -> int:
     """Rejects of one table and day, without the warnings; 0 where there is no such file."""
+    return _reasons(path).total()
+
+
+def _reasons(path: Path) -> Counter[str]:
+    """Rejects of one table and day by reason, without the warnings; none where there is no such file."""
     reasons: Counter[str] = Counter()
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=["reason"]):
                 reasons.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch.column(0)).to_pylist()})
     except (pa.ArrowException, OSError):
-        return 0
-    return sum(count for reason, count in reasons.items() if reason not in WARNINGS)
+        return Counter()
+    return Counter({reason: count for reason, count in reasons.items() if reason not in WARNINGS})

@@ -10,8 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from livealign.files import duckdb_path
 from livealign.landing.rules import MAX_TEXT_BYTES
 from livealign.landing.schema import TABLES, TIMESTAMP, Table
+from livealign.landing.times import UNITS, says, unit_range
 
 MEMORY_LIMIT = "2GB"
 ROOM_SLACK_MINUTES = 10  # events are logged a little before and after their room's life
@@ -44,7 +46,9 @@ def open_landing(root: Path, files: dict[str, list[Path]]) -> Iterator[duckdb.Du
         database.execute("set preserve_insertion_order = false")
         for name, paths in files.items():
             source = (
-                database.read_parquet([str(path) for path in paths], filename=True, file_row_number=True) if paths else None
+                database.read_parquet([duckdb_path(path) for path in paths], filename=True, file_row_number=True)
+                if paths
+                else None
             )
             if source is None:
                 database.register(f"{name}_empty", TABLES[name].schema.empty_table())
@@ -83,12 +87,15 @@ def _row_rules(table: Table, now: datetime) -> Iterator[tuple[str, str, str]]:
         if column.name.endswith("_id") and column.type == pa.int64():
             yield "id_out_of_range", f"{name} < 0", f"{column.name} is negative"
         if column.type == TIMESTAMP:
-            yield (
-                "time_before_2000",
-                f"{name} < timestamp '2000-01-01'",
-                f"{column.name} is before 2000: seconds as milliseconds?",
-            )
-            yield "time_in_future", f"{name} > timestamp '{now.isoformat(sep=' ')}'", f"{column.name} is in the future"
+            wrong_units = []
+            for unit in UNITS:
+                first, last = unit_range(unit, now)
+                wrong_units.append(f"epoch_ms({name}) between {first} and {last}")
+                yield "wrong_time_unit", wrong_units[-1], says(column.name, unit)
+            of_no_unit = f"not ({' or '.join(wrong_units)})"
+            early, late = f"{name} < timestamp '2000-01-01'", f"{name} > timestamp '{now.isoformat(sep=' ')}'"
+            yield "time_before_2000", f"{early} and {of_no_unit}", f"{column.name} is before 2000"
+            yield "time_in_future", f"{late} and {of_no_unit}", f"{column.name} is in the future"
         if column.type == pa.string():
             yield "text_too_long", f"strlen({name}) > {MAX_TEXT_BYTES}", f"{column.name} is longer than {MAX_TEXT_BYTES} bytes"
         if pa.types.is_list(column.type):
@@ -184,6 +191,27 @@ def check_impressions_of_plays(database: duckdb.DuckDBPyConnection, root: Path) 
     return [
         Problem("error", "plays", check, _relative(root, file), row, count, details[check])
         for file, check, row, count in database.execute(query).fetchall()
+    ]
+
+
+def check_inferred_lists(database: duckdb.DuckDBPyConnection, root: Path) -> list[Problem]:
+    """A list that was inferred from a watch session has that session: without it, its click would be learned as a skip."""
+    query = """
+        with played as (
+            select distinct i.request_id from impressions as i inner join plays as p using (impression_id)
+            where i.surface = 'inferred'
+        )
+        select file, min(row), count(*)
+        from impressions anti join played using (request_id)
+        where surface = 'inferred'
+        group by file
+        order by file
+    """
+    detail = "no play is landed of the list that was inferred from it: a click is turned into skips"
+    found = database.execute(query).fetchall()
+    return [
+        Problem("error", "impressions", "inferred_without_play", _relative(root, file), row, n, detail)
+        for file, row, n in found
     ]
 
 

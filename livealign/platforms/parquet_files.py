@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from livealign.days import DAY_MS
 from livealign.errors import ArchiveError
-from livealign.landing.rules import UNKNOWN_DAY, YEAR_2000_MS, check_rows
+from livealign.landing.rules import UNKNOWN_DAY, check_rows
 from livealign.landing.schema import Table
+from livealign.landing.times import YEAR_2000_MS
 
 BATCH_ROWS = 131_072
 BATCH_BYTES = 32 << 20  # of one batch, about

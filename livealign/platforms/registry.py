@@ -1,16 +1,19 @@
 """Which adapter reads which platform.
 
-An adapter module has `archive_days(archive) -> list[date]` and
-`land_days(archive, run, days, progress=None) -> None`; `livealign.landing.run` says what its rows must be.
+An adapter module is an `Adapter`; `livealign.landing.run` says what its rows must be. It names every file that it opens or
+leaves out on purpose to the run (`add`, `reject`, `used`), so that the files that nobody looked at can be named to the user.
 """
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
 from livealign.errors import ArchiveError, LiveAlignError
-from livealign.landing.run import LandingRun, LandingSummary, Progress
+from livealign.landing.run import LandingRun, Progress
+from livealign.landing.summary import LandingSummary
 from livealign.platforms import liverec, parquet, served, simulator
 from livealign.platforms.chat.adapter import ChatAdapter
 from livealign.platforms.chat.broadcasts import BILIBILI, OTHER, TWITCH, YOUTUBE
@@ -26,6 +29,13 @@ class Adapter(Protocol):
     def land_days(self, archive: Path, run: LandingRun, days: Sequence[date], progress: Progress | None = None) -> None:
         """Hand everything of these days to the run; rows of other days do no harm."""
 
+    def recognises(self, archive: Path) -> bool:
+        """Whether a folder looks like this platform's archive, by names and a cheap look; no full parse.
+
+        A module may also have `ignored(archive, relative_path) -> bool`, true of files that are never read and never named, and
+        `notes(archive) -> list[str]`, what a user should know before landing.
+        """
+
 
 PLATFORMS: dict[str, Adapter] = {
     "simulator": simulator,
@@ -40,6 +50,13 @@ PLATFORMS: dict[str, Adapter] = {
     "liverec": liverec,
 }
 
+EXPECTED = (
+    "simulator.json with dt=YYYY-MM-DD/ (simulator), CHANNEL/BROADCAST/vod.json or another chat archive (twitch, youtube, "
+    "bilibili, chat), click.csv with room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), "
+    "events-*.log (served), plays.parquet or plays/dt=YYYY-MM-DD/ (parquet), one CSV of user,stream,streamer,start,stop (liverec)"
+)
+_DAY_FOLDER = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
+
 
 def adapter_of(platform: str) -> Adapter:
     """The platform's adapter.
@@ -50,6 +67,23 @@ def adapter_of(platform: str) -> Adapter:
     if platform not in PLATFORMS:
         raise LiveAlignError(f"there is no platform '{platform}'; choose one of {', '.join(PLATFORMS)}")
     return PLATFORMS[platform]
+
+
+def recognise(archive: Path) -> str:
+    """The platform that an archive is of.
+
+    Raises:
+        ArchiveError: none of those known, or several.
+    """
+    archive = Path(archive)
+    if not archive.is_dir():
+        raise ArchiveError(f"{archive} is no folder; give the folder that holds the archive")
+    found = [name for name, adapter in PLATFORMS.items() if adapter.recognises(archive)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; say which one by --platform")
+    raise ArchiveError(f"{archive} is of no known format; expected one of: {EXPECTED}")
 
 
 def archive_days(platform: str, archive: Path) -> list[date]:
@@ -80,4 +114,33 @@ def land(
         raise ArchiveError(f"{archive} has no day to land; look for a vod.json or a day folder that can be read")
     with LandingRun(landing_root, chosen, now) as run:
         adapter.land_days(archive, run, chosen, progress)
+        run.summary.not_read = _not_read(adapter, archive, run)
     return run.summary
+
+
+def _not_read(adapter: Adapter, archive: Path, run: LandingRun) -> list[str]:
+    """Files of the archive that the adapter has not named, sorted; those of a day that was not asked for aside."""
+    ignored = getattr(adapter, "ignored", lambda archive, file: False)
+    days = {f"dt={day}" for day in run.days}
+    return sorted(
+        file
+        for file in _files_of(archive)
+        if not run.was_used(file)
+        and not ignored(archive, file)
+        and all(part in days for part in file.split("/")[:-1] if _DAY_FOLDER.fullmatch(part))
+    )
+
+
+def _files_of(archive: Path) -> Iterator[str]:
+    """Every file by its path relative to the archive, hidden ones aside; folders are followed through links, as adapters do."""
+    entered = set()
+    for folder, folders, files in os.walk(archive, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in entered:  # a link to a folder above
+            folders.clear()
+            continue
+        entered.add(place)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                yield (Path(folder) / name).relative_to(archive).as_posix()

@@ -80,6 +80,16 @@ class _Ends:
     impressions: dict[tuple[str, int, int], int] = field(default_factory=dict)  # (request, room, user) → impression
 
 
+def recognises(archive: Path) -> bool:
+    """Whether there is a file of an event log."""
+    return any(archive.glob("events-*.log"))
+
+
+def notes(archive: Path) -> list[str]:
+    """What a user should know before landing."""
+    return ["what the service was told and what it showed; the file that it still writes to is not read"]
+
+
 def count_events(archive: Path) -> EventCount:
     """Read every closed file once.
 
@@ -124,6 +134,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     for one in _read(archive):
         if one.file != file:
             file = one.file
+            run.used(file)
             if progress:
                 progress(done, total)
             done += 1
@@ -190,7 +201,9 @@ def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
     for row in tables["rooms"].rows:
         row["ended_at"] = ends.of_room.get(row["room_id"])
     for row in tables["plays"].rows:
-        row["left_at"] = ends.of_play.get(row["left_at"])
+        # Whose end was not sent stayed until the room's; an end before the entry says nothing.
+        left = ends.of_play.get(row["left_at"], ends.of_room.get(row["room_id"]))
+        row["left_at"] = left if left is not None and left >= row["entered_at"] else None
         row["impression_id"] = ends.impressions.get(row["impression_id"])
 
 

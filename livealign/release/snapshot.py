@@ -31,6 +31,7 @@ from livealign.dataset.marts import built_days
 from livealign.dataset.room_outcomes import OUTCOME_COUNTS
 from livealign.days import day_of, midnight, partition
 from livealign.errors import TrainingError
+from livealign.files import duckdb_path
 
 WINDOW_MILLISECONDS = 30_000
 
@@ -258,7 +259,7 @@ def _query(sql: str, parameters: dict[str, object]) -> pa.Table:
 
 def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
     files = [partition(marts, mart, day) for day in days]
-    found = [str(file) for file in files if file.exists()]
+    found = [duckdb_path(file) for file in files if file.exists()]
     if not found:
         raise TrainingError(f"{files[-1] if files else marts / mart} is missing; build the warehouse for that day first")
     return found

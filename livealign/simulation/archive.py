@@ -11,6 +11,7 @@
 The same config gives the same bytes. The archive is written under another name and renamed when it is whole.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,15 @@ class SimulationSummary:
 
 
 def simulate(config: SimulationConfig, out: Path, progress: Progress | None = None) -> SimulationSummary:
-    """Simulate `config.days` days and write their archive to `out`, replacing an archive that is there.
+    """Simulate `config.days` days and write their archive to `out`, replacing an archive that this function wrote.
 
     Raises:
-        ArchiveError: `out` is something else than a simulated archive or an empty folder.
+        ArchiveError: `out` is something else than an empty folder or an archive as it was simulated.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise ArchiveError(f"{out} is not a simulated archive and would be overwritten; choose another folder, or remove it")
+    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or was_simulated(out))):
+        raise ArchiveError(
+            f"{out} holds something that was not simulated, and would be overwritten; choose another folder, or move it away"
+        )
     rows_by_day: dict[str, dict[str, int]] = {}
     all_authors = make_authors(config)
     users = make_users(config, all_authors)
@@ -68,6 +71,27 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
         replace_json(folder / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "rows": rows_by_day})
     rows = {name: sum(day_rows[name] for day_rows in rows_by_day.values()) for name in tables}
     return SimulationSummary(out, rows, rows_by_day)
+
+
+def was_simulated(folder: Path) -> bool:
+    """Whether all that lies there is what `simulate` wrote: its own manifest, and no other file than those it counts.
+
+    A user's logs may have a manifest as well, `{"format": 1}` or one that was copied from a simulated archive.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        rows, config = manifest["rows"], manifest["config"]
+        counted = {f"dt={day}/{name}.parquet": count for day, tables in rows.items() for name, count in tables.items()}
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+        found = {file: pq.read_metadata(folder / file).num_rows for file in files if file in counted}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, pa.ArrowException):
+        return False
+    strangers = [file for file in files if file not in counted and file != MANIFEST and not _is_truth(file)]
+    return "seed" in config and not strangers and all(found[file] == counted[file] for file in found)
+
+
+def _is_truth(file: str) -> bool:
+    return file.startswith("truth/") and file.endswith(".parquet")
 
 
 def _write(table: pa.Table, path: Path) -> None:

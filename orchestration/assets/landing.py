@@ -15,7 +15,9 @@ from dagster import (
     multi_asset,
 )
 
+from livealign.errors import LandingError
 from livealign.landing.schema import TABLES
+from livealign.landing.summary import failures, warnings
 from livealign.platforms.registry import land
 from orchestration.partitions import days
 from orchestration.resources import Workspace
@@ -50,8 +52,14 @@ SPECS = [
 @multi_asset(specs=SPECS, partitions_def=days, backfill_policy=BackfillPolicy.single_run(), retry_policy=RETRIES)
 def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> Iterator[MaterializeResult]:
     landed_days = [date.fromisoformat(key) for key in context.partition_keys]
+    home = workspace.home
     with only_passing_failures_are_retried(), stage(context, workspace, "landing"):
-        summary = land(workspace.home.platform, workspace.archive, workspace.home.landing, landed_days)
+        summary = land(home.platform, workspace.archive, home.landing, landed_days)
+        for line in warnings(summary):
+            context.log.warning(line)
+        failed = failures(summary, home.landing, workspace.profile.landing)
+        if failed:
+            raise LandingError("; ".join(failed))
     counted: dict[str, dict[str, Any]] = {
         name: {
             "dagster/row_count": counts.landed,
@@ -65,5 +73,5 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
     counted |= {"ledger": totals, "rejects": {"dagster/row_count": summary.rejected, **totals}}
     for name in [*TABLES, "ledger", "rejects"]:
         key = AssetKey(["landing", name])
-        metadata = {**counted[name], "path": MetadataValue.path(str(workspace.home.landing / name))}
+        metadata = {**counted[name], "path": MetadataValue.path(str(home.landing / name))}
         yield MaterializeResult(asset_key=key, metadata=reported(context, workspace, "landing", metadata, key))

@@ -11,6 +11,7 @@ import pandas as pd
 from livealign.config import DriftConfig
 from livealign.days import partition as day_partition
 from livealign.errors import LiveAlignError
+from livealign.files import duckdb_path
 
 SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
 NUMERIC = (
@@ -117,9 +118,9 @@ def day_frame(
             frame = connection.execute(
                 QUERY,
                 {
-                    "interactions": [partition(marts, "interactions", day) for day in days],
+                    "interactions": [duckdb_path(partition(marts, "interactions", day)) for day in days],
                     # A segment shown just after midnight ended the day before.
-                    "segments": sorted({file for day in days for file in _segment_files(marts, day)}),
+                    "segments": sorted({duckdb_path(file) for day in days for file in _segment_files(marts, day)}),
                     "seed": config.seed,
                     "rows_a_day": max(config.sample_rows // len(days), 1),
                     "heavy": list(config.heavy_user_impressions),
@@ -154,7 +155,7 @@ def _category(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def partition(marts: Path, mart: str, day: date) -> str:
+def partition(marts: Path, mart: str, day: date) -> Path:
     """The file of one mart's day.
 
     Raises:
@@ -163,9 +164,9 @@ def partition(marts: Path, mart: str, day: date) -> str:
     file = day_partition(marts, mart, day)
     if not file.is_file():
         raise DriftError(f"{file} is missing; materialize the mart {mart} of {day}")
-    return str(file)
+    return file
 
 
-def _segment_files(marts: Path, day: date) -> list[str]:
+def _segment_files(marts: Path, day: date) -> list[Path]:
     before = day_partition(marts, "segments", day - timedelta(days=1))
-    return [partition(marts, "segments", day), *([str(before)] if before.is_file() else [])]
+    return [partition(marts, "segments", day), *([before] if before.is_file() else [])]

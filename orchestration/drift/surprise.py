@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from livealign.config import DriftConfig
+from livealign.files import duckdb_path
 from orchestration.drift.chance import RoomPermutations, RoomTest, chance_threshold, p_value
 from orchestration.drift.columns import DriftError, partition
 
@@ -49,7 +50,7 @@ def room_surprise(marts: Path, day: date, scores: pd.Series) -> pd.DataFrame:
     try:
         with duckdb.connect() as connection:
             connection.register("scores", pd.DataFrame({"impression_id": scores.index, "score": scores.to_numpy(np.float64)}))
-            return connection.execute(QUERY, {"interactions": file}).df()
+            return connection.execute(QUERY, {"interactions": duckdb_path(file)}).df()
     except duckdb.Error as error:
         raise DriftError(f"{file} cannot be read ({error}); materialize the mart interactions of {day} again") from error
 

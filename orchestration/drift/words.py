@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from livealign.config import DriftConfig
+from livealign.files import duckdb_path
 from orchestration.drift.chance import RoomPermutations, RoomTest, chance_threshold, p_value
 from orchestration.drift.columns import DriftError, partition
 
@@ -58,7 +59,12 @@ def room_words(marts: Path, days: Sequence[date], config: DriftConfig) -> pd.Dat
     with duckdb.connect() as connection:
         for day in days:
             file = partition(marts, "segments", day)
-            arguments = {"segments": file, "word": WORD, "seed": config.seed, "rooms": max(config.word_rooms // len(days), 1)}
+            arguments = {
+                "segments": duckdb_path(file),
+                "word": WORD,
+                "seed": config.seed,
+                "rooms": max(config.word_rooms // len(days), 1),
+            }
             try:
                 table = connection.sql(QUERY, params=arguments).to_arrow_table()
             except duckdb.Error as error:

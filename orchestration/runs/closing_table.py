@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from livealign.console import styled
 from orchestration.resources import Workspace
 from orchestration.runs.stage import console
 
@@ -16,10 +17,11 @@ def print_closing_table(workspace: Workspace) -> None:
     console.print(_variants_table(summary))
     console.print(_stages_table(summary))
     promotion = summary["promotion"]
-    console.print(f"[bold]{promotion['decision']}[/]: {promotion['reason']}")
+    console.say(styled((promotion["decision"], "bold"), f": {promotion['reason']}"))
     latest = workspace.home.root / "reports" / "latest"
-    console.print(f"Report   {latest / 'report.html'}\nDrift    {latest / 'drift.html'}\nNumbers  {latest / 'summary.json'}")
-    console.print("Next     [bold]make serve[/] (the champion on 127.0.0.1:3000)   [bold]make ui[/] (the graph and this run)")
+    console.say(f"Report   {latest / 'report.html'}\nDrift    {latest / 'drift.html'}\nNumbers  {latest / 'summary.json'}")
+    serve, ui = ("make serve", "bold"), ("make ui", "bold")
+    console.say(styled("Next     ", serve, " (the champion on 127.0.0.1:3000)   ", ui, " (the graph and this run)"))
 
 
 def _variants_table(summary: dict[str, Any]) -> Table:

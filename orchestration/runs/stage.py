@@ -6,25 +6,27 @@ from datetime import date
 from typing import Any
 
 from dagster import AssetCheckExecutionContext, AssetExecutionContext
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from livealign.console import PlainConsole, styled
 from livealign.files import read_json
 from livealign.retrain.stage_cost import stage_cost
 from orchestration.resources import Workspace
 from orchestration.runs.locks import turn
 
-console = Console(stderr=True, highlight=False)
+console = PlainConsole(stderr=True)
 
 
 @contextmanager
 def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
     """Run the block as the named stage of the last day in the run's partition range."""
     day, keys = day_of(context), context.partition_keys
-    console.print(f"[bold cyan]▶[/] {name} [dim]{keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}'}[/]")
+    span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
+    console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))
     with turn(workspace.home, name, day, context.log.info), stage_cost(name, workspace.artifacts(day).stages) as cost:
         yield
-    console.print(f"[bold green]✓[/] {name} [dim]{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB[/]")
+    spent = f"{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB"
+    console.say(styled(("✓", "bold green"), f" {name} ", (spent, "dim")))
 
 
 def cost_of(context: AssetExecutionContext, workspace: Workspace, name: str) -> dict[str, Any]:
@@ -41,9 +43,9 @@ def day_of(context: AssetExecutionContext | AssetCheckExecutionContext) -> date:
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar; the block is given `advance(done, total)`."""
     columns = (
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,}"),
+        TextColumn("{task.completed:,}/{task.total:,}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

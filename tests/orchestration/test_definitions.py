@@ -1,13 +1,15 @@
 """The asset graph as it is defined: what hangs on what, what guards what, when it runs."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetCheckKey, AssetKey, AssetsDefinition, DagsterInstance, Definitions, build_sensor_context
+from dagster import AssetCheckKey, AssetKey, AssetsDefinition, DagsterInstance, Definitions, build_sensor_context, materialize
 
+import tests.planted.kuaishou_archives as make
 from livealign.config import load_profile
 from livealign.dataset.marts import MARTS
 from livealign.home import Home
@@ -15,10 +17,12 @@ from livealign.landing.schema import TABLES
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.assets import release
+from orchestration.assets.landing import landing
 from orchestration.definitions import build_definitions
 from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.runs import code_version
 from orchestration.runs.daily_asset import OWNERS
+from orchestration.runs.failures import root_cause
 from orchestration.runs.instance import bury_dead_runs, open_instance
 from orchestration.sensors import new_archive_days
 
@@ -204,3 +208,19 @@ def test_a_home_moves_between_platforms_without_mixing_them(tmp_path: Path) -> N
         home.activate()
         assert (tmp_path / "landing").resolve() == home.landing.resolve()
     assert (tmp_path / "platforms" / "twitch" / "landing").is_dir()
+
+
+def test_a_retrain_ends_at_the_landing_that_lost_its_table_and_says_why(tmp_path: Path) -> None:
+    make.write_kuailive(tmp_path / "a")
+    seconds = re.compile(r"(?m)^((?:\d+,){3})(\d{10})\d{3}")
+    make.rewrite(tmp_path / "a" / "like.csv", lambda text: seconds.sub(r"\1\2", text))
+    home, profile = Home(tmp_path / "home", "kuailive"), load_profile("tiny")
+    home.activate()
+    workspace = Workspace(home, tmp_path / "a", profile, profile.dataset)
+    done = materialize([landing], partition_key=f"{make.DAY_ONE}", resources={"workspace": workspace}, raise_on_error=False)
+    assert not done.success
+    (failed,) = [event for event in done.all_events if event.is_step_failure]
+    said = root_cause(failed.step_failure_data.error)
+    assert said.startswith("likes: 100.0% of ")
+    assert "at looks like seconds since 1970, not milliseconds: multiply it by 1,000" in said
+    assert make.landed(home.landing, "plays")  # what landed stays, with the rejects beside it

@@ -26,7 +26,7 @@ def session_end(play: Row, room: Row | None) -> tuple[datetime | None, datetime]
     ends = [end for end in (play["left_at"], room and room["ended_at"]) if end is not None]
     capped = play["entered_at"] + CAP
     stayed = max(play["entered_at"], min([*ends, capped]))
-    return (stayed if ends else None), stayed
+    return (None if play["left_at"] is None else stayed), stayed
 
 
 def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple[int, int], dict[str, Any]]:
@@ -91,7 +91,9 @@ def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[i
             closes = min(stayed, entered + timedelta(minutes=10))
             labels["click"] = (1, entered)
             labels["watch_seconds"] = ((stayed - entered).total_seconds(), left)
-            labels["long_view"] = (stayed - entered >= timedelta(seconds=60), entered + timedelta(seconds=60))
+            long, minute_in = stayed - entered >= timedelta(seconds=60), entered + timedelta(seconds=60)
+            known = left is not None or stayed >= horizon or not long
+            labels["long_view"] = (long, minute_in if known else None)
             for name, table, time in (("like", "likes", "at"), ("comment", "comments", "sent_at"), ("gift", "gifts", "at")):
                 times = [
                     action[time]

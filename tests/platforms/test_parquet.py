@@ -13,8 +13,9 @@ import pytest
 
 import tests.planted.kuaishou_archives as make
 from livealign.errors import ArchiveError
-from livealign.landing.run import LandingRun, LandingSummary
+from livealign.landing.run import LandingRun
 from livealign.landing.schema import TABLES
+from livealign.landing.summary import LandingSummary
 from livealign.platforms import parquet, parquet_files
 from livealign.platforms.parquet_layout import find_files, partition_day
 from livealign.platforms.registry import land

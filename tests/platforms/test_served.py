@@ -90,7 +90,7 @@ def test_rooms_and_plays_find_their_ends_and_plays_the_impression_of_their_reque
     assert (shown["q1"]["score"], shown["q1"]["model_version"], shown["q2"]["score"]) == (0.4, "m", None)
     plays = {row["user_id"]: row for row in rows(tmp_path / "landing", "plays")}
     assert plays[7]["impression_id"] == shown["q1"]["impression_id"] == hashed_id("impression", "q1:10")
-    assert (plays[7]["left_at"], plays[8]["left_at"]) == (datetime(2025, 6, 10, 0, 5), None)
+    assert (plays[7]["left_at"], plays[8]["left_at"]) == (datetime(2025, 6, 10, 0, 5), room["ended_at"])
     assert plays[8]["impression_id"] is None
     assert [row["text"] for row in rows(tmp_path / "landing", "comments")] != []
     assert not (tmp_path / "landing" / "comments" / f"dt={NEXT}").exists()
@@ -109,7 +109,9 @@ def test_a_damaged_record_is_rejected_with_file_and_line_and_a_repeated_one_land
 
 def test_inspect_recognises_a_log_and_a_folder_without_closed_files_is_refused(archive: Path, tmp_path: Path) -> None:
     found = inspect_archive(archive)
-    assert (found.platform, found.days, found.files[0].rows) == ("served", [DAY, NEXT], len(EVENTS))
+    assert (found.platform, found.days) == ("served", [DAY, NEXT])
+    assert {count.file for count in found.files} == {path.name for path in log_files(archive)}
+    assert found.summary.tables["comments"].landed == sum(event["kind"] == "comment" for event in EVENTS)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArchiveError, match="no closed file"):
         archive_days(tmp_path / "empty")

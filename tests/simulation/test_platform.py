@@ -1,5 +1,6 @@
 """The simulated platform against its own design: who clicks on what, when, and what the truth says about it."""
 
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -92,6 +93,23 @@ def test_a_simulation_replaces_an_archive_but_never_another_folder(tmp_path: Pat
     with pytest.raises(ArchiveError, match="photos"):
         simulate(SimulationConfig.tiny(), tmp_path / "photos")
     assert (tmp_path / "photos" / "cat.png").read_bytes() == b"cat"
+
+
+@pytest.mark.parametrize("manifest", ["{}", '{"format": 1}', "copied", "copied, with truth"])
+def test_a_simulation_never_replaces_a_users_logs_whatever_their_manifest(tmp_path: Path, manifest: str) -> None:
+    logs = simulate(SimulationConfig.tiny(), tmp_path / "logs").out
+    if manifest.startswith("copied"):  # a simulated archive was the pattern for a user's own
+        table = pq.read_table(logs / "dt=2025-06-02" / "comments.parquet")
+        pq.write_table(table.slice(1), logs / "dt=2025-06-02" / "comments.parquet")
+        if manifest == "copied":
+            shutil.rmtree(logs / "truth")
+    else:
+        (logs / "simulator.json").write_text(manifest)
+    before = digests(logs)
+    with pytest.raises(ArchiveError, match="would be overwritten; choose another folder"):
+        simulate(SimulationConfig.tiny(), logs)
+    assert digests(logs) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
 def test_a_simulation_that_is_interrupted_leaves_the_old_archive(tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ capped as (
         plays.room_id,
         plays.impression_id,
         plays.entered_at,
+        plays.left_at,
         rooms.started_at as room_started_at,
         rooms.ended_at as room_ended_at,
         plays.entered_at + {{ hours('session_cap_hours') }} as capped_at,
-        -- Nobody watches longer than the room goes on; null while nobody can tell.
+        -- Nobody watches longer than the room goes on; null while the room does, or where its end is unknown.
         least(plays.left_at, rooms.ended_at) as ended_at,
         plays.dt
     from plays
@@ -45,7 +46,8 @@ sessions as (
         room_id,
         impression_id,
         entered_at,
-        case when ended_at is not null then greatest(entered_at, least(ended_at, capped_at)) end as left_at,
+        -- Without an end of its own the session may have ended at any time before the room did.
+        case when left_at is not null then greatest(entered_at, least(ended_at, capped_at)) end as left_at,
         greatest(entered_at, least(ended_at, capped_at)) as stayed_until,
         room_started_at,
         room_ended_at,

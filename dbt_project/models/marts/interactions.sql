@@ -92,7 +92,10 @@ clicked as (
             when entered_at < horizon_at then entered_at
             when shown_at + {{ seconds('click_window_seconds') }} < horizon_at
                 then shown_at + {{ seconds('click_window_seconds') }}
-        end as click_known_at
+        end as click_known_at,
+        -- A session without an end is still watched at the horizon, was too short whenever it ended, or says nothing.
+        long_view_at < horizon_at
+        and (left_at is not null or stayed_until >= horizon_at or stayed_until < long_view_at) as long_view_is_known
     from observed
 
 )
@@ -122,11 +125,11 @@ select
     end as watch_seconds_known_at,
     case
         when click = 0 then 0::tinyint
-        when long_view_at < horizon_at then (stayed_until >= long_view_at)::tinyint
+        when long_view_is_known then (stayed_until >= long_view_at)::tinyint
     end as long_view,
     case
         when click = 0 then click_known_at
-        when long_view_at < horizon_at then long_view_at
+        when long_view_is_known then long_view_at
     end as long_view_known_at,
     {{ action_label('like', 'liked_at') }},
     {{ action_label('comment', 'commented_at') }},

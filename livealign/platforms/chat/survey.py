@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.errors import ArchiveError
-from livealign.landing.rules import YEAR_2000_MS
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.chat.messages import MAX_DURATION_SECONDS, is_number
 
 FAR_SECONDS = 12 * 3_600  # a single message so long after the others has a wrong offset

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from livealign import ids
-from livealign.days import day_of
+from livealign.days import DAY_MS, day_of
 from livealign.landing.run import LandingRun
 from livealign.platforms.chat.broadcasts import Broadcast
 from livealign.platforms.chat.guide import Guide
@@ -80,14 +80,8 @@ def land_viewers(
                 "plays": (pa.table(plays).take(own), play_ids[own], lines[first][own]),
                 "impressions": (pa.table(impressions).take(listed), play_ids[which][listed], lines[first][which][listed]),
             }
-            _land_list(run, tables, chat.file, day_of(broadcast.started_at))
+            run.add_linked(tables, chat.file, day_of(broadcast.started_at))
     _land_users(broadcast, run, users[by_user], sent_at[by_user], chats[by_user], lines[by_user], seen)
-
-
-def _land_list(run: LandingRun, tables: dict[str, tuple[pa.Table, Ints, Ints]], file: str, file_day: date) -> None:
-    """Plays and the impressions inferred for them: (rows, group of each, line of each) by table."""
-    for name, (rows, _groups, lines) in tables.items():
-        run.add(name, rows, file, lines=lines, file_day=file_day)
 
 
 def _land_users(
@@ -95,7 +89,7 @@ def _land_users(
 ) -> None:
     """Each viewer once for each day; the rows come sorted by user and time."""
     new = []
-    for i in np.flatnonzero(np.diff(users, prepend=-1) | np.diff(sent_at // 86_400_000, prepend=-1)):
+    for i in np.flatnonzero(np.diff(users, prepend=-1) | np.diff(sent_at // DAY_MS, prepend=-1)):
         key = ("users", day_of(int(sent_at[i])), int(users[i]))
         if key not in seen:
             seen.add(key)

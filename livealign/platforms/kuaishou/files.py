@@ -16,7 +16,7 @@ import numpy as np
 
 from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.landing.rules import YEAR_2000_MS
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.typed_batches import BadRow, Batch, Kind, column_names, read_batches
 
@@ -99,6 +99,11 @@ def find_paths(archive: Path, spec: FileSpec) -> list[Path]:
         both = " and ".join(str(path.relative_to(archive)) for path in found[:2])
         raise ArchiveError(f"{archive} has both {both}; keep the one that should count")
     return found
+
+
+def has_files(archive: Path, specs: Mapping[str, FileSpec], names: tuple[str, ...]) -> bool:
+    """Whether at least two of a format's telling files are there."""
+    return sum(bool(find_paths(archive, specs[name])) for name in names) >= 2
 
 
 def open_sources(archive: Path, specs: Mapping[str, FileSpec]) -> tuple[dict[str, list[Source]], list[Unfit]]:

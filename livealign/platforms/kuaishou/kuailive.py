@@ -7,7 +7,8 @@ do not say it outright:
   of its own date, while `dt` of our partitions is the UTC day of the event; p_date itself is not used.
 - rooms: room. Rows with one live_id (a stream over midnight has two) are one broadcast, from the earliest start to the
   latest end. There is no title text; category is live_content_category.
-- plays: click, with an impression for each, shown when it was entered; left_at = timestamp + watch_live_time.
+- plays: click, with an impression for each, shown when it was entered; left_at = timestamp + watch_live_time,
+  null where that is unknown (-1). A click whose play does not fit is rejected with its impression, or it would be a skip.
 - impressions: those of the clicks, and negative: shown and not entered. Position, surface and request are not given.
 - comments: without text ("") because none is published. likes: one by one. gifts: one sending each, value = gift_price.
 - users, authors: undated snapshots, observed at the start of the archive's first day; bands stay text (`100-500`).
@@ -31,8 +32,8 @@ from livealign.days import end_of
 from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, Progress
 from livealign.platforms.event_ids import People, event_ids
-from livealign.platforms.kuaishou.files import FileSpec, Source, open_sources, scan, size_of
-from livealign.platforms.kuaishou.landing_pass import Columns, Pass, first_of
+from livealign.platforms.kuaishou.files import FileSpec, Source, has_files, open_sources, scan, size_of
+from livealign.platforms.kuaishou.landing_pass import Columns, Pass, first_of, known_watch
 from livealign.platforms.kuaishou.rooms import Ints, Mask, Rooms, read_rooms, whole_numbers
 from livealign.platforms.typed_batches import VECTOR_ROWS, Kind
 
@@ -135,6 +136,19 @@ _HEADER_ERRORS = (
 TITLE_DIMENSION = 128
 
 
+def recognises(archive: Path) -> bool:
+    """Whether at least two of the dataset's telling files are there."""
+    return has_files(archive, FILES, ("rooms", "clicks"))
+
+
+def notes(archive: Path) -> list[str]:
+    """What a user should know before landing."""
+    return [
+        "times are Unix milliseconds; our days are UTC, while p_date is a day in Shanghai (16:00 UTC to 16:00 UTC)",
+        "profiles are undated snapshots: they land on the first day, though they may know later days",
+    ]
+
+
 def archive_days(archive: Path) -> list[date]:
     """All UTC days on which the archive has anything, sorted. Every dated file is read once; a process remembers the result.
 
@@ -180,6 +194,7 @@ class _Titles:
         if not paths:
             return
         self.file = paths[0].relative_to(archive).as_posix()
+        work.run.used(self.file)
         try:
             self.vectors = open_titles(paths[0])
         except ArchiveError as error:
@@ -258,10 +273,9 @@ def _land_clicks(work: Pass, source: Source) -> None:
         at = rows.column("timestamp")
         key, here = _key(rows), work.wanted(whole_numbers(at))
         shown = {**_who(work, rows), "impression_id": event_ids("kuailive_click_impression", *key)}
-        left = pc.add(at, rows.column("watch_live_time"))
+        left = pc.add(at, known_watch(rows.column("watch_live_time")))
         plays = {**shown, "play_id": event_ids("kuailive_play", *key), "entered_at": at, "left_at": left}
-        work.add("plays", plays, source.file, lines, here)
-        work.add("impressions", {**shown, "shown_at": at}, source.file, lines, here)
+        work.add_linked({"plays": plays, "impressions": {**shown, "shown_at": at}}, source.file, lines, here)
 
 
 def _land_negatives(work: Pass, source: Source) -> None:

@@ -8,7 +8,7 @@ How the tables come about, where the files do not say it outright:
   is a Shanghai day, so one p_date covers parts of two of ours.
 - rooms: live_room_meta. Rows with one live_id are one broadcast, from the earliest start to the latest end.
 - plays: live_interaction, with an impression for each, shown when it was entered. left_at is the end, or the start plus
-  play_duration where there is no end.
+  play_duration where there is no end, null where neither is known. A play that does not fit is rejected with its impression.
 - impressions: those of the plays, and live_show: shown and not entered. Position, surface and request are null for all:
   live_show has none, so a surface would say which impressions were entered.
 - likes, comments, shares: live_like, live_comment, live_share. Where live_like or live_share is not in the archive, the
@@ -34,16 +34,40 @@ import pyarrow.compute as pc
 
 from livealign.landing.run import LandingRun, Progress
 from livealign.platforms.event_ids import event_ids
-from livealign.platforms.kuaishou.files import Source, size_of
-from livealign.platforms.kuaishou.landing_pass import Pass, first_of, mask_mentions
-from livealign.platforms.kuaishou.m3_survey import Survey
+from livealign.platforms.kuaishou.files import FOLDERS, SUFFIXES, Source, has_files, size_of
+from livealign.platforms.kuaishou.landing_pass import Pass, first_of, known_watch, mask_mentions
+from livealign.platforms.kuaishou.m3_survey import FILES, Survey
 from livealign.platforms.kuaishou.rooms import OPEN_END, whole_numbers
 
 PLATFORM = "kuailive_m3"
 
+NO_TABLE = {
+    "live_room_set": "nothing: live_room_meta has the same ids",
+    "live_questionnaire": "nothing: the landing contract has no table for surveys (its options are JSON arrays)",
+    "photo_*": "nothing: short video is no live streaming",
+}
 SEGMENT_DIMENSION, ROOM_DIMENSION = 128, 64
 UNKNOWN_ROOM = ("unknown_room", "live_room_meta has no such live_id")
 _log = logging.getLogger(__name__)
+
+
+def recognises(archive: Path) -> bool:
+    """Whether at least two of the dataset's telling files are there."""
+    return has_files(archive, FILES, ("rooms", "plays", "shows", "segment_vectors"))
+
+
+def notes(archive: Path) -> list[str]:
+    """What a user should know before landing.
+
+    Raises:
+        ArchiveError: see `archive_days`.
+    """
+    clocks = Survey(archive).clocks.items()
+    return [
+        *(f"{file}: its times are on the clock of {clock.name} ({clock.because})" for file, clock in clocks),
+        "our days are UTC, while p_date is a day in Shanghai (16:00 UTC to 16:00 UTC)",
+        "profiles are undated snapshots: they land on the first day, though they may know later days",
+    ]
 
 
 def archive_days(archive: Path) -> list[date]:
@@ -67,6 +91,8 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     paths = [source.path for sources in survey.sources.values() for source in sources]
     work = Pass(PLATFORM, run, days, first_of(survey.days(), archive), size_of(paths), progress)
     work.book_unfit(survey.unfit)
+    for path in unused_files(archive):
+        run.used(path.relative_to(archive).as_posix())
     steps: dict[str, Callable[[Pass, Survey, Source], None]] = {
         "rooms": _land_rooms,
         "plays": _land_plays,
@@ -84,6 +110,17 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
             step(work, survey, source)
 
 
+def unused_files(archive: Path) -> dict[Path, str]:
+    """Published files that no landing table has a place for, and why."""
+    return {
+        path: why
+        for name, why in NO_TABLE.items()
+        for part in (*FOLDERS, "short_video")
+        for suffix in SUFFIXES
+        for path in sorted((archive / part).glob(name + suffix))
+    }
+
+
 def _land_rooms(work: Pass, survey: Survey, source: Source) -> None:
     for rows, lines in work.batches(source, survey.offset_ms(source)):
         titles = {"title": mask_mentions(rows.column("live_name"))} if "live_name" in rows.schema.names else {}
@@ -98,7 +135,7 @@ def _land_plays(work: Pass, survey: Survey, source: Source) -> None:
     for rows, lines in work.batches(source, survey.offset_ms(source), unread):
         start, end = rows.column("live_play_start_timestamp"), rows.column("live_play_end_timestamp")
         if "play_duration" in rows.schema.names:
-            end = pc.coalesce(end, pc.add(start, rows.column("play_duration")))
+            end = pc.coalesce(end, pc.add(start, known_watch(rows.column("play_duration"))))
         entered, left = whole_numbers(start), whole_numbers(end)
         key = (whole_numbers(rows.column("user_id")), whole_numbers(rows.column("live_id")), entered)
         who = _who(work, rows)
@@ -106,8 +143,7 @@ def _land_plays(work: Pass, survey: Survey, source: Source) -> None:
         here = work.wanted(entered)
         source_name = {"source": rows.column("live_source_category")} if "live_source_category" in rows.schema.names else {}
         plays = {**shown, "play_id": event_ids("m3_play", *key), "entered_at": start, "left_at": end, **source_name}
-        work.add("plays", plays, source.file, lines, here)
-        work.add("impressions", {**shown, "shown_at": start}, source.file, lines, here)
+        work.add_linked({"plays": plays, "impressions": {**shown, "shown_at": start}}, source.file, lines, here)
         for table, column in counted.items():
             if column in rows.schema.names:
                 count = whole_numbers(rows.column(column), 0)

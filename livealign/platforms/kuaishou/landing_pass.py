@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from livealign.days import DAY_MS, EPOCH, day_of, midnight
 from livealign.errors import ArchiveError
 from livealign.landing.rejects import rows_json
-from livealign.landing.rules import YEAR_2000_MS
 from livealign.landing.run import LandingRun, Progress
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import People
 from livealign.platforms.kuaishou.files import Source, Unfit
@@ -28,6 +28,7 @@ from livealign.platforms.typed_batches import BadRow, Kind
 
 T = TypeVar("T")
 
+UNKNOWN_WATCH = -1  # a watch time that the platform did not measure; whoever has it did watch
 SOMEBODY = "@user"
 HIDDEN = "(hidden: LIVEALIGN_ID_KEY is set)"
 _MENTION = r"(^|[^0-9A-Za-z_@.])@[^\s@,，。、:：;；!！?？()（）\"']{1,30}"
@@ -81,6 +82,7 @@ class Pass:
             unread: columns that are not needed, so that nothing in them can spoil a row.
         """
         table = source.spec.table
+        self.run.used(source.file)
         for name in source.unknown:
             self.run.reject(table, source.file, 0, "unknown_field", name, day=self.first_day)
         rows = 0
@@ -111,13 +113,18 @@ class Pass:
         keep: Mask | None = None,
     ) -> None:
         """Hand rows to the run, those of a mask or all."""
-        rows = pa.table(
-            {name: pa.array(column) if isinstance(column, np.ndarray) else column for name, column in columns.items()}
-        )
+        rows = _table(columns)
         if keep is not None and not keep.all():
             rows, lines = rows.filter(pa.array(keep)), lines[keep]
         if len(lines):
             self.run.add(table, rows, file, lines=lines, file_day=self.first_day)
+
+    def add_linked(self, tables: Mapping[str, Columns], file: str, lines: Ints, keep: Mask) -> None:
+        """Hand rows of a mask to the run, as many to each table: those of one line land or are rejected together."""
+        lines = lines[keep]
+        if len(lines):
+            rows = {name: (_table(columns).filter(pa.array(keep)), lines, lines) for name, columns in tables.items()}
+            self.run.add_linked(rows, file, self.first_day)
 
     def add_vectors(
         self,
@@ -246,6 +253,15 @@ def first_of(days: Sequence[date], archive: Path) -> date:
     if not days:
         raise ArchiveError(f"{archive} has no row with a time that can be believed; check that its files are complete")
     return days[0]
+
+
+def known_watch(milliseconds: pa.ChunkedArray) -> pa.ChunkedArray:
+    """[n] watch times, null where the dataset writes that it does not know (-1)."""
+    return pc.if_else(pc.equal(milliseconds, UNKNOWN_WATCH), None, milliseconds)
+
+
+def _table(columns: Columns) -> pa.Table:
+    return pa.table({name: pa.array(column) if isinstance(column, np.ndarray) else column for name, column in columns.items()})
 
 
 def _in_utc(rows: pa.Table, source: Source, offset_ms: int) -> pa.Table:

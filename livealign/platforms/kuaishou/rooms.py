@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from livealign.landing.rules import YEAR_2000_MS
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.typed_batches import Batch
 
 Ints = npt.NDArray[np.int64]

@@ -8,8 +8,7 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from livealign import ids
-from livealign.platforms.inspect import recognise
-from livealign.platforms.registry import land
+from livealign.platforms.registry import land, recognise
 from tests.planted.chat_archives import START_MS, danmaku, read, recorder_xml, rejects, write
 
 EIGHT = datetime(2025, 9, 22, 20)

@@ -15,8 +15,8 @@ from livealign.landing.run import LandingRun
 from livealign.landing.validate import validate_landing
 from livealign.platforms.chat.broadcasts import Broadcast
 from livealign.platforms.chat.guide import RECENT_MS, Guide
-from livealign.platforms.inspect import inspect_archive, recognise
-from livealign.platforms.registry import PLATFORMS, archive_days, land
+from livealign.platforms.inspect import inspect_archive
+from livealign.platforms.registry import PLATFORMS, archive_days, land, recognise
 from tests.planted.chat_archives import read, rejects, td_chat, td_comment, write, write_every_format
 from tests.planted.twitch_archives import new_message, old_message, small_twitch_archive, write_broadcast
 

@@ -8,8 +8,7 @@ import pytest
 
 from livealign import ids
 from livealign.platforms.chat.money import amount_of
-from livealign.platforms.inspect import recognise
-from livealign.platforms.registry import archive_days, land
+from livealign.platforms.registry import archive_days, land, recognise
 from tests.planted.chat_archives import FAN, HOST, START, cd_message, read, rejects, write, write_yt, yt_line, yt_text
 
 EIGHT = datetime(2025, 9, 22, 20)

@@ -128,7 +128,7 @@ def test_seconds_in_place_of_milliseconds_are_rejected_with_a_hint(tmp_path):
     make.write_kuailive(tmp_path)
     make.rewrite(tmp_path / "like.csv", lambda text: text + "101,9001,71,1746446400\n")
     summary = land(PLATFORM, tmp_path, tmp_path / "l")
-    assert summary.tables["likes"].reasons == {"time_before_2000": 1}
+    assert summary.tables["likes"].reasons == {"wrong_time_unit": 1}
     (reject,) = make.rejects(tmp_path / "l", "likes")
     assert "milliseconds" in reject["detail"]
 

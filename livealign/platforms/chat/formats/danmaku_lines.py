@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livealign.errors import ArchiveError
-from livealign.landing.rules import YEAR_2000_MS
+from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.chat.broadcasts import BILIBILI, BadBroadcast, Broadcast, Chat, Found, room_id_of
 from livealign.platforms.chat.json_text import peek, text_lines
 from livealign.platforms.chat.messages import (

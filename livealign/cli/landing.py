@@ -1,0 +1,157 @@
+"""The `livealign` commands about archives and landing: simulate, inspect, land, validate."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livealign.config import LandingConfig
+from livealign.console import PlainConsole, progress_bar, styled, table
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+
+console = PlainConsole()
+
+KnownPlatform = Annotated[
+    str | None, typer.Option(envvar="LIVEALIGN_PLATFORM", help="of the archive; default: what its files look like")
+]
+DaysOption = Annotated[str | None, typer.Option(help="FIRST or FIRST..LAST, YYYY-MM-DD; default: every day of the archive")]
+ShareOption = Annotated[
+    float, typer.Option("--max-rejected", min=0, max=1, help="share of a table's rows that may be rejected")
+]
+MAX_REJECTED = LandingConfig().max_rejected_share
+
+
+def add_landing_commands(app: typer.Typer) -> None:
+    """Give the application the commands of this module."""
+    for command in (simulate, inspect, validate, land):
+        app.command(command.__name__)(command)
+
+
+def simulate(
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator")
+    ] = None,
+    users: Annotated[int, typer.Option(min=1)] = 400,
+    authors: Annotated[int, typer.Option(min=1)] = 200,
+    days: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,
+    off_topic: Annotated[
+        float, typer.Option(min=0, max=1, help="share of authors in whose rooms people talk of anything but what is aired")
+    ] = 0.0,
+) -> None:
+    """Make the archive of a simulated platform, with its truth beside it.
+
+    Demand and broadcasts grow with users, authors and days. An archive that this command made is replaced, nothing else is.
+    """
+    from livealign.simulation.archive import simulate as make
+    from livealign.simulation.config import SimulationConfig
+
+    target = out or Home.from_environment("simulator").archive
+    with progress_bar("simulating") as advance:
+        config = SimulationConfig(users=users, authors=authors, days=days, seed=seed, off_topic_share=off_topic)
+        summary = make(config, target, progress=advance)
+    console.say(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known")],
+    platform: KnownPlatform = None,
+    days: DaysOption = None,
+) -> None:
+    """Recognise an archive, land it into a folder that is thrown away, and say what would land and what would not, and why."""
+    from livealign.landing.summary import failures, warnings
+    from livealign.platforms.inspect import inspect_archive
+
+    with progress_bar("landing it for a look") as advance:
+        found = inspect_archive(folder, advance, platform, day_span(days))
+    span = f"{len(found.days)} days, {found.days[0]} to {found.days[-1]}" if found.days else "no day"
+    console.say(styled((found.platform, "bold"), f" archive in {folder}: {span}"))
+    files = table("file", "table", "read", "would land", "rejected", "why", title="files")
+    for file in found.files:
+        files.add_row(file.file, file.table, f"{file.read:,}", f"{file.landed:,}", f"{file.rejected:,}", file.why)
+    tables = table("table", "given", "would land", "rejected", "how", title="landing tables")
+    for name, given in found.tables.items():
+        counts = found.summary.tables[name]
+        tables.add_row(name, given.can, f"{counts.landed:,}", _share(counts.rejected, counts.read), given.says)
+    console.print(files, tables)
+    for line in warnings(found.summary):
+        console.say(f"! {line}")
+    for note in found.notes:
+        console.say(f"• {note}")
+    for line in failures(found.summary, Path("LANDING"), LandingConfig()):
+        console.say(styled(("✗ ", "bold red"), line))
+
+
+def validate(
+    landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter")],
+) -> None:
+    """Check a landing folder against the contract: types, keys, references, time order, units. Exits 1 on errors."""
+    from livealign.landing.validate import validate_landing
+
+    with progress_bar("checking") as advance:
+        problems = validate_landing(landing, advance)
+    for problem in problems:
+        place = f"{problem.file}:{problem.row}" if problem.row else problem.file
+        console.say(f"{problem.severity}  {place}  {problem.detail} ({problem.count:,} rows)")
+    errors = sum(problem.severity == "error" for problem in problems)
+    console.say(f"{landing}: {errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise typer.Exit(1)
+
+
+def land(
+    archive: Annotated[Path, typer.Option(help="folder of the platform's archive")],
+    platform: KnownPlatform = None,
+    days: DaysOption = None,
+    max_rejected: ShareOption = MAX_REJECTED,
+) -> None:
+    """Translate an archive to the landing contract; what does not fit is kept in landing/rejects with file, line, reason.
+
+    Exits 1 where nothing of a table landed or too much of it was rejected; what landed is there all the same.
+    """
+    from livealign.landing.summary import failures, warnings
+    from livealign.platforms.registry import land as land_archive
+    from livealign.platforms.registry import recognise
+
+    home = Home.from_environment(platform or recognise(archive))
+    home.activate()
+    with progress_bar("landing") as advance:
+        summary = land_archive(home.platform, archive, home.landing, day_span(days), progress=advance)
+    shown = table("table", "read", "landed", "rejected", "share", "reasons")
+    for name, counts in summary.tables.items():
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+        share = f"{counts.rejected / counts.read:.1%}" if counts.read else "–"
+        shown.add_row(name, f"{counts.read:,}", f"{counts.landed:,}", f"{counts.rejected:,}", share, reasons)
+    console.say(f"{home.landing}: {len(summary.days)} days of platform {home.platform}")
+    console.print(shown)
+    for line in warnings(summary):
+        console.say(f"! {line}")
+    failed = failures(summary, home.landing, replace(LandingConfig(), max_rejected_share=max_rejected))
+    for line in failed:
+        console.say(styled(("✗ ", "bold red"), line))
+    if failed:
+        raise typer.Exit(1)
+
+
+def day_span(text: str | None) -> list[date] | None:
+    """The days of FIRST or FIRST..LAST.
+
+    Raises:
+        LiveAlignError: it is no such text.
+    """
+    if text is None:
+        return None
+    from livealign.days import day_range
+
+    first, _, last = text.partition("..")
+    try:
+        return day_range(date.fromisoformat(first), date.fromisoformat(last or first))
+    except ValueError as error:
+        raise LiveAlignError(f"--days {text}: {error}; write 2025-06-02 or 2025-06-02..2025-06-09") from None
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if part else "0"
