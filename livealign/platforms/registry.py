@@ -53,7 +53,7 @@ PLATFORMS: dict[str, Adapter] = {
 EXPECTED = (
     "simulator.json with dt=YYYY-MM-DD/ (simulator), CHANNEL/BROADCAST/vod.json or another chat archive (twitch, youtube, "
     "bilibili, chat), click.csv with room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), "
-    "events-*.log (served), plays.parquet or plays/dt=YYYY-MM-DD/ (parquet), one CSV of user,stream,streamer,start,stop (liverec)"
+    "events-*.log (served), plays.parquet or plays/dt=YYYY-MM-DD/ (parquet), user,stream,streamer,start,stop in a CSV (liverec)"
 )
 _DAY_FOLDER = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
 
