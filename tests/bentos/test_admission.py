@@ -200,7 +200,7 @@ def test_an_error_that_nobody_expected_is_a_500_in_json_and_its_words_are_not_lo
     assert "hunter2" not in answer.text + logged
     line = json.loads(logged.splitlines()[0])
     assert line["error"] == "ValueError"
-    assert "test_service_guard.py" in line["where"][-1]
+    assert "test_admission.py" in line["where"][-1]
 
 
 def test_requests_are_logged_by_route_never_by_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def built(release: PlantedRelease, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_bento_holds_the_code_the_bundle_and_nothing_of_this_machine(built: Path, release: PlantedRelease) -> None:
     assert built.name == release.bundle.name
     assert open_bundle(built / "src" / "bundle").release_id == release.bundle.name
-    assert (built / "src" / "livealign" / "recommend.py").exists()
+    assert (built / "src" / "livealign" / "live" / "recommender.py").exists()
     assert not list(built.rglob("__pycache__"))
     assert "torch==" in (built / "env" / "python" / "requirements.txt").read_text()
     assert str(ROOT) not in (built / "bento.yaml").read_text()
@@ -157,7 +157,7 @@ def test_a_built_bento_passes_its_smoke_test_and_leaves_no_process(built: Path, 
 def test_a_bento_that_cannot_serve_fails_its_smoke_test_with_the_servers_words(built: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(built, broken)
-    service = broken / "src" / "livealign" / "recommend.py"
+    service = broken / "src" / "livealign" / "live" / "recommender.py"
     service.write_text("raise RuntimeError('this release is broken on purpose')\n")
     with pytest.raises(BentoError, match="broken on purpose"):
         smoke_test(broken, timeout=60)

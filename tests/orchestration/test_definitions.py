@@ -130,11 +130,11 @@ def test_editing_a_platform_adapter_changes_the_code_version_of_no_asset_after_t
     monkeypatch.setattr(code_version, "ROOT", tmp_path)
     before = versions()
     assert before == {key: node.code_version for key, node in ours.items()}
-    for path in (tmp_path / "livealign" / "platforms").glob("*.py"):
+    for path in (tmp_path / "livealign" / "platforms").rglob("*.py"):
         path.write_text(path.read_text() + "# edited\n")
     changed = {key for key, version in versions().items() if version != before[key]}
     assert changed == {key for key in ours if key.path[0] == "landing"}, "landing, and nothing that comes after it"
-    path = tmp_path / "livealign" / "ranking.py"
+    path = tmp_path / "livealign" / "ranking" / "ranker.py"
     path.write_text(path.read_text() + "# edited\n")
     groups = {ours[key].group_name for key, version in versions().items() if version != before[key]}
     assert groups - {"landing"} == {"alignment", "recommenders", "evaluation", "release"}, "those that reach the ranker"

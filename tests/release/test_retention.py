@@ -156,6 +156,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from livealign.home import Home
 from livealign.release import retention
+from tests.release.test_retention import POLICY
 removed = []
 def die(path):
     removed.append(path)
