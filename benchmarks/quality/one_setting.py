@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.json_rows import JsonRows
 from benchmarks.quality.retrained import Retrained, add_options
-from livealign.config import Profile
 from livealign.evaluation.frame import CLICK
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import Profile
 from livealign.ranking.variants import VARIANTS, train_variant
 
 PARTS = ("dataset", "alignment", "codes", "ranker")

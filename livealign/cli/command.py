@@ -10,7 +10,7 @@ from rich.markup import escape
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from livealign.errors import LiveAlignError
-from livealign.settings import Given
+from livealign.settings import GivenValue
 
 ProfileOption = Annotated[
     str | None, typer.Option(help="tiny, laptop or gpu; default: LIVEALIGN_PROFILE, else livealign.toml, else laptop")
@@ -20,14 +20,14 @@ SetOption = Annotated[
 ]
 
 
-def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[Given]:
+def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[GivenValue]:
     """What `--profile` and `--set` say.
 
     Raises:
         LiveAlignError: a `--set` without "=".
     """
-    flags = [Given.flag("--set", one) for one in settings or ()]
-    return flags if profile is None else [Given.option("--profile", "profile", profile), *flags]
+    flags = [GivenValue.flag("--set", one) for one in settings or ()]
+    return flags if profile is None else [GivenValue.option("--profile", "profile", profile), *flags]
 
 
 def run_command(app: typer.Typer) -> None:

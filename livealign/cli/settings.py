@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
-from livealign.config import load_profile
 from livealign.errors import LiveAlignError
+from livealign.profiles import load_profile
 from livealign.setting_types import PROFILE, all_names, toml_text, value_of
 from livealign.settings import Settings, load_settings
 from livealign.settings_file import defaults_file

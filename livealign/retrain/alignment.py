@@ -22,11 +22,12 @@ from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.codes.names import name_codes
 from livealign.codes.segment_codes import CodedSegments
-from livealign.config import CodesConfig, Profile
+from livealign.config import CodesConfig
 from livealign.dataset.content import joined
 from livealign.dataset.corpus import TUNED, Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
+from livealign.profiles import Profile
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, CODED_SEGMENTS, Bundle
 from livealign.release.models import ReleaseModels
 from livealign.retrain.artifacts import CODES, HEALTH, TOWERS, VECTORS, DayArtifacts, read_vectors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig
 from livealign.dataset.corpus import RAW, TUNED, referenced_segments
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
@@ -16,6 +16,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.texts import TEXT_COLUMNS, _built, texts_of
+from livealign.profiles import Profile
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs

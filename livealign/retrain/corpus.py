@@ -9,11 +9,11 @@ from livealign.config import DatasetConfig
 from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
 from livealign.days import PART
 from livealign.errors import LiveAlignError
-from livealign.file_cache import LastRead
+from livealign.file_cache import FileCache
 from livealign.home import Home
 from livealign.retrain.artifacts import DayArtifacts
 
-_corpus: LastRead[Corpus] = LastRead()
+_corpus: FileCache[Corpus] = FileCache()
 
 
 def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:

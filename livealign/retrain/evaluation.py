@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from livealign.config import Profile
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
@@ -20,6 +19,7 @@ from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
+from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
 from livealign.retrain.pictures import day_pictures

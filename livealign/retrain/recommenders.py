@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from livealign.alignment.retrieval import RetrievalMetrics, retrieval_metrics
 from livealign.alignment.towers import Alignment
 from livealign.codes.codebook import Codebook
-from livealign.config import Profile
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.dataset.marts import built_days, read_mart
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
+from livealign.profiles import Profile
 from livealign.ranking.ranker import Ranker, train_ranker
 from livealign.ranking.variants import told_to_ranker, train_variant
 from livealign.release.bundle import ALIGNMENT, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.codes.codebook import Codebook
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig
 from livealign.dataset.corpus import TUNED, Corpus, data_window
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
@@ -16,6 +16,7 @@ from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import with_layers
+from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import (
     ADAPTER,

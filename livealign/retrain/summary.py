@@ -4,9 +4,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from livealign.config import Profile
 from livealign.files import read_json, replace_json
 from livealign.home import Home, replace_link
+from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
 
 SUMMARY = "summary.json"

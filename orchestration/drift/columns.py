@@ -8,9 +8,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from livealign.config import DriftConfig
 from livealign.days import partition as day_partition
 from livealign.errors import LiveAlignError
+from livealign.operation_config import DriftConfig
 
 SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
 NUMERIC = (

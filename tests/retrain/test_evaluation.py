@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from livealign.config import load_profile
 from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
 from livealign.days import partition
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
+from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.alignment import align, encode
 from livealign.retrain.artifacts import SCORES, DayArtifacts
