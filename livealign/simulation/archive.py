@@ -1,6 +1,6 @@
-"""Make the archive of a simulated platform.
+"""Write the archive of a simulated platform.
 
-    <out>/simulator.json                           what it was made with, and rows by table and day
+    <out>/simulator.json                           its settings, and rows by table and day
     <out>/dt=YYYY-MM-DD/<table>.parquet            the tables of the landing contract
     <out>/truth/impressions/dt=…/part-0.parquet    impression_id, p_click, p_click_static, user,
                                                    fixed_logit (log odds of a click without taste, highlight, quality)
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]  # days done, days in all
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What was made: rows by table over all days, and by day and table."""
+    """Counts of a simulated archive: rows by table over all days, and by day and table."""
 
     out: Path
     rows: dict[str, int]
@@ -41,10 +41,12 @@ class SimulationSummary:
 
 
 def simulate(config: SimulationConfig, out: Path, progress: Progress | None = None) -> SimulationSummary:
-    """Simulate `config.days` days and write their archive to `out`, replacing an archive that is there.
+    """Simulate `config.days` days and write their archive to `out`.
+
+    A simulated archive that is there is replaced.
 
     Raises:
-        ArchiveError: `out` is something else than a simulated archive or an empty folder.
+        ArchiveError: `out` is neither a simulated archive nor an empty folder.
     """
     if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise ArchiveError(f"{out} is not a simulated archive and would be overwritten; choose another folder, or remove it")
