@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from livealign.config import EvaluationConfig
-from livealign.evaluation import code_plots, plots
+from livealign.evaluation import code_plots, plots, report_plots
 from livealign.evaluation.frame import EvaluationFrame
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.metrics import reliability
@@ -38,17 +38,17 @@ def _check(png: bytes) -> None:
 
 
 def test_plots_of_the_report(report):
-    _check(plots.variants_bar(report))
-    _check(plots.gain_by_slice(report, "author_popularity"))
-    _check(plots.reliability_plot(report.reliability))
-    assert plots.variants_bar(report) == plots.variants_bar(report)
+    _check(report_plots.variants_bar(report))
+    _check(report_plots.gain_by_slice(report, "author_popularity"))
+    _check(report_plots.reliability_plot(report.reliability))
+    assert report_plots.variants_bar(report) == report_plots.variants_bar(report)
 
 
 def test_plots_without_truth_slices_or_measurable_users(report):
     empty = replace(report, variants={}, oracle={}, differences={}, slices={}, reliability={})
-    _check(plots.variants_bar(empty))
-    _check(plots.gain_by_slice(empty, "author_popularity"))
-    _check(plots.reliability_plot({}))
+    _check(report_plots.variants_bar(empty))
+    _check(report_plots.gain_by_slice(empty, "author_popularity"))
+    _check(report_plots.reliability_plot({}))
 
 
 def test_plots_of_training_gate_codes_and_drift():
@@ -58,7 +58,7 @@ def test_plots_of_training_gate_codes_and_drift():
     _check(plots.codebook_usage([rng.integers(0, 9, 32), np.zeros(32), rng.integers(0, 9, 32)]))
     _check(plots.drift_bars({"click": (0.2, 0.1), "long_view": (1.0, 0.0), "language": (0.01, 0.1)}))
     _check(plots.drift_bars({}))
-    _check(plots.reliability_plot({"aligned": reliability(rng.random(100), rng.integers(0, 2, 100))}))
+    _check(report_plots.reliability_plot({"aligned": reliability(rng.random(100), rng.integers(0, 2, 100))}))
 
 
 def test_a_picture_goes_inline_into_markdown():
