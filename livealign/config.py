@@ -194,7 +194,7 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class HighlightConfig:
-    """Gradient-boosted trees that predict a room's next window (livealign.evaluation.highlights)."""
+    """Gradient-boosted trees that predict a room's next window (evaluation.highlights)."""
 
     trees: int = 60
     learning_rate: float = 0.08

@@ -34,12 +34,12 @@ def simulate(
     days: Annotated[int, typer.Option(min=1)] = 8,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,
     off_topic: Annotated[
-        float, typer.Option(min=0, max=1, help="share of authors in whose rooms people talk of anything but what is aired")
+        float, typer.Option(min=0, max=1, help="share of authors in whose rooms people do not talk about what is aired")
     ] = 0.0,
 ) -> None:
-    """Make the archive of a simulated platform, with its truth beside it.
+    """Simulate a platform and write its archive, with its truth beside it.
 
-    Demand and broadcasts grow with users, authors and days. An archive that is already there is replaced.
+    Demand and broadcasts grow with users, authors and days. An older simulated archive is replaced.
     """
     from livealign.simulation.archive import simulate as make
     from livealign.simulation.config import SimulationConfig
@@ -53,7 +53,10 @@ def simulate(
 
 @app.command()
 def inspect(folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known")]) -> None:
-    """Recognise an archive, count what is there, and say what each landing table can and cannot give. Writes nothing."""
+    """Recognise an archive, count its rows, and report what each landing table can give.
+
+    Writes nothing.
+    """
     from livealign.platforms.inspect import inspect_archive
 
     with progress_bar("looking") as advance:
@@ -76,7 +79,10 @@ def inspect(folder: Annotated[Path, typer.Argument(help="folder of an archive, o
 def validate(
     landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter")],
 ) -> None:
-    """Check a landing folder against the contract: types, keys, references, time order, units. Exits 1 on errors."""
+    """Check a landing folder against the contract: types, keys, references, times, units.
+
+    Exits 1 on errors.
+    """
     from livealign.landing.validate import validate_landing
 
     with progress_bar("checking") as advance:
@@ -98,7 +104,10 @@ def land(
         str | None, typer.Option(help="FIRST or FIRST..LAST, YYYY-MM-DD; default: every day of the archive")
     ] = None,
 ) -> None:
-    """Translate an archive to the landing contract; what does not fit is kept in landing/rejects with file, line, reason."""
+    """Translate an archive to the landing contract.
+
+    Rows that do not fit are kept in landing/rejects with file, line and reason.
+    """
     from livealign.platforms.registry import land as land_archive
 
     home = Home.from_environment(platform)
@@ -117,7 +126,10 @@ def replay(
     day: Annotated[str, typer.Option(help="a landed day that was retrained for, YYYY-MM-DD")],
     platform: PlatformOption = "simulator",
 ) -> None:
-    """Send a landed day through the live core in fast time and hold it against the batch pipeline. Exits 1 on a difference."""
+    """Replay a landed day through the live core and compare it with the batch pipeline.
+
+    Exits 1 on a difference.
+    """
     import tempfile
 
     from livealign.replay.compare import replay_day
@@ -149,10 +161,13 @@ def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "s
 @app.command()
 def export_events(
     out: Annotated[Path | None, typer.Option(help="folder of the closed files; default: LIVEALIGN_HOME/archive/served")] = None,
-    once: Annotated[bool, typer.Option("--once", help="write what there is and end, instead of going on")] = False,
+    once: Annotated[bool, typer.Option("--once", help="write what the log holds now, and end")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 5.0,
 ) -> None:
-    """Write the shared event log in Redis (LIVEALIGN_REDIS_URL) to the files that platform `served` lands, by one process."""
+    """Export the shared event log in Redis to the files that platform `served` lands.
+
+    LIVEALIGN_REDIS_URL names the server. Run one process of it.
+    """
     from livealign.events.redis_export import RedisExport
     from livealign.events.redis_log import URL, RedisLog
 
@@ -170,7 +185,7 @@ def export_events(
                 return
             time.sleep(every)
     except KeyboardInterrupt:
-        console.print("stopped; what was written stays, and the next start goes on behind it")
+        console.print("stopped; what was written stays, and the next start continues after it")
     finally:
         export.close()
 

@@ -37,7 +37,7 @@ def add_release_commands(app: typer.Typer) -> None:
 
 
 def releases(platform: PlatformOption = "simulator") -> None:
-    """List the releases of a workspace: the champion marked, metrics, what was decided, and what each was made from."""
+    """List the releases: champion, metrics, decision, and what each was made from."""
     home = Home.from_environment(platform)
     line = champion_line(home.releases)
     table = Table("", title=f"{home.releases}", title_justify="left")
@@ -49,22 +49,22 @@ def releases(platform: PlatformOption = "simulator") -> None:
         mark = "★" if release.is_champion else "↩" if release.release_id in line else ""
         table.add_row(mark, release.release_id, *_cells(home, release))
     console.print(table)
-    console.print("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
+    console.print("★ serves   ↩ `livealign rollback` returns to it   `livealign explain-release A B` shows what differs")
 
 
 def explain_release(
     first: Annotated[str, typer.Argument(help="a release id, of `livealign releases`")],
-    second: Annotated[str, typer.Argument(help="another")],
+    second: Annotated[str, typer.Argument(help="another release id")],
     platform: PlatformOption = "simulator",
 ) -> None:
-    """Say what the second release has otherwise than the first: data, code, settings, parts, metrics, decision."""
+    """Show how two releases differ: data, code, settings, parts, metrics, decision."""
     home = Home.from_environment(platform)
-    found = explain(home.releases, first, second)
+    differences = explain(home.releases, first, second)
     table = Table("", first, second, title_justify="left")
-    for one in found:
-        table.add_row(one.what, _said(one.first), _said(one.second))
+    for difference in differences:
+        table.add_row(difference.what, _cell(difference.first), _cell(difference.second))
     console.print(table)
-    console.print(f"{len(found)} differences")
+    console.print(f"{len(differences)} differences")
     for release_id in (first, second):
         made = lineage_of(read_manifest(home.releases / release_id), home)
         console.print(f"{release_id}: {made.set_by_hand() or 'nothing was set beside its profile'}", markup=False)
@@ -75,18 +75,24 @@ def promote(
     platform: PlatformOption = "simulator",
     reason: ReasonOption = "",
 ) -> None:
-    """Make a release the champion without asking the gate. It is verified first; a damaged one is refused."""
+    """Make a release the champion without asking the promotion rule.
+
+    It is verified first; a damaged one is refused.
+    """
     home = Home.from_environment(platform)
     move_to(home.releases, release, reason or "by hand")
     _say_champion(home, release)
 
 
 def rollback(
-    release: Annotated[str | None, typer.Argument(help="a former champion; default: the one before this")] = None,
+    release: Annotated[str | None, typer.Argument(help="a former champion; default: the previous champion")] = None,
     platform: PlatformOption = "simulator",
     reason: ReasonOption = "",
 ) -> None:
-    """Move the champion pointer back. The release is verified first; a damaged one is refused and the champion stays."""
+    """Move the champion pointer back to an earlier champion.
+
+    The release is verified first; a damaged one is refused and the champion stays.
+    """
     home = Home.from_environment(platform)
     _say_champion(home, move_back(home.releases, reason, release))
 
@@ -96,27 +102,30 @@ def prune(
     profile: ProfileOption = None,
     set_: SetOption = None,
     event_log: Annotated[Path | None, typer.Option(help="folder of the service's event log; default: the archive")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and touch nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be removed, and remove nothing")] = False,
 ) -> None:
-    """Remove what is older than the policy: never what the champion needs, nor the former champions that a rollback reaches."""
+    """Remove what is older than the settings of retention allow.
+
+    What the champion needs stays, and so do the former champions that a rollback may return to.
+    """
     home, retention = Home.from_environment(platform), load_settings(given_flags(profile, set_)).profile.retention
     with no_retrain_running(home):
         planned = plan_pruning(home, retention, event_log or home.archive)
         removed = planned.removals if dry_run else remove(home, planned)
     table = Table("", "how many", "MiB", "why", title=f"{home.workspace}", title_justify="left")
-    for (kind, reason), count in Counter((one.kind, one.reason) for one in removed).items():
-        size = sum(one.bytes for one in removed if (one.kind, one.reason) == (kind, reason))
+    for (kind, reason), count in Counter((removal.kind, removal.reason) for removal in removed).items():
+        size = sum(removal.bytes for removal in removed if (removal.kind, removal.reason) == (kind, reason))
         table.add_row(kind, f"{count:,}", f"{size / 2**20:,.1f}", reason)
     console.print(table)
     for problem in planned.problems:
         console.print(f"kept: {problem}", markup=False)
-    kept = ", ".join(planned.protected) or "no release: there is no champion yet"
-    console.print(f"{'would be removed' if dry_run else 'removed'}: {len(removed)}; protected: {kept}")
+    protected = ", ".join(planned.protected) or "no release: there is no champion yet"
+    console.print(f"{'would be removed' if dry_run else 'removed'}: {len(removed)}; protected: {protected}")
 
 
 @contextmanager
 def no_retrain_running(home: Home) -> Iterator[None]:
-    """Hold the workspace's retrain lock for the time of the block.
+    """Hold the workspace's retrain lock during the block.
 
     Raises:
         LiveAlignError: a retrain runs, or there is no workspace.
@@ -139,8 +148,8 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
         return "", "", "", release.problem
     lineage, gauc = lineage_of(release.manifest, home), release.manifest["metrics"].get("gauc")
     decision = read_decision(home.releases, release.release_id)
-    said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
-    return lineage.held_out, "–" if gauc is None else f"{gauc:.4f}", said, lineage.steps()
+    decided = f"{decision['decision']} ({decision['rule']})" if decision else "–"
+    return lineage.held_out, "–" if gauc is None else f"{gauc:.4f}", decided, lineage.steps()
 
 
 def _say_champion(home: Home, release_id: str) -> None:
@@ -149,7 +158,7 @@ def _say_champion(home: Home, release_id: str) -> None:
         console.print("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
 
 
-def _said(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""`reports/<day>/summary.json`: one retrain for machines, put together from what its stages left behind."""
+"""`summary.json`: one retrain for machines, collected from the files of its stages."""
 
 from datetime import date
 from pathlib import Path
