@@ -68,7 +68,7 @@ def with_setting(profile: Profile, setting: str, value: str) -> Profile:
     known = asdict(getattr(profile, part)) if part in PARTS else {}
     before = known.get(name)
     if isinstance(before, bool) or not isinstance(before, int | float):
-        raise ValueError(f"'{setting}' is no number among the settings of {', '.join(PARTS)}; livealign/config.py lists them")
+        raise ValueError(f"'{setting}' is no number among the settings of {', '.join(PARTS)}; `livealign settings` lists them")
     return replace(profile, **{part: replace(getattr(profile, part), **{name: type(before)(value)})})
 
 
