@@ -60,18 +60,18 @@ def inspect(folder: Annotated[Path, typer.Argument(help="folder of an archive, o
     from livealign.platforms.inspect import inspect_archive
 
     with progress_bar("looking") as advance:
-        found = inspect_archive(folder, advance)
-    days = f"{len(found.days)} days, {found.days[0]} to {found.days[-1]}" if found.days else "no day"
-    console.print(f"[bold]{found.platform}[/] archive in {folder}: {days}")
+        inspection = inspect_archive(folder, advance)
+    days = f"{len(inspection.days)} days, {inspection.days[0]} to {inspection.days[-1]}" if inspection.days else "no day"
+    console.print(f"[bold]{inspection.platform}[/] archive in {folder}: {days}")
     files = Table("file", "becomes", "rows", "unreadable", "problem", title="files", title_justify="left")
-    for file in found.files:
+    for file in inspection.files:
         rows = "–" if file.rows is None else f"{file.rows:,}"
         files.add_row(file.file, file.becomes, rows, f"{file.bad_rows:,}", file.problem or "")
     tables = Table("table", "given", "how", title="landing tables", title_justify="left")
-    for name, given in found.tables.items():
+    for name, given in inspection.tables.items():
         tables.add_row(name, given.can, given.says)
     console.print(files, tables)
-    for note in found.notes:
+    for note in inspection.notes:
         console.print(f"• {note}", markup=False)
 
 

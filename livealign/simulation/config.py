@@ -64,7 +64,7 @@ class SimulationConfig:
     highlight: float = 0.6
     low_quality: float = -1.0
     position: float = -0.35  # times log(1 + position)
-    stay: float = -1.2  # of watching on for another half minute, where the moment is to nobody's taste or distaste
+    stay: float = -1.2  # of watching on for another half minute, where the topic is neither to the user's taste nor distaste
     drift: float = 0.05  # standard deviation of each taste's daily step
     changed_share: float = 0.1  # of users at `shift_day`
     trend_share: float = 0.4  # of authors who take up the new topic

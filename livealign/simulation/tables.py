@@ -198,18 +198,18 @@ def _comments(day: Day, behaviour: Behaviour, audience: Audience) -> pa.Table:
 
 
 def _speech(day: Day) -> pa.Table:
-    authors, rooms, said = day.authors, day.rooms, text.speech(day)
-    order = np.argsort(said.at, kind="stable")
-    room = rooms.room[said.window_row[order]]
-    characters = pc.utf8_length(said.text).to_numpy()[order].astype(np.int64)
+    authors, rooms, utterances = day.authors, day.rooms, text.speech(day)
+    order = np.argsort(utterances.at, kind="stable")
+    room = rooms.room[utterances.window_row[order]]
+    characters = pc.utf8_length(utterances.text).to_numpy()[order].astype(np.int64)
     return _table(
         "speech",
         speech_id=row_ids(day.date, len(order)),
         author_id=authors.ids[rooms.author[room]],
         room_id=rooms.ids[room],
-        started_at=said.at[order],
-        ended_at=np.minimum(said.at[order] + 500 + 60 * characters, rooms.end[room]),
-        text=said.text.take(pa.array(order)),
+        started_at=utterances.at[order],
+        ended_at=np.minimum(utterances.at[order] + 500 + 60 * characters, rooms.end[room]),
+        text=utterances.text.take(pa.array(order)),
     )
 
 

@@ -51,11 +51,11 @@ def read_truth(
     wanted = np.asarray(impression_ids, np.int64)
     order = np.argsort(known)
     place = np.searchsorted(known, wanted, sorter=order)
-    found = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
-    missing = len(wanted) if not len(order) else int((known[found] != wanted).sum())
+    rows = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
+    missing = len(wanted) if not len(order) else int((known[rows] != wanted).sum())
     if len(wanted) and missing:
         raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {SIMULATE_AGAIN}")
-    return {column: table[column].to_numpy()[found] for column in columns}
+    return {column: table[column].to_numpy()[rows] for column in columns}
 
 
 def truth_file(archive: Path, table: str, day: date) -> Path:
