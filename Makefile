@@ -62,7 +62,7 @@ docs: setup ## dbt's documentation of every table and column, from the warehouse
 	$(BIN)/dbt docs generate --project-dir dbt_project --profiles-dir dbt_project --target-path $(abspath $(LIVEALIGN_HOME))/dbt_docs --static
 	@echo "open $(abspath $(LIVEALIGN_HOME))/dbt_docs/static_index.html"
 
-screenshots: setup ## the README's pictures of Dagster's UI, from the workspace of the last retrain (needs Debian's chromium)
+screenshots: setup ## the documents' pictures of Dagster's UI, from the workspace of the last retrain (needs Debian's chromium)
 	$(BIN)/python docs/screenshots.py
 
 test: setup ## the default tests: offline, on CPU, under five minutes

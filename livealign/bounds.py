@@ -1,4 +1,4 @@
-"""What a setting may be: bounds of numbers, names to choose from, and one line that says what it sets."""
+"""Bounds, choices, unit and description of a setting, as metadata of its dataclass field."""
 
 from dataclasses import Field, field
 from math import inf
@@ -38,21 +38,21 @@ BELOW_ONE = Bounds(0, 1, without_most=True)
 SEED = Bounds(0, 2**32 - 1)
 
 
-class About(NamedTuple):
-    """What is known of a setting beside its type and default."""
+class SettingInfo(NamedTuple):
+    """Description, bounds, choices and unit of a setting."""
 
-    says: str  # one line
+    description: str  # one line
     bounds: Bounds | None  # of each number in it; None where it holds no number
     choices: tuple[str, ...]  # of each text in it; empty where any will do
     unit: str
 
 
-def setting(default: T, says: str, bounds: Bounds | None = None, *, choices: tuple[str, ...] = (), unit: str = "") -> T:
-    """A dataclass field with this default that carries what is known of it."""
-    return field(default=default, metadata={"about": About(says, bounds, choices, unit)})
+def setting(default: T, description: str, bounds: Bounds | None = None, *, choices: tuple[str, ...] = (), unit: str = "") -> T:
+    """A dataclass field with this default and this `SettingInfo`."""
+    return field(default=default, metadata={"setting": SettingInfo(description, bounds, choices, unit)})
 
 
-def about(one: Field[Any]) -> About:
-    """What `setting` wrote into the field."""
-    found: About = one.metadata["about"]
-    return found
+def info_of(dataclass_field: Field[Any]) -> SettingInfo | None:
+    """The `SettingInfo` that `setting` gave the field; None for another field."""
+    info: SettingInfo | None = dataclass_field.metadata.get("setting")
+    return info

@@ -1,12 +1,10 @@
-"""Settings: one frozen dataclass for each stage, and the three profiles that fill them.
+"""Settings: one frozen dataclass for each stage that trains, measures or serves models.
 
-A stage's config is saved beside what the stage makes, and rebuilt from there when it is loaded. `livealign.settings` puts a
-person's own values on top of a profile.
+A stage's config is saved beside what the stage makes, and rebuilt from there when it is loaded. `livealign.operation_config`
+has the stages that watch, promote and clean up, `livealign.profiles` the profiles that hold a value for every setting.
 """
 
-from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any
+from dataclasses import dataclass
 
 from livealign.bounds import AMOUNT, BELOW_ONE, COUNT, PART, POSITIVE, SEED, SHARE, Bounds, setting
 from livealign.errors import LiveAlignError
@@ -14,7 +12,6 @@ from livealign.errors import LiveAlignError
 RETUNE_POLICIES = ("daily", "weekly", "on_drift")
 POOLINGS = ("mean", "last", "telling")
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
-VOLUME_TABLES = ("impressions", "plays", "comments")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
     *("shuffled", "raw_codes", "tfidf", "minilm"),
@@ -52,7 +49,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """LoRA tuning on segments: contrastive, and where asked for a language model of a description of the moment."""
+    """LoRA tuning of the LLM on segments: contrastive, and on request with descriptions.
+
+    The second objective is a language model of a text that describes the moment (livealign.tuning.descriptions).
+    """
 
     rank: int = setting(8, "rank of the adapter", Bounds(1, 1_024))
     alpha: int = setting(16, "scale of the adapter, divided by its rank", COUNT)
@@ -94,10 +94,13 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class RetuneConfig:
-    """When the LLM is tuned anew; on other days the champion's adapter is kept (livealign.retrain.tuning_policy)."""
+    """The days on which the LLM is tuned fully (livealign.retrain.tuning_policy).
 
-    # weekly and on_drift also tune anew when the last full tune is too old.
-    policy: str = setting("on_drift", "when the LLM is tuned anew", choices=RETUNE_POLICIES)
+    On other days the champion's adapter is kept, or the tuning warm-starts from it.
+    """
+
+    # weekly and on_drift also tune fully when the last full tune is too old.
+    policy: str = setting("on_drift", "when the LLM is tuned fully", choices=RETUNE_POLICIES)
     max_age_days: int = setting(7, "days between two full tunes at most", COUNT, unit="days")
 
     def __post_init__(self) -> None:
@@ -139,7 +142,7 @@ class AlignmentConfig:
     )
     positions: int = setting(32, "places of a list with a bias of their own", COUNT, unit="places")
     initial_temperature: float = setting(0.3, "of the softmax at the start", POSITIVE)
-    warm_epochs: int = setting(1, "epochs when the towers continue from the release before", COUNT, unit="epochs")
+    warm_epochs: int = setting(1, "epochs when the towers warm-start from the previous release", COUNT, unit="epochs")
     warm_rate_share: float = setting(0.1, "share of the learning rates when they do", POSITIVE)
     # sigmoid(1.5) = 0.82: the gate starts near the author ID alone, and content earns its share.
     gate_bias: float = setting(1.5, "where the gate starts: the logit of the author ID's share", Bounds(-20, 20))
@@ -178,7 +181,7 @@ class RankerConfig:
     weight_decay: float = setting(1e-5, "of AdamW", AMOUNT)
     dropout: float = setting(0.3, "of the hidden layers", BELOW_ONE)
     user_l2: float = setting(0.02, "prior of user factors and room embeddings, in the loss, for each impression", AMOUNT)
-    # The tastes (livealign.ranking.tastes) know nearly all of it already.
+    # The tastes (livealign.ranking.tastes) hold nearly all of it already.
     user_l2_with_tastes: float = setting(1.0, "the same where codes give tastes", AMOUNT)
     taste_days_share: float = setting(
         0.34, "share of the training days, the first ones, that only tastes learn from", BELOW_ONE
@@ -191,7 +194,7 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class HighlightConfig:
-    """Gradient-boosted trees that foresee a room's next window (livealign.evaluation.highlights)."""
+    """Gradient-boosted trees that predict a room's next window (evaluation.highlights)."""
 
     trees: int = 60
     learning_rate: float = 0.08
@@ -257,179 +260,3 @@ class LiveConfig:
     )
     champion_poll_seconds: float = setting(1.0, "between two looks at the champion pointer", POSITIVE, unit="seconds")
     takeover_seconds: float = setting(4.0, "a new release spends on encoding rooms before it serves", AMOUNT, unit="seconds")
-
-
-@dataclass(frozen=True)
-class LandingConfig:
-    """How an archive is landed, and what a landing must be to be built on (livealign.landing.summary)."""
-
-    max_rejected_share: float = setting(0.2, "of a table's rows that may be rejected; more is an archive misread", SHARE)
-    negatives_per_play: int = setting(20, "rooms beside the entered one in a list inferred from a play", COUNT, unit="rooms")
-
-
-@dataclass(frozen=True)
-class VolumeConfig:
-    """How many rows a day brings, compared with the landed days of the week before it (livealign.landing.volumes)."""
-
-    tables: tuple[str, ...] = setting(VOLUME_TABLES, "landing tables that are counted", choices=VOLUME_TABLES)
-    days: int = setting(7, "days before that are compared with", COUNT, unit="days")
-    least_days: int = setting(3, "landed days that are needed to compare", COUNT, unit="days")
-    # A smaller table's days differ by chance, and so do days of few broadcasts, however much is said in one.
-    least_rows: int = setting(500, "rows of the median day; smaller tables are not compared", AMOUNT, unit="rows")
-    least_rooms: int = setting(10, "broadcasts of the median day; with fewer nothing is compared", AMOUNT, unit="broadcasts")
-    # Too few is below both, too many above both.
-    least_share: float = setting(0.6, "lower limit, a share of the median", SHARE)
-    least_of_lowest: float = setting(0.7, "lower limit, a share of the emptiest day", SHARE)
-    most_share: float = setting(2.5, "upper limit, a multiple of the median", Bounds(1))
-    most_of_highest: float = setting(1.5, "upper limit, a multiple of the fullest day", Bounds(1))
-
-
-@dataclass(frozen=True)
-class DriftConfig:
-    """Evidently drift report. A column drifts when its score is above its floor *and* above what chance and quiet days show."""
-
-    sample_rows: int = setting(20_000, "impressions of the day, and of the reference, that are tested", COUNT, unit="rows")
-    embedding_rows: int = setting(2_000, "segments on each side of the embedding test", COUNT, unit="rows")
-    word_rooms: int = setting(1_000, "rooms on each side of the test of new words", COUNT, unit="rooms")
-    numeric_threshold: float = setting(0.1, "floor: Wasserstein distance in the reference's standard deviations", AMOUNT)
-    categorical_threshold: float = setting(0.1, "floor: Jensen-Shannon distance", Bounds(0, 0.84))
-    energy_threshold: float = setting(0.01, "floor: normalised energy distance of embeddings", SHARE)
-    new_words_threshold: float = setting(0.005, "floor: share of new words beyond chance", SHARE)
-    surprise_threshold: float = setting(
-        0.01, "floor: log loss beyond what the champion expects", AMOUNT, unit="nats an impression"
-    )
-    false_alarms: float = setting(0.02, "chance of an alarm on a quiet day, over all tests together", PART)
-    permutations: int = setting(4_000, "of rooms, for the thresholds", COUNT, unit="permutations")
-    quiet_days: int = setting(3, "reference days from which on their own differences are a threshold too", COUNT, unit="days")
-    heavy_user_impressions: tuple[int, int] = setting(
-        (5, 20), "impressions a day: light users below the first, heavy from the second", AMOUNT, unit="impressions"
-    )
-    head_author_share: tuple[float, float] = setting(
-        (0.001, 0.01), "share of the day's impressions: tail authors below the first, head from the second", SHARE
-    )
-    seed: int = setting(17, "seed of this stage", SEED)
-
-
-@dataclass(frozen=True)
-class PromotionConfig:
-    """Champion against challenger."""
-
-    # 22,000 impressions tell 0.0033 apart, not less.
-    gauc_margin: float = setting(0.01, "GAUC that the challenger may be worse at most", SHARE)
-    min_users: int = setting(20, "evaluable users below which no decision is made on metrics", COUNT, unit="users")
-    confidence: float = setting(0.95, "of the one-sided bound on all, and of all guarded slices together", PART)
-    guarded_slices: tuple[tuple[str, float], ...] = setting(
-        (
-            ("author_popularity=tail", 0.02),
-            ("author_popularity=unseen", 0.03),
-            ("user_activity=light", 0.02),
-            ("user_activity=new", 0.03),
-            ("content=little", 0.02),
-            ("content=none", 0.03),
-        ),
-        "slices, and the GAUC that the challenger may lose in each",
-        SHARE,
-    )
-    # The bound of one slice of six is a 99.2 % one.
-    bootstrap_samples: int = setting(1_000, "of users, for the bounds", Bounds(1, 100_000), unit="samples")
-    seed: int = setting(17, "seed of this stage", SEED)
-
-
-@dataclass(frozen=True)
-class RetentionConfig:
-    """How much is kept. Days and releases are counted, newest first, not compared with the clock: a clock may jump.
-
-    What the champion was made from and is served with is kept whatever its age, and so it is for the former champions that a
-    rollback may go back to.
-    """
-
-    # Running counts of users and authors are made from what is landed.
-    landing_days: int = setting(400, "landed days", COUNT, unit="days")
-    marts_days: int = setting(60, "days of the warehouse and the marts", COUNT, unit="days")
-    artifacts_days: int = setting(14, "days with models, vectors and scores of their retrain", COUNT, unit="days")
-    reports_days: int = setting(180, "days with reports", COUNT, unit="days")
-    encoder_versions: int = setting(8, "encoders in the embedding cache, last written first", COUNT, unit="versions")
-    releases: int = setting(30, "bundles and their Bentos", COUNT, unit="releases")
-    rollback_champions: int = setting(5, "former champions that stay whole, beyond those", AMOUNT, unit="releases")
-    event_log_days: int = setting(30, "closed files of the event log, once all their days are landed", COUNT, unit="days")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Everything one retrain is configured by."""
-
-    name: str
-    backbone: str = setting("smollm2-135m", "tiny, smollm2-135m, or the folder of a Hugging Face model")
-    seed: int = setting(17, "seed of every stage", SEED)
-    landing: LandingConfig = field(default_factory=LandingConfig)
-    segments: SegmentConfig = field(default_factory=SegmentConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    retune: RetuneConfig = field(default_factory=RetuneConfig)
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
-    codes: CodesConfig = field(default_factory=CodesConfig)
-    ranker: RankerConfig = field(default_factory=RankerConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    volumes: VolumeConfig = field(default_factory=VolumeConfig)
-    drift: DriftConfig = field(default_factory=DriftConfig)
-    promotion: PromotionConfig = field(default_factory=PromotionConfig)
-    retention: RetentionConfig = field(default_factory=RetentionConfig)
-    live: LiveConfig = field(default_factory=LiveConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested dict, for manifests and reports."""
-        return asdict(self)
-
-    def of_a_release(self) -> dict[str, Any]:
-        """What a release was made by, as a plain nested dict: all but how long things are kept and how they are served."""
-        return {name: value for name, value in self.to_dict().items() if name not in NOT_OF_A_RELEASE}
-
-
-NOT_OF_A_RELEASE = ("retention", "live")
-SEEDED = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
-
-PROFILES: dict[str, Profile] = {
-    "tiny": Profile(
-        name="tiny",
-        backbone="tiny",
-        encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="telling"),
-        finetune=FinetuneConfig(steps=6, batch_size=8),
-        dataset=DatasetConfig(history_length=8),
-        # Its LLM knows nothing, so content would be turned down, and nothing that follows from content could be tried.
-        alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
-        codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
-        ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
-        evaluation=EvaluationConfig(bootstrap_samples=50),
-        drift=DriftConfig(sample_rows=2_000),
-    ),
-    "laptop": Profile(name="laptop", backbone="smollm2-135m", encoder=EncoderConfig(pooling="telling")),
-    "gpu": Profile(
-        name="gpu",
-        backbone="smollm2-135m",
-        encoder=EncoderConfig(exit_layer=1.0, first_adapted_layer=0, pooling="telling"),
-        finetune=FinetuneConfig(rank=16, alpha=32, batch_size=256, learning_rate=2e-3, steps=600),
-        codes=CodesConfig(codes_per_level=256),
-    ),
-}
-
-
-def load_profile(name: str, backbone: str | None = None, seed: int | None = None) -> Profile:
-    """The named profile, with another backbone or seed where given; the seed goes to every stage.
-
-    Raises:
-        LiveAlignError: there is no profile of that name.
-    """
-    if name not in PROFILES:
-        nearest = get_close_matches(name, PROFILES, 1)
-        meant = f"did you mean {nearest[0]}? There are" if nearest else "choose one of"
-        raise LiveAlignError(f"there is no profile '{name}'; {meant} {', '.join(PROFILES)}")
-    profile = PROFILES[name]
-    if backbone is not None:
-        profile = replace(profile, backbone=backbone)
-    return profile if seed is None else with_seed(profile, seed)
-
-
-def with_seed(profile: Profile, seed: int) -> Profile:
-    """The same profile with every stage seeded by `seed`."""
-    return replace(profile, seed=seed, **{name: replace(getattr(profile, name), seed=seed) for name in SEEDED})

@@ -9,7 +9,7 @@ class LiveAlignError(Exception):
 
 
 class ArchiveError(LiveAlignError):
-    """A platform archive is missing, unreadable as a whole, or of another format than was asked for."""
+    """A platform archive is missing, unreadable as a whole, or of another format."""
 
 
 class LandingError(LiveAlignError):
@@ -25,7 +25,7 @@ class TrainingError(LiveAlignError):
 
 
 class BundleError(LiveAlignError):
-    """A release bundle is missing, incomplete, damaged, or of another format than this code reads."""
+    """A release bundle is missing, incomplete, damaged, or of an unknown format."""
 
 
 class MartError(LiveAlignError):
@@ -33,4 +33,4 @@ class MartError(LiveAlignError):
 
 
 class EvaluationError(LiveAlignError):
-    """The scores do not fit the held-out impressions, or the truth of a simulated archive is damaged."""
+    """The scores do not fit the held-out impressions, or a simulator's truth is damaged."""

@@ -1,9 +1,10 @@
-"""What was read last, kept for the next that asks for the same: the stages of a retrain follow each other in one process.
+"""Keep the last value read from a set of files; read again when a file changes.
 
-    _texts: LastRead[pa.Table] = LastRead()
-    table = _texts(("segments", days, config), files, lambda: …)   # read anew where key or files are others
+    _texts: FileCache[pa.Table] = FileCache()
+    table = _texts(("segments", days, config), files, lambda: …)   # read again where the key or a file differs
 
-Files are replaced, never written into, so a file that was read is known by its number, time and size.
+The stages of a retrain run in one process and read the same marts. Files are replaced, never written into, so a file
+is identified by its inode, time and size.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -13,23 +14,23 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class LastRead(Generic[Value]):
-    """One value at most. Whoever gets it must not change it."""
+class FileCache(Generic[Value]):
+    """Cache of one value, which callers must not change."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, Value] = {}
+        self._values: dict[Hashable, Value] = {}
 
     def __call__(self, key: Hashable, files: Iterable[Path], read: Callable[[], Value]) -> Value:
-        """The value of `key`, read from `files`, which may be more than it needs; those that are missing count as such."""
+        """The value of `key`, read from `files`: it may need fewer, and some may be missing."""
         state = (key, tuple(sorted((str(file), _version(file)) for file in files)))
-        if state not in self._kept:
-            self._kept.clear()  # before another is read: there is room for one
-            self._kept[state] = read()
-        return self._kept[state]
+        if state not in self._values:
+            self._values.clear()  # before the next is read: there is room for one value
+            self._values[state] = read()
+        return self._values[state]
 
 
 def _version(file: Path) -> tuple[int, int, int]:
     if not file.exists():
         return (0, 0, 0)
-    found = file.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size

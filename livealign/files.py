@@ -46,7 +46,10 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:
-    """Hold the lock file; another process that wants it waits. The system lets go of it when the process ends, however."""
+    """Hold the lock file during the block; another process that wants it waits.
+
+    The system releases the lock when the process ends, however it ends.
+    """
     with lock_file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -77,7 +80,7 @@ def read_json(path: Path, remedy: str = "run `make retrain`, which writes it") -
     """A JSON file that LiveAlign wrote.
 
     Args:
-        remedy: the last words of the error: how the file is made again.
+        remedy: the end of the error's text: how to write the file again.
 
     Raises:
         LiveAlignError: it is missing or damaged.
@@ -91,7 +94,7 @@ def read_json(path: Path, remedy: str = "run `make retrain`, which writes it") -
 
 
 def sync_directory(path: Path) -> None:
-    """Have the directory's entries (names, renames) on disk before returning."""
+    """Write the directory's entries (names, renames) to disk before returning."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,6 @@
-"""Where everything that LiveAlign writes lives: one folder, `LIVEALIGN_HOME`.
+"""The folders of one workspace under LIVEALIGN_HOME.
+
+Everything that LiveAlign writes lies there.
 
 LIVEALIGN_HOME/
   models/  archive/                      shared by all platforms
@@ -31,7 +33,9 @@ class Home:
 
     @classmethod
     def from_environment(cls, platform: str | None = None) -> "Home":
-        """Home under `LIVEALIGN_HOME` (default `.livealign`), for `LIVEALIGN_PLATFORM` (default `simulator`).
+        """The home under `LIVEALIGN_HOME`, for the platform `LIVEALIGN_PLATFORM`.
+
+        Defaults: `.livealign` and `simulator`.
 
         Raises:
             LiveAlignError: the folder has a name that DuckDB cannot read from, or the platform is no name.
@@ -52,7 +56,7 @@ class Home:
 
     @property
     def retrain_lock(self) -> Path:
-        """The file that a retrain holds locked for as long as it runs."""
+        """The file that a retrain locks as long as it runs."""
         return self.workspace / "retrain.lock"
 
     @property
@@ -61,7 +65,7 @@ class Home:
 
     @property
     def archive(self) -> Path:
-        """The default archive of this platform; a user's own archive lies wherever it lies."""
+        """The default archive folder of this platform; a user may name another."""
         return self.root / "archive" / self.platform
 
     @property
@@ -74,12 +78,15 @@ class Home:
 
     @property
     def warehouse_file(self) -> Path:
-        """The DuckDB database. One process writes it at a time; everyone else reads `marts`."""
+        """The DuckDB database. One process writes it at a time; other processes read `marts`."""
         return self.warehouse / "warehouse.duckdb"
 
     @property
     def warehouse_tables(self) -> Path:
-        """What dbt wrote last, `tables/<model>/dt=YYYY-MM-DD/part-0.parquet`; what passed its tests is in `marts`."""
+        """The last output of dbt, `tables/<model>/dt=YYYY-MM-DD/part-0.parquet`.
+
+        `marts` has the output that passed dbt's tests.
+        """
         return self.warehouse / "tables"
 
     @property
@@ -125,7 +132,9 @@ class Home:
         return self.workspace / "dagster"
 
     def activate(self) -> None:
-        """Make the workspace and point the folders at the top of the home to it. Safe to repeat at any time.
+        """Make the workspace and link the folders at the top of the home to it.
+
+        Safe to repeat at any time.
 
         Raises:
             LiveAlignError: LIVEALIGN_HOME cannot be written, or something else is in the way.
@@ -171,7 +180,10 @@ def refuse_odd(root: Path) -> None:
 
 
 def replace_link(link: Path, target: Path) -> None:
-    """Point the symbolic link at `target` in one step: a reader sees the old target or the new one, never none."""
+    """Point the symbolic link at `target` in one step.
+
+    A reader sees the old target or the new one, never a missing link.
+    """
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)

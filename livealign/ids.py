@@ -1,8 +1,8 @@
-"""Ids: every id of the landing tables is an int64 of 63 bits.
+"""63-bit ids: numbers stay, strings and people are hashed with a key.
 
-Numbers that fit stay numbers. Text is hashed with a key (BLAKE2b), so that ids are the same in every run and, with a
-secret key in `LIVEALIGN_ID_KEY`, tell nobody outside who is meant. With that key set, the ids of people are hashed even
-where the platform gives numbers.
+Every id of the landing tables is an int64. Numbers that fit stay numbers. Text is hashed with a key (BLAKE2b), so ids are the
+same in every run. With a secret key in `LIVEALIGN_ID_KEY` they do not reveal who is meant; the ids of people are then hashed
+even where the platform gives numbers.
 """
 
 import hashlib
@@ -44,16 +44,19 @@ def hashed_ids(namespace: str, texts: Sequence[str], key: bytes = DEFAULT_KEY) -
 
 
 def person_id(namespace: str, text: str, secret: bytes | None) -> int:
-    """The id of a person: the platform's own number where it fits 63 bits and no secret key is set, else a keyed hash."""
+    """The id of a person: the platform's own number, or a keyed hash.
+
+    The number stays where it fits 63 bits and no secret key is set.
+    """
     if secret is None and text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MAX_ID:
         return int(text)
     return hashed_id(namespace, text, secret or DEFAULT_KEY)
 
 
 def segment_id(room_id: int, window: int) -> int:
-    """Id of a room's 30-second window (`window` = Unix seconds // 30): the first 15 hex digits of an MD5, as a number.
+    """Id of a room's 30-second window: the first 15 hex digits of an MD5, as a number.
 
-    The dbt macro `segment_id` computes the same in SQL.
+    `window` is Unix seconds // 30. The dbt macro `segment_id` computes the same in SQL.
     """
     digest = hashlib.md5(f"{room_id}:{window}".encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8]) >> 4

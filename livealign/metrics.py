@@ -54,7 +54,7 @@ class ListMetrics(NamedTuple):
     hit_rate: float
     mrr: float
     n_lists: int
-    n_lists_dropped: int  # nothing relevant in them
+    n_lists_dropped: int  # without a relevant item
 
 
 class Reliability(NamedTuple):
@@ -75,7 +75,11 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def user_auc(scores: ArrayLike, labels: ArrayLike, users: ArrayLike) -> UserAuc:
-    """AUC within each user. scores, labels, users: [n]. One sort for all users; ties counted half."""
+    """AUC within each user, ties counted half.
+
+    Args:
+        scores, labels, users: [n]. One sort serves all users.
+    """
     score, label, user = _observed(scores, labels, users)
     names, index = np.unique(user, return_inverse=True)
     values, impressions, positives = _group_auc(score, label, index, len(names))
@@ -88,7 +92,10 @@ def uauc(per_user: UserAuc) -> float:
 
 
 def gauc(per_user: UserAuc) -> float:
-    """GAUC = Σ_u n_u · AUC_u / Σ_u n_u, n_u = impressions of user u, users with both classes (Zhou et al. 2018, DIN, eq. 7)."""
+    """GAUC = Σ_u n_u · AUC_u / Σ_u n_u over users with both classes; NaN if there are none.
+
+    n_u is the number of impressions of user u (Zhou et al. 2018, DIN, eq. 7).
+    """
     keep = per_user.evaluable
     return float(np.average(per_user.auc[keep], weights=per_user.impressions[keep])) if keep.any() else float("nan")
 
@@ -96,9 +103,10 @@ def gauc(per_user: UserAuc) -> float:
 def paired_bootstrap(
     challenger: FloatArray, baseline: FloatArray, weights: ArrayLike, samples: int, seed: int, confidence: float = 0.95
 ) -> Interval:
-    """Difference in GAUC (challenger − baseline) with a percentile interval, users resampled with replacement.
+    """Difference in GAUC (challenger − baseline) with a bootstrap percentile interval.
 
-    Both are measured on the same drawn users, so what users share cancels out (Efron & Tibshirani 1993, ch. 13).
+    Users are resampled with replacement. Both sides are measured on the same drawn users, so what users share cancels out
+    (Efron & Tibshirani 1993, ch. 13).
 
     Args:
         challenger, baseline: AUC per user [n_users], same users in the same order; NaN where a user has one class.
@@ -123,10 +131,11 @@ def paired_bootstrap(
 
 
 def permutation_test(challenger: FloatArray, baseline: FloatArray, weights: ArrayLike, samples: int, seed: int) -> float:
-    """One-sided p-value that the challenger ranks better than the baseline: the share of sign flips that do as well.
+    """One-sided p-value that the challenger ranks better than the baseline.
 
+    It is the share of random sign flips whose gain is at least as large.
     Under the null a user's two AUCs could as well be swapped, so each user's weighted difference keeps or changes its sign at
-    random (Fisher's randomisation test). At least 1 / (samples + 1); NaN without a user that both can be measured on.
+    random (Fisher's randomisation test). At least 1 / (samples + 1); NaN if no user has both classes.
 
     Args:
         challenger, baseline, weights: per user [n_users], as in `paired_bootstrap`.
@@ -141,8 +150,9 @@ def permutation_test(challenger: FloatArray, baseline: FloatArray, weights: Arra
 
 
 def normalised_entropy(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """NE = −(1/n) Σ [y ln p + (1−y) ln(1−p)] / H(base rate) (He et al. 2014, eq. 3); below 1 is better than the base rate.
+    """Normalised entropy: log loss over the entropy of the base rate; below 1 is better.
 
+    NE = −(1/n) Σ [y ln p + (1−y) ln(1−p)] / H(base rate) (He et al. 2014, eq. 3).
     Probabilities are clipped to [1e-7, 1 − 1e-7]. NaN with one class, where the entropy of the base rate is zero.
     """
     p, label = _observed(probabilities, labels)
@@ -171,7 +181,10 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
 
 
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error: Σ_b (n_b / n) |observed_b − predicted_b| (Naeini et al. 2015), bins as in `reliability`."""
+    """Expected calibration error: Σ_b (n_b / n) |observed_b − predicted_b|.
+
+    Bins are those of `reliability` (Naeini et al. 2015).
+    """
     curve = reliability(probabilities, labels, bins)
     if curve.rows.sum() == 0:
         return float("nan")
@@ -179,8 +192,9 @@ def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
 
 
 def list_metrics(scores: ArrayLike, labels: ArrayLike, lists: ArrayLike, k: int) -> ListMetrics:
-    """NDCG@k, Recall@k, HR@k and MRR, each the mean over lists with something relevant (label > 0).
+    """NDCG@k, Recall@k, HR@k and MRR, each the mean over lists with a relevant item.
 
+    Relevant is a label above 0.
     NDCG@k = Σ_{i≤k} y_i / log2(i+1) over the same sum of the ideal order (Järvelin & Kekäläinen 2002, gain = label).
     Recall@k = relevant in the top k / relevant in the list. HR@k = 1 if any relevant is in the top k. MRR = 1 / rank of
     the first relevant, over the whole list (Voorhees 1999).

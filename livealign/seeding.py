@@ -1,4 +1,4 @@
-"""One way for both small models to be trained: seeded, and on one CPU thread."""
+"""Seeded, single-threaded torch training, so that a run can be repeated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch draws from `seed` inside and goes on as before afterwards; on a CPU it computes on one thread.
+    """Seed torch inside the block and restore its state after; on a CPU use one thread.
 
-    The towers and the ranker are many small operations: where the cores are shared, a second thread spends its time waiting
-    (seen on 2 busy cores: 110 s for a ranker that one thread trains in 15). One thread also adds up in one order, so that
-    the result does not depend on how many cores there are.
+    The towers and the ranker are many small operations. On shared cores a second thread mostly waits: on 2 busy cores two
+    threads trained a ranker in 110 s, one thread in 15 s. One thread also adds up in one order, so the result does not
+    depend on the number of cores.
     """
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

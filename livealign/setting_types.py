@@ -1,4 +1,7 @@
-"""The settings by name (`finetune.steps`): types, bounds and descriptions, taken from the dataclasses of `livealign.config`."""
+"""Settings by name (`finetune.steps`): their types, bounds and descriptions.
+
+They are read from the dataclasses of `livealign.config` and `livealign.operation_config`.
+"""
 
 import json
 import tomllib
@@ -8,37 +11,37 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from livealign.bounds import About, about
-from livealign.config import Profile
+from livealign.bounds import SettingInfo, info_of
 from livealign.errors import LiveAlignError
+from livealign.profiles import Profile
 
 PROFILE = "profile"
 
 
 def _stages() -> dict[str, type]:
     hints = get_type_hints(Profile)
-    return {one.name: hints[one.name] for one in fields(Profile) if is_dataclass(hints[one.name])}
+    return {part.name: hints[part.name] for part in fields(Profile) if is_dataclass(hints[part.name])}
 
 
 _CLASSES = _stages()
-STAGES = {name: (cls.__doc__ or "").strip().partition("\n")[0] for name, cls in _CLASSES.items()}  # name → one line
+STAGES = {name: (cls.__doc__ or "").strip().partition("\n")[0] for name, cls in _CLASSES.items()}  # name → description
 
 
 @cache
-def _known() -> dict[str, tuple[Any, About]]:
-    """Name → (type, what is known of it), of the profile's own and then of each stage."""
-    found: dict[str, tuple[Any, About]] = {}
+def _settings() -> dict[str, tuple[Any, SettingInfo]]:
+    """Name → (type, description), of the profile's own settings and then of each stage's."""
+    settings: dict[str, tuple[Any, SettingInfo]] = {}
     for prefix, cls in (("", Profile), *((f"{name}.", cls) for name, cls in _CLASSES.items())):
         hints = get_type_hints(cls)
-        for one in fields(cls):
-            if "about" in one.metadata:
-                found[prefix + one.name] = hints[one.name], about(one)
-    return found
+        for field in fields(cls):
+            if (info := info_of(field)) is not None:
+                settings[prefix + field.name] = hints[field.name], info
+    return settings
 
 
 def all_names() -> tuple[str, ...]:
     """Every setting but `profile`, the profile's own first, then stage by stage."""
-    return tuple(_known())
+    return tuple(_settings())
 
 
 def value_of(profile: Profile, name: str) -> Any:
@@ -56,44 +59,44 @@ def with_value(profile: Profile, name: str, value: Any) -> Profile:
 
 
 def convert(name: str, value: Any, is_text: bool) -> Any:
-    """The value as the dataclass has it, from TOML or from the text of a command line.
+    """The value in the dataclass's type, from TOML or from the text of a command line.
 
     Raises:
-        LiveAlignError: no such setting, a wrong type, or out of bounds.
+        LiveAlignError: there is no such setting, or the value is of a wrong type or out of bounds.
     """
     if name == PROFILE:
-        hint, known = str, About("", None, (), "")
-    elif name in _known():
-        hint, known = _known()[name]
+        hint, info = str, SettingInfo("", None, (), "")
+    elif name in _settings():
+        hint, info = _settings()[name]
     else:
         raise LiveAlignError(_no_such(name))
     if is_text:
         value = _from_text(value, hint)
     try:
-        found = _as(hint, value)
+        converted = _as(hint, value)
     except TypeError:
-        raise LiveAlignError(f"takes {kind_of(hint, known)}, not {_short(value)}") from None
-    _check(name, found, known, hint)
-    return found
+        raise LiveAlignError(f"takes {kind_of(hint, info)}, not {_short(value)}") from None
+    _check(converted, info, hint)
+    return converted
 
 
-def described(name: str) -> str:
-    """One line: what it sets, its unit, its type and bounds."""
-    hint, known = _known()[name]
-    unit = f" [{known.unit}]" if known.unit else ""
-    return f"{known.says}{unit}; {kind_of(hint, known)}"
+def description_of(name: str) -> str:
+    """One line: what the setting does, its unit, its type and bounds."""
+    hint, info = _settings()[name]
+    unit = f" [{info.unit}]" if info.unit else ""
+    return f"{info.description}{unit}; {kind_of(hint, info)}"
 
 
-def kind_of(hint: Any, known: About) -> str:
+def kind_of(hint: Any, info: SettingInfo) -> str:
     """The type and bounds in words: "a whole number, at least 1"."""
-    bounds = f", {known.bounds}" if known.bounds else ""
-    if known.choices:
-        which = ", ".join(known.choices)
+    bounds = f", {info.bounds}" if info.bounds else ""
+    if info.choices:
+        which = ", ".join(info.choices)
         return f"one of {which}" if hint is str else f"a list of {which}"
     if isinstance(hint, UnionType):
         return "a whole number of layers, or a share of the depth such as 0.2"
     if get_origin(hint) is tuple:
-        inner = [one for one in get_args(hint) if one is not Ellipsis]
+        inner = [part for part in get_args(hint) if part is not Ellipsis]
         if get_origin(inner[0]) is tuple:
             return f'a list of pairs such as ["content=none", 0.03]{bounds}'
         of = {int: "whole numbers", float: "numbers", str: "texts"}[inner[0]]
@@ -113,7 +116,7 @@ def toml_text(value: Any) -> str:
 
 
 def _from_text(text: str, hint: Any) -> Any:
-    """TOML where it is TOML of the right kind; else the bare text."""
+    """The value of the text as TOML; the bare text where it is no TOML, or the setting takes a text."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -123,7 +126,7 @@ def _from_text(text: str, hint: Any) -> Any:
 
 
 def _as(hint: Any, value: Any) -> Any:
-    """Raises TypeError where the value is not of the type; whole numbers pass for numbers."""
+    """The value in the type; a whole number becomes a number. Raises TypeError for another type."""
     if isinstance(hint, UnionType):
         if type(value) in get_args(hint):
             return value
@@ -131,9 +134,9 @@ def _as(hint: Any, value: Any) -> Any:
         inner = get_args(hint)
         if isinstance(value, list):
             if Ellipsis in inner:
-                return tuple(_as(inner[0], one) for one in value)
+                return tuple(_as(inner[0], part) for part in value)
             if len(inner) == len(value):
-                return tuple(_as(one, part) for one, part in zip(inner, value, strict=True))
+                return tuple(_as(part_hint, part) for part_hint, part in zip(inner, value, strict=True))
     elif hint is float:
         if type(value) in (int, float):
             return float(value)
@@ -142,47 +145,47 @@ def _as(hint: Any, value: Any) -> Any:
     raise TypeError
 
 
-def _check(name: str, value: Any, known: About, hint: Any) -> None:
-    """Raises LiveAlignError where a number is out of bounds, or a text is none of the choices."""
+def _check(value: Any, info: SettingInfo, hint: Any) -> None:
+    """Raise LiveAlignError where a number is out of bounds, or a text is not among the choices."""
     leaves = list(_leaves(value))
     if isinstance(value, tuple) and not value:
         raise LiveAlignError("is an empty list; leave it out for the profile's")
     for leaf in leaves:
         if isinstance(leaf, str):
-            if known.choices and leaf not in known.choices:
-                nearest = get_close_matches(leaf, known.choices, 1)
+            if info.choices and leaf not in info.choices:
+                nearest = get_close_matches(leaf, info.choices, 1)
                 meant = f"did you mean {nearest[0]}? " if nearest else ""
-                raise LiveAlignError(f"there is no {_short(leaf)}; {meant}It takes {kind_of(hint, known)}")
+                raise LiveAlignError(f"there is no {_short(leaf)}; {meant}It takes {kind_of(hint, info)}")
             if not leaf.strip() or not leaf.isprintable():
                 raise LiveAlignError(f"{_short(leaf)} is no text that can be used; leave it out for the profile's")
-        elif known.bounds is not None and not isinstance(leaf, bool) and not known.bounds.hold(leaf):
-            raise LiveAlignError(f"is {known.bounds}, not {_short(leaf)}")
+        elif info.bounds is not None and not isinstance(leaf, bool) and not info.bounds.hold(leaf):
+            raise LiveAlignError(f"is {info.bounds}, not {_short(leaf)}")
     if isinstance(value, float) and isinstance(hint, UnionType) and not 0 <= value <= 1:
         raise LiveAlignError(f"a share of the depth lies from 0 to 1, not at {value}; a number of layers has no point")
-    if known.choices and len(set(leaves)) < len(leaves):
+    if info.choices and len(set(leaves)) < len(leaves):
         raise LiveAlignError(f"{_short(value)} names one twice")
 
 
 def _leaves(value: Any) -> Any:
     if isinstance(value, tuple):
-        for one in value:
-            yield from _leaves(one)
+        for part in value:
+            yield from _leaves(part)
     else:
         yield value
 
 
 def _no_such(name: str) -> str:
-    """That there is no such setting, and the nearest that there is."""
+    """The error's text for an unknown setting, with the nearest known one."""
     if name in STAGES:
         return f"is a table; write [{name}] and its settings below, or {name}.setting = value"
     stage, _, key = name.rpartition(".")
     if "." not in name and (tables := get_close_matches(name, STAGES, 1)):
         return f"no such setting; did you mean [{tables[0]}]"
     names = [*all_names(), PROFILE]
-    same_key = [one for one in names if one.rpartition(".")[2] == key]
-    in_stage = [one for one in names if one.startswith(f"{stage}.")] if stage in STAGES else []
-    for known in (same_key, in_stage, names):
-        if nearest := get_close_matches(name, known, 1, 0.0 if known is same_key else 0.6):
+    same_key = [known for known in names if known.rpartition(".")[2] == key]
+    in_stage = [known for known in names if known.startswith(f"{stage}.")] if stage in STAGES else []
+    for candidates in (same_key, in_stage, names):
+        if nearest := get_close_matches(name, candidates, 1, 0.0 if candidates is same_key else 0.6):
             return f"no such setting; did you mean {nearest[0]}"
     return "no such setting; `livealign settings` lists all"
 

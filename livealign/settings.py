@@ -1,6 +1,6 @@
-"""A person's settings on top of a profile: livealign.toml, the environment, `--set`.
+"""Settings on top of a profile: from livealign.toml, the environment and `--set`.
 
-    settings = load_settings([Given.flag("--set", "finetune.steps=400")])
+    settings = load_settings([GivenValue.flag("--set", "finetune.steps=400")])
     settings.profile.finetune.steps        # 400
     settings.origin("finetune.steps")      # "--set"
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livealign.config import NOT_OF_A_RELEASE, SEEDED, TASK_NAMES, Profile, load_profile, with_seed
+from livealign.config import TASK_NAMES
 from livealign.errors import LiveAlignError
+from livealign.profiles import NOT_OF_A_RELEASE, SEEDED, Profile, load_profile, with_seed
 from livealign.setting_types import PROFILE, convert, value_of, with_value
 from livealign.settings_file import FILE, read_file
 
@@ -28,24 +29,24 @@ VARIABLES = {  # environment variable → the setting that it is short for
     "LIVEALIGN_SEED": "seed",
     "LIVEALIGN_DAYS": "dataset.train_days",
 }
-_HANDED_ON = "json:"  # what LIVEALIGN_SET begins with where a command has handed on its flags
-USUAL = "laptop"
-# A week where every evening is full; four where a few channels stream a few times a week.
+_WITH_FLAGS = "json:"  # the beginning of LIVEALIGN_SET where `export_flags` has added flags to it
+DEFAULT_PROFILE = "laptop"
+# A week is enough where every evening is full; where a few channels stream a few times a week, four weeks are.
 PLATFORM_DEFAULTS: dict[str, dict[str, Any]] = {"twitch": {"dataset.train_days": 28}}
 
 
-class Given(NamedTuple):
-    """One value that a person gave."""
+class GivenValue(NamedTuple):
+    """A setting's value from one source: the file, the environment or the command line."""
 
     name: str  # "finetune.steps"
     value: Any  # as TOML has it; text where `is_text`
     origin: str  # "livealign.toml:7", "LIVEALIGN_SEED", "--set"
-    place: str  # what a message begins with
-    is_text: bool = True  # of the environment or a command line, still to be parsed
+    place: str  # the beginning of an error's text
+    is_text: bool = True  # from the environment or a command line, still to be parsed
 
     @classmethod
-    def flag(cls, flag: str, text: str) -> "Given":
-        """`name=value` after `--set`.
+    def flag(cls, flag: str, text: str) -> "GivenValue":
+        """The value of `--set name=value`.
 
         Raises:
             LiveAlignError: there is no "=".
@@ -56,8 +57,8 @@ class Given(NamedTuple):
         return cls(name.strip(), value.strip(), flag, _one_line(f"{flag} {text}"))
 
     @classmethod
-    def option(cls, flag: str, name: str, value: str) -> "Given":
-        """The value of a flag that is short for one setting, such as `--seed 5`."""
+    def option(cls, flag: str, name: str, value: str) -> "GivenValue":
+        """The value of a flag that stands for one setting, such as `--seed 5`."""
         return cls(name, value, flag, _one_line(f"{flag} {value}"))
 
 
@@ -66,16 +67,16 @@ class Settings:
     """The profile in force, and where each value came from."""
 
     profile: Profile
-    origins: Mapping[str, str]  # setting → origin, of what did not come from the profile
+    origins: Mapping[str, str]  # setting → origin, for settings that did not come from the profile
 
     def origin(self, name: str) -> str:
-        """Where the value in force came from, "profile laptop" if nobody gave one."""
+        """Where the value in force came from; "profile laptop" for the profile's."""
         return self.origins.get(name, f"profile {self.profile.name}")
 
     def of_a_release(self) -> dict[str, dict[str, Any]]:
-        """{setting: {"value": …, "from": …}} of what differs from the profile and makes a release another one.
+        """Settings of a release that differ from the profile: {setting: {"value": …, "from": …}}.
 
-        The file's name stands without the line: a comment above a setting does not make another release.
+        The file's name stands without the line, so a comment above a setting does not change the release's id.
         """
         base = load_profile(self.profile.name)
         return {
@@ -84,22 +85,22 @@ class Settings:
             if name.partition(".")[0] not in NOT_OF_A_RELEASE
             and name != PROFILE
             and value_of(self.profile, name) != value_of(base, name)
-            and not (name.endswith(".seed") and origin == self.origins.get("seed"))  # it came with that of every stage
+            and not (name.endswith(".seed") and origin == self.origins.get("seed"))  # it came with the seed of every stage
         }
 
 
 def load_settings(
-    flags: Sequence[Given] = (), environment: Mapping[str, str] | None = None, folder: Path | None = None
+    flags: Sequence[GivenValue] = (), environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Settings:
     """The settings in force.
 
     Args:
-        flags: of the command line, the last of a name wins.
-        environment: instead of this process's.
-        folder: instead of the working folder.
+        flags: of the command line; of several with one name the last wins.
+        environment: default this process's.
+        folder: default the working folder.
 
     Raises:
-        LiveAlignError: an unknown name, a wrong type, a value out of bounds, or a file that cannot be read.
+        LiveAlignError: a name is unknown, a value is of a wrong type or out of bounds, or the file cannot be read.
     """
     environment = os.environ if environment is None else environment
     of_file, of_environment = _of_file(environment, folder or Path.cwd()), list(_of_environment(environment))
@@ -107,23 +108,26 @@ def load_settings(
     settings = _platform_profile(_profile(layers), environment.get("LIVEALIGN_PLATFORM") or "simulator")
     for layer in layers:
         # Within one source the seed of a stage wins over the seed of all.
-        for given in sorted(layer, key=lambda one: one.name != "seed"):
+        for given in sorted(layer, key=lambda given: given.name != "seed"):
             settings = _with(settings, given)
     _check_together(settings)
     return settings
 
 
-def hand_on(flags: Sequence[Given]) -> None:
-    """Put flags into this process's environment, for the code and the processes of its run that load settings again."""
+def export_flags(flags: Sequence[GivenValue]) -> None:
+    """Add flags to LIVEALIGN_SET in this process's environment.
+
+    The code and the processes of its run load the settings again and find them there.
+    """
     if flags:
-        before, earlier = _set_variable(os.environ)
-        os.environ[SET_VARIABLE] = _HANDED_ON + json.dumps([before, [*earlier, *flags]])
+        text, earlier = _set_variable(os.environ)
+        os.environ[SET_VARIABLE] = _WITH_FLAGS + json.dumps([text, [*earlier, *flags]])
 
 
-def _profile(layers: Sequence[Sequence[Given]]) -> Settings:
+def _profile(layers: Sequence[Sequence[GivenValue]]) -> Settings:
     """The named profile, unchanged."""
-    name, origins = USUAL, {}
-    for given in (one for layer in layers for one in layer if one.name == PROFILE):
+    name, origins = DEFAULT_PROFILE, {}
+    for given in (given for layer in layers for given in layer if given.name == PROFILE):
         try:
             name = convert(given.name, given.value, given.is_text)
             load_profile(name)
@@ -134,14 +138,14 @@ def _profile(layers: Sequence[Sequence[Given]]) -> Settings:
 
 
 def _platform_profile(settings: Settings, platform: str) -> Settings:
-    """The settings with what is usual on this platform."""
+    """The settings with the platform's defaults."""
     for name, value in PLATFORM_DEFAULTS.get(platform, {}).items():
-        settings = _with(settings, Given(name, value, f"platform {platform}", f"platform {platform}", is_text=False))
+        settings = _with(settings, GivenValue(name, value, f"platform {platform}", f"platform {platform}", is_text=False))
     return settings
 
 
-def _with(settings: Settings, given: Given) -> Settings:
-    """The settings with one value more."""
+def _with(settings: Settings, given: GivenValue) -> Settings:
+    """The settings with this value."""
     if given.name == PROFILE:
         return settings
     try:
@@ -156,60 +160,64 @@ def _with(settings: Settings, given: Given) -> Settings:
 
 
 def settings_path(environment: Mapping[str, str], folder: Path) -> Path | None:
-    """The file that LIVEALIGN_CONFIG names, else livealign.toml in the folder, else in LIVEALIGN_HOME; None without any.
+    """The settings file in force; None if there is none.
+
+    It is the file that LIVEALIGN_CONFIG names, else livealign.toml in the folder, else in LIVEALIGN_HOME.
 
     Raises:
-        LiveAlignError: LIVEALIGN_CONFIG names no file.
+        LiveAlignError: LIVEALIGN_CONFIG names a file that does not exist.
     """
     if named := environment.get(CONFIG_VARIABLE):
         if not (folder / named).is_file():
             raise LiveAlignError(f"{CONFIG_VARIABLE} names {_one_line(named)}, which is no file; correct it or unset it")
         return folder / named
     home = folder / (environment.get("LIVEALIGN_HOME") or ".livealign")
-    return next((one for one in (folder / FILE, home / FILE) if one.exists()), None)
+    return next((path for path in (folder / FILE, home / FILE) if path.exists()), None)
 
 
-def _of_file(environment: Mapping[str, str], folder: Path) -> list[Given]:
-    """What livealign.toml says, in its order; nothing where there is no such file."""
+def _of_file(environment: Mapping[str, str], folder: Path) -> list[GivenValue]:
+    """The values of livealign.toml, in its order; empty if there is no such file."""
     path = settings_path(environment, folder)
     if path is None:
         return []
     shown = path.name if path.parent == folder else str(path)
     return [
-        Given(one.name, one.value, f"{path.name}:{one.line}", f"{shown}:{one.line}: {_one_line(one.name)}", is_text=False)
-        for one in read_file(path, shown)
+        GivenValue(
+            line.name, line.value, f"{path.name}:{line.line}", f"{shown}:{line.line}: {_one_line(line.name)}", is_text=False
+        )
+        for line in read_file(path, shown)
     ]
 
 
-def _of_environment(environment: Mapping[str, str]) -> Iterator[Given]:
-    """The variables that are short for one setting, then LIVEALIGN_SET."""
+def _of_environment(environment: Mapping[str, str]) -> Iterator[GivenValue]:
+    """The variables that stand for one setting each, then LIVEALIGN_SET."""
     for variable, name in VARIABLES.items():
         if text := environment.get(variable, "").strip():
-            yield Given(name, text, variable, _one_line(f"{variable}={text}"))
+            yield GivenValue(name, text, variable, _one_line(f"{variable}={text}"))
     # A value may hold spaces: the next setting begins where a name and "=" follow.
-    for one in re.split(r"\s+(?=[a-z_][a-z_0-9.]*\s*=)", _set_variable(environment)[0].strip()):
-        if one:
-            yield Given.flag(SET_VARIABLE, one)
+    for text in re.split(r"\s+(?=[a-z_][a-z_0-9.]*\s*=)", _set_variable(environment)[0].strip()):
+        if text:
+            yield GivenValue.flag(SET_VARIABLE, text)
 
 
-def _set_variable(environment: Mapping[str, str]) -> tuple[str, list[Given]]:
-    """LIVEALIGN_SET: what a person put there, and the flags that `hand_on` added."""
+def _set_variable(environment: Mapping[str, str]) -> tuple[str, list[GivenValue]]:
+    """LIVEALIGN_SET: the text that a person set, and the flags that `export_flags` added."""
     text = environment.get(SET_VARIABLE, "")
-    if not text.startswith(_HANDED_ON):
+    if not text.startswith(_WITH_FLAGS):
         return text, []
     try:
-        before, flags = json.loads(text.removeprefix(_HANDED_ON))
-        return str(before), [Given(*one) for one in flags]
+        original, flags = json.loads(text.removeprefix(_WITH_FLAGS))
+        return str(original), [GivenValue(*flag) for flag in flags]
     except (ValueError, TypeError):
         raise LiveAlignError(f"{SET_VARIABLE} cannot be read; write name=value, as in finetune.steps=400") from None
 
 
 class _Rule(NamedTuple):
-    """Settings that have to fit each other."""
+    """A condition on several settings together."""
 
     names: tuple[str, ...]
     holds: Callable[..., bool]  # of their values
-    says: str
+    condition: str
 
 
 _FIRST_AT_MOST_SECOND = "the first at most the second"
@@ -230,18 +238,18 @@ _RULES = (
 
 
 def _check_together(settings: Settings) -> None:
-    """Raises LiveAlignError where values do not fit each other; it names who gave them."""
+    """Raise LiveAlignError where values do not fit each other; it names their origins."""
     for rule in _RULES:
         values = [value_of(settings.profile, name) for name in rule.names]
         if not rule.holds(*values):
-            said = ", ".join(
+            pairs = ", ".join(
                 f"{name} = {json.dumps(value)} ({settings.origin(name)})"
                 for name, value in zip(rule.names, values, strict=True)
             )
-            raise LiveAlignError(f"{said}: has to be {rule.says}")
+            raise LiveAlignError(f"{pairs}: has to be {rule.condition}")
 
 
 def _one_line(text: str) -> str:
-    """What a person typed, short and on one line."""
-    line = "".join(one if one.isprintable() else " " for one in text)
+    """A text that a person typed, short and on one line."""
+    line = "".join(character if character.isprintable() else " " for character in text)
     return line if len(line) <= 120 else f"{line[:117]}..."

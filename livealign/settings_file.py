@@ -5,9 +5,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livealign.config import Profile
 from livealign.errors import LiveAlignError
-from livealign.setting_types import PROFILE, STAGES, all_names, described, toml_text, value_of
+from livealign.profiles import Profile
+from livealign.setting_types import PROFILE, STAGES, all_names, description_of, toml_text, value_of
 
 FILE = "livealign.toml"
 MOST_BYTES = 256 * 1024  # a larger file is no settings file
@@ -49,16 +49,19 @@ def _parsed(text: str, shown: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        found = re.search(r"at line (\d+)", said)
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise LiveAlignError(f"{shown}:{line}: not TOML: {said.partition(' (at ')[0]}") from error
+        message = str(error)
+        match = re.search(r"at line (\d+)", message)
+        line = int(match[1]) if match else text.count("\n") + 1
+        raise LiveAlignError(f"{shown}:{line}: not TOML: {message.partition(' (at ')[0]}") from error
     except RecursionError as error:
         raise LiveAlignError(f"{shown} is nested too deeply; write `name = value` below [stage]") from error
 
 
 def _lines(text: str, values: dict[str, Any]) -> list[Line]:
-    """The values with the lines that their statements begin on: a statement ends where it is TOML by itself."""
+    """The values with the lines on which their statements begin.
+
+    A statement ends where its lines are TOML by themselves.
+    """
     lines: dict[str, int] = {}
     header, statement, begins = "", "", 0
     for number, row in enumerate(text.split("\n"), 1):
@@ -74,11 +77,11 @@ def _lines(text: str, values: dict[str, Any]) -> list[Line]:
         for name in _flat(parsed):
             lines.setdefault(name, begins)
         header, statement = statement if is_header else header, ""
-    return [Line(name, values[name], lines.get(name, 1)) for name in sorted(values, key=lambda one: lines.get(one, 1))]
+    return [Line(name, values[name], lines.get(name, 1)) for name in sorted(values, key=lambda name: lines.get(name, 1))]
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:
-    """`stage.name` → value; deeper tables stay values, and an unknown or empty table is one."""
+    """`stage.name` → value. Deeper tables stay values, and so do unknown and empty tables."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
         if isinstance(value, dict) and value:
@@ -89,17 +92,17 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def defaults_file(profile: Profile) -> str:
-    """A livealign.toml with every setting at its value in the profile, described and commented out."""
+    """A livealign.toml with every setting of the profile, described and commented out."""
     parts = [_HEAD, "## the profile that all below is put on top of", f"# {PROFILE} = {toml_text(profile.name)}", ""]
     names = all_names()
-    for name in (one for one in names if "." not in one):
+    for name in (name for name in names if "." not in name):
         parts += _entry(profile, name, name)
-    for stage, says in STAGES.items():
-        parts += [f"## {says}", f"# [{stage}]", ""]
-        for name in (one for one in names if one.startswith(f"{stage}.")):
+    for stage, description in STAGES.items():
+        parts += [f"## {description}", f"# [{stage}]", ""]
+        for name in (name for name in names if name.startswith(f"{stage}.")):
             parts += _entry(profile, name, name.partition(".")[2])
     return "\n".join(parts)
 
 
 def _entry(profile: Profile, name: str, key: str) -> list[str]:
-    return [f"## {described(name)}", f"# {key} = {toml_text(value_of(profile, name))}", ""]
+    return [f"## {description_of(name)}", f"# {key} = {toml_text(value_of(profile, name))}", ""]

@@ -7,10 +7,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig
 from livealign.home import Home
+from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
-from livealign.settings import Given, load_settings
+from livealign.settings import GivenValue, load_settings
 
 WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
 ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
@@ -28,7 +29,7 @@ class Workspace:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # `Settings.of_a_release`
 
     @classmethod
-    def from_environment(cls, flags: Sequence[Given] = ()) -> "Workspace":
+    def from_environment(cls, flags: Sequence[GivenValue] = ()) -> "Workspace":
         """LIVEALIGN_HOME, LIVEALIGN_PLATFORM and LIVEALIGN_ARCHIVE, and the settings in force (`livealign.settings`).
 
         Raises:

@@ -33,7 +33,7 @@ from livealign.llm.backbone import PINNED, fetch_backbone
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
 from livealign.retrain.stage_cost import stage_cost
 from livealign.retrain.summary import write_summary
-from livealign.settings import Given, hand_on
+from livealign.settings import GivenValue, export_flags
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.environment import check_environment
@@ -70,14 +70,14 @@ def main(
     asked_day = parse_day(day) if day is not None else None
     flags = given_flags(profile, set_)
     short = (("--days", "dataset.train_days", days), ("--seed", "seed", seed))
-    flags += [Given.option(flag, name, value) for flag, name, value in short if value is not None]
+    flags += [GivenValue.option(flag, name, value) for flag, name, value in short if value is not None]
     os.environ["LIVEALIGN_PLATFORM"] = platform
     if archive is not None:
         os.environ["LIVEALIGN_ARCHIVE"] = str(archive)
     failed = ""
     try:
         workspace = Workspace.from_environment(flags)
-        hand_on(flags)  # to the definitions, which load the settings again
+        export_flags(flags)  # to the definitions, which load the settings again
         workspace.home.activate()
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, asked_day)

@@ -22,13 +22,13 @@ from livealign.alignment.training import train_alignment
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import code_churn
 from livealign.codes.segment_codes import CodedSegments
-from livealign.config import Profile, load_profile
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import KnownIds
 from livealign.evaluation.frame import CLICK
 from livealign.home import Home
 from livealign.llm.texts import texts_of
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import Profile, load_profile
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker, train_ranker
 from livealign.simulation.truth import read_truth, truth_file

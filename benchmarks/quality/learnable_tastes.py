@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from livealign.config import load_profile
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import LiveAlignError
 from livealign.evaluation.ceilings import day_ceilings, place_effect
@@ -25,6 +24,7 @@ from livealign.evaluation.day_truth import DayTruth, read_day_truth
 from livealign.home import Home
 from livealign.llm.texts import texts_of
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import load_profile
 from livealign.ranking.tastes import learn_tastes
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.json_rows import JsonRows
 from benchmarks.quality.retrained import Retrained, add_options
-from livealign.config import Profile
 from livealign.evaluation.frame import CLICK
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import Profile
 from livealign.ranking.variants import VARIANTS, train_variant
 
 PARTS = ("dataset", "alignment", "codes", "ranker")
@@ -68,7 +68,7 @@ def with_setting(profile: Profile, setting: str, value: str) -> Profile:
     known = asdict(getattr(profile, part)) if part in PARTS else {}
     before = known.get(name)
     if isinstance(before, bool) or not isinstance(before, int | float):
-        raise ValueError(f"'{setting}' is no number among the settings of {', '.join(PARTS)}; livealign/config.py lists them")
+        raise ValueError(f"'{setting}' is no number among the settings of {', '.join(PARTS)}; `livealign settings` lists them")
     return replace(profile, **{part: replace(getattr(profile, part), **{name: type(before)(value)})})
 
 

@@ -21,12 +21,12 @@ from benchmarks.quality.retrained import last_held_out
 from livealign.alignment.retrieval import RetrievalMetrics, retrieval_metrics
 from livealign.alignment.towers import item_vectors
 from livealign.alignment.training import train_alignment
-from livealign.config import load_profile
 from livealign.dataset.corpus import TUNED, Corpus, load_corpus
 from livealign.dataset.examples import Examples
 from livealign.dataset.marts import built_days, read_mart
 from livealign.home import Home
 from livealign.llm.texts import texts_of
+from livealign.profiles import load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
 

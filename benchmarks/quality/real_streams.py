@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, ROOT, JsonRows, add_json_option
 from benchmarks.quality.controls import has_minilm, hour_weekday_content, minilm_content, tfidf_content
-from livealign.config import Profile, load_profile
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.encoder import Encoder
 from livealign.llm.segment_text import sorted_moments
 from livealign.metrics import gauc, user_auc
 from livealign.platforms.registry import archive_days, land
+from livealign.profiles import Profile, load_profile
 from livealign.tuning.adapter import tune_adapter
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, talking_by_room, title_of, what_was_said
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.json_rows import add_json_option
-from livealign.config import Profile, load_profile
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.files import read_json
 from livealign.home import Home
+from livealign.profiles import Profile, load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from benchmarks.json_rows import JsonRows
 from benchmarks.quality.retrained import Retrained, add_options
-from livealign.config import Profile
 from livealign.dataset.corpus import load_corpus
 from livealign.evaluation.frame import CLICK
 from livealign.llm.backbone import choose_device, load_backbone, use_physical_cores
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import Profile
 from livealign.ranking.variants import train_variant
 from livealign.retrain.content import embed_segments, training_pairs
 from livealign.retrain.corpus import with_embeddings

@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
 from benchmarks.quality.retrained import last_held_out
-from livealign.config import load_profile
 from livealign.dataset.corpus import TUNED, load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
@@ -30,6 +29,7 @@ from livealign.home import Home
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
+from livealign.profiles import load_profile
 from livealign.ranking.variants import VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings

@@ -12,8 +12,8 @@ import pandas as pd
 import psutil
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from livealign.config import DriftConfig
 from livealign.days import partition
+from livealign.operation_config import DriftConfig
 from orchestration.drift.columns import day_frame
 from orchestration.drift.report import DriftSide, drift_report
 from orchestration.drift.surprise import room_surprise

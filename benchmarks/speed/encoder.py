@@ -22,7 +22,6 @@ from peft import LoraConfig, get_peft_model
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.rows import Cost, Peer, Row, compared, cost_of, in_turns, show
-from livealign.config import Profile, load_profile
 from livealign.dataset.columns import rows_by_key
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import day_range
@@ -33,6 +32,7 @@ from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.pooling import write_token_weights
 from livealign.llm.segment_text import Moment, compose_text
 from livealign.llm.texts import texts_of
+from livealign.profiles import Profile, load_profile
 from livealign.simulation.grammar import about_topics
 
 MATMUL_SIZE = 2_048

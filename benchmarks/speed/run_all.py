@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from benchmarks.json_rows import ROOT, JsonRows, add_json_option, machine
 from benchmarks.speed.rows import Row, record
-from livealign.config import load_profile
+from livealign.profiles import load_profile
 
 BENCHMARKS = ("encoder", "tuning", "tick", "codes", "ranker", "retrieval")
 

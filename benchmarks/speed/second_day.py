@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from livealign.config import load_profile
 from livealign.files import read_json
+from livealign.profiles import load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from orchestration.resources import Workspace
 from orchestration.retrain import prepare

@@ -15,10 +15,10 @@ from pathlib import Path
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.encoder import fresh_adapter, simulated_texts
 from benchmarks.speed.rows import compared, cost_of, in_turns, show
-from livealign.config import load_profile
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import Encoder
+from livealign.profiles import load_profile
 
 TICK_SECONDS = 30
 

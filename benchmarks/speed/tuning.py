@@ -18,11 +18,11 @@ import torch
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.encoder import simulated_texts
 from benchmarks.speed.rows import Peer, compared, cost_of, in_turns, show
-from livealign.config import load_profile
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import layers_of, tokenize
 from livealign.llm.pooling import Pooling
+from livealign.profiles import load_profile
 from livealign.tuning.adapter import _adapter_parameters, _with_adapter
 from livealign.tuning.loop import TuningLoop, TuningProgress
 from livealign.tuning.pairs import NOBODY, TextPairs

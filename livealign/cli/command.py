@@ -1,4 +1,4 @@
-"""A command line whose mistakes are one line on standard error; and the options of commands that read a profile."""
+"""Shared parts of command lines: options of settings, and errors as one line."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.markup import escape
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from livealign.errors import LiveAlignError
-from livealign.settings import Given
+from livealign.settings import GivenValue
 
 ProfileOption = Annotated[
     str | None, typer.Option(help="tiny, laptop or gpu; default: LIVEALIGN_PROFILE, else livealign.toml, else laptop")
@@ -20,18 +20,21 @@ SetOption = Annotated[
 ]
 
 
-def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[Given]:
-    """What `--profile` and `--set` say.
+def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[GivenValue]:
+    """The values of `--profile` and `--set`.
 
     Raises:
         LiveAlignError: a `--set` without "=".
     """
-    flags = [Given.flag("--set", one) for one in settings or ()]
-    return flags if profile is None else [Given.option("--profile", "profile", profile), *flags]
+    flags = [GivenValue.flag("--set", text) for text in settings or ()]
+    return flags if profile is None else [GivenValue.option("--profile", "profile", profile), *flags]
 
 
 def run_command(app: typer.Typer) -> None:
-    """Run the application and end the process: 0, 1 for an error of ours, 2 for arguments that cannot be."""
+    """Run the application and end the process with its exit code.
+
+    0 is success, 1 an error of LiveAlign, 2 an invalid command line, 130 an abort.
+    """
     try:
         code: Any = app(standalone_mode=False)
     except LiveAlignError as error:
@@ -48,5 +51,5 @@ def run_command(app: typer.Typer) -> None:
 
 
 def say_error(text: str) -> None:
-    """The error on one line of standard error, whatever is in it."""
+    """Print the error to standard error on one line; markup in the text is escaped."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]✗[/] {escape(text)}")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from livealign.config import LandingConfig
 from livealign.console import PlainConsole, progress_bar, styled, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.operation_config import LandingConfig
 
 console = PlainConsole()
 

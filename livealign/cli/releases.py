@@ -100,7 +100,7 @@ def prune(
 ) -> None:
     """Remove what is older than the policy: never what the champion needs, nor the former champions that a rollback reaches."""
     home, retention = Home.from_environment(platform), load_settings(given_flags(profile, set_)).profile.retention
-    with nobody_retrains(home):
+    with no_retrain_running(home):
         planned = plan_pruning(home, retention, event_log or home.archive)
         removed = planned.removals if dry_run else remove(home, planned)
     shown = table("", "how many", "MiB", "why")
@@ -116,7 +116,7 @@ def prune(
 
 
 @contextmanager
-def nobody_retrains(home: Home) -> Iterator[None]:
+def no_retrain_running(home: Home) -> Iterator[None]:
     """Hold the workspace's retrain lock for the time of the block.
 
     Raises:

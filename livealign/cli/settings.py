@@ -1,4 +1,4 @@
-"""The command `livealign settings`: what is in force and where it came from, or a file with every default."""
+"""The command `livealign settings`: values in force with their origins, or all defaults."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
-from livealign.config import load_profile
 from livealign.errors import LiveAlignError
+from livealign.profiles import load_profile
 from livealign.setting_types import PROFILE, all_names, toml_text, value_of
 from livealign.settings import Settings, load_settings
 from livealign.settings_file import defaults_file
@@ -24,31 +24,34 @@ def settings(
     defaults: Annotated[bool, typer.Option("--defaults", help="write a livealign.toml with every default, commented")] = False,
     out: Annotated[Path | None, typer.Option(help="file for --defaults; default: standard output")] = None,
 ) -> None:
-    """Print the settings in force and where each came from. With --defaults, write a file that names every setting."""
-    found = load_settings(given_flags(profile, set_))
+    """Print the settings in force and where each came from.
+
+    With --defaults, write a file that names every setting.
+    """
+    in_force = load_settings(given_flags(profile, set_))
     if out is not None and not defaults:
         raise LiveAlignError(f"--out {out}: only --defaults writes a file; add --defaults")
     if defaults:
-        write_defaults(defaults_file(load_profile(found.profile.name)), out)
+        write_defaults(defaults_file(load_profile(in_force.profile.name)), out)
     else:
-        console.print(settings_table(found, changed))
+        console.print(settings_table(in_force, changed))
 
 
-def settings_table(found: Settings, changed: bool) -> Table:
-    """Name, value and origin of every setting, or of those that did not come from the profile."""
-    table = Table("setting", "value", "from", title=f"profile {found.profile.name}", title_justify="left")
-    table.add_row(PROFILE, found.profile.name, found.origins.get(PROFILE, "default"))
+def settings_table(in_force: Settings, changed: bool) -> Table:
+    """Name, value and origin of every setting, or only of those not from the profile."""
+    table = Table("setting", "value", "from", title=f"profile {in_force.profile.name}", title_justify="left")
+    table.add_row(PROFILE, in_force.profile.name, in_force.origins.get(PROFILE, "default"))
     for name in all_names():
-        if not changed or name in found.origins:
-            table.add_row(name, toml_text(value_of(found.profile, name)).replace("[", r"\["), found.origin(name))
+        if not changed or name in in_force.origins:
+            table.add_row(name, toml_text(value_of(in_force.profile, name)).replace("[", r"\["), in_force.origin(name))
     return table
 
 
 def write_defaults(text: str, out: Path | None) -> None:
-    """Write to a new file, or to standard output.
+    """Write the text to a new file, or to standard output.
 
     Raises:
-        LiveAlignError: the file is there already, or cannot be written.
+        LiveAlignError: the file exists already, or cannot be written.
     """
     if out is None:
         print(text, end="")
@@ -57,7 +60,7 @@ def write_defaults(text: str, out: Path | None) -> None:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise LiveAlignError(f"{out} is there already and stays as it is; name another file by --out") from error
+        raise LiveAlignError(f"{out} exists already and stays as it is; name another file by --out") from error
     except OSError as error:
         raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by --out") from error
     console.print(f"{out}: every setting of the profile, commented out", markup=False)

@@ -1,9 +1,9 @@
-"""What could be won on a held-out day of the simulated platform: true click probabilities, by how much is known.
+"""What could be won on a simulated day: true click probabilities.
 
     ceilings = day_ceilings(corpus, truth, texts)   # by column of `truth.ORACLES`, float64 [n] each
 
-Each comes twice: as the user met the card, and with what its place in the list did to the click taken out. It is the ranker
-who decides the place, so its scores are those of the mean place, and what it can be measured by are the ceilings of any place.
+Each ceiling comes twice: as the user met the card, and "of any place", without the effect of its place in the list. A ranker
+decides the place itself, so its scores are for the mean place, and the ceilings of any place are those to compare it with.
 """
 
 from collections.abc import Sequence
@@ -34,16 +34,17 @@ def day_ceilings(corpus: Corpus, truth: DayTruth, texts: Sequence[str]) -> dict[
 
 
 def place_effect(strength: float, position: NDArray) -> Floats:
-    """[n] what the place in the list, from 0, adds to the log odds of a click beyond what the mean one does.
+    """Log odds of a click [n] that the place in the list adds beyond the mean place.
 
     Args:
         strength: log odds by log1p of the place (`DayTruth.position`).
+        position: [n] the place, counted from 0.
     """
     effect = strength * np.log1p(position.astype(np.float64))
     return effect - effect.mean()
 
 
 def without_place(probability: Floats, place: Floats) -> Floats:
-    """[n] the probability at the mean place; `place` [n] log odds."""
+    """The probability [n] at the mean place; `place` [n] holds log odds."""
     odds = probability / (1 - probability) * np.exp(-place)
     return odds / (1 + odds)

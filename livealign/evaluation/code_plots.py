@@ -1,4 +1,4 @@
-"""Pictures of the space and its codes: a map of the room-moments, one room's path, how the gate leans and whom it trusts."""
+"""Plots of the aligned space: code map, code path, gate, trust."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from livealign.evaluation.plots import GREY, PALETTE, figure_with_axes, png_of
 
 _POINTS = 4_000  # of the map
-_HELD = 6  # windows that a code is kept for to have its words in the path
-_SHOWN = 12  # categories with a colour of their own; the rest is grey
+_LABELLED_WINDOWS = 6  # a code that lasts so long has its words in the path
+_COLOURED = 12  # categories with a colour of their own; the rest is grey
 _MARKERS = "osD^vXPp"
 
 
 def code_map(
     vectors: NDArray[np.float32], codes: NDArray[np.integer], groups: Sequence[str], title: str = "Room-moments, by topic"
 ) -> bytes:
-    """The first two principal directions of aligned vectors [n, dim], coloured by group [n]; first codes are numbered.
+    """Map of aligned vectors [n, dim] in two principal directions, coloured by group [n].
 
-    What lies together should have one colour, and a code one colour around it.
+    First codes are numbered. Neighbours should share a colour, and so should the points around a code.
     """
     rows = np.linspace(0, len(vectors) - 1, min(_POINTS, len(vectors))).astype(np.int64) if len(vectors) else np.zeros(0, int)
     figure, axes = figure_with_axes(8, 6.5)
@@ -27,7 +27,7 @@ def code_map(
         flat = centred @ np.linalg.svd(centred[rows], full_matrices=False)[2][:2].T
         names = np.asarray(groups)
         known, counts = np.unique(names[rows], return_counts=True)
-        common = known[np.argsort(-counts, kind="stable")][:_SHOWN]
+        common = known[np.argsort(-counts, kind="stable")][:_COLOURED]
         rest = rows[~np.isin(names[rows], common)]
         axes.scatter(flat[rest, 0], flat[rest, 1], s=5, color=GREY, alpha=0.25, label="others" if len(rest) else None)
         for number, name in enumerate(common):
@@ -48,10 +48,12 @@ def code_map(
 def code_path(
     minutes: NDArray[np.floating], names: Sequence[str], texts: Sequence[str], title: str = "One room, minute by minute"
 ) -> bytes:
-    """The first code of one room's windows over time, each step with what was said when it began.
+    """The first code of one room's windows over time, with the text where it changes.
 
     Args:
-        minutes: [n] since the broadcast began; names: of the first code of each window [n]; texts: of each window [n].
+        minutes: [n] since the broadcast began.
+        names: [n] of the first code of each window.
+        texts: [n] of each window.
     """
     levels = list(dict.fromkeys(names))
     rows = np.array([levels.index(name) for name in names])
@@ -60,7 +62,7 @@ def code_path(
     axes.scatter(minutes, rows, s=14, color=PALETTE[0])
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]] if len(rows) else []).tolist()
     for start, end in zip(starts, [*starts, len(rows)][1:], strict=True):
-        if end - start >= _HELD:  # the words of shorter steps would cover those of longer ones
+        if end - start >= _LABELLED_WINDOWS:  # the words of shorter steps would cover those of longer ones
             words = _plain(texts[start])
             axes.annotate(
                 words, (minutes[start], rows[start]), (2, 6), textcoords="offset points", fontsize=6, color=PALETTE[3]
@@ -74,7 +76,11 @@ def code_path(
 def gate_by_group(
     groups: Mapping[str, Mapping[str, tuple[float, float]]], title: str = "How the gate leans: author ID or content"
 ) -> bytes:
-    """Mean gate and mean share of the ID in the vector, by each value of each grouping (author popularity, content quality)."""
+    """Mean gate and the ID's mean share in the vector, by value of each grouping.
+
+    Args:
+        groups: grouping (author popularity, content quality) → value → (gate, share).
+    """
     bars = [(f"{group}\n{value}", *numbers) for group, values in groups.items() for value, numbers in values.items()]
     figure, axes = figure_with_axes(1.6 + 1.0 * max(len(bars), 4), 4)
     places = np.arange(len(bars))
@@ -94,7 +100,7 @@ def _plain(text: str, longest: int = 48) -> str:
 
 
 def trust_plot(trust: NDArray[np.floating], impressions: NDArray[np.integer]) -> bytes:
-    """Trust in each author's content [n], 0 to 1, against how often they were shown in training [n]."""
+    """Trust in each author's content [n], 0 to 1, against their training impressions [n]."""
     figure, axes = figure_with_axes(8, 3.6)
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     trusted = trust >= 0.5

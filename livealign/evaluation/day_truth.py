@@ -1,4 +1,4 @@
-"""What the simulator knows of a corpus: the truth of its windows and of its held-out impressions, read once.
+"""The simulator's truth of a corpus: its windows and its held-out impressions, read once.
 
 truth = read_day_truth(archive, corpus)    # None on every real platform
 """

@@ -58,9 +58,10 @@ class EvaluationFrame:
         return len(self.user)
 
     def lists(self) -> NDArray[np.int64]:
-        """List of each row [n]: its request; a row alone in its request, or without one, belongs to its user's day.
+        """The list [n] that each row belongs to: its request, else its user's day.
 
-        Nothing can be ranked in a list of one, so a platform that logs no lists is measured on user-days.
+        A list of one row ranks nothing, so a row alone in its request belongs to its user's day too. A platform that logs
+        no lists is measured on user-days.
         """
         keys = np.stack([self.user.astype(np.int64), self.shown_at // DAY_MS], axis=1)
         user_day = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
@@ -80,10 +81,10 @@ def standard_slices(
     minute_in_room: NDArray,
     config: EvaluationConfig,
 ) -> dict[str, NDArray]:
-    """The slices of protocols.md, each an array of names [n].
+    """The standard slices, each an array of names [n].
 
     Args:
-        author, user: [n] of the held-out rows. train_author, train_user: [n_train], one per training impression.
+        author, user: [n] of the held-out rows. train_author, train_user: [n_train], a value per training impression.
         text_characters: [n] length of the text of the segment shown (0: none, or no segment).
         minute_in_room: [n] minutes since the broadcast began.
     """
@@ -101,7 +102,7 @@ def standard_slices(
 
 
 def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], config: EvaluationConfig) -> NDArray:
-    """Name of the popularity band of each id [n]: the most frequent in training that together make `head_share`, and so on."""
+    """Name of the popularity band of each id [n]: the first holds the most frequent, up to `head_share` of training."""
     known, count = np.unique(train_ids, return_counts=True)
     if len(known) == 0:
         return np.full(len(ids), names[3])
@@ -114,7 +115,7 @@ def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], c
 
 
 def read_segments(corpus: Corpus, marts: Path) -> pa.Table:
-    """The mart `segments` of the corpus' days with all that an evaluation wants of it, so that it is read once."""
+    """The mart `segments` of the corpus' days with all columns that an evaluation needs."""
     return read_mart(
         marts, "segments", [*corpus.train_days, corpus.day], list(dict.fromkeys([*TEXT_COLUMNS, *SEGMENT_COLUMNS]))
     )
@@ -127,10 +128,11 @@ def held_out_frame(
     truth: DayTruth | None = None,
     characters: NDArray[np.int64] | None = None,
 ) -> EvaluationFrame:
-    """The corpus' test impressions with the slices of the protocol; with a truth by the streams' quality, too.
+    """The corpus' test impressions with the standard slices.
 
     Args:
-        characters: `segment_characters`, where the caller has them already.
+        truth: adds a slice by the streams' true quality.
+        characters: `segment_characters`, if the caller has them already.
     """
     if characters is None:
         characters = segment_characters(corpus, read_segments(corpus, marts))

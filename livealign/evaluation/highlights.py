@@ -1,11 +1,12 @@
-"""The highlight task of KuaiLive-M3: what score will a room's next window have, from what is known at the end of this one?
+"""The highlight task of KuaiLive-M3: predict the score of a room's next window.
 
-    table = highlight_table(corpus, marts, segments)              # pairs (window, next window) of rooms that have ended
+    table = highlight_table(corpus, marts, segments)              # pairs (window, next window) of ended rooms
     report = compare_highlights(table, {"tuned_llm": content})    # statistics alone, and with each kind of content
 
 A score is 0.6 × retention + 0.4 × engagement density, each scaled to the room's own range (mart `segment_highlights`), so a
 label is known at the room's end only: training has the rooms that ended in the training days, the test those of the day after.
-The published baseline scales its inputs by the whole room and reads the next window's own counts; nothing of that is done here.
+Inputs are known at the end of the first window. The published baseline scales its inputs by the whole room and reads the next
+window's own counts; this one does neither.
 """
 
 from collections.abc import Mapping
@@ -37,10 +38,13 @@ STATISTICS = "statistics"  # the row of the report that has no content
 
 @dataclass(frozen=True)
 class HighlightTable:
-    """n pairs of a window and the next one of the same room, sorted by room and window; the first of both is what is known."""
+    """Pairs of a window and the next one of the same room, sorted by room and window.
+
+    The first window gives the inputs, the next one the labels.
+    """
 
     room_id: NDArray[np.int64]  # [n]
-    segment: NDArray[np.int64]  # [n] row of the first window in the corpus: of its content
+    segment: NDArray[np.int64]  # [n] row of the first window in the corpus, for its content
     known: Floats  # [n, statistics] at the end of the first window
     score: Floats  # [n] of the next window, 0 to 1
     highlight: NDArray[np.bool_]  # [n] whether the next window is among its room's top 30 %
@@ -68,7 +72,9 @@ class HighlightMetrics:
 
 
 def highlight_table(corpus: Corpus, marts: Path, segments: pa.Table) -> HighlightTable:
-    """All pairs of neighbouring windows of rooms that ended in the corpus' days, whose first window is a segment of it.
+    """All pairs of neighbouring windows of rooms that ended in the corpus' days.
+
+    The first window of each pair is a segment of the corpus.
 
     Args:
         segments: the mart of the corpus' days with SEGMENT_COLUMNS.
@@ -99,9 +105,11 @@ def highlight_table(corpus: Corpus, marts: Path, segments: pa.Table) -> Highligh
 
 
 def known_statistics(segments: pa.Table) -> Floats:
-    """What a room's counts tell at the end of each window [n, 3 × 9]: the window's own, its change, and the mean so far.
+    """Statistics [n, 3 × 9] of a room's counts at the end of each window.
 
-    LiveForesighter (arXiv 2502.06557): the run of positive behaviour tells whether a room is at a highlight now.
+    They are the window's own counts, their change, and the room's mean so far.
+
+    LiveForesighter (arXiv 2502.06557): the run of positive behaviour shows whether a room is at a highlight now.
 
     Args:
         segments: the mart, sorted by room and window.
@@ -125,7 +133,10 @@ def known_statistics(segments: pa.Table) -> Floats:
 def compare_highlights(
     table: HighlightTable, content: Mapping[str, Floats], config: HighlightConfig | None = None
 ) -> dict[str, HighlightMetrics]:
-    """The same regression on statistics alone and with each content [segments, d] beside them, on the same held-out rooms."""
+    """Metrics of the regression on statistics alone, and with each content beside them.
+
+    Content is [segments, d]; all are measured on the same held-out rooms.
+    """
     config = config or HighlightConfig()
     inputs = {STATISTICS: table.known}
     for name, vectors in content.items():
@@ -134,7 +145,10 @@ def compare_highlights(
 
 
 def highlight_metrics(predicted: NDArray[np.floating], table: HighlightTable) -> HighlightMetrics:
-    """Measure predicted scores [n] on the held-out rooms, each by itself; a constant prediction has no rank correlation: 0."""
+    """Measure predicted scores [n] on the held-out rooms, each room by itself.
+
+    A constant prediction has rank correlation 0.
+    """
     values: dict[str, list[float]] = {"ap": [], "f1": [], "kendall": [], "spearman": []}
     held_out = np.flatnonzero(~table.is_train)
     for rows in np.split(held_out, np.flatnonzero(np.diff(table.room_id[held_out])) + 1):

@@ -1,4 +1,4 @@
-"""The evaluation report: one HTML file that carries its style and pictures with it."""
+"""The evaluation report as one HTML file, with its style and pictures in it."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -164,7 +164,7 @@ def _gain(interval: Interval | None) -> str:
 
 
 def _table(section: Section) -> str:
-    """An HTML table; every text is escaped, for titles, topics and chat words may hold anything."""
+    """An HTML table; every text is escaped, because titles, topics and chat words may hold anything."""
     head = "".join(f"<th>{escape(str(column))}</th>" for column in section.columns)
     rows = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows)
     title = f"<h2>{escape(section.title)}</h2>" if section.title else ""

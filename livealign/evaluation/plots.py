@@ -1,6 +1,7 @@
-"""Plots as PNG bytes, for the HTML report and for Dagster's metadata. Agg canvas only: no display, no global state.
+"""Drawing primitives: loss curves, bars, PNG bytes.
 
-Colours are those of Okabe & Ito (2008), told apart by colour-blind readers.
+The HTML report and Dagster's metadata show them. Agg canvas only: no display, no global state. Colours are those of Okabe & Ito
+(2008), which colour-blind readers can distinguish.
 """
 
 import base64
@@ -21,7 +22,10 @@ PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 
 
 def to_markdown_image(png: bytes, alt: str = "plot") -> str:
-    """The picture as inline Markdown, as Dagster's metadata shows it. Brackets in `alt` would end it early, so they go."""
+    """The picture as inline Markdown, as Dagster's metadata shows it.
+
+    Brackets in `alt` would end it early, so they are left out.
+    """
     return f"![{alt.translate({91: None, 93: None})}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
@@ -32,7 +36,11 @@ def loss_curve(
     title: str = "Training loss",
     unit: str = "nats",
 ) -> bytes:
-    """Loss of each step (or epoch), raw and smoothed; validation points [(steps taken, loss)] on top."""
+    """Loss of each step (or epoch), raw and smoothed, with validation points on top.
+
+    Args:
+        validation: (steps taken, loss) of each validation.
+    """
     figure, axes = figure_with_axes(7, 4)
     steps = range(1, len(losses) + 1)
     axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=1, label=f"each {step}")
@@ -48,7 +56,10 @@ def loss_curve(
 
 
 def codebook_usage(counts: Sequence[ArrayLike], title: str = "Codebook usage") -> bytes:
-    """Share of segments on each code, a panel for each level, most used first; the line is an even spread."""
+    """Share of segments on each code, a panel for each level, most used first.
+
+    The line is an even spread.
+    """
     figure, panels = _panels(3.2 * max(len(counts), 1), 3.4, max(len(counts), 1))
     for level, (axes, values) in enumerate(zip(panels, counts, strict=False), start=1):
         share = np.sort(np.asarray(values, np.float64))[::-1]
@@ -62,7 +73,10 @@ def codebook_usage(counts: Sequence[ArrayLike], title: str = "Codebook usage") -
 
 
 def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of the day against the reference") -> bytes:
-    """Each column's (score, threshold) as score / threshold, largest first: right of the line it has drifted.
+    """Each column's drift score / threshold, largest first; above 1 it has drifted.
+
+    Args:
+        scores: column → (score, threshold).
 
     A threshold of 0 stands for a column that came or went; it is drawn at twice its threshold.
     """
@@ -72,7 +86,7 @@ def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of
     values = [ratio[name] for name in names]
     bars = axes.barh(names, values, color=[VERMILION if value > 1 else BLUE for value in values], height=0.65)
     for bar, value in zip(bars, values, strict=True):
-        bar.set_hatch("//" if value > 1 else "")  # told apart in grey print too
+        bar.set_hatch("//" if value > 1 else "")  # distinct in grey print too
     axes.axvline(1, color="black", linewidth=1)
     axes.set(title=title, xlabel="drift score / threshold (above 1: drifted)")
     axes.invert_yaxis()
@@ -80,7 +94,7 @@ def drift_bars(scores: Mapping[str, tuple[float, float]], title: str = "Drift of
 
 
 def figure_with_axes(width: float, height: float) -> "tuple[Figure, Axes]":
-    """An empty figure of so many inches, with one set of axes in the house style."""
+    """An empty figure, width × height inches, with one set of axes in the house style."""
     figure, panels = _panels(width, height, 1)
     return figure, panels[0]
 

@@ -1,4 +1,4 @@
-"""Offline evaluation on the held-out day: every variant on the same rows, differences with intervals, slices, ceilings."""
+"""Metrics, differences with intervals, slices and ceilings of every variant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,7 +32,10 @@ TASK = "click"
 
 @dataclass(frozen=True)
 class VariantMetrics:
-    """One variant on one task. With several seeds each number is the mean over seeds. None where it is not defined."""
+    """Metrics of one variant on one task; None where a metric is not defined.
+
+    With several seeds each number is the mean over seeds.
+    """
 
     auc: float | None
     uauc: float | None
@@ -44,7 +47,7 @@ class VariantMetrics:
     n_users: int  # with both classes
     n_users_dropped: int  # with one class
     n_lists: int
-    gauc_seed_std: float | None = None  # over seeds; None with one
+    gauc_seed_std: float | None = None  # over seeds; None with one seed
 
     def to_dict(self, list_k: int = 10) -> dict[str, Any]:
         values = asdict(self)
@@ -91,8 +94,9 @@ class EvaluationReport:
         return {name: (m.gauc - base) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
 
     def ways(self, ceiling: str = "oracle") -> dict[str, float]:
-        """How much of the way from the best without the moment to a ceiling each variant has made; empty without truth.
+        """Share of the way from `oracle_static` to a ceiling that each variant has made.
 
+        Empty without truth.
         (GAUC(variant) − GAUC(static)) / (GAUC(ceiling) − GAUC(static)), where static is `oracle_static`, of any place if the
         ceiling is (`livealign.evaluation.ceilings`).
         """
@@ -140,7 +144,7 @@ def evaluate(
         frame: the held-out day.
         truth: from `read_truth`, for the ceilings; None on real platforms.
         other_tasks: task → variant → scores, for long_view, like, comment, gift.
-        baseline: what differences are taken against; absent from `scores`, no differences are made.
+        baseline: the variant that differences are taken against; if `scores` lacks it there are no differences.
 
     Raises:
         EvaluationError: scores of another length than the frame. MetricError: a score is not finite.
@@ -194,12 +198,12 @@ def _measure(
     probabilities = _are_probabilities(by_seed)
     users = [user_auc(scores, label, user) for scores in by_seed]
     ranked = [list_metrics(scores, label, lists, config.list_k) for scores in by_seed]
-    gaucs = [gauc(one) for one in users]
+    gaucs = [gauc(per_user) for per_user in users]
     return VariantMetrics(
         auc=_mean([auc(scores, label) for scores in by_seed]),
-        uauc=_mean([uauc(one) for one in users]),
+        uauc=_mean([uauc(per_user) for per_user in users]),
         gauc=_mean(gaucs),
-        ndcg=_mean([one.ndcg for one in ranked]),
+        ndcg=_mean([metrics.ndcg for metrics in ranked]),
         ne=_mean([normalised_entropy(scores, label) for scores in by_seed]) if probabilities else None,
         ece=_mean([ece(scores, label, config.calibration_bins) for scores in by_seed]) if probabilities else None,
         n_impressions=int(users[0].impressions.sum()),
@@ -213,7 +217,7 @@ def _measure(
 def _user_auc_over_seeds(by_seed: NDArray, label: NDArray, user: NDArray) -> UserAuc:
     """Per-user AUC, the mean over seeds: the statistic that differences are bootstrapped on."""
     seeds = [user_auc(scores, label, user) for scores in by_seed]
-    return seeds[0]._replace(auc=np.mean([one.auc for one in seeds], axis=0))
+    return seeds[0]._replace(auc=np.mean([seed.auc for seed in seeds], axis=0))
 
 
 def _differences(per_user: Mapping[str, UserAuc], baseline: str, config: EvaluationConfig) -> dict[str, Interval]:
@@ -221,8 +225,8 @@ def _differences(per_user: Mapping[str, UserAuc], baseline: str, config: Evaluat
         return {}
     base = per_user[baseline]
     return {
-        name: paired_bootstrap(one.auc, base.auc, one.impressions, config.bootstrap_samples, config.seed, config.confidence)
-        for name, one in per_user.items()
+        name: paired_bootstrap(aucs.auc, base.auc, aucs.impressions, config.bootstrap_samples, config.seed, config.confidence)
+        for name, aucs in per_user.items()
         if name != baseline
     }
 
@@ -237,13 +241,13 @@ def _slice_table(
         differences = _differences(per_user, baseline, config)
         result[str(value)] = {
             name: SliceMetrics(
-                gauc=_mean([gauc(one)]),
+                gauc=_mean([gauc(aucs)]),
                 auc=_mean([auc(scores, label[rows]) for scores in table[name][:, rows]]),
-                n_impressions=int(one.impressions.sum()),
-                n_users=int(one.evaluable.sum()),
+                n_impressions=int(aucs.impressions.sum()),
+                n_users=int(aucs.evaluable.sum()),
                 against_baseline=differences.get(name),
             )
-            for name, one in per_user.items()
+            for name, aucs in per_user.items()
         }
     return result
 
@@ -257,7 +261,7 @@ def _are_probabilities(values: NDArray) -> bool:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    """Mean, or None where it is not defined: JSON knows no NaN."""
+    """Mean, or None where it is not defined: JSON has no NaN."""
     mean = float(np.mean(values))
     return mean if np.isfinite(mean) else None
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def variants_bar(report: EvaluationReport) -> bytes:
-    """GAUC of each variant; whiskers are the interval of its difference to the baseline, lines the ceilings (of any place)."""
+    """GAUC of each variant, with the interval of its gain over the baseline, and ceilings.
+
+    Whiskers are the intervals, lines the ceilings (of any place).
+    """
     names = [name for name, metrics in report.variants.items() if metrics.gauc is not None]
     values = [report.variants[name].gauc or 0.0 for name in names]
     figure, axes = figure_with_axes(8, 1.6 + 0.42 * max(len(names), 1))
@@ -29,7 +32,7 @@ def variants_bar(report: EvaluationReport) -> bytes:
             reach = value + above
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # readable where a ceiling's line passes
         axes.annotate(f"{value:.4f}", (reach, place), (5, 0), textcoords="offset points", va="center", fontsize=8, bbox=box)
-    ceilings = {name: one for name, one in report.oracle.items() if name.endswith(ANY_PLACE)} or report.oracle
+    ceilings = {name: metrics for name, metrics in report.oracle.items() if name.endswith(ANY_PLACE)} or report.oracle
     for (name, metrics), style in zip(ceilings.items(), ("-", "-.", "--"), strict=False):
         if metrics.gauc is not None:
             axes.axvline(metrics.gauc, color=GREEN, linestyle=style, linewidth=1.5, label=f"{name} {metrics.gauc:.4f}")
@@ -46,7 +49,11 @@ def variants_bar(report: EvaluationReport) -> bytes:
 
 
 def gain_by_slice(report: EvaluationReport, slice_name: str = "author_popularity", variants: Sequence[str] = ()) -> bytes:
-    """Gain in GAUC over the baseline in each value of a slice, with intervals; all variants, or those named."""
+    """Gain in GAUC over the baseline in each value of a slice, with intervals.
+
+    Args:
+        variants: the variants to draw; default all.
+    """
     table = report.slices.get(slice_name, {})
     wanted = list(variants) or [name for name in report.variants if name != report.baseline]
     figure, axes = figure_with_axes(8, 4.2)
@@ -69,7 +76,10 @@ def gain_by_slice(report: EvaluationReport, slice_name: str = "author_popularity
 
 
 def reliability_plot(curves: Mapping[str, Reliability], title: str = "Calibration") -> bytes:
-    """Observed against predicted click rate, a point for each bin of equal count; the diagonal is perfect."""
+    """Observed against predicted click rate; the diagonal is perfect calibration.
+
+    Each point is a bin; bins have equal counts.
+    """
     figure, axes = figure_with_axes(5.5, 5.2)
     top = max((float(max(c.predicted.max(), c.observed.max())) for c in curves.values() if len(c.predicted)), default=1.0)
     axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="perfect")

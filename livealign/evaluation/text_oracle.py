@@ -1,10 +1,10 @@
-"""The ceiling of the text, on the simulated platform: a topic classifier with true labels, then the users' true tastes.
+"""What could be won from text alone: a topic classifier with true labels.
 
     oracle = text_oracle(corpus, truth, texts)
     probabilities = oracle.probabilities()        # float64 [n]
 
-It is what a reader could reach that learned the topics from true labels, from the same texts that the LLM reads, and that
-knows every user's taste. What it lacks to `oracle` is what the text of the last ended window does not tell.
+The classifier learns topics from true labels and the texts that the LLM reads; the users' true tastes then give click
+probabilities. The gap to `oracle` is what the text of the last ended window does not reveal.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from livealign.evaluation.day_truth import DayTruth
 
 
 class TextOracle(NamedTuple):
-    """What the text tells of the held-out impressions, and what their users would do."""
+    """Topics of the held-out impressions as far as text reveals them, and clicks by topic."""
 
     beliefs: NDArray[np.floating]  # [n, topics] P(topic | text)
     logits: NDArray[np.floating]  # [n, topics] of a click if it is that topic
     modifiers: Sequence[tuple[float, float]]  # (share of windows, log odds) of highlight and quality together
 
     def probabilities(self, without: NDArray[np.floating] | float = 0.0) -> NDArray[np.float64]:
-        """Of a click [n]; `without` [n] log odds that are taken out."""
+        """Probabilities of a click [n]; `without` [n] are log odds to leave out."""
         return expected_click(self.beliefs, self.logits - np.reshape(without, (-1, 1)), self.modifiers)
 
 
 def text_oracle(corpus: Corpus, truth: DayTruth, texts: Sequence[str]) -> TextOracle:
-    """True click probability of the held-out impressions as far as text tells the topic.
+    """True click probability of the held-out impressions as far as text reveals the topic.
 
     p = Σ_topic P(topic | text) · mean over highlight and quality of σ(fixed + taste for the topic + …), with P from a
     logistic regression on TF-IDF, averaged over a room's last windows like the content of every model (`recent_content`).
@@ -59,7 +59,7 @@ def expected_click(
 
     Args:
         beliefs: P(topic) [n, topics]; logits: of a click if it is that topic [n, topics].
-        modifiers: (share of windows, log odds) of what text is not asked about: highlight, quality.
+        modifiers: (share of windows, log odds) of what text does not reveal: highlight, quality.
     """
     probabilities = np.zeros(logits.shape)
     for share, extra in modifiers:
@@ -68,7 +68,10 @@ def expected_click(
 
 
 def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """P(topic | text) [n, topics], learned from the training rows; an empty text has no belief (a row of zeros)."""
+    """P(topic | text) [n, topics], learned from the training rows.
+
+    An empty text has no belief: a row of zeros.
+    """
     has_text = np.asarray([bool(text) for text in texts])
     rows = np.flatnonzero(is_train & has_text)
     words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1))

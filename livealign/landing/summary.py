@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from livealign.config import LandingConfig
 from livealign.landing.schema import TABLES
+from livealign.operation_config import LandingConfig
 
 # Rows that are no fault of the archive: a part of a broadcast, a share that failed, a vector of a room that is still live.
 LEFT_OUT = frozenset({"same_broadcast", "share_failed", "room_still_live"})

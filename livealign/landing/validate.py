@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from livealign.config import LandingConfig
 from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
 from livealign.landing.run import WARNINGS, Progress
@@ -37,6 +36,7 @@ from livealign.landing.validate_rows import (
     check_units,
     open_landing,
 )
+from livealign.operation_config import LandingConfig
 
 LEAST_REJECTS = 10  # fewer say nothing about a share
 BEYOND_MS = 100_000_000 * DAY_MS  # days of 1970 ± 270,000 years, the calendar of DuckDB

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from livealign.config import VolumeConfig
 from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.landing.run import landed_days
+from livealign.operation_config import VolumeConfig
 
 
 class Volume(NamedTuple):

@@ -13,12 +13,12 @@ from livealign.dataset.columns import rows_by_key
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import partition
 from livealign.errors import TrainingError
-from livealign.file_cache import LastRead
+from livealign.file_cache import FileCache
 from livealign.llm.segment_text import segment_texts
 
 TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "category", "speech_text", "chat_text")
 CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
-_texts: LastRead[pa.Table] = LastRead()
+_texts: FileCache[pa.Table] = FileCache()
 
 
 def texts_of(

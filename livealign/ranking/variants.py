@@ -28,11 +28,12 @@ from livealign.alignment.network import ContentScaler
 from livealign.alignment.towers import Alignment, item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
-from livealign.config import AlignmentConfig, Profile
+from livealign.config import AlignmentConfig
 from livealign.dataset.content import content_named, joined
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.errors import TrainingError
+from livealign.profiles import Profile
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker, train_ranker
 

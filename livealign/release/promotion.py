@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from livealign.config import PromotionConfig
 from livealign.metrics import Interval, UserAuc, gauc, paired_bootstrap
+from livealign.operation_config import PromotionConfig
 
 Rule = Literal[
     "failed_checks",

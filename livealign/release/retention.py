@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from livealign.config import RetentionConfig
 from livealign.dataset.marts import MARTS
 from livealign.days import day_of, day_range
 from livealign.errors import BundleError
@@ -23,6 +22,7 @@ from livealign.events.models import event_of
 from livealign.files import TEMPORARY_PREFIX, exclusive
 from livealign.home import Home
 from livealign.landing.run import landed_days
+from livealign.operation_config import RetentionConfig
 from livealign.release.bundle import LOCK, RELEASE_ID, read_manifest
 from livealign.release.decisions import SUFFIX
 from livealign.release.registry import champion_line, list_releases

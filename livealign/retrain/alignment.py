@@ -1,11 +1,10 @@
-"""The challenger of a day, stage by stage: towers, codes, ranker, scores. Each stage reads and writes `artifacts/<day>/`.
+"""Assets aligned_vectors and semantic_codes.
+
+Both read and write `artifacts/<day>/`; the next module in the order of the graph is `recommenders`.
 
 corpus = day_corpus(home, day, dataset)
-towers = align(corpus, profile, folder, before)  # alignment.safetensors, vectors.npy
+towers = align(corpus, profile, folder, before)         # alignment.safetensors, vectors.npy
 codes = encode(corpus, profile, folder, texts, before)  # codebook.npz, codes.npy, code_names.json
-retrieve(corpus, marts, folder)                  # metrics.json
-rank(corpus, profile, folder)                    # ranker.safetensors, vocabulary/, scores.npy
-compare(corpus, profile, folder)                 # <variant>.npy
 """
 
 import json
@@ -22,11 +21,12 @@ from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.codes.names import name_codes
 from livealign.codes.segment_codes import CodedSegments
-from livealign.config import CodesConfig, Profile
+from livealign.config import CodesConfig
 from livealign.dataset.content import joined
 from livealign.dataset.corpus import TUNED, Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
+from livealign.profiles import Profile
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, CODED_SEGMENTS, Bundle
 from livealign.release.models import ReleaseModels
 from livealign.retrain.artifacts import CODES, HEALTH, TOWERS, VECTORS, DayArtifacts, read_vectors
@@ -35,37 +35,37 @@ from livealign.retrain.tuning_policy import went_on_from
 
 @dataclass(frozen=True)
 class Towers:
-    """What the alignment stage made."""
+    """Result of the alignment stage."""
 
     report: AlignmentReport
     items: int
 
 
 class RetrainChurn(NamedTuple):
-    """What the retrain changed of what the release before had coded too."""
+    """Share of segments and authors whose first code the retrain changed."""
 
-    segments: float  # share of segments whose first code is another one
-    authors: float  # share of authors whose commonest first code is another one
-    known: int  # segments that both coded
+    segments: float  # share of segments whose first code changed
+    authors: float  # share of authors whose commonest first code changed
+    known: int  # segments that both releases coded
 
 
 @dataclass(frozen=True)
 class Codes:
-    """What the codes stage made."""
+    """Result of the codes stage."""
 
     version: str
     health: CodebookHealth
     churn_per_refresh: float  # share of windows whose first code differs from the window before
-    churn_per_retrain: RetrainChurn | None  # None without a release before
+    churn_per_retrain: RetrainChurn | None  # None without a previous release
     names: dict[str, str]  # by code path
     counts: list[NDArray[np.int64]]  # [codes] of each level
 
 
 def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bundle | None = None) -> Towers:
-    """Train the gated two towers on the tuned embeddings and write them with every item's aligned vector.
+    """Train the two towers; write them with every item's aligned vector.
 
     Args:
-        before: the release of the day before, whose towers these go on from where the day's adapter went on from its.
+        before: the previous release; its towers are the warm start if the day's adapter continued from its adapter.
     """
     device, (content, sources) = choose_device(), joined(corpus, TUNED)
     going_on = went_on_from(artifacts.adapter, before)
@@ -80,12 +80,14 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
 
 
 def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str], before: Bundle | None = None) -> Codes:
-    """Fit the codebook to the training segments' aligned vectors; name its codes, measure its health, and write it all.
+    """Fit the codebook, name its codes, measure its health, and write all of it.
+
+    The codebook is fitted to the training segments' aligned vectors.
 
     Args:
         texts: of the corpus' segments without row 0, for the names of the codes.
-        before: the release before this day, whose codes the new ones keep the meaning of: its codebook itself, where the
-            towers went on from its. None for the first release.
+        before: the previous release; the new codes keep the meaning of its codes. Where the towers warm-started from
+            its towers, its codebook itself is kept. None for the first release.
     """
     vectors = read_vectors(artifacts)
     rows = codebook_rows(corpus, corpus.content[TUNED])
@@ -128,7 +130,7 @@ def _towers_of(release: Bundle) -> FormerTowers:
 
 
 def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:
-    """The codebook of the release whose towers were gone on from: in the same space it means what it meant."""
+    """The previous release's codebook if the towers warm-started from its: both share one space."""
     went_on = read_json(artifacts.alignment / TOWERS)["went_on_from"]
     if before is None or went_on != before.release_id:
         return None
@@ -138,7 +140,12 @@ def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: Codes
 
 
 def retrain_churn(corpus: Corpus, known: NDArray[np.int32], codes: NDArray[np.int32]) -> RetrainChurn:
-    """Compare the codes of the release before [segments, levels] (−1 where it had none) with the new ones [items, levels]."""
+    """Compare the previous release's codes of the segments with the new ones.
+
+    Args:
+        known: the previous release's codes [segments, levels], −1 where it had none.
+        codes: the new ones [items, levels].
+    """
     both = np.flatnonzero(known[:, 0] >= 0)
     before, after = known[both], codes[both]
     changed = []
@@ -149,5 +156,5 @@ def retrain_churn(corpus: Corpus, known: NDArray[np.int32], codes: NDArray[np.in
 
 
 def segments_coded_by(bundle: Bundle) -> CodedSegments | None:
-    """What this release coded; None if it is of a version that did not write it down."""
+    """The segments that this release coded; None if its version did not record them."""
     return CodedSegments.load(bundle.file(CODED_SEGMENTS)) if CODED_SEGMENTS in bundle.manifest["files"] else None

@@ -1,4 +1,4 @@
-"""The folder of one day's retrain, `artifacts/<day>/`: which stage leaves what where."""
+"""The files of one day's retrain, `artifacts/<day>/`, and how to read them."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +15,10 @@ VECTORS, TOWERS, CODES, SCORES, HEALTH = "vectors.npy", "towers.json", "codes.np
 
 @dataclass(frozen=True)
 class DayArtifacts:
-    """Paths only; nothing is read or made here. Each folder is written by one stage and replaced whole."""
+    """Paths of one day's artifacts; it reads and makes no file.
+
+    Each folder is written by one stage and replaced whole.
+    """
 
     root: Path
 
@@ -77,7 +80,7 @@ class DayArtifacts:
 
     @property
     def release(self) -> Path:
-        """`bundle.json`, `bento.json`, `promotion.json`: what became of the day's challenger."""
+        """`bundle.json`, `bento.json`, `promotion.json`: the day's challenger and its decision."""
         return self.root / "release"
 
 

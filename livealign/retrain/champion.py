@@ -40,10 +40,12 @@ from livealign.retrain.artifacts import DayArtifacts
 
 
 def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
-    """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions, all by its own parts.
+    """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions.
+
+    The champion's own vocabularies, encoder, towers, codebook and ranker compute them.
 
     Args:
-        corpus: of the day; its held-out impressions are scored, its days are read again with the champion's vocabularies.
+        corpus: of the day. Its held-out impressions are scored; its days are read again with the champion's vocabularies.
         dataset: the settings that the corpus was read with.
 
     Raises:
@@ -62,7 +64,7 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
 
 
 def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> ReleaseMetrics:
-    """What `promotion.decide` needs of one release's click scores [n] on the held-out day.
+    """Measurements for `promotion.decide` from one release's click scores [n] of the day.
 
     Raises:
         EvaluationError: there is another number of scores than of impressions.
@@ -82,7 +84,7 @@ def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> Rel
 
 
 def _half_life(champion: Bundle) -> float:
-    """Seconds in which a room's content counts half, as the champion was trained with."""
+    """The half-life of a room's content, in seconds, with which the champion was trained."""
     try:
         return float(champion.manifest["config"]["dataset"]["half_life_seconds"])
     except (KeyError, TypeError, ValueError) as error:
@@ -90,7 +92,7 @@ def _half_life(champion: Bundle) -> float:
 
 
 def _kept(folder: Path, champion: Bundle, origin: dict[str, Any], impressions: int) -> NDArray[np.float32] | None:
-    """The scores that were computed from the same origin; None if there are none that can be read."""
+    """The stored scores of the same origin; None if they are missing or unreadable."""
     try:
         if json.loads((folder / f"{champion.release_id}.json").read_bytes()) != origin:
             return None
@@ -115,7 +117,7 @@ def _origin(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig
 
 
 def _mart_files(marts: Path, corpus: Corpus) -> Iterator[Path]:
-    """All that the marts hold of the corpus' days, and of the days before them that texts have their context from."""
+    """The files of all marts for the corpus' days, and for the days before them that give texts their context."""
     days = {*corpus.train_days, corpus.day, corpus.train_days[0] - timedelta(days=CONTEXT_DAYS)}
     for day in sorted(days):
         yield from marts.glob(f"*/dt={day}/{PART}")
@@ -132,7 +134,7 @@ def _digest(root: Path, files: Iterator[Path]) -> str:
 
 
 def _scores(champion: Bundle, day: date, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
-    """Probabilities [n, tasks] of the day's impressions, whose ids the champion's own vocabularies number."""
+    """Probabilities [n, tasks] of the day's impressions, with ids numbered by the champion's vocabularies."""
     models = ReleaseModels.load(champion, choose_device())
     corpus = load_corpus(home.marts, day, dataset, models.vocabulary)
     vectors = item_vectors(models.alignment, corpus, _content(champion, corpus, home))
@@ -141,9 +143,9 @@ def _scores(champion: Bundle, day: date, home: Home, dataset: DatasetConfig) -> 
 
 
 def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
-    """[segments, d] of all windows of the rooms that the held-out impressions name; the LLM's part is zero for the others.
+    """Content [segments, d] of all windows of the rooms in the held-out impressions and their histories.
 
-    Vectors that the champion's encoder made before are in the cache.
+    For other rooms the LLM's part is zero. Vectors that the champion's encoder made earlier are in the cache.
     """
     encoder = load_encoder(champion, home.models)
     test = corpus.test

@@ -1,4 +1,7 @@
-"""From marts to what the LLM is tuned on and to the vectors it makes: the content stage of a retrain, in call order."""
+"""Assets llm_adapter and segment_embeddings.
+
+In call order: the pairs and descriptions that the LLM is tuned on, then the vectors it computes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig
 from livealign.dataset.corpus import RAW, TUNED, referenced_segments
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
@@ -16,6 +19,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.texts import TEXT_COLUMNS, _built, texts_of
+from livealign.profiles import Profile
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs
@@ -25,22 +29,22 @@ EXAMPLES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """What one day's embedding did."""
+class EmbeddingReport:
+    """Counts and examples of one day's embedding."""
 
     segments: int
     distinct_texts: int
-    cached: int  # distinct texts whose tuned vector was there already
+    cached: int  # distinct texts whose tuned vector was in the cache
     empty: int
     dimensions: int
     examples: list[str]
 
 
 def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextPairs:
-    """The text pairs that the LLM is tuned on, from the training days that were built.
+    """The text pairs that the LLM is tuned on, from the training days that dbt built.
 
     Raises:
-        TrainingError: none of the days was built, or no pair can be made from them.
+        TrainingError: no day was built, or the days give no pair.
     """
     built = _built(marts, days)
     if profile.finetune.broadcast_windows:
@@ -57,11 +61,15 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
 def training_descriptions(
     marts: Path, days: Sequence[date], profile: Profile, captions: Path | None = None
 ) -> Descriptions | None:
-    """What the LLM learns to say of moments, from the training days but the last, which is for validation; None where it is not
-    asked to (`FinetuneConfig.description_weight` 0). `captions` is a file of a teacher's captions (`read_captions`).
+    """Descriptions that the LLM learns to write; None if `finetune.description_weight` is 0.
+
+    They come from the training days but the last, which is for validation.
+
+    Args:
+        captions: a file of a teacher's captions (`read_captions`).
 
     Raises:
-        TrainingError: none of the days was built, or the captions cannot be read.
+        TrainingError: no day was built, or the captions cannot be read.
     """
     if not profile.finetune.description_weight:
         return None
@@ -82,8 +90,11 @@ def embed_segments(
     cache: Path,
     out: Path,
     progress: Progress | None = None,
-) -> Embedded:
-    """Embed what a retrain for `day` needs, raw and tuned, and write `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole."""
+) -> EmbeddingReport:
+    """Embed the segments of a retrain for `day` with the raw and the tuned LLM.
+
+    Writes `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole.
+    """
     segment_ids = referenced_segments(marts, day, dataset)
     window = day_range(day - timedelta(days=dataset.train_days), day)
     texts = texts_of(marts, segment_ids, window, profile.segments)
@@ -99,7 +110,7 @@ def embed_segments(
     with replaced_directory(out) as folder:
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned)):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    return Embedded(
+    return EmbeddingReport(
         segments=len(segment_ids),
         distinct_texts=len(set(texts)),
         cached=cached[0] if cached else 0,

@@ -9,15 +9,15 @@ from livealign.config import DatasetConfig
 from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
 from livealign.days import PART
 from livealign.errors import LiveAlignError
-from livealign.file_cache import LastRead
+from livealign.file_cache import FileCache
 from livealign.home import Home
 from livealign.retrain.artifacts import DayArtifacts
 
-_corpus: LastRead[Corpus] = LastRead()
+_corpus: FileCache[Corpus] = FileCache()
 
 
 def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
-    """The corpus of a retrain for `day`, with the vectors that were embedded for it. It is read once for all stages."""
+    """The corpus of a retrain for `day` with its embeddings, read once for all stages."""
     embeddings = DayArtifacts.of(home, day).embeddings
     files = [*home.marts.glob(f"*/dt=*/{PART}"), *embeddings.glob("*.npy")]
     return _corpus(
@@ -26,7 +26,7 @@ def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
 
 
 def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
-    """The corpus with the vectors that `embed_segments` wrote, by the names of the variants that paste them in.
+    """The corpus with the vectors that `embed_segments` wrote, as content RAW and TUNED.
 
     Raises:
         LiveAlignError: the vectors are missing or damaged.

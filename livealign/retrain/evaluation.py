@@ -1,4 +1,4 @@
-"""The held-out day, measured: scores of every variant → metrics, slices, ceilings, plots and the HTML report."""
+"""Asset offline_report: metrics, slices, ceilings, plots and the HTML report of a day."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from livealign.config import Profile
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
@@ -20,6 +19,7 @@ from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
+from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
 from livealign.retrain.pictures import day_pictures
@@ -27,7 +27,7 @@ from livealign.retrain.pictures import day_pictures
 
 @dataclass(frozen=True)
 class DayReport:
-    """What the day's evaluation found and shows."""
+    """Results and pictures of the day's evaluation."""
 
     evaluation: EvaluationReport
     highlights: dict[str, HighlightMetrics]  # by inputs; empty where no room has ended on the day or before it
@@ -37,7 +37,7 @@ class DayReport:
 def evaluate_day(
     corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
 ) -> DayReport:
-    """Measure the release and its comparison on the held-out day; write `evaluation.json` and the HTML report.
+    """Evaluate the release and its comparison; write `evaluation.json` and the HTML report.
 
     Raises:
         EvaluationError: the truth of a simulated archive is damaged. LiveAlignError: a variant has not been scored.
@@ -82,7 +82,10 @@ def evaluate_day(
 
 
 def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str, HighlightMetrics]:
-    """The highlight task with the same embeddings; empty where there are no ended rooms to learn from and measure on."""
+    """Metrics of the highlight task with the same embeddings, by inputs.
+
+    Empty where no room has ended to learn from or to measure on.
+    """
     try:
         table = highlight_table(corpus, marts, segments)
     except TrainingError:

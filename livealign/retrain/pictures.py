@@ -1,4 +1,4 @@
-"""Pictures of a day's challenger for its report: the gate, the map of the codes, and one room's path through them."""
+"""Pictures for the day's report: the gate, the map of the codes, one room's path."""
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,7 @@ def day_pictures(
     characters: NDArray[np.int64],
     config: EvaluationConfig,
 ) -> dict[str, bytes]:
-    """PNG by caption.
+    """Pictures of the day's challenger, PNG by caption.
 
     Args:
         segments: the mart of the corpus' days, at least its ids, categories and texts.
@@ -44,13 +44,13 @@ def day_pictures(
         "impressions": gate_by_popularity(alignment, corpus, content),
         "content": gate_by(alignment, corpus, content, quality, _QUALITIES),
     }
-    gates = {name: {value: (one.gate, one.id_share) for value, one in groups.items()} for name, groups in leans.items()}
+    gates = {name: {value: (gate.gate, gate.id_share) for value, gate in groups.items()} for name, groups in leans.items()}
     pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}
     shown = np.bincount(corpus.train.author, minlength=corpus.authors.size)[1:]
     trust = trust_plot(alignment.author_trust[1:][shown > 0], shown[shown > 0])
     pictures["How far content is trusted to tell more of an author's clicks than the ID, a point for each author"] = trust
     if len(held_out):
-        kind, groups = moment_groups(corpus, segments, truth)
+        kind, groups = segment_subjects(corpus, segments, truth)
         pictures[f"Aligned vectors of the held-out day, coloured by {kind}, first codes as numbers"] = code_map(
             vectors[held_out], codes[held_out], [groups[row] for row in held_out], f"Room-moments, by {kind}"
         )
@@ -66,8 +66,8 @@ def day_pictures(
     return pictures
 
 
-def moment_groups(corpus: Corpus, segments: pa.Table, truth: DayTruth | None) -> tuple[str, list[str]]:
-    """What each segment [segments] is about as far as anybody knows: the true topic (simulator), else the category."""
+def segment_subjects(corpus: Corpus, segments: pa.Table, truth: DayTruth | None) -> tuple[str, list[str]]:
+    """The subject of each segment [segments]: its true topic (simulator), else its category."""
     if truth is not None:
         return "true topic", truth.topic_of_segments
     return "category", _column(corpus, segments, "category")

@@ -1,4 +1,9 @@
-"""Assets retriever, ranker and comparison."""
+"""Assets retriever, ranker and comparison.
+
+retrieve(corpus, marts, folder)   # metrics.json
+rank(corpus, profile, folder)     # ranker.safetensors, vocabulary/, scores.npy
+compare(corpus, profile, folder)  # <variant>.npy
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,12 +14,12 @@ from numpy.typing import NDArray
 from livealign.alignment.retrieval import RetrievalMetrics, retrieval_metrics
 from livealign.alignment.towers import Alignment
 from livealign.codes.codebook import Codebook
-from livealign.config import Profile
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.dataset.marts import built_days, read_mart
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
+from livealign.profiles import Profile
 from livealign.ranking.ranker import Ranker, train_ranker
 from livealign.ranking.variants import told_to_ranker, train_variant
 from livealign.release.bundle import ALIGNMENT, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
@@ -23,7 +28,7 @@ from livealign.retrain.artifacts import CODES, SCORES, DayArtifacts, _load, read
 
 
 def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
-    """Train the ranker of the release and write it with its vocabularies and its scores of the held-out day [n, tasks]."""
+    """Train the ranker; write it with its vocabularies and its held-out scores [n, tasks]."""
     codebook = Codebook.load(artifacts.codes / CODEBOOK)
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
     items = told_to_ranker(alignment, read_vectors(artifacts), _load(artifacts.codes / CODES))
@@ -33,7 +38,7 @@ def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
         ranker.save(folder / RANKER)
         write_vocabulary(folder / VOCABULARY, corpus)
         np.save(folder / SCORES, scores, allow_pickle=False)
-        # Goes with the release, so that later days can be held against the last one that it had not learned from.
+        # They go with the release: later days are compared with the last day that it had not learned from.
         np.savez(folder / HELD_OUT_SCORES, impression_id=corpus.test.impression_id, click=scores[:, TASKS.index("click")])
     return ranker
 
@@ -53,7 +58,10 @@ def retrieve(corpus: Corpus, marts: Path, artifacts: DayArtifacts) -> RetrievalM
 
 
 def compare(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> tuple[str, ...]:
-    """Train the variants that the method is held against and write their scores of the held-out day [n, tasks] each."""
+    """Train the variants that the method is compared with; write their held-out scores.
+
+    Each file holds float32 [n, tasks].
+    """
     with replaced_directory(artifacts.comparison) as folder:
         for name in profile.evaluation.comparison:
             scores = train_variant(name, corpus, profile, device=choose_device()).score(corpus.test)

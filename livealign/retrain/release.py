@@ -1,4 +1,7 @@
-"""From a day's challenger to a release: the bundle, the champion's score on the same day, the decision."""
+"""Assets bundle and promotion.
+
+The day's challenger becomes a bundle; it is compared with the champion on the same day and promoted or not.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.codes.codebook import Codebook
-from livealign.config import DatasetConfig, Profile
+from livealign.config import DatasetConfig
 from livealign.dataset.corpus import TUNED, Corpus, data_window
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
@@ -16,6 +19,7 @@ from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import with_layers
+from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import (
     ADAPTER,
@@ -46,10 +50,12 @@ from livealign.tuning.adapter import RECORD
 def build_bundle(
     corpus: Corpus, home: Home, profile: Profile, reference: Path, settings: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Bundle:
-    """Pack the day's challenger, with a snapshot of the day's busiest end to start serving from; write it and verify it.
+    """Pack the day's challenger as a bundle, write it and verify it.
+
+    Its snapshot, from which a service starts, is of the busiest window's end.
 
     Args:
-        reference: folder with the statistics that later days are held against for drift.
+        reference: folder with the statistics that later days are compared with for drift.
         settings: what a person set, and where (`livealign.settings.Settings.of_a_release`).
     """
     artifacts = DayArtifacts.of(home, corpus.day)
@@ -100,10 +106,10 @@ def build_bundle(
 def decide_promotion(
     corpus: Corpus, bundle: Path, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    """Hold the challenger against the champion on the day that neither was trained on, and move the pointer if it wins.
+    """Compare challenger and champion on the held-out day; move the pointer on a promotion.
 
-    The decision is written beside the bundle before the pointer moves, so that a run that is killed in between finds it and
-    ends the same way; about a release that serves already nothing is decided again.
+    Neither was trained on that day. The decision is written beside the bundle before the pointer moves: a run that was
+    killed in between finds it when it is run again, and ends the same way. A release that already serves keeps its decision.
 
     Args:
         bundle: the challenger's.
@@ -113,7 +119,7 @@ def decide_promotion(
         The record of `decisions.read_decision`.
 
     Raises:
-        BundleError: the challenger's bundle is damaged. That it was kept for this is written down before.
+        BundleError: the challenger's bundle is damaged. The decision to reject it is written first.
     """
     try:
         challenger = open_bundle(bundle)
@@ -150,7 +156,7 @@ def _is_unseen(release: Bundle, day: date) -> bool:
 
 
 def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> ReleaseMetrics | None:
-    """None where the day's ranker left no scores that can be read."""
+    """The challenger on the day; None if the ranker's scores are missing or unreadable."""
     try:
         scores = read_scores(DayArtifacts.of(home, corpus.day))
     except LiveAlignError:
@@ -161,7 +167,10 @@ def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> R
 def _champion_metrics(
     challenger: Bundle, corpus: Corpus, frame: EvaluationFrame, home: Home, dataset: DatasetConfig, checks: Mapping[str, bool]
 ) -> tuple[ReleaseMetrics | Unscored | None, dict[str, bool]]:
-    """The champion on the day (None before the first promotion), and the checks with that of its training days added."""
+    """The champion on the day, and the checks with one added: that it was not trained on the day.
+
+    None before the first promotion.
+    """
     try:
         champion = champion_bundle(home.releases)
     except BundleError as error:

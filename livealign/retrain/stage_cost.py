@@ -1,4 +1,4 @@
-"""Seconds and peak memory of each stage of a retrain, for the closing table and for `summary.json`."""
+"""Seconds and peak memory of a stage, for the closing table and for `summary.json`."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass
 class StageCost:
-    """What one stage cost; `peak_rss_bytes` counts this process and the processes it started."""
+    """Cost of one stage; `peak_rss_bytes` counts this process and the processes it started."""
 
     seconds: float = 0.0
     peak_rss_bytes: int = 0
@@ -24,7 +24,10 @@ class StageCost:
 
 @contextmanager
 def stage_cost(name: str, folder: Path) -> Iterator[StageCost]:
-    """Measure the block and keep the result as `folder/<name>.json`; the yielded object is filled when the block ends."""
+    """Measure the block and write the result as `folder/<name>.json`.
+
+    The yielded object is filled when the block ends.
+    """
     cost, finished = StageCost(), threading.Event()
     sampler = threading.Thread(target=_sample_memory, args=(cost, finished), daemon=True)
     started = time.perf_counter()

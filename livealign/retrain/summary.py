@@ -1,12 +1,12 @@
-"""`reports/<day>/summary.json`: one retrain for machines, put together from what its stages left behind."""
+"""`summary.json`: one retrain for machines, collected from the files of its stages."""
 
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from livealign.config import Profile
 from livealign.files import read_json, replace_json
 from livealign.home import Home, replace_link
+from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
 
 SUMMARY = "summary.json"

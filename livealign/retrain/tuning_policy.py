@@ -12,10 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livealign.config import Profile, RetuneConfig
+from livealign.config import RetuneConfig
 from livealign.files import read_json, replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import with_layers
+from livealign.profiles import Profile
 from livealign.release.bundle import ADAPTER, Bundle
 
 RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes

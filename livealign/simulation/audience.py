@@ -1,4 +1,4 @@
-"""The audience beyond the panel: viewers who came from elsewhere, of whom the archive has plays and chat but no impressions."""
+"""Viewers from outside the panel: plays and chat without impressions."""
 
 import numpy as np
 
@@ -7,12 +7,15 @@ from livealign.simulation.moments import Day
 from livealign.simulation.world import Ints
 
 FIRST_AUDIENCE_ID = 900_000_000_001
-REGULARS = 3  # of every room; they are there from beginning to end
+REGULARS = 3  # of every room; they stay from beginning to end
 MEAN_STAY_MS = 8 * 60_000
 
 
 class Audience:
-    """V viewers of the day's rooms: `room`, `user_id`, `entered_at`, `left_at` [V], room after room, regulars first."""
+    """The V viewers of the day's rooms, room after room, regulars first.
+
+    `room`, `user_id`, `entered_at` and `left_at` are [V].
+    """
 
     def __init__(self, day: Day) -> None:
         authors, rooms, rng = day.authors, day.rooms, day.generator("audience")
@@ -31,7 +34,10 @@ class Audience:
         self.left_at = np.where(regular, end, np.minimum(left, end))
 
     def speakers(self, room: Ints, at: Ints, rng: np.random.Generator) -> Ints:
-        """Ids [n] of viewers who are in the room at that time: a random one if present, else one of the regulars."""
+        """Ids [n] of viewers who are in the room at that time.
+
+        A random viewer if present at that time, else one of the regulars.
+        """
         anyone = self._first[room] + (rng.random(len(room)) * self._size[room]).astype(np.int64)
         present = (self.entered_at[anyone] <= at) & (at < self.left_at[anyone])
         regular = self._first[room] + rng.integers(REGULARS, size=len(room))

@@ -1,7 +1,8 @@
-"""What users do on one day: they open the app, see lists of rooms that are live, click, watch until the moment turns away, act.
+"""What users see, click and watch on one day.
 
-One session a user a day. A card is logged as shown when it comes into view; after a watch the user scrolls on, so that a
-list is met over some minutes and every click is decided by the moment at which its card is seen.
+A user has one session a day: opens the app, sees lists of live rooms, clicks, watches until the moment is no longer to their
+taste, acts. A card is logged as shown when it comes into view. After a watch the user scrolls on, so a list is seen over some
+minutes, and each click depends on what the room is about when its card is seen.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from livealign.simulation.world import Bools, Floats, Ints
 CHUNK_USERS = 16_384
 MAX_WATCH_WINDOWS = 40
 ACTIONS = ("likes", "comments", "gifts", "shares", "follows")
-# Log odds of each action in a watch: base, per logit of taste at that moment, for a beloved author, for a highlight.
+# Log odds of each action in a watch: base, per logit of taste for the topic, for a beloved author, for a highlight.
 ACTION_LOGITS = {
     "likes": (-2.0, 0.6, 0.5, 0.8),
     "comments": (-2.7, 0.6, 0.6, 0.5),
@@ -29,10 +30,10 @@ ACTION_LOGITS = {
 
 @dataclass
 class Behaviour:
-    """Columns of one day, all by row numbers: impressions [n], plays [m], and each kind of action [k] by its play.
+    """Impressions [n], plays [m] and actions [k] of one day, as columns of row numbers.
 
     Times in ms since 1970. `p_click` is the true probability of each impression's click; `p_click_static` the best guess from
-    user, author and position without the moment. `fixed`: the part of a click's log odds that is not the moment's.
+    user, author and position without the moment. `fixed` is the part of a click's log odds that does not depend on the moment.
     """
 
     user: Ints
@@ -51,7 +52,7 @@ class Behaviour:
 
 
 def behave(day: Day, live: LiveRooms) -> Behaviour:
-    """The whole day, in order of time."""
+    """Simulate what users do on the day, in order of time."""
     pieces, requests = [_EMPTY], 0
     for chunk, first in enumerate(range(0, day.config.users, CHUNK_USERS)):
         chunk_users = np.arange(first, min(first + CHUNK_USERS, day.config.users))
@@ -94,7 +95,7 @@ def _sessions(
     minute = np.where(off_peak, rng.uniform(480.0, 1_080.0, len(chunk)), minute)
     clock = day.midnight + (minute * MINUTE_MS).astype(np.int64)
     deadline = clock + int(config.session_limit_minutes * MINUTE_MS)
-    room_of_author = np.full(config.authors + 1, -1, dtype=np.int64)  # the last entry answers for "no author"
+    room_of_author = np.full(config.authors + 1, -1, dtype=np.int64)  # the last entry stands for "no author"
     room_of_author[rooms.author] = np.arange(len(rooms.author))
     for round_ in range(config.max_requests):
         asks = np.flatnonzero((wanted > round_) & (clock < deadline))
@@ -145,10 +146,10 @@ def _choose(day: Day, live: LiveRooms, room_of_author: Ints, user: Ints, now: In
 def _show(day: Day, user: Ints, room: Ints, now: Ints, position: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """One card each for n users: how likely a click was, whether it came, and the watch (`left_at` 0: no click)."""
     config, authors, users, rooms = day.config, day.authors, day.users, day.rooms
-    author, moment = rooms.author[room], rooms.moment(room, now)
+    author, window_row = rooms.author[room], rooms.window_row(room, now)
     beloved = (users.beloved[user] == author[:, None]).any(axis=1)
     fixed = config.base_logit + authors.appeal[author] + config.beloved_author * beloved + config.position * np.log1p(position)
-    logit = fixed + users.taste[user, rooms.topic[moment]] + config.highlight * rooms.highlight[moment]
+    logit = fixed + users.taste[user, rooms.topic[window_row]] + config.highlight * rooms.highlight[window_row]
     p_click = _sigmoid(logit + config.low_quality * rooms.low_quality[room])
     clicked = np.flatnonzero(rng.random(len(user)) < p_click)
     entered = np.minimum(now + rng.integers(800, 3_000, len(user)), rooms.end[room] - 1)
@@ -185,13 +186,13 @@ def _watch(day: Day, user: Ints, room: Ints, beloved: Bools, entered: Ints, rng:
     rooms, users = day.rooms, day.users
     half_minutes = np.arange(MAX_WATCH_WINDOWS)
     times = np.minimum(entered[:, None] + half_minutes * WINDOW_MS, rooms.end[room][:, None] - 1)
-    moment = rooms.moment(room[:, None], times)
-    taste = users.taste[user[:, None], rooms.topic[moment]]
+    window_row = rooms.window_row(room[:, None], times)
+    taste = users.taste[user[:, None], rooms.topic[window_row]]
     stay = (
         day.config.stay
         + 0.8 * taste
         + 0.4 * beloved[:, None]
-        + 0.5 * rooms.highlight[moment]
+        + 0.5 * rooms.highlight[window_row]
         - 0.8 * rooms.low_quality[room][:, None]
     )
     leaves = rng.random(stay.shape, dtype=np.float32) > _sigmoid(stay)
@@ -211,13 +212,13 @@ def _actions(day: Day, user: Ints, room: Ints, entered: Ints, left: Ints) -> dic
     actions = {}
     for kind in ACTIONS:
         at = entered + (rng.random(len(user)) * (left - entered)).astype(np.int64)
-        moment = rooms.moment(room, np.minimum(at, rooms.end[room] - 1))
+        window_row = rooms.window_row(room, np.minimum(at, rooms.end[room] - 1))
         base, of_taste, of_love, of_highlight = ACTION_LOGITS[kind]
         logit = (
             base
-            + of_taste * users.taste[user, rooms.topic[moment]]
+            + of_taste * users.taste[user, rooms.topic[window_row]]
             + of_love * beloved
-            + of_highlight * rooms.highlight[moment]
+            + of_highlight * rooms.highlight[window_row]
         )
         happens = rng.random(len(user)) < _sigmoid(logit) * (1 - np.exp(-seconds / 40))
         if kind == "follows":

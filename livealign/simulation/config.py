@@ -1,4 +1,4 @@
-"""What the simulated platform is like: its size, its evening, and how strongly taste, moment and habit decide a click."""
+"""Settings of the simulated platform: its size, its evening, and what decides a click."""
 
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -6,23 +6,23 @@ from typing import Any
 
 from livealign.errors import LiveAlignError
 
-MANIFEST = "simulator.json"  # of an archive: what it was made with
+MANIFEST = "simulator.json"  # of an archive: its settings
 WINDOW_MS = 30_000
-BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the laptop default's density, kept when the platform is scaled
+BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the density of the laptop's default, for platforms of all sizes
 
 
 @dataclass(frozen=True)
 class SimulationConfig:
     """One simulated platform. The defaults are the laptop's; `tiny` is for tests.
 
-    How much is known of a user decides what can be learned of them. The defaults give each about 90 impressions and 11 clicks
-    a day: KuaiLive counts 9.8 clicks a user and day (4.9 million by 23,772 users in 21 days), KuaiLive-M3 127 million
+    What can be learned of a user depends on how much they do. The defaults give each about 90 impressions and 11 clicks a
+    day. KuaiLive counts 9.8 clicks a user and day (4.9 million by 23,772 users in 21 days), KuaiLive-M3 127 million
     impressions and 35 million plays of 22,000 users, 5,800 and 1,600 each.
 
     Logits are natural-log odds. Days are counted from 0; times of day are minutes after 00:00 UTC.
 
     Raises:
-        LiveAlignError: a value with which no platform can be made.
+        LiveAlignError: no platform can be made with a value.
     """
 
     users: int = 400
@@ -64,7 +64,7 @@ class SimulationConfig:
     highlight: float = 0.6
     low_quality: float = -1.0
     position: float = -0.35  # times log(1 + position)
-    stay: float = -1.2  # of watching on for another half minute, where the moment is to nobody's taste or distaste
+    stay: float = -1.2  # of watching on for another half minute, where the topic is neither to the user's taste nor distaste
     drift: float = 0.05  # standard deviation of each taste's daily step
     changed_share: float = 0.1  # of users at `shift_day`
     trend_share: float = 0.4  # of authors who take up the new topic
@@ -73,7 +73,7 @@ class SimulationConfig:
     utterances: float = 2.3  # of the host in a window, on average
     chat_messages: float = 2.2  # of viewers in a window, on average
     chat_limit: int = 8  # messages of one window, not counting the panel's own comments and bots
-    off_topic_share: float = 0.0  # of authors, in whose rooms people talk of anything but what is aired
+    off_topic_share: float = 0.0  # of authors in whose rooms people do not talk about what is aired
 
     def __post_init__(self) -> None:
         least = {"users": 1, "authors": 1, "days": 1, "cards": 1, "pool_size": self.cards, "seed": 0, "shift_day": 1}
@@ -92,7 +92,7 @@ class SimulationConfig:
 
     @classmethod
     def tiny(cls, seed: int = 17) -> "SimulationConfig":
-        """Three crowded days that are made in a second or two; the shift comes on the last."""
+        """Three crowded days, simulated in a second or two; the shift comes on the last."""
         return cls(
             users=140,
             authors=24,

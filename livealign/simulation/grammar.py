@@ -1,7 +1,8 @@
-"""Sentences from templates and word lists, made by the column: a topic's speech, its chat, and titles.
+"""Sentences from templates and word lists: a topic's speech, its chat, and titles.
 
 `{slot}` in a template is filled with one phrase of that slot's list. A template is chosen in proportion to the square root of
-the number of sentences that it can make, so that no template dominates and sentences rarely come twice.
+the number of sentences that it can make, so no template dominates and sentences rarely repeat. A whole column is
+made at once.
 """
 
 import math
@@ -136,7 +137,10 @@ class Grammar:
 
 @cache
 def topic_grammar(kind: str, topic: int) -> Grammar:
-    """The grammar of one kind of text about one topic: speech, chat, foreign_chat, title, vague_title or clickbait."""
+    """The grammar of one kind of text about one topic.
+
+    Kinds: speech, chat, foreign_chat, title, vague_title, clickbait.
+    """
     templates = {
         "speech": SPEECH_TEMPLATES,
         "chat": CHAT_TEMPLATES,
@@ -172,7 +176,10 @@ def about_topics(kind: str, topics: np.ndarray, rng: np.random.Generator) -> pa.
 
 
 def scatter(pieces: list[tuple[np.ndarray, pa.Array]], count: int) -> pa.Array:
-    """Put each piece's values at its row numbers; the pieces together name every row of [count] once."""
+    """Put each piece's values at its row numbers, as strings [count].
+
+    The pieces together name every row once.
+    """
     if not pieces:
         return pa.array([], pa.string())
     rows = np.concatenate([rows for rows, _ in pieces])

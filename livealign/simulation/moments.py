@@ -1,4 +1,4 @@
-"""What happens in the rooms of one day: who streams when, and what each 30-second window is about."""
+"""Who streams when on one day, and the topic of every 30-second window."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -23,7 +23,7 @@ class Rooms:
     """R broadcasts of one day and their W windows, room after room.
 
     Per room [R]: author row, start and end (ms since 1970), topic of the title, first window, `offset` of the first window
-    among the W. Per window [W]: room row, window number, topic, topic that is talked of, highlight, silent (the host says
+    among the W. Per window [W]: room row, window number, topic, topic that people talk about, highlight, silent (the host says
     nothing).
     """
 
@@ -42,14 +42,14 @@ class Rooms:
     highlight: Bools
     silent: Bools
 
-    def moment(self, room: Ints, time: Ints) -> Ints:
-        """Row among the W windows of the moment in each room at each time (ms); the room must be live then."""
+    def window_row(self, room: Ints, time: Ints) -> Ints:
+        """Row among the W windows of each room at each time (ms); the room must be live."""
         return self.offset[room] + time // WINDOW_MS - self.first_window[room]
 
 
 @dataclass(frozen=True)
 class Day:
-    """Everything that is so on one day: its number from 0, and authors, users and rooms as they are on it."""
+    """One day: its number from 0, and its authors, users and rooms."""
 
     config: SimulationConfig
     number: int
@@ -73,7 +73,10 @@ class Day:
 
 @dataclass(frozen=True)
 class LiveRooms:
-    """Which rooms the logging policy considers in each window: `rooms` [windows, P], -1 where there are fewer."""
+    """The rooms that the logging policy considers in each window.
+
+    `rooms` is [windows, P], -1 where there are fewer.
+    """
 
     first_window: int
     rooms: Ints
@@ -113,7 +116,10 @@ def make_rooms(config: SimulationConfig, authors: Authors, day: int) -> Rooms:
 
 
 def live_rooms(day: Day) -> LiveRooms:
-    """The policy's pool in each window of the day: every live room, or, of very many, half by popularity and half at random."""
+    """The policy's pool in each window of the day.
+
+    It has every live room; of very many rooms, half are chosen by popularity and half at random.
+    """
     config, authors, rooms, rng = day.config, day.authors, day.rooms, day.generator("pool")
     first, last = int(rooms.window.min()), int(rooms.window.max())
     order = np.argsort(rooms.window, kind="stable")
@@ -161,8 +167,8 @@ def _topics(
 ) -> tuple[Ints, Ints]:
     """The planned topic of each room and the topic of each window.
 
-    A Markov chain with 6 to 10 minutes a step. Each step goes to the planned topic, to the same genre, or anywhere; every
-    one of these kernels leaves the author's mix unchanged, so over many broadcasts an author airs exactly that mix.
+    A Markov chain with 6 to 10 minutes a step. Each step goes to the planned topic, to the same genre, or anywhere. Each
+    of these kernels leaves the author's mix unchanged, so over many broadcasts an author airs exactly that mix.
     """
     count, rows = len(author), np.arange(len(author))
     topics, weights = authors.topics[author], authors.weights[author]

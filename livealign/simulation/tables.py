@@ -1,4 +1,4 @@
-"""One simulated day as tables: those of the landing contract, and the truth that only evaluation reads."""
+"""One simulated day as landing tables, and as truth tables that only evaluation reads."""
 
 from datetime import date
 
@@ -26,7 +26,10 @@ AGE_BANDS = ("18-23", "24-30", "31-40", "41-49", "50+", None)
 
 
 def landing_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
-    """Every table of the day, each in order of time, with the columns and types of `schemas.TABLES`."""
+    """The landing tables of the day, with columns and types of `landing.schema.TABLES`.
+
+    Each is in order of time.
+    """
     audience = Audience(day)
     rng = day.generator("tables")
     return {
@@ -45,7 +48,7 @@ def landing_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
 
 
 def truth_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
-    """True click probabilities by impression, the truth of every window, and every user's tastes on this day."""
+    """True click probabilities, the truth of every window, and every user's tastes."""
     rooms, taste = day.rooms, day.users.taste
     return {
         "impressions": pa.table(
@@ -116,7 +119,7 @@ def _users(day: Day, behaviour: Behaviour) -> pa.Table:
 
 
 def _people(day: Day, table: str, key: str, ids: Ints, band: Ints, seen: Ints) -> pa.Table:
-    """The profiles of those seen on the day; a person's are the same every day."""
+    """The profiles of the people seen on the day; a person's profile is the same every day."""
     rng = generator(day.config, f"profiles of {table}")
     profiles = (("gender", GENDERS), ("age_band", AGE_BANDS), ("country", COUNTRIES))
     columns = {name: _choice(values, len(ids), rng) for name, values in profiles}
@@ -174,14 +177,14 @@ def _comments(day: Day, behaviour: Behaviour, audience: Audience) -> pa.Table:
     authors, users, rooms, rng = day.authors, day.users, day.rooms, day.generator("comments")
     play, at = behaviour.actions["comments"]
     impression = behaviour.play_impression[play]
-    moment = rooms.moment(behaviour.room[impression], at)
-    panel = text.Sentences(moment, at, text.messages(rooms, moment, rng))
+    window_row = rooms.window_row(behaviour.room[impression], at)
+    panel = text.Sentences(window_row, at, text.messages(rooms, window_row, rng))
     chat, bots = text.chat(day), text.bot_messages(day)
-    chat_users = audience.speakers(rooms.room[chat.moment], chat.at, rng)
-    bot_users = BOT_IDS[rooms.room[bots.moment] % len(BOT_IDS)]
+    chat_users = audience.speakers(rooms.room[chat.window_row], chat.at, rng)
+    bot_users = BOT_IDS[rooms.room[bots.window_row] % len(BOT_IDS)]
     times = np.concatenate([panel.at, chat.at, bots.at])
     order = np.argsort(times, kind="stable")
-    room = rooms.room[np.concatenate([panel.moment, chat.moment, bots.moment])[order]]
+    room = rooms.room[np.concatenate([panel.window_row, chat.window_row, bots.window_row])[order]]
     return _table(
         "comments",
         comment_id=row_ids(day.date, len(times)),
@@ -195,18 +198,18 @@ def _comments(day: Day, behaviour: Behaviour, audience: Audience) -> pa.Table:
 
 
 def _speech(day: Day) -> pa.Table:
-    authors, rooms, said = day.authors, day.rooms, text.speech(day)
-    order = np.argsort(said.at, kind="stable")
-    room = rooms.room[said.moment[order]]
-    characters = pc.utf8_length(said.text).to_numpy()[order].astype(np.int64)
+    authors, rooms, utterances = day.authors, day.rooms, text.speech(day)
+    order = np.argsort(utterances.at, kind="stable")
+    room = rooms.room[utterances.window_row[order]]
+    characters = pc.utf8_length(utterances.text).to_numpy()[order].astype(np.int64)
     return _table(
         "speech",
         speech_id=row_ids(day.date, len(order)),
         author_id=authors.ids[rooms.author[room]],
         room_id=rooms.ids[room],
-        started_at=said.at[order],
-        ended_at=np.minimum(said.at[order] + 500 + 60 * characters, rooms.end[room]),
-        text=said.text.take(pa.array(order)),
+        started_at=utterances.at[order],
+        ended_at=np.minimum(utterances.at[order] + 500 + 60 * characters, rooms.end[room]),
+        text=utterances.text.take(pa.array(order)),
     )
 
 

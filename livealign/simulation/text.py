@@ -1,4 +1,4 @@
-"""What is said and written in the rooms of one day."""
+"""What hosts say and viewers write on one day."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,65 +13,77 @@ from livealign.simulation.moments import Day, Rooms
 from livealign.simulation.world import Authors, Bools, Ints
 
 Maker = Callable[[Ints], pa.Array]  # row numbers [n] → strings [n]
-SENTENCES_AT_ONCE = 500_000  # bounds the memory of text in the making
+SENTENCES_AT_ONCE = 500_000  # bounds the memory while text is made
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """n sentences: the window they fall in (row among the day's windows), the time in ms, and the text."""
+    """n sentences: the row of their window among the day's, the time in ms, and the text."""
 
-    moment: Ints
+    window_row: Ints
     at: Ints
     text: pa.ChunkedArray
 
 
 def speech(day: Day) -> Sentences:
-    """Utterances of the hosts, two or so a window; fewer and garbled in rooms of low quality, none in silences."""
+    """Utterances of the hosts, two or so a window.
+
+    Rooms of low quality have fewer and garbled ones, silent windows have none.
+    """
     rooms, rng = day.rooms, day.generator("speech")
     poor = rooms.low_quality[rooms.room]
     counts = rng.poisson(np.where(poor, 0.35, 1.0) * day.config.utterances, len(rooms.room))
     counts = np.where(rooms.silent, 0, np.minimum(counts, 5))
-    moment = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(len(moment)) - np.repeat(np.cumsum(counts) - counts, counts)
-    step = WINDOW_MS // np.maximum(counts, 1)[moment]
-    at = rooms.window[moment] * WINDOW_MS + place * step + rng.integers(0, np.maximum(step // 3, 1))
-    inside = _within(rooms, moment, at)
-    moment, at = moment[inside], at[inside]
-    return Sentences(moment, at, _in_pieces(moment, lambda rows: _speech_text(day.authors, rooms, rows, rng)))
+    window_row = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(window_row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    step = WINDOW_MS // np.maximum(counts, 1)[window_row]
+    at = rooms.window[window_row] * WINDOW_MS + place * step + rng.integers(0, np.maximum(step // 3, 1))
+    inside = _within(rooms, window_row, at)
+    window_row, at = window_row[inside], at[inside]
+    return Sentences(window_row, at, _in_pieces(window_row, lambda rows: _speech_text(day.authors, rooms, rows, rng)))
 
 
 def chat(day: Day) -> Sentences:
-    """Messages of viewers from outside the panel: more in popular rooms and in highlights, never more than a window's limit."""
+    """Messages of viewers from outside the panel.
+
+    Popular rooms and highlights have more, up to the limit of a window.
+    """
     config, authors, rooms, rng = day.config, day.authors, day.rooms, day.generator("chat")
     popularity = authors.popularity[rooms.author] / authors.popularity[rooms.author].mean()
     rate = config.chat_messages * (0.5 + 0.5 * np.minimum(popularity, 3.0))[rooms.room]
     rate = rate * np.where(rooms.highlight, 2.2, 1.0) * np.where(rooms.low_quality[rooms.room], 0.5, 1.0)
     counts = np.minimum(rng.poisson(rate), config.chat_limit)
-    moment = np.repeat(np.arange(len(counts)), counts)
-    at = rooms.window[moment] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(moment))
-    inside = _within(rooms, moment, at)
-    moment, at = moment[inside], at[inside]
-    return Sentences(moment, at, messages(rooms, moment, rng))
+    window_row = np.repeat(np.arange(len(counts)), counts)
+    at = rooms.window[window_row] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(window_row))
+    inside = _within(rooms, window_row, at)
+    window_row, at = window_row[inside], at[inside]
+    return Sentences(window_row, at, messages(rooms, window_row, rng))
 
 
-def messages(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.ChunkedArray:
-    """One viewer's message for each moment [n]: half are about the topic, the rest is what people write everywhere."""
-    return _in_pieces(moment, lambda rows: _chat_text(rooms, rows, rng))
+def messages(rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.ChunkedArray:
+    """One viewer's message for each window row [n].
+
+    Half are about the topic, the rest is what people write everywhere.
+    """
+    return _in_pieces(window_row, lambda rows: _chat_text(rooms, rows, rng))
 
 
 def bot_messages(day: Day) -> Sentences:
     """Announcements of the bots that four rooms in ten have, every few minutes."""
     rooms, rng = day.rooms, day.generator("bots")
     has_bot = rng.random(len(rooms.ids)) < 0.4
-    moment = np.flatnonzero(has_bot[rooms.room] & (rng.random(len(rooms.room)) < 0.12))
-    at = rooms.window[moment] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(moment))
-    inside = _within(rooms, moment, at)
-    moment, at = moment[inside], at[inside]
-    return Sentences(moment, at, pa.chunked_array([general_grammar("bot").sentences(len(moment), rng)], pa.string()))
+    window_row = np.flatnonzero(has_bot[rooms.room] & (rng.random(len(rooms.room)) < 0.12))
+    at = rooms.window[window_row] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(window_row))
+    inside = _within(rooms, window_row, at)
+    window_row, at = window_row[inside], at[inside]
+    return Sentences(window_row, at, pa.chunked_array([general_grammar("bot").sentences(len(window_row), rng)], pa.string()))
 
 
 def titles(day: Day) -> pa.Array:
-    """Titles [R] written before the broadcast: the topic planned then, or only its genre, or clickbait that says little."""
+    """Titles [R] written before the broadcast.
+
+    They name the planned topic, or only its genre, or are clickbait.
+    """
     rooms, rng = day.rooms, day.generator("titles")
     kind = rng.choice(3, size=len(rooms.ids), p=(0.5, 0.35, 0.15))
     return _mixture(
@@ -84,35 +96,35 @@ def titles(day: Day) -> pa.Array:
     )
 
 
-def _speech_text(authors: Authors, rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array:
-    author = rooms.author[rooms.room[moment]]
-    filler = rng.random(len(moment)) < 0.25
+def _speech_text(authors: Authors, rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.Array:
+    author = rooms.author[rooms.room[window_row]]
+    filler = rng.random(len(window_row)) < 0.25
     text = _mixture(
         filler.astype(np.int64),
         [
-            lambda rows: about_topics("speech", rooms.talk[moment[rows]], rng),
+            lambda rows: about_topics("speech", rooms.talk[window_row[rows]], rng),
             lambda rows: general_grammar("filler").sentences(len(rows), rng),
         ],
     )
-    habit = rng.random(len(moment)) < authors.phrase_rate[author]
+    habit = rng.random(len(window_row)) < authors.phrase_rate[author]
     text = _prefixed(text, habit, pa.array(PHRASES).take(pa.array(authors.phrase[author])))
-    excited = rooms.highlight[moment] & (rng.random(len(moment)) < 0.6)
-    text = _prefixed(text, excited, general_grammar("cheer").sentences(len(moment), rng))
-    garbled = rooms.low_quality[rooms.room[moment]] & (rng.random(len(moment)) < 0.6)
-    # What bad sound leaves of a sentence: the long words are lost, and vowels with them.
+    excited = rooms.highlight[window_row] & (rng.random(len(window_row)) < 0.6)
+    text = _prefixed(text, excited, general_grammar("cheer").sentences(len(window_row), rng))
+    garbled = rooms.low_quality[rooms.room[window_row]] & (rng.random(len(window_row)) < 0.6)
+    # Bad sound loses the long words of a sentence, and its vowels.
     broken = pc.replace_substring_regex(pc.replace_substring_regex(text, r"\w{6,}", "mm"), "[aeo]", "")
     return pc.if_else(pa.array(garbled), broken, text)
 
 
-def _chat_text(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array:
+def _chat_text(rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.Array:
     share = np.array([0.45, 0.05, 0.38, 0.09, 0.03])
-    kind = rng.choice(len(share), size=len(moment), p=share)
-    kind[rooms.highlight[moment] & (kind == 2)] = 5
+    kind = rng.choice(len(share), size=len(window_row), p=share)
+    kind[rooms.highlight[window_row] & (kind == 2)] = 5
     return _mixture(
         kind,
         [
-            lambda rows: about_topics("chat", rooms.talk[moment[rows]], rng),
-            lambda rows: about_topics("foreign_chat", rooms.talk[moment[rows]], rng),
+            lambda rows: about_topics("chat", rooms.talk[window_row[rows]], rng),
+            lambda rows: about_topics("foreign_chat", rooms.talk[window_row[rows]], rng),
             lambda rows: general_grammar("noise").sentences(len(rows), rng),
             lambda rows: general_grammar("foreign").sentences(len(rows), rng),
             lambda rows: general_grammar("spam").sentences(len(rows), rng),
@@ -122,7 +134,7 @@ def _chat_text(rooms: Rooms, moment: Ints, rng: np.random.Generator) -> pa.Array
 
 
 def _mixture(kind: Ints, makers: Sequence[Maker]) -> pa.Array:
-    """Strings [n]: row i comes from `makers[kind[i]]`, which is given all of its rows at once."""
+    """Strings [n]: row i comes from `makers[kind[i]]`, which receives all of its rows at once."""
     pieces = []
     for index, maker in enumerate(makers):
         rows = np.flatnonzero(kind == index)
@@ -131,16 +143,16 @@ def _mixture(kind: Ints, makers: Sequence[Maker]) -> pa.Array:
     return scatter(pieces, len(kind))
 
 
-def _in_pieces(moment: Ints, maker: Maker) -> pa.ChunkedArray:
-    starts = range(0, len(moment), SENTENCES_AT_ONCE)
-    return pa.chunked_array([maker(moment[start : start + SENTENCES_AT_ONCE]) for start in starts], pa.string())
+def _in_pieces(window_row: Ints, maker: Maker) -> pa.ChunkedArray:
+    starts = range(0, len(window_row), SENTENCES_AT_ONCE)
+    return pa.chunked_array([maker(window_row[start : start + SENTENCES_AT_ONCE]) for start in starts], pa.string())
 
 
 def _prefixed(text: pa.Array, where: Bools, prefix: pa.Array) -> pa.Array:
     return pc.if_else(pa.array(where), pc.binary_join_element_wise(prefix, text, ", "), text)
 
 
-def _within(rooms: Rooms, moment: Ints, at: Ints) -> Bools:
+def _within(rooms: Rooms, window_row: Ints, at: Ints) -> Bools:
     """Whether each time falls within its broadcast: the first and last windows are cut by its start and end."""
-    room = rooms.room[moment]
+    room = rooms.room[window_row]
     return (rooms.start[room] <= at) & (at < rooms.end[room])

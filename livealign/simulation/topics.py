@@ -1,11 +1,17 @@
-"""The words of the 24 topics, four for each genre of `vocabulary.GENRES`. Phrases are separated by `|`."""
+"""Words of the 24 topics, four for each genre of `vocabulary.GENRES`.
+
+Phrases are separated by `|`.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Topic:
-    """Nouns, verb phrases in base form, clauses, and nouns in Chinese and Spanish for viewers who write those."""
+    """Words of one topic: nouns, verb phrases in base form, and clauses.
+
+    `chinese` and `spanish` are nouns for viewers who write those languages.
+    """
 
     genre: str
     name: str

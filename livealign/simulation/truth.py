@@ -1,6 +1,6 @@
 """Read the truth that a simulated archive keeps beside its tables.
 
-read_truth(archive, impression_ids, day)    what is known of these impressions; None on every real platform
+read_truth(archive, impression_ids, day)    columns of these impressions; None on every real platform
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from livealign.errors import EvaluationError
 from livealign.files import read_json
 from livealign.simulation.config import MANIFEST
 
-# Row of the report → column of the truth. Two are written down, the others worked out (livealign.evaluation.ceilings).
+# Row of the report → column of the truth. Two are in the archive, the others are computed (livealign.evaluation.ceilings).
 ANY_PLACE = "_any_place"
 ORACLES = {"oracle": "p_click", "oracle_text": "p_click_text", "oracle_static": "p_click_static"}
 WRITTEN = (ORACLES["oracle"], ORACLES["oracle_static"])
@@ -33,7 +33,9 @@ def has_truth(archive: Path) -> bool:
 def read_truth(
     archive: Path, impression_ids: ArrayLike, day: date, columns: Sequence[str] = WRITTEN
 ) -> dict[str, NDArray] | None:
-    """Columns of the truth of impressions, by default their true click probabilities, in the order of `impression_ids`.
+    """Columns of the truth of impressions, in the order of `impression_ids`.
+
+    By default they are the true click probabilities.
 
     Returns:
         An array [n] by column, or None where the archive holds no truth (every real platform).
@@ -49,11 +51,11 @@ def read_truth(
     wanted = np.asarray(impression_ids, np.int64)
     order = np.argsort(known)
     place = np.searchsorted(known, wanted, sorter=order)
-    found = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
-    missing = len(wanted) if not len(order) else int((known[found] != wanted).sum())
+    rows = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
+    missing = len(wanted) if not len(order) else int((known[rows] != wanted).sum())
     if len(wanted) and missing:
         raise EvaluationError(f"{file}: {missing} of {len(wanted)} impressions have no truth; {SIMULATE_AGAIN}")
-    return {column: table[column].to_numpy()[found] for column in columns}
+    return {column: table[column].to_numpy()[rows] for column in columns}
 
 
 def truth_file(archive: Path, table: str, day: date) -> Path:
@@ -79,10 +81,10 @@ def read_truth_file(file: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def log_odds_of(archive: Path, *names: str) -> list[float]:
-    """What each of these did to the log odds of a click, by the settings that the archive was made with.
+    """The effect of each of these settings of the archive on the log odds of a click.
 
     Raises:
-        EvaluationError: the archive does not say.
+        EvaluationError: the archive lacks a setting.
         LiveAlignError: the archive's settings are missing or damaged.
     """
     made_with = read_json(archive / MANIFEST, SIMULATE_AGAIN).get("config", {})

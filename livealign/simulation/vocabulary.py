@@ -1,7 +1,7 @@
-"""The words of the simulated platform that are no single topic's: those of its six genres, and those of every room.
+"""Words of the six genres, and of every room.
 
-Phrases are separated by `|`. A genre's words are shared by its four topics (`topics.TOPICS`), so that no single word gives a
-topic away.
+Phrases are separated by `|`. A genre's words are shared by its four topics (`topics.TOPICS`), so no single word reveals a
+topic.
 """
 
 from dataclasses import dataclass

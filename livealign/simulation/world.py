@@ -1,4 +1,4 @@
-"""Who lives on the platform: authors with their topics, users with their tastes, and how both change from day to day."""
+"""Authors with topics, users with tastes, and how both change over the days."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from livealign.simulation.grammar import GENRE_OF_TOPIC, PHRASES
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.vocabulary import GENRES
 
-TREND_TOPIC = 3  # nobody streams it before the shift
+TREND_TOPIC = 3  # no author streams it before the shift
 MIX_SLOTS = 6  # topics of one author at most; the last slot is kept for the trend
 FIRST_AUTHOR_ID = 20_001
 FIRST_USER_ID = 1_000_001
@@ -22,7 +22,10 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Authors:
-    """A authors. `topics` and `weights` [A, MIX_SLOTS]: what each airs, and how much of the time (rows sum to 1)."""
+    """The A authors.
+
+    `topics` and `weights` [A, MIX_SLOTS]: what each airs, and how much of the time (rows sum to 1).
+    """
 
     topics: Ints
     weights: Floats
@@ -31,7 +34,7 @@ class Authors:
     low_quality: Floats  # probability that a broadcast is of low quality
     phrase: Ints  # habit of speech
     phrase_rate: Floats
-    off_topic: Bools  # whose rooms' words are about anything
+    off_topic: Bools  # whose rooms' words are not about what is aired
 
     @property
     def ids(self) -> Ints:
@@ -40,7 +43,10 @@ class Authors:
 
 @dataclass(frozen=True)
 class Users:
-    """U users. `taste` [U, topics] in logits; `beloved` [U, 4] author rows, -1 where there are fewer; `follows` alike."""
+    """The U users.
+
+    `taste` [U, topics] in logits; `beloved` [U, 4] author rows, -1 where there are fewer; `follows` alike.
+    """
 
     taste: Floats
     beloved: Ints
@@ -53,7 +59,10 @@ class Users:
 
 
 def generator(config: SimulationConfig, purpose: str, *numbers: int) -> np.random.Generator:
-    """A random stream of its own for each purpose (and day, and chunk): what one part draws never moves another part."""
+    """A random stream of its own for each purpose (and day, and chunk).
+
+    Draws for one purpose never change those for another.
+    """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.seed, *purpose.encode(), *numbers])))
 
 
@@ -77,7 +86,7 @@ def make_authors(config: SimulationConfig) -> Authors:
 
 
 def authors_on(config: SimulationConfig, authors: Authors, day: int) -> Authors:
-    """The authors as they are on that day: from the shift on, some have taken up the new topic."""
+    """The authors on that day: from the shift on, some have taken up the new topic."""
     if day < config.shift_day:
         return authors
     rng = generator(config, "trend")
@@ -99,7 +108,7 @@ def make_users(config: SimulationConfig, authors: Authors) -> Users:
 
 
 def users_on(config: SimulationConfig, users: Users, day: int) -> Users:
-    """The users as they are on that day, given how they were the day before."""
+    """The users on that day, given the users of the day before."""
     if day == 0:
         return users
     rng = generator(config, "drift", day)
@@ -125,7 +134,7 @@ def _mixes(count: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
 
 def _tastes(config: SimulationConfig, count: int, rng: np.random.Generator) -> Floats:
     """Sparse tastes [count, topics]: two to four loved topics, mostly of two loved genres, one or two disliked ones."""
-    appeal = generator(config, "topic appeal").normal(0.0, 0.25, len(TOPICS))  # the same for everybody
+    appeal = generator(config, "topic appeal").normal(0.0, 0.25, len(TOPICS))  # the same for all users
     genres = np.argsort(rng.random((count, len(GENRES))), axis=1)
     in_loved_genre = (genres[:, :1] == GENRE_OF_TOPIC) | (genres[:, 1:2] == GENRE_OF_TOPIC)
     order = np.argsort(rng.random((count, len(TOPICS))) - 0.75 * in_loved_genre, axis=1)
@@ -140,7 +149,7 @@ def _tastes(config: SimulationConfig, count: int, rng: np.random.Generator) -> F
 
 
 def _beloved(taste: Floats, authors: Authors, rng: np.random.Generator) -> Ints:
-    """Two to four authors for each user [U, 4]: of a few that everybody meets, those who air what the user likes."""
+    """Two to four authors for each user [U, 4]: of a few that the user meets, those who air what the user likes."""
     count, considered = len(taste), 24
     met = np.searchsorted(np.cumsum(authors.popularity), rng.random((count, considered)), side="right")
     met = np.minimum(met, len(authors.popularity) - 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
+from livealign.operation_config import DriftConfig
 
 MINIMUM_ROOMS = 3  # on each side; with fewer, permuted rooms say nothing
 MAXIMUM_ROOMS = 1_000  # on each side; more are merged at random, which keeps the test valid and the products small

@@ -8,10 +8,10 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from livealign.config import DriftConfig
 from livealign.days import partition as day_partition
 from livealign.errors import LiveAlignError
 from livealign.files import duckdb_path
+from livealign.operation_config import DriftConfig
 
 SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
 NUMERIC = (

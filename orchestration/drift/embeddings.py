@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
+from livealign.operation_config import DriftConfig
 from orchestration.drift.chance import RoomPermutations, RoomTest, chance_threshold, p_value
 
 

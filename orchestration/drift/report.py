@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
 from livealign.files import replace_bytes
+from livealign.operation_config import DriftConfig
 from orchestration.drift.chance import MINIMUM_ROOMS, RoomPermutations, RoomTest, chance_threshold
 from orchestration.drift.columns import CATEGORICAL, CONTENT, NEW_WORDS, NUMERIC, SCORE, SURPRISE, DriftError, typed
 from orchestration.drift.embeddings import energy_test

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
 from livealign.files import duckdb_path
+from livealign.operation_config import DriftConfig
 from orchestration.drift.chance import RoomPermutations, RoomTest, chance_threshold, p_value
 from orchestration.drift.columns import DriftError, partition
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from livealign.cli import main as cli
-from livealign.cli.releases import nobody_retrains
+from livealign.cli.releases import no_retrain_running
 from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import write_bundle
@@ -137,7 +137,7 @@ def test_prune_says_what_would_go_and_waits_for_no_retrain(home: Home, capsys: p
     said = run(capsys, "prune", "--dry-run")
     assert "would be removed: 6" in said
     assert "there is no champion yet" in said
-    with nobody_retrains(home), pytest.raises(LiveAlignError, match="a retrain runs"):
+    with no_retrain_running(home), pytest.raises(LiveAlignError, match="a retrain runs"):
         run(capsys, "prune")
     assert len(list(home.artifacts.glob("2025-*"))) == 20
     assert "removed: 6" in run(capsys, "prune")

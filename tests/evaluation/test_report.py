@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from livealign.config import EvaluationConfig, PromotionConfig
+from livealign.config import EvaluationConfig
 from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import EvaluationError
 from livealign.evaluation.ceilings import place_effect, without_place
 from livealign.evaluation.frame import EvaluationFrame, standard_slices
 from livealign.evaluation.html import Section, render_report, write_report
 from livealign.evaluation.report import evaluate
+from livealign.operation_config import PromotionConfig
 from livealign.release.promotion import decide
 from livealign.retrain.champion import release_metrics
 from livealign.simulation.truth import log_odds_of, read_truth

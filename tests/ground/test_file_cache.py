@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from livealign.file_cache import LastRead
+from livealign.file_cache import FileCache
 
 
 def test_a_value_is_read_again_only_for_another_key_or_other_files(tmp_path: Path) -> None:
@@ -10,7 +10,7 @@ def test_a_value_is_read_again_only_for_another_key_or_other_files(tmp_path: Pat
         read.append(len(read))
         return read[-1]
 
-    last: LastRead[int] = LastRead()
+    last: FileCache[int] = FileCache()
     assert last("x", [file], value) == last("x", [file], value) == 0  # a missing file is a state too
     file.write_text("1")
     assert last("x", [file], value) == last("x", [file], value) == 1

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livealign.bounds import About, Bounds, about
+from livealign.bounds import Bounds, info_of
 from livealign.cli import main as cli
-from livealign.config import PROFILES, VARIANT_NAMES, Profile, load_profile
+from livealign.config import VARIANT_NAMES
 from livealign.dataset.examples import TASKS
 from livealign.errors import LiveAlignError
+from livealign.profiles import PROFILES, Profile, load_profile
 from livealign.ranking.variants import VARIANTS
-from livealign.setting_types import STAGES, all_names, described, value_of, with_value
-from livealign.settings import Given, Settings, hand_on, load_settings
+from livealign.setting_types import STAGES, all_names, description_of, value_of, with_value
+from livealign.settings import GivenValue, Settings, export_flags, load_settings
 from livealign.settings_file import defaults_file
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def load(folder: Path, toml: str = "", *sets: str, **environment: str) -> Settings:
     """The settings of a folder with this livealign.toml."""
     (folder / "livealign.toml").write_text(toml)
-    flags = [Given.flag("--set", one) for one in sets]
+    flags = [GivenValue.flag("--set", one) for one in sets]
     return load_settings(flags, {f"LIVEALIGN_{name}": value for name, value in environment.items()}, folder)
 
 
@@ -166,8 +167,8 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
 def test_flags_reach_the_code_that_loads_settings_again_and_stay_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIVEALIGN_SET", "codes.levels=2")
-    hand_on([Given.flag("--set", "backbone=a b=c"), Given.option("--seed", "seed", "5")])
-    hand_on([Given.flag("--set", "finetune.steps=9")])
+    export_flags([GivenValue.flag("--set", "backbone=a b=c"), GivenValue.option("--seed", "seed", "5")])
+    export_flags([GivenValue.flag("--set", "finetune.steps=9")])
     settings = load_settings()
     assert settings.profile.backbone == "a b=c"
     assert [settings.origin(name) for name in ("codes.levels", "backbone", "codes.seed", "finetune.steps")] == [
@@ -187,11 +188,12 @@ def test_every_setting_is_described_and_every_number_has_bounds_that_its_default
                 continue
             name = f"{stage}.{one.name}" if stage else one.name
             assert name in names
-            known: About = about(one)
-            assert known.says
-            assert "\n" not in described(name)
+            info = info_of(one)
+            assert info is not None
+            assert info.description
+            assert "\n" not in description_of(name)
             if isinstance(getattr(owner, one.name), int | float) and not isinstance(getattr(owner, one.name), bool):
-                assert known.bounds is not None, name
+                assert info.bounds is not None, name
     assert VARIANT_NAMES == VARIANTS
     assert PROFILES["laptop"].ranker.tasks == TASKS
 
@@ -223,9 +225,10 @@ def profiles(draw: st.DrawFn) -> Profile:
     for name in draw(st.sets(st.sampled_from(["finetune.steps", "finetune.dropout", "codes.levels", "live.seen_penalty"]))):
         value = value_of(found, name)
         stage, _, key = name.partition(".")
-        bounds = next(about(one) for one in fields(getattr(found, stage)) if one.name == key).bounds
-        assert bounds is not None
-        found = with_value(found, name, draw(numbers(bounds, isinstance(value, int))))
+        info = next(info_of(one) for one in fields(getattr(found, stage)) if one.name == key)
+        assert info is not None
+        assert info.bounds is not None
+        found = with_value(found, name, draw(numbers(info.bounds, isinstance(value, int))))
     return found
 
 

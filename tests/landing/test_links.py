@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 import tests.planted.kuaishou_archives as make
-from livealign.config import LandingConfig
 from livealign.landing.run import LandingRun
 from livealign.landing.summary import failures
 from livealign.landing.validate import validate_landing
+from livealign.operation_config import LandingConfig
 from livealign.platforms.registry import land
 
 DAY = date(2025, 9, 22)

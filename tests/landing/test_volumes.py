@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.config import VolumeConfig
 from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.landing.run import LEDGER
 from livealign.landing.volumes import Volume, day_volumes, volume
+from livealign.operation_config import VolumeConfig
 
 CONFIG = VolumeConfig()
 FIRST = date(2025, 6, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from livealign.codes.names import name_codes, path_names
-from livealign.config import LiveConfig, load_profile
+from livealign.config import LiveConfig
 from livealign.dataset.examples import TASKS
 from livealign.days import DAY_MS
 from livealign.errors import BundleError, LiveAlignError
@@ -18,6 +18,7 @@ from livealign.live.answers import Recommendations
 from livealign.live.recommender import Reader, Recommender, Request, diverse, reason
 from livealign.live.startup import read_snapshot, state_of
 from livealign.live.state.state import LiveState
+from livealign.profiles import load_profile
 from livealign.ranking.variants import train_variant
 from livealign.release.bundle import MANIFEST, open_bundle, write_bundle
 from livealign.release.contents import snapshot_files

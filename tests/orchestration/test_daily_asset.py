@@ -9,9 +9,9 @@ import duckdb
 import pytest
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MaterializeResult, MetadataValue, RetryPolicy, materialize
 
-from livealign.config import load_profile
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.profiles import load_profile
 from orchestration.resources import Workspace
 from orchestration.runs import code_version as versions
 from orchestration.runs import daily_asset as daily

@@ -10,10 +10,10 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, AssetsDefinition, DagsterInstance, Definitions, build_sensor_context, materialize
 
 import tests.planted.kuaishou_archives as make
-from livealign.config import load_profile
 from livealign.dataset.marts import MARTS
 from livealign.home import Home
 from livealign.landing.schema import TABLES
+from livealign.profiles import load_profile
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.assets import release

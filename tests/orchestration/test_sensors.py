@@ -16,9 +16,9 @@ from dagster import (
     build_sensor_context,
 )
 
-from livealign.config import load_profile
 from livealign.events.log import EventLog
 from livealign.home import Home
+from livealign.profiles import load_profile
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.assets.content import RETUNE

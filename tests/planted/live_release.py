@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from livealign.config import load_profile
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import ADAPTER_FILES
 from livealign.llm.layers import copy_with_own_layers
 from livealign.llm.pooling import WEIGHTS_FILE, write_token_weights
+from livealign.profiles import load_profile
 from livealign.release.bundle import ADAPTER, open_bundle, write_bundle
 from tests.planted.marts import Planted
 from tests.planted.release import PlantedRelease, plant_platform, plant_release

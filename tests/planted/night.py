@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from livealign.config import Profile, load_profile
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS
 from livealign.home import Home
+from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import Bundle, open_bundle
 from livealign.release.registry import promote
 from livealign.retrain.artifacts import DayArtifacts

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from livealign.codes.names import name_codes
-from livealign.config import load_profile
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import BundleError
+from livealign.profiles import load_profile
 from livealign.ranking.variants import TrainedVariant, train_variant
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_bundle
 from livealign.release.contents import SegmentMoments, moments_with_content, write_vocabulary

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livealign.config import AlignmentConfig, CodesConfig, DatasetConfig, RankerConfig, load_profile
+from livealign.config import AlignmentConfig, CodesConfig, DatasetConfig, RankerConfig
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import load_profile
 from livealign.ranking.variants import VARIANTS, TrainedVariant, popularity_rates, shuffled_rows, train_variant, variant_content
 from tests.planted.marts import Planted, plant_marts
 

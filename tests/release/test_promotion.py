@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livealign.config import PromotionConfig
 from livealign.metrics import UserAuc
+from livealign.operation_config import PromotionConfig
 from livealign.release.promotion import ReleaseMetrics, Unscored, decide
 
 CONFIG = PromotionConfig(gauc_margin=0.01, guarded_slices=(("author_popularity=tail", 0.03), ("user_activity=new", 0.05)))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from livealign.config import RetentionConfig
 from livealign.days import partition
 from livealign.errors import BundleError
 from livealign.events.intake import EventIntake
 from livealign.events.log import EventLog, log_files
 from livealign.home import Home
+from livealign.operation_config import RetentionConfig
 from livealign.release.decisions import write_decision
 from livealign.release.promotion import Decision
 from livealign.release.registry import promote, read_champion, rollback

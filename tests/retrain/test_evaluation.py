@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from livealign.config import load_profile
 from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
 from livealign.days import partition
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
+from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.alignment import align, encode
 from livealign.retrain.artifacts import SCORES, DayArtifacts
 from livealign.retrain.evaluation import DayReport, evaluate_day
-from livealign.retrain.pictures import moment_groups
+from livealign.retrain.pictures import segment_subjects
 from tests.planted.marts import Planted, plant_marts
 from tests.planted.release import WORDS
 from tests.planted.truth import plant_truth
@@ -125,6 +125,6 @@ def test_what_is_written_is_what_the_scores_are_worth(evaluated: Evaluated) -> N
 def test_without_a_truth_the_map_shows_categories_and_no_stream_has_a_quality(evaluated: Evaluated) -> None:
     corpus, marts = evaluated.corpus, evaluated.root / "marts"
     assert "stream_quality" not in held_out_frame(corpus, marts, PROFILE.evaluation).slices
-    kind, groups = moment_groups(corpus, read_segments(corpus, marts), None)
+    kind, groups = segment_subjects(corpus, read_segments(corpus, marts), None)
     assert kind == "category"
     assert groups == ["", *["games"] * (len(corpus.segment_ids) - 1)]

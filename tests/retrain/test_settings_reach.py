@@ -7,12 +7,13 @@ from typing import cast
 import pytest
 
 from livealign.alignment.towers import Alignment
-from livealign.config import EncoderConfig, load_profile
+from livealign.config import EncoderConfig
 from livealign.dataset.corpus import TUNED, load_corpus
 from livealign.errors import BackboneError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.encoder import layers_of
+from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import ALIGNMENT, open_bundle
 from livealign.release.lineage import lineage_of
@@ -20,7 +21,7 @@ from livealign.retrain.alignment import align, encode
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.recommenders import rank
 from livealign.retrain.release import build_bundle
-from livealign.settings import Given
+from livealign.settings import GivenValue
 from livealign.tuning.adapter import tune_adapter
 from orchestration.resources import Workspace
 from tests.planted.release import plant_platform
@@ -68,7 +69,7 @@ def test_a_changed_setting_reaches_its_stage_and_is_recorded_in_the_release(
     monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LIVEALIGN_PLATFORM", "simulator")
     monkeypatch.setenv("LIVEALIGN_DAYS", "2")
-    workspace = Workspace.from_environment([Given.flag("--set", "alignment.dim=8")])
+    workspace = Workspace.from_environment([GivenValue.flag("--set", "alignment.dim=8")])
     home, profile = workspace.home, workspace.profile
     home.activate()
     planted = plant_platform(home.marts)

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from livealign.config import Profile, RetuneConfig, load_profile
+from livealign.config import RetuneConfig
 from livealign.errors import BackboneError, LiveAlignError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import adapter_sha256
+from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import open_bundle, write_bundle
 from livealign.release.registry import predecessor, promote, rollback
 from livealign.retrain.tuning_policy import RECORD, Tuning, choose_tuning, went_on_from, write_tuning

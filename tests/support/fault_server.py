@@ -24,9 +24,9 @@ from typing import Any
 from dagster import AssetKey
 
 import orchestration.definitions as graph
-from livealign.config import load_profile
 from livealign.home import Home
 from livealign.landing.schema import TABLES
+from livealign.profiles import load_profile
 from orchestration.resources import Workspace
 from orchestration.retrain import QUIET
 from orchestration.runs.failures import root_cause

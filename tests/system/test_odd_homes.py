@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from livealign.config import DriftConfig
 from livealign.dataset.marts import publish_marts
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.validate import validate_landing
+from livealign.operation_config import DriftConfig
 from livealign.release.snapshot import busy_moment
 from orchestration.drift.columns import day_frame
 from tests.planted import slow_warehouse

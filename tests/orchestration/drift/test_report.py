@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
 from livealign.days import partition
+from livealign.operation_config import DriftConfig
 from orchestration.drift.chance import RoomPermutations
 from orchestration.drift.columns import DriftError, day_frame
 from orchestration.drift.embeddings import energy_test

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livealign.config import DriftConfig
+from livealign.operation_config import DriftConfig
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from livealign.simulation.topics import TOPICS

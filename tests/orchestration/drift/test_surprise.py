@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from livealign.config import DriftConfig
 from livealign.days import partition
+from livealign.operation_config import DriftConfig
 from orchestration.drift.columns import DriftError
 from orchestration.drift.report import DriftSide, drift_report
 from orchestration.drift.surprise import room_surprise, surprise_test

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.config import DriftConfig
 from livealign.days import partition
+from livealign.operation_config import DriftConfig
 from orchestration.drift import words as drift_words
 from orchestration.drift.chance import RoomPermutations
 from orchestration.drift.columns import DriftError
