@@ -31,7 +31,7 @@ from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow, Said
-from livealign.llm.segment_text import Moment
+from livealign.llm.segment_text import WindowText
 
 _FORMAT = "livealign-live-state-2"
 _IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old
@@ -198,9 +198,9 @@ def _closed_of(told: list[Any] | None) -> ClosedWindow | None:
     return ClosedWindow(_moment_of(moment), tuple(_moment_of(one) for one in earlier), tuple(counts), shown_before)
 
 
-def _moment_of(told: list[Any]) -> Moment:
+def _moment_of(told: list[Any]) -> WindowText:
     window, age, title, category, speech, chat = told
-    return Moment(window, age, title, category, speech, tuple(chat))
+    return WindowText(window, age, title, category, speech, tuple(chat))
 
 
 def _open_told(window: OpenWindow) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment, compose_text, sorted_moments
+from livealign.llm.segment_text import WindowText, compose_text, sorted_moments
 from livealign.tuning.pairs import NOBODY, TextPairs
 
 
@@ -47,26 +47,26 @@ def choose_broadcast_pairs(
     return TextPairs(left, right, room, room, begins, begins, np.full(len(room), NOBODY, np.int64), windows, author)
 
 
-def talking_by_room(rooms: np.ndarray, moments: list[Moment]) -> list[np.ndarray]:
+def talking_by_room(rooms: np.ndarray, moments: list[WindowText]) -> list[np.ndarray]:
     """The rows of each room in which anything was said, in the order of time; `rooms` and `moments` are sorted by both."""
     talking = np.flatnonzero([not moment.is_silent for moment in moments])
     return np.split(talking, np.flatnonzero(np.diff(rooms[talking])) + 1) if len(talking) else []
 
 
-def title_of(moment: Moment, config: SegmentConfig) -> str:
+def title_of(moment: WindowText, config: SegmentConfig) -> str:
     """What is known of a broadcast when it begins: its title and category; "" where it has neither."""
     if not moment.title and not moment.category:
         return ""
-    return compose_text(Moment(0, 0, moment.title, moment.category), (), config)
+    return compose_text(WindowText(0, 0, moment.title, moment.category), (), config)
 
 
-def what_was_said(moment: Moment, config: SegmentConfig) -> str:
+def what_was_said(moment: WindowText, config: SegmentConfig) -> str:
     """The window's words, without title and category and without how long the broadcast has lasted."""
     return compose_text(moment._replace(window=0, age=0, title="", category=""), (), config)
 
 
 def _two_sides(
-    rows: np.ndarray, moments: list[Moment], segment_config: SegmentConfig, config: FinetuneConfig, rng: np.random.Generator
+    rows: np.ndarray, moments: list[WindowText], segment_config: SegmentConfig, config: FinetuneConfig, rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
     """The texts of both sides of one pair, in either order."""
     windows, middle = config.broadcast_windows, len(rows) // 2

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.days import DAY_MS
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment, compose_text, sorted_moments, with_earlier
+from livealign.llm.segment_text import WindowText, compose_text, sorted_moments, with_earlier
 
 NOBODY = -1  # `user` of a pair that no user made
 LAGS = 3  # an engaged moment is paired with this many of the user's next ones
@@ -182,7 +182,9 @@ def _engaged_together(
     return row[left], row[right], user[left]
 
 
-def _neighbours(rooms: np.ndarray, windows: np.ndarray, moments: Sequence[Moment], config: FinetuneConfig) -> tuple[Rows, Rows]:
+def _neighbours(
+    rooms: np.ndarray, windows: np.ndarray, moments: Sequence[WindowText], config: FinetuneConfig
+) -> tuple[Rows, Rows]:
     """Every two windows with words of one room, at most `neighbour_windows` apart."""
     talking = np.flatnonzero(np.fromiter((not moment.is_silent for moment in moments), bool, len(moments)))
     lefts, rights = [], []
@@ -194,14 +196,14 @@ def _neighbours(rooms: np.ndarray, windows: np.ndarray, moments: Sequence[Moment
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def _with_views(moments: Sequence[Moment]) -> Rows:
+def _with_views(moments: Sequence[WindowText]) -> Rows:
     """Windows of which at least two of title, speech and chat are there."""
     views = np.fromiter((bool(m.title) + bool(m.speech) + bool(m.chat) for m in moments), np.int64, len(moments))
     return np.flatnonzero(views >= 2)
 
 
 def _engaged_texts(
-    rooms: np.ndarray, moments: Sequence[Moment], left: Rows, right: Rows, config: SegmentConfig
+    rooms: np.ndarray, moments: Sequence[WindowText], left: Rows, right: Rows, config: SegmentConfig
 ) -> list[tuple[str, str]]:
     needed = set(left.tolist()) | set(right.tolist())
     texts = {
@@ -212,7 +214,7 @@ def _engaged_texts(
     return [(texts[a], texts[b]) for a, b in zip(left.tolist(), right.tolist(), strict=True)]
 
 
-def _neighbour_texts(left: Moment, right: Moment, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+def _neighbour_texts(left: WindowText, right: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
     """One side keeps the title; either may lose the host's or the viewers' words, never both."""
     sides = [_without_some_words(left, rng), _without_some_words(right, rng)]
     untitled = int(rng.integers(2))
@@ -220,7 +222,7 @@ def _neighbour_texts(left: Moment, right: Moment, config: SegmentConfig, rng: np
     return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
-def _view_texts(moment: Moment, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+def _view_texts(moment: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
     """The host's words against the viewers', or the title against what was said."""
     said = moment._replace(title="", category="")
     if moment.speech and moment.chat and (not moment.title or rng.random() < 0.6):
@@ -232,7 +234,7 @@ def _view_texts(moment: Moment, config: SegmentConfig, rng: np.random.Generator)
     return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
-def _without_some_words(moment: Moment, rng: np.random.Generator) -> Moment:
+def _without_some_words(moment: WindowText, rng: np.random.Generator) -> WindowText:
     """Modality dropout: a room without speech, or without chat, should still be understood."""
     chance = rng.random()
     if moment.speech and moment.chat and chance < 0.5:

@@ -8,7 +8,7 @@ import pytest
 
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment
+from livealign.llm.segment_text import WindowText
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, what_was_said
 from livealign.tuning.loop import _batches
 
@@ -57,7 +57,7 @@ def test_a_pair_is_two_halves_of_one_broadcast_or_its_title_and_what_was_said() 
 
 
 def test_what_was_said_tells_neither_the_title_nor_the_minute() -> None:
-    early, late = (Moment(window, window, "A title", "Game", "so here we are", ("hi",)) for window in (3, 700))
+    early, late = (WindowText(window, window, "A title", "Game", "so here we are", ("hi",)) for window in (3, 700))
     assert what_was_said(early, SEGMENTS) == what_was_said(late, SEGMENTS)
     assert "title" not in what_was_said(early, SEGMENTS)
 
