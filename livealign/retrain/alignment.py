@@ -30,7 +30,7 @@ from livealign.llm.backbone import choose_device
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, CODED_SEGMENTS, Bundle
 from livealign.release.models import ReleaseModels
 from livealign.retrain.artifacts import CODES, HEALTH, TOWERS, VECTORS, DayArtifacts, read_vectors
-from livealign.retrain.tuning_policy import went_on_from
+from livealign.retrain.tuning_policy import continued_from
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
         before: the release of the day before, whose towers these go on from where the day's adapter went on from its.
     """
     device, (content, sources) = choose_device(), joined(corpus, TUNED)
-    going_on = went_on_from(artifacts.adapter, before)
+    going_on = continued_from(artifacts.adapter, before)
     former = None if going_on is None else _towers_of(going_on)
     alignment, report = train_alignment(corpus, content, profile.alignment, device=device, sources=sources, former=former)
     vectors = item_vectors(alignment, corpus, content)

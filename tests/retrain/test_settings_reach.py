@@ -24,7 +24,7 @@ from livealign.settings import Given
 from livealign.tuning.adapter import tune_adapter
 from orchestration.resources import Workspace
 from tests.planted.release import plant_platform
-from tests.tuning.test_finetune import planted_pairs
+from tests.planted.text_pairs import planted_pairs
 
 
 @pytest.mark.parametrize(
