@@ -70,7 +70,7 @@ def snapshot_of(state: LiveState, release_id: str, position: Position, known: Re
             "plays": list(state.sessions.names),
             "user_counts": _counts_told(state.user_counts),
             "author_counts": _counts_told(state.author_counts),
-            "outcomes": state.outcomes.told(),
+            "outcomes": state.outcomes.to_plain(),
         }
         told_rooms = [_room_told(room) for room in rooms]
         contents = [room.content for room in rooms]
@@ -143,7 +143,7 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments:
         about["clock"],
     )
     state.closed_until = about["closed_until"]
-    state.outcomes = RoomOutcomes.of(about["outcomes"])
+    state.outcomes = RoomOutcomes.from_plain(about["outcomes"])
     for told, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
         _restore_room(state, told, parts)
     for name, column in _part(arrays, "rooms").items():

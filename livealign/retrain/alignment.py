@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from livealign.alignment.towers import item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
-from livealign.alignment.warm_start import FormerTowers
+from livealign.alignment.warm_start import WarmStart
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.codes.names import name_codes
 from livealign.codes.segment_codes import CodedSegments
 from livealign.config import CodesConfig, Profile
-from livealign.dataset.content import joined
+from livealign.dataset.content import content_of
 from livealign.dataset.corpus import TUNED, Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
@@ -67,15 +67,17 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
     Args:
         before: the release of the day before, whose towers these go on from where the day's adapter went on from its.
     """
-    device, (content, sources) = choose_device(), joined(corpus, TUNED)
+    device, (content, sources) = choose_device(), content_of(corpus, TUNED)
     going_on = continued_from(artifacts.adapter, before)
-    former = None if going_on is None else _towers_of(going_on)
-    alignment, report = train_alignment(corpus, content, profile.alignment, device=device, sources=sources, former=former)
+    warm_start = None if going_on is None else _towers_of(going_on)
+    alignment, report = train_alignment(
+        corpus, content, profile.alignment, device=device, sources=sources, warm_start=warm_start
+    )
     vectors = item_vectors(alignment, corpus, content)
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
-        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.went_on else None})
+        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.warm_started else None})
     return Towers(report, len(vectors))
 
 
@@ -122,9 +124,9 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
     )
 
 
-def _towers_of(release: Bundle) -> FormerTowers:
+def _towers_of(release: Bundle) -> WarmStart:
     models = ReleaseModels(release)
-    return FormerTowers(models.alignment, models.vocabulary.users, models.vocabulary.authors)
+    return WarmStart(models.alignment, models.vocabulary.users, models.vocabulary.authors)
 
 
 def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:

@@ -105,7 +105,7 @@ def choose_pairs(
     texts += [_view_texts(window_texts[row], segment_config, rng) for row in chosen.views]
     if not texts:
         raise TrainingError(
-            "no training pair can be made: nobody watched two rooms and nobody spoke; land more days of the archive"
+            "no training pair can be made: no user watched two rooms and no room has words; land more days of the archive"
         )
     lefts = np.concatenate([chosen.engaged_left, chosen.near_left, chosen.views])
     rights = np.concatenate([chosen.engaged_right, chosen.near_right, chosen.views])

@@ -277,7 +277,7 @@ class LiveState:
 
     def settle(self, window: int) -> None:
         """The windows up to this one are over: what they told of impressions counts from now on. Seen after `publish`."""
-        known = self.outcomes.known(window, self._day)
+        known = self.outcomes.take_known(window, self._day)
         of_row = {self.rooms[room_id].row: counts for room_id, counts in known.items() if room_id in self.rooms}
         if of_row:
             self.table["outcomes"][list(of_row)] += list(of_row.values())
