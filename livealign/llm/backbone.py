@@ -241,7 +241,7 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _verified_sha256(name: str, folder: Path) -> str:
-    """SHA-256 of the folder's weights, compared with `backbone.json` where there is one."""
+    """SHA-256 of the folder's weights, compared with `backbone.json` if there is one."""
     if not (folder / "config.json").is_file():
         remedy = f"fetch it with fetch_backbone('{name}', …)" if name in PINNED else "give a folder with config.json"
         raise BackboneError(f"there is no model in {folder}; {remedy}")

@@ -47,7 +47,7 @@ def texts_of(
     rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
     if (rows < 0).any():
         raise TrainingError(
-            f"{(rows < 0).sum()} segments lie in none of the days {days[0]} to {days[-1]} of {marts}; build them again"
+            f"{(rows < 0).sum()} segments are not in {marts} of the days {days[0]} to {days[-1]}; build those days again"
         )
     return table["text"].take(pa.array(rows)).to_pylist()
 

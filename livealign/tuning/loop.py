@@ -205,10 +205,10 @@ class TuningLoop:
     def _loss(self, vectors: Tensor, batch: TextPairs) -> tuple[Tensor, Tensor]:
         # Centred by the batch itself: with a fixed centre, moving all texts in one direction would lower the loss.
         centred = vectors - vectors.mean(dim=0)
-        seen = centred if self.whitening is None else centred @ self.whitening
+        whitened = centred if self.whitening is None else centred @ self.whitening
         first = batch.take(np.arange(0, len(batch), batch.windows))  # row of each group; the others are of the same room
         mask = false_negatives(first, self.config.near_windows).to(vectors.device)
-        left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in seen.chunk(2))
+        left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in whitened.chunk(2))
         return contrastive_loss(left, right, mask, self.config.temperature)
 
     def _pack_texts(self, texts: list[str]) -> list[PackedTexts]:
