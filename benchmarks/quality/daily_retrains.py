@@ -30,7 +30,8 @@ from livealign.llm.texts import texts_of
 from livealign.metrics import gauc, user_auc
 from livealign.profiles import Profile, load_profile
 from livealign.ranking.network import ItemTable
-from livealign.ranking.ranker import Ranker, train_ranker
+from livealign.ranking.ranker import Ranker
+from livealign.ranking.training import train_ranker
 from livealign.simulation.truth import read_truth, truth_file
 from livealign.simulation.world import FIRST_USER_ID, TREND_TOPIC
 
@@ -50,9 +51,9 @@ class Release:
     def scores(self, corpus: Corpus) -> np.ndarray:
         """Click probabilities of the corpus' held-out impressions; the corpus has to be numbered by this release's ids."""
         vectors = item_vectors(self.alignment, corpus, corpus.content[CONTENT])
-        return self.ranker.predict(corpus.test, ItemTable(vectors, self.codebook.encode(vectors)).seen_by(self.ranker.sizes))[
-            :, CLICK
-        ]
+        return self.ranker.predict(
+            corpus.test, ItemTable(vectors, self.codebook.encode(vectors)).for_ranker(self.ranker.sizes)
+        )[:, CLICK]
 
 
 def main() -> None:

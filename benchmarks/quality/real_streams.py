@@ -40,7 +40,7 @@ from livealign.metrics import gauc, user_auc
 from livealign.platforms.registry import archive_days, land
 from livealign.profiles import Profile, load_profile
 from livealign.tuning.adapter import tune_adapter
-from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, talking_by_room, title_of, what_was_said
+from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, talking_by_room, title_text, words_text
 
 PROJECT = ROOT / "dbt_project"
 WINDOWS = 24  # of a broadcast that are read
@@ -164,8 +164,8 @@ def read_broadcasts(landing: Path, segments: pa.Table, profile: Profile) -> tupl
     )
     viewers = np.array([(user, place[room]) for user, room in plays if room in place], dtype=np.int64)
     chosen = [by_room[room][np.linspace(0, len(by_room[room]) - 1, WINDOWS).astype(int)] for room in room_id.tolist()]
-    titles = [title_of(moments[rows[0]], profile.segments) for rows in chosen]
-    said = [what_was_said(moments[row], profile.segments) for rows in chosen for row in rows.tolist()]
+    titles = [title_text(moments[rows[0]], profile.segments) for rows in chosen]
+    said = [words_text(moments[row], profile.segments) for rows in chosen for row in rows.tolist()]
     to_learn_from = segments.filter(pa.array(np.isin(segments["room_id"].to_numpy(), room_id[is_train])))
     return Broadcasts(room_id, channel, started_at, is_train, titles, said, viewers), to_learn_from
 

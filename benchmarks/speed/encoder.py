@@ -30,7 +30,7 @@ from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.encoder import Encoder, layers_of, tokenize
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.pooling import write_token_weights
-from livealign.llm.segment_text import Moment, compose_text
+from livealign.llm.segment_text import WindowText, compose_text
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile, load_profile
 from livealign.simulation.grammar import about_topics
@@ -161,7 +161,7 @@ def simulated_texts(count: int, seed: int) -> list[str]:
     for row in range(count):
         speech = f"{said[0][row]} {said[1][row]}" if spoken[row] else ""
         chat = (said[2][row], said[3][row]) if written[row] else ()
-        texts.append(compose_text(Moment(row, row, title[row], "", speech, chat), (), load_profile("laptop").segments))
+        texts.append(compose_text(WindowText(row, row, title[row], "", speech, chat), (), load_profile("laptop").segments))
     return texts
 
 

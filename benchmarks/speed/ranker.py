@@ -19,8 +19,10 @@ from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.rows import compared, cost_of, in_turns, show
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset.corpus import load_corpus
+from livealign.ranking.inputs import ImpressionTable, history_matches
 from livealign.ranking.network import Batch, ItemTable, RankerNetwork, masked_loss
-from livealign.ranking.ranker import Ranker, _after_first_days, _Table, history_matches, train_ranker
+from livealign.ranking.ranker import Ranker
+from livealign.ranking.training import _after_first_days, train_ranker
 from livealign.seeding import seeded
 from tests.planted.marts import plant_marts
 
@@ -30,7 +32,7 @@ CODES = 32
 class Rows(Dataset):
     """One impression after another, as a DataLoader wants them."""
 
-    def __init__(self, table: _Table) -> None:
+    def __init__(self, table: ImpressionTable) -> None:
         self.table = table
 
     def __len__(self) -> int:
@@ -85,7 +87,9 @@ def plain_training(trained: Ranker, examples, items: ItemTable, config: RankerCo
     with seeded(config.seed, torch.device("cpu")):
         matches = history_matches(examples, items)
         matches = np.column_stack([matches, np.zeros((len(matches), trained.sizes.matches - matches.shape[1]), np.float32)])
-        table = _Table.of(examples, items, trained.sizes, trained.moments, torch.device("cpu"), config.positions, matches)
+        table = ImpressionTable.of(
+            examples, items, trained.sizes, trained.scales, torch.device("cpu"), config.positions, matches
+        )
         network = RankerNetwork(trained.sizes, config)
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         weights = torch.tensor(config.task_weights)

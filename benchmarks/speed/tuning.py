@@ -25,7 +25,7 @@ from livealign.llm.pooling import Pooling
 from livealign.profiles import load_profile
 from livealign.tuning.adapter import _adapter_parameters, _with_adapter
 from livealign.tuning.loop import TuningLoop, TuningProgress
-from livealign.tuning.pairs import NOBODY, TextPairs
+from livealign.tuning.pairs import NO_USER, TextPairs
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     texts = simulated_texts(2 * size, profile.seed)  # the same batch at every step: every step costs the same
     left, right = texts[:size], texts[size:]
     rooms, nothing = np.arange(size), np.zeros(size, np.int64)
-    pairs = TextPairs(left, right, rooms, rooms, nothing, nothing, np.full(size, NOBODY))
+    pairs = TextPairs(left, right, rooms, rooms, nothing, nothing, np.full(size, NO_USER))
     tokens = sum(map(len, tokenize(backbone, texts, profile.segments.token_budget)))
 
     first, last = layers_of(backbone, profile.encoder)

@@ -1,11 +1,11 @@
-"""Of which authors does content tell more than their ID? A probability for each, from rooms that the towers did not see.
+"""For which authors content beats the ID: an empirical Bayes estimate per author.
 
     trust = trust_by_author(gain, author, room, authors)    # float32 [authors]
 
-Most authors' words are about what they air; those of some are not: lyrics of the music they play, talk of anything. Averaged
-over all authors content may well gain, and still be noise about these. What content gained an author's impressions (the log
-loss by the ID alone minus that with content) is a noisy mean of few rooms, so that authors are held together by a prior
-fitted to all of them (empirical Bayes: Morris, JASA 1983):
+Most authors' words are about what they air. Some authors' words are not: lyrics of the music they play, or talk about
+anything. Averaged over all authors content may gain, and still be noise for these. The gain of an author's impressions (log
+loss by the ID alone minus log loss with content) is a noisy mean over few rooms, so the estimates of all authors share a
+prior that is fitted to them (empirical Bayes: Morris, JASA 1983):
 
     m_a ~ N(θ_a, v_a),   θ_a ~ N(μ, τ²),   trust_a = P(θ_a > 0 | m_a)
 """
@@ -22,18 +22,20 @@ _ROUNDS = 200  # of EM, for two numbers
 
 
 class _Gains(NamedTuple):
-    """What content gained each author that was shown."""
+    """The gain of content for each author that was shown."""
 
     mean: Floats  # [shown] nats an impression
     variance: Floats  # [shown] of that mean
 
 
 def trust_by_author(gain: Floats, author: NDArray[np.integer], room: NDArray[np.integer], authors: int) -> NDArray[np.float32]:
-    """How probable it is that content tells more of each author's clicks than the ID does, [authors]; 1 where nothing is known.
+    """Probability that content predicts each author's clicks better than the ID, [authors].
+
+    It is 1 for all if no known author was shown.
 
     Args:
-        gain: [n] nats by which the click of an impression was less surprising with content than without.
-        author: [n] index; 0 is "unknown", and stands in the result for an author who was never seen.
+        gain: [n] nats by which content lowered the log loss of an impression's click.
+        author: [n] index; 0 is "unknown" and in the result stands for an author without impressions.
         room: [n] id of the broadcast.
     """
     of_known = author > 0
@@ -48,8 +50,10 @@ def trust_by_author(gain: Floats, author: NDArray[np.integer], room: NDArray[np.
 
 
 def _by_author(gain: Floats, author: NDArray[np.integer], room: NDArray[np.integer], authors: int) -> _Gains:
-    """Impressions of a room rise and fall together: the variance of a mean is that of independent ones times how much more
-    rooms differ than they would by chance (the design effect of cluster sampling, Kish 1965), which all authors share.
+    """Mean gain of each author, and its variance.
+
+    Impressions of a room are correlated. So the variance of a mean is that of independent impressions, times the design effect
+    of cluster sampling (Kish 1965): how much more rooms differ than by chance. All authors share one design effect.
     """
     count = np.bincount(author, minlength=authors)
     mean = np.bincount(author, gain, authors) / count
@@ -72,7 +76,7 @@ def _prior(gains: _Gains) -> tuple[float, float]:
 
 
 def _posterior(gains: _Gains, mean: float, spread: float) -> tuple[Floats, Floats]:
-    """Mean and variance of each shown author's θ, given what was seen of them and the prior."""
+    """Mean and variance of each shown author's θ, given the author's gains and the prior."""
     precision = 1 / spread + 1 / gains.variance
     return (mean / spread + gains.mean / gains.variance) / precision, 1 / precision
 

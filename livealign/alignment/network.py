@@ -1,4 +1,4 @@
-"""The two towers and the gate between author ID and content, as torch modules."""
+"""The gate and the two towers as torch modules."""
 
 from typing import NamedTuple, cast
 
@@ -12,12 +12,12 @@ GATE_MODES = ("learned", "mean", "id", "content")
 
 
 class Sizes(NamedTuple):
-    """Table sizes that the network is built for; index 0 of users and authors is "unknown"."""
+    """Table sizes of the network; index 0 of users and authors is "unknown"."""
 
     users: int
     authors: int
-    sources: tuple[int, ...]  # width of each source of content, in the order in which a content row holds them
-    content_rank: int  # at most so many principal directions are kept of each source
+    sources: tuple[int, ...]  # width of each source of content, in the order of a content row
+    content_rank: int  # largest number of principal directions of each source
     user_features: int
 
     @property
@@ -27,8 +27,9 @@ class Sizes(NamedTuple):
 
 
 class ContentScaler(nn.Module):
-    """Content vectors, centred on the training segments and turned to their first `rank` principal directions.
+    """Content vectors to their first `rank` principal components, centred and scaled.
 
+    It is fitted to the training segments.
     LLM embeddings lie in a narrow cone with a few dominant directions; a linear map of whitened components trains far
     faster than one of the raw vector. Components are scaled to unit variance, floored at a share of the largest.
     """
@@ -43,14 +44,17 @@ class ContentScaler(nn.Module):
 
     @torch.no_grad()
     def fit(self, content: Tensor, whitening: float = 0.5) -> None:
-        """Fit on [n, content_dim]; `whitening` 1 makes all components of equal variance, 0 keeps their proportions."""
+        """Fit to [n, content_dim].
+
+        `whitening` 1 gives all components equal variance, 0 keeps their proportions.
+        """
         self.mean.copy_(content.mean(0))
         centred = content - self.mean
         covariance = centred.T @ centred / max(1, len(content) - 1)
         values, vectors = torch.linalg.eigh(covariance.double().cpu())
         rank = self.components.shape[1]
         values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
-        # A component's sign is arbitrary; fix it, so that every run and machine agrees.
+        # A component's sign is arbitrary; fix it, so that all runs and machines agree.
         vectors = vectors * torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
         scale = values.clamp_min(1e-4 * float(values[0].clamp_min(1e-12))).pow(-whitening / 2)
         scaled = vectors * scale
@@ -63,7 +67,10 @@ class ContentScaler(nn.Module):
 
 
 class ContentSource(nn.Module):
-    """One source of content: its scaler, its projection P_s, and its gate g_s = σ(W_s [P_id; P_s; popularity])."""
+    """One source of content: its scaler, its projection P_s and its gate g_s.
+
+    g_s = σ(W_s [P_id; P_s; popularity]).
+    """
 
     def __init__(self, content_dim: int, config: AlignmentConfig, content_rank: int) -> None:
         super().__init__()
@@ -88,14 +95,15 @@ class ContentSource(nn.Module):
 
 
 class RoomTower(nn.Module):
-    """z = P_id(e_author) + Σ_s (1 − g_s) ⊙ P_s(h_s), over the sources s of content: what the LLM made, what the platform has.
+    """The room tower: z = P_id(e_author) + Σ_s (1 − g_s) ⊙ P_s(h_s).
 
-    LARM's gated alignment (arXiv 2504.05217) in residual form: the ID always speaks, and content adds what its gate lets
-    through, 1 − g. Where the paper's g ⊙ P_id + (1 − g) ⊙ P_llm mixes the two, content that tells nothing dilutes the ID.
-    Each gate starts with no weights and a bias towards 1. The gates' context is how often the author was seen in training, and
-    how far content is to be trusted with them, t_a (`livealign.alignment.author_trust`): 1 − g_s = t_a (1 − σ(…)). A room
-    without a
-    source's content has g_s = 1.
+    The sources s of content are the LLM and the platform's own vectors. It is LARM's gated alignment (arXiv 2504.05217) in
+    residual form: the ID is always used, and content adds the share that its gate lets through, 1 − g. The paper mixes the two,
+    g ⊙ P_id + (1 − g) ⊙ P_llm; content without information then dilutes the ID.
+
+    Each gate starts with zero weights and a bias towards 1. Its context is the author's number of training impressions. The
+    trust in the author's content, t_a (`livealign.alignment.author_trust`), caps it: 1 − g_s = t_a (1 − σ(…)). A room without
+    content of a source has g_s = 1.
     """
 
     author_popularity: Tensor
@@ -114,16 +122,19 @@ class RoomTower(nn.Module):
         self.register_buffer("author_trust", torch.ones(sizes.authors))
 
     def fit_scalers(self, content: Tensor) -> None:
-        """Fit each source's scaler on the rows of content [n, Σ widths] that have it."""
+        """Fit each source's scaler to the rows of content [n, Σ widths] that have it."""
         for source, part in zip(self._sources(), content.split(self.widths, dim=1), strict=True):
             rows = (part != 0).any(1)
             if rows.any():
                 source.scaler.fit(part[rows])
 
     def read(self, author: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Content [n, Σ widths] of rooms of these authors [n]: scaled [n, Σ ranks], and the trust in each source [n, sources].
+        """(scaled content [n, Σ ranks], trust in each source [n, sources]).
 
-        Trust is the author's; 0 where a source has nothing.
+        Trust is the author's, 0 if a room has no content of the source.
+
+        Args:
+            author: int [n]; content: [n, Σ widths].
         """
         parts = content.split(self.widths, dim=1)
         scaled = [source.scaler(part) for source, part in zip(self._sources(), parts, strict=True)]
@@ -134,7 +145,7 @@ class RoomTower(nn.Module):
         """Unit room vectors z [n, dim].
 
         Args:
-            author: int [n]; scaled_content: [n, Σ ranks] and trusted: [n, sources], what `read` made.
+            author: int [n]; scaled_content: [n, Σ ranks] and trusted: [n, sources], from `read`.
         """
         by_id, by_content, _ = self.gated(author, scaled_content, trusted)
         return F.normalize(by_id + by_content, dim=1)
@@ -150,7 +161,7 @@ class RoomTower(nn.Module):
             gate = 1 - trust.unsqueeze(1) * (1 - gate)
             by_content = by_content + (1 - gate) * projected
             gates.append(gate)
-        if self.gate_mode == "content":  # the ID only where there is nothing else
+        if self.gate_mode == "content":  # the ID only of rooms without content
             by_id = by_id * ~trusted.any(1, keepdim=True)
         return by_id, by_content, torch.stack(gates)
 
@@ -159,7 +170,7 @@ class RoomTower(nn.Module):
 
 
 class UserTower(nn.Module):
-    """User vectors from the ID, the room vectors of the last engagements, and the user's own statistics."""
+    """The user tower: ID, room vectors of the last engagements, the user's statistics."""
 
     def __init__(self, sizes: Sizes, config: AlignmentConfig, history_length: int) -> None:
         super().__init__()
@@ -167,21 +178,25 @@ class UserTower(nn.Module):
         nn.init.normal_(self.user.weight, std=0.01)
         self.recency = nn.Parameter(torch.zeros(history_length))
         self.project_history = nn.Linear(config.dim, config.dim)
-        # Like attracts like: a user starts out near what they engaged with.
+        # A user starts near the rooms they engaged with.
         nn.init.eye_(self.project_history.weight)
         nn.init.zeros_(self.project_history.bias)
         self.project_features = nn.Linear(sizes.user_features, config.dim)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Weights [n, L] of the history's entries; mask: bool [n, L], True where there is one, newest first.
+        """Weights [n, L] of the history's entries.
 
-        Divided by the root of their number: a long consistent history should speak louder than a single click.
+        They are divided by the root of the entries' number, so that a long consistent history has a longer vector than a
+        single click.
+
+        Args:
+            mask: bool [n, L], newest first, True for an entry.
         """
         recency = torch.softmax(self.recency, dim=0) * len(self.recency)
         return recency * mask / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
 
     def forward(self, user: Tensor, history: Tensor, features: Tensor) -> Tensor:
-        """User vectors [n, dim]; their length says how sure the taste is.
+        """User vectors [n, dim]; their length shows how certain the taste is.
 
         Args:
             user: int [n]; history: [n, dim], room vectors summed by `weights`; features: [n, user_features], standardised.
@@ -210,14 +225,14 @@ class TwoTower(nn.Module):
         return self.log_temperature.exp().clamp(0.02, 1.0)
 
 
-def contrastive_loss(
+def in_batch_softmax(
     similarity: Tensor, temperature: Tensor, log_q: Tensor, same_user: Tensor, same_room: Tensor, same_time: Tensor
 ) -> Tensor:
-    """In-batch softmax over the clicks of a batch, corrected for how often each author is sampled.
+    """In-batch softmax loss over clicks, corrected for the authors' sampling rates.
 
     loss = −mean_i log softmax_j(s_ij / τ − log q_j)_i, the log-q correction of Yi et al. (RecSys 2019, eq. 4). Pairs
-    (i, j ≠ i) of the same user or the same room are no negatives (they may be liked), nor are rooms of another time
-    (they were not to be had); both are left out of the sum.
+    (i, j ≠ i) of the same user or the same room are no negatives, because the user may like them. Rooms of another time are
+    none either, because the user could not enter them. Both are left out of the sum.
 
     Args:
         similarity: [b, b], user i against room j; log_q: [b], log of author j's share of the clicks; same_user,

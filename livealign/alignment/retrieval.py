@@ -1,4 +1,7 @@
-"""Retrieval: the live rooms whose vectors lie nearest to a user's, exact for up to 100,000 rooms, HNSW beyond."""
+"""Search live rooms by vector, and measure how often the entered room is found.
+
+The search is exact for up to 100,000 rooms, and HNSW beyond.
+"""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -20,11 +23,14 @@ UserVectors = Callable[[Examples], NDArray[np.float32]]  # of n examples, [n, di
 
 EXACT_BELOW = 100_000  # rooms
 _NEIGHBOURS = 32  # links of each node of the HNSW graph
-_EF = 128  # candidates held while it is built and searched
+_EF = 128  # candidates kept while the graph is built and searched
 
 
-class Found(NamedTuple):
-    """Rooms by falling score; the row of a user with fewer than k rooms ends in room −1, score −inf."""
+class SearchResult(NamedTuple):
+    """Rooms by falling score.
+
+    The row of a user with fewer than k rooms is filled with room −1, score −inf.
+    """
 
     room_ids: NDArray[np.int64]  # [users, k]
     scores: NDArray[np.float32]  # [users, k] dot products
@@ -32,7 +38,10 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class RoomIndex:
-    """The rooms live at one moment. Built anew at each refresh: of a few thousand rooms that takes milliseconds."""
+    """An index of the rooms that are live right now.
+
+    It is rebuilt at each refresh: with a few thousand rooms that takes milliseconds.
+    """
 
     room_ids: NDArray[np.int64]  # [n]
     index: faiss.Index
@@ -50,32 +59,38 @@ class RoomIndex:
         index.add(np.ascontiguousarray(vectors, dtype=np.float32))
         return cls(np.asarray(room_ids, dtype=np.int64), index)
 
-    def search(self, users: NDArray[np.float32], k: int, exclude: Collection[int] = ()) -> Found:
-        """The `k` rooms of the highest dot product with each user vector [users, dim], without those in `exclude`."""
+    def search(self, users: NDArray[np.float32], k: int, exclude: Collection[int] = ()) -> SearchResult:
+        """The `k` rooms with the largest dot product for each user vector [users, dim].
+
+        Rooms in `exclude` are skipped.
+        """
         barred = np.isin(self.room_ids, np.fromiter(exclude, dtype=np.int64, count=len(exclude)))
         width = min(len(self.room_ids), k + int(barred.sum()))
-        found = Found(np.full((len(users), k), -1, dtype=np.int64), np.full((len(users), k), -np.inf, dtype=np.float32))
+        result = SearchResult(np.full((len(users), k), -1, dtype=np.int64), np.full((len(users), k), -np.inf, np.float32))
         if not width or not len(users):
-            return found
+            return result
         scores, rows = self.index.search(np.ascontiguousarray(users, dtype=np.float32), width)
-        kept = (rows >= 0) & ~barred[rows]
-        order = np.argsort(~kept, axis=1, kind="stable")[:, :k]  # those kept first, still by falling score
-        kept, rows = np.take_along_axis(kept, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        allowed = (rows >= 0) & ~barred[rows]
+        order = np.argsort(~allowed, axis=1, kind="stable")[:, :k]  # allowed rooms first, still by falling score
+        allowed, rows = np.take_along_axis(allowed, order, axis=1), np.take_along_axis(rows, order, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
-        found.room_ids[:, : order.shape[1]] = np.where(kept, self.room_ids[rows], -1)
-        found.scores[:, : order.shape[1]] = np.where(kept, scores, -np.inf)
-        return found
+        result.room_ids[:, : order.shape[1]] = np.where(allowed, self.room_ids[rows], -1)
+        result.scores[:, : order.shape[1]] = np.where(allowed, scores, -np.inf)
+        return result
 
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Room-level metrics over the clicks of the held-out day; one relevant room a click, so recall = hit rate."""
+    """Retrieval metrics over the clicks of the held-out day.
+
+    A click has one relevant room, so recall = hit rate.
+    """
 
     recall: dict[int, float]  # by k
     ndcg: dict[int, float]  # by k
     mrr: float
     clicks: int
-    live_rooms: float  # candidates of a click, on average
+    live_rooms: float  # mean number of candidates of a click
 
     def to_dict(self) -> dict[str, float]:
         at_k = {
@@ -89,10 +104,12 @@ class RetrievalMetrics:
 def retrieval_metrics(
     corpus: Corpus, user_vectors: UserVectors, vectors: NDArray[np.float32], rooms: pa.Table
 ) -> RetrievalMetrics:
-    """Rank every room live in a click's window by dot product, each by its last ended segment, and look where the click is.
+    """Rank the rooms live in each click's window, and measure the clicked room's rank.
+
+    A room has the vector of its last ended segment; rooms are ranked by dot product.
 
     Args:
-        user_vectors: of the clicks, made from what was known before them; vectors: [items, dim] of the corpus' items.
+        user_vectors: of the clicks, from data known before them; vectors: [items, dim] of the corpus' items.
         rooms: the mart `rooms` of the day and the day before: room_id, author_id, started_at, ended_at (null while live).
     """
     clicks = corpus.test.take(np.flatnonzero(corpus.test.label("click") == 1))
@@ -107,8 +124,8 @@ def retrieval_metrics(
         here = np.flatnonzero(windows == window)
         live = np.flatnonzero((started < (window + 1) * WINDOW_MILLISECONDS) & (ended > window * WINDOW_MILLISECONDS))
         items = _items_at(corpus, room_ids[live], authors[live], int(window) * WINDOW_MILLISECONDS)
-        found = RoomIndex.build(room_ids[live], vectors[items]).search(users[here], max(1, len(live)))
-        hit = found.room_ids == clicks.room_id[here][:, None]
+        result = RoomIndex.build(room_ids[live], vectors[items]).search(users[here], max(1, len(live)))
+        hit = result.room_ids == clicks.room_id[here][:, None]
         ranks.append(np.where(hit.any(1), hit.argmax(1), np.iinfo(np.int32).max))
         candidates.append(np.full(len(here), len(live)))
     rank = np.concatenate(ranks) if ranks else np.zeros(0)
@@ -125,16 +142,16 @@ def retrieval_metrics(
 
 
 def _items_at(corpus: Corpus, room_ids: NDArray, authors: NDArray, at: int) -> NDArray[np.int64]:
-    """Item row of each room at `at` (epoch ms): its last segment that had ended, else its author alone."""
+    """Item row of each room at `at` (epoch ms): its last ended segment, else its author alone."""
     order = np.lexsort((corpus.segment_started_at, corpus.segment_room_id))
     rooms, ends = corpus.segment_room_id[order], corpus.segment_started_at[order] + WINDOW_MILLISECONDS
     first = np.searchsorted(rooms, room_ids, side="left")
     last = np.searchsorted(rooms, room_ids, side="right")
     items = len(corpus.segment_ids) + authors
     for place, (low, high) in enumerate(zip(first, last, strict=True)):
-        seen = low + np.searchsorted(ends[low:high], at, side="right")
-        if seen > low:
-            items[place] = order[seen - 1]
+        after = low + np.searchsorted(ends[low:high], at, side="right")
+        if after > low:
+            items[place] = order[after - 1]
     return items
 
 

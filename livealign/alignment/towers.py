@@ -1,4 +1,4 @@
-"""A trained pair of towers: room vectors, user vectors, gates, and the file that they are kept in."""
+"""Trained towers: room vectors, user vectors, gates, save and load."""
 
 import json
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from livealign.alignment.network import Sizes, TwoTower
 from livealign.config import AlignmentConfig
-from livealign.dataset.content import fitted
+from livealign.dataset.content import pad_or_cut
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import Examples
 from livealign.dataset.features import USER_FEATURES
-from livealign.dataset.scaling import METADATA, position_index, standardised
+from livealign.dataset.scaling import METADATA, position_index, standardise
 from livealign.errors import BundleError
 
 _FORMAT, _WITHOUT_TRUST = "livealign-alignment-3", "livealign-alignment-2"
@@ -27,7 +27,7 @@ _CHUNK = 16_384  # rooms at a time
 
 @dataclass(frozen=True)
 class Alignment:
-    """A trained pair of towers. All methods take and give numpy arrays; row order is kept."""
+    """A trained pair of towers. All methods take and return NumPy arrays in the same order."""
 
     network: TwoTower
     sizes: Sizes
@@ -40,30 +40,32 @@ class Alignment:
 
     @torch.no_grad()
     def room_vectors(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d]; a row of zeros has no content.
+        """Unit vectors z [n, dim] of rooms with author index [n] and content [n, d].
 
-        Content may be narrower than what the towers learned from: a source that is not there, such as the platform's vectors
-        in the running service, is one that the room has nothing of.
+        A row of zeros has no content. Content may be narrower than in training: a missing source, such as the platform's
+        vectors in the running service, counts as no content of that source.
         """
         return np.concatenate([self.network.rooms(*rows).cpu().numpy() for rows in self._inputs(author, content)])
 
     @torch.no_grad()
     def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """g [sources, n, dim]: 1 = nothing of this source's content is let through, 0 = all of it."""
+        """Gates g [sources, n, dim]: 1 = no content of the source is let through, 0 = all of it."""
         parts = [self.network.rooms.gated(*rows)[2].cpu().numpy() for rows in self._inputs(author, content)]
         return np.concatenate(parts, axis=1)
 
     @property
     def author_trust(self) -> NDArray[np.float32]:
-        """[authors] how far content is trusted with each, 0 to 1 (`livealign.alignment.author_trust`); row 0: with an unknown
-        one."""
+        """[authors] trust in each author's content, 0 to 1; row 0 is an unknown author's.
+
+        See `livealign.alignment.author_trust`.
+        """
         return self.network.rooms.author_trust.cpu().numpy()
 
     @torch.no_grad()
     def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """[n] how much of z comes from the ID: |P_id|² / (|P_id|² + |Σ_s (1 − g_s) ⊙ P_s|²).
+        """[n] share of z from the ID: |P_id|² / (|P_id|² + |Σ_s (1 − g_s) ⊙ P_s|²).
 
-        The gate alone does not tell: the ID's projection may grow or shrink beside it.
+        The gate alone does not show it, because the ID's projection may grow or shrink beside it.
         """
         shares = []
         for rows in self._inputs(author, content):
@@ -80,7 +82,7 @@ class Alignment:
 
         Args:
             user: index [n]; history_vectors: room vectors [n, L, dim], newest first, L at most `self.history_length`;
-            history_length: [n]; features: user features [n, 2] as in `dataset_features` (columns USER_FEATURES).
+            history_length: [n]; features: user features [n, 2], the columns USER_FEATURES of `dataset.features`.
         """
         longest = self.history_length
         padded = np.zeros((len(user), longest, self.config.dim), dtype=np.float32)
@@ -92,7 +94,10 @@ class Alignment:
         return self.network.users(index, history, self._user_features(features)).cpu().numpy()
 
     def example_user_vectors(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
-        """User vectors [n, dim] of examples whose history rows point into `item_vectors` [items, dim]."""
+        """User vectors [n, dim] of examples.
+
+        Their history rows point into `item_vectors` [items, dim].
+        """
         parts = [
             self.user_vectors(part.user, item_vectors[part.history_item], part.history_length, part.features[:, USER_FEATURES])
             for part in (examples.take(np.arange(i, min(i + 8_192, len(examples)))) for i in range(0, len(examples), 8_192))
@@ -100,13 +105,19 @@ class Alignment:
         return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), dtype=np.float32)
 
     def scores(self, examples: Examples, item_vectors: NDArray) -> NDArray[np.float32]:
-        """[n] dot products u · z of examples whose item and history rows point into `item_vectors` [items, dim]."""
+        """[n] dot products u · z of examples.
+
+        Their item and history rows point into `item_vectors` [items, dim].
+        """
         users = self.example_user_vectors(examples, item_vectors)
         return np.einsum("nd,nd->n", users, item_vectors[examples.item])
 
     @torch.no_grad()
     def logits(self, examples: Examples, item_vectors: NDArray, at_place: bool = False) -> NDArray[np.float32]:
-        """[n] of a click: the dot product scaled, and the author's bias; and that of the place in the list, if asked for."""
+        """[n] logits of a click: the scaled dot product and the author's bias.
+
+        `at_place` adds the bias of the place in the list.
+        """
         author = torch.from_numpy(np.asarray(examples.author, dtype=np.int64)).to(self.device)
         bias = self.network.bias + self.network.author_bias(author).squeeze(1)
         if at_place:
@@ -130,7 +141,7 @@ class Alignment:
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
-        """The alignment that `save` wrote, or that of the version before it.
+        """Read the file that `save` of this version or of the previous one wrote.
 
         Raises:
             BundleError: the file is missing, damaged, or of another format.
@@ -142,7 +153,7 @@ class Alignment:
                     raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             sizes = Sizes(**{**metadata["sizes"], "sources": tuple(metadata["sizes"]["sources"])})
-            if metadata["format"] == _WITHOUT_TRUST:  # of an earlier version, which trusted everybody
+            if metadata["format"] == _WITHOUT_TRUST:  # the previous version, which trusted all authors
                 tensors["rooms.author_trust"] = torch.ones(sizes.authors)
                 metadata["config"].pop("check_share", None)
             config = AlignmentConfig(**metadata["config"])
@@ -157,18 +168,18 @@ class Alignment:
         return cls(network, sizes, config, metadata["gate_mode"], history_length, mean, std, device)
 
     def _inputs(self, author: NDArray, content: NDArray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What the room tower reads, some thousand rows at a time: author, scaled content, how far it is trusted."""
+        """The room tower's inputs in chunks: author, scaled content, trust."""
         for start in range(0, max(1, len(author)), _CHUNK):
-            rows = fitted(content[start : start + _CHUNK], self.sizes.content_dim)
+            rows = pad_or_cut(content[start : start + _CHUNK], self.sizes.content_dim)
             index = torch.from_numpy(np.asarray(author[start : start + _CHUNK], dtype=np.int64)).to(self.device)
             yield index, *self.network.rooms.read(index, torch.from_numpy(rows).to(self.device))
 
     def _user_features(self, features: NDArray) -> Tensor:
-        return torch.from_numpy(standardised(features, self.feature_mean, self.feature_std)).to(self.device)
+        return torch.from_numpy(standardise(features, self.feature_mean, self.feature_std)).to(self.device)
 
 
 def item_vectors(alignment: Alignment, corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Room vectors of every item row of the corpus, float32 [items, dim]; row 0 (padding) is zero."""
+    """Room vectors of all item rows, float32 [items, dim]; row 0 (padding) is zero."""
     vectors = alignment.room_vectors(corpus.item_authors(), content[corpus.item_segments()])
     vectors[0] = 0
     return vectors

@@ -1,7 +1,7 @@
-"""The towers of the release before, to go on from: what they learned of users, authors and content is kept, and moves a little.
+"""Start the towers from the previous release's.
 
-Towers that are trained anew every day end in a space of their own, where yesterday's codes mean nothing. Towers that go on
-keep the space, and so the meaning of the codes, and a day costs one epoch.
+Towers trained from scratch every day have a new space, in which yesterday's codes mean nothing. Warm-started towers keep the
+space, and so the meaning of the codes, and a day costs one epoch.
 """
 
 from dataclasses import dataclass, replace
@@ -16,29 +16,32 @@ from livealign.dataset.examples import Vocabulary
 
 
 @dataclass(frozen=True)
-class FormerTowers:
-    """Trained towers and the ids that they know."""
+class WarmStart:
+    """The previous release's towers and the ids that they know."""
 
     alignment: Alignment
     users: Vocabulary
     authors: Vocabulary
 
-    def fit(self, config: AlignmentConfig, sources: tuple[int, ...], history_length: int) -> bool:
-        """Whether towers of this config (but for its seed) and these sources of content can go on from them."""
-        theirs = self.alignment
+    def fits(self, config: AlignmentConfig, sources: tuple[int, ...], history_length: int) -> bool:
+        """Whether towers of this config and these sources of content can start from them.
+
+        The config's seed may differ.
+        """
+        previous = self.alignment
         return (
-            replace(theirs.config, seed=config.seed) == config
-            and theirs.sizes.sources == sources
-            and theirs.history_length == history_length
+            replace(previous.config, seed=config.seed) == config
+            and previous.sizes.sources == sources
+            and previous.history_length == history_length
         )
 
     @torch.no_grad()
-    def start(self, network: TwoTower, corpus: Corpus) -> None:
-        """Give `network`, which is built for the corpus, all that they know: every weight, and the row of every known id.
+    def apply_to(self, network: TwoTower, corpus: Corpus) -> None:
+        """Copy the previous weights, and the row of every known id, into `network`.
 
-        An id that they do not know keeps the row that the network was made with, but for the trust in a new author's content,
-        which is that in an unknown one's. How often authors were seen stays the corpus' own. The scalers are theirs, so that
-        content means what it meant.
+        `network` is built for the corpus. A new id keeps its initial row, except that the trust in a new author's content is
+        the trust in an unknown author's. The popularity of authors stays the corpus' own. The scalers are the previous ones,
+        so that content keeps its meaning.
         """
         own = network.state_dict()
         rows = {
@@ -47,19 +50,19 @@ class FormerTowers:
             "author_bias.weight": (self.authors, corpus.authors),
             "rooms.author_trust": (self.authors, corpus.authors),
         }
-        theirs = {name: tensor.cpu() for name, tensor in self.alignment.network.state_dict().items()}
-        theirs["rooms.author_popularity"] = own["rooms.author_popularity"]
-        own["rooms.author_trust"] = theirs["rooms.author_trust"][:1].expand_as(own["rooms.author_trust"])
-        for name, (former, present) in rows.items():
-            theirs[name] = _rows_by_id(theirs[name], former, own[name], present)
-        network.load_state_dict(theirs)
+        weights = {name: tensor.cpu() for name, tensor in self.alignment.network.state_dict().items()}
+        weights["rooms.author_popularity"] = own["rooms.author_popularity"]
+        own["rooms.author_trust"] = weights["rooms.author_trust"][:1].expand_as(own["rooms.author_trust"])
+        for name, (previous, present) in rows.items():
+            weights[name] = _rows_by_id(weights[name], previous, own[name], present)
+        network.load_state_dict(weights)
 
 
-def _rows_by_id(theirs: torch.Tensor, former: Vocabulary, own: torch.Tensor, present: Vocabulary) -> torch.Tensor:
-    """`own` with the rows of the ids that both vocabularies know, and of "unknown" (0), taken from `theirs`."""
-    place = torch.from_numpy(former.lookup(present.ids))  # [present ids], 0 = they do not know it
+def _rows_by_id(rows: torch.Tensor, previous: Vocabulary, own: torch.Tensor, present: Vocabulary) -> torch.Tensor:
+    """`own`, with the rows of ids in both vocabularies and of "unknown" (0) replaced by the previous `rows`."""
+    place = torch.from_numpy(previous.lookup(present.ids))  # [present ids], 0 = not in the previous vocabulary
     known = torch.nonzero(place > 0).squeeze(1)
-    found = own.clone()
-    found[0] = theirs[0]
-    found[known + 1] = theirs[place[known]]
-    return found
+    merged = own.clone()
+    merged[0] = rows[0]
+    merged[known + 1] = rows[place[known]]
+    return merged

@@ -1,14 +1,15 @@
-"""Semantic codes: residual k-means turns an aligned vector into a few integers, coarse to fine.
+"""Residual k-means: vectors to semantic codes, coarse to fine.
 
-    codebook = fit_codebook(vectors, config)          # or, to keep yesterday's meaning: fit_codebook(vectors, config, known)
-    codes = codebook.encode(vectors)                  # int32 [n, levels]
+    codebook = fit_codebook(vectors, config)
+    codebook = fit_codebook(vectors, config, previous_codes)   # the same, and codes keep yesterday's meaning
+    codes = codebook.encode(vectors)                           # int32 [n, levels]
 
-Level one clusters the vectors, each further level what the levels before left over (residual quantization; GRID
-`residual_quantization.py`, RQ-VAE-Recommender `quantize.py` do the same with k-means or gradient).
+Level one clusters the vectors, each further level the residuals of the previous levels (residual quantization; GRID
+`residual_quantization.py` and RQ-VAE-Recommender `quantize.py` do the same with k-means or gradient).
 
-A retrain makes a new space, in which yesterday's centroids mean nothing. What carries over is which room-moments had which
-code: `known` holds the champion's codes of the vectors that it has coded too. K-means starts from their means in the new
-space, and the result is numbered so that as many of them as possible keep their number.
+A retrain from scratch makes a new space, in which yesterday's centroids mean nothing. But the segments that the previous
+release coded are known: `previous_codes`. K-means starts from the mean of each previous code in the new space, and the new
+codes are numbered so that as many segments as possible keep their code.
 """
 
 import hashlib
@@ -34,9 +35,10 @@ Codes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centroids float32 [levels, codes, dim] and prices [levels, codes]. The version is the hash of their content.
+    """A codebook: centroids float32 [levels, codes, dim] and prices [levels, codes].
 
-    A vector takes the code of the least squared distance + price. Prices are zero, unless the codes were balanced.
+    A vector gets the code with the smallest squared distance + price. Prices are zero unless the codes were balanced. The
+    version is the hash of both arrays.
     """
 
     centroids: Floats
@@ -61,18 +63,18 @@ class Codebook:
 
     @property
     def version(self) -> str:
-        """16 hex digits that name exactly these centroids."""
+        """16 hex digits: hash of centroids and prices."""
         digest = hashlib.sha256(str(self.centroids.shape).encode())
         for array in (self.centroids, self.prices):
             digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
         return digest.hexdigest()[:16]
 
     def encode(self, vectors: Floats) -> Codes:
-        """[n, dim] → codes int32 [n, levels]: at each level the nearest centroid to what the levels before left over."""
+        """[n, dim] → codes int32 [n, levels]: at each level the nearest centroid to the residual."""
         return self.encode_with_residuals(vectors)[0]
 
     def encode_with_residuals(self, vectors: Floats) -> tuple[Codes, Floats]:
-        """Codes [n, levels] and, behind each level, the length of what is left over [n, levels]."""
+        """Codes [n, levels] and the length of the residual after each level [n, levels]."""
         residual = np.array(vectors, dtype=np.float32, order="C")
         codes = np.empty((len(residual), self.levels), dtype=np.int32)
         norms = np.empty((len(residual), self.levels), dtype=np.float32)
@@ -83,7 +85,7 @@ class Codebook:
         return codes, norms
 
     def decode(self, codes: NDArray[np.integer]) -> Floats:
-        """[n, levels] → the vectors [n, dim] that the codes stand for."""
+        """[n, levels] → vectors [n, dim]: the sum of the codes' centroids."""
         return np.stack([self.centroids[level][codes[:, level]] for level in range(self.levels)]).sum(0)
 
     def save(self, path: Path) -> None:
@@ -92,18 +94,18 @@ class Codebook:
 
     @classmethod
     def load(cls, path: Path) -> "Codebook":
-        """What `save` wrote.
+        """Read the codebook that `save` wrote.
 
         Raises:
-            BundleError: the file is missing, damaged, or its content is not what its version says.
+            BundleError: the file is missing or damaged, or its content has another hash than its version.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                known, version = str(file["format"]), str(file["version"])
+                file_format, version = str(file["format"]), str(file["version"])
                 centroids, prices = file["centroids"], file["prices"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is not a readable codebook ({error}); run the retrain again") from error
-        if known != _FORMAT or centroids.ndim != 3 or centroids.dtype != np.float32:
+        if file_format != _FORMAT or centroids.ndim != 3 or centroids.dtype != np.float32:
             raise BundleError(f"{path} is no codebook of this version ({_FORMAT}); run the retrain again")
         codebook = cls(centroids, prices)
         if codebook.version != version:
@@ -111,14 +113,15 @@ class Codebook:
         return codebook
 
 
-def fit_codebook(vectors: Floats, config: CodesConfig, known: Codes | None = None) -> Codebook:
+def fit_codebook(vectors: Floats, config: CodesConfig, previous_codes: Codes | None = None) -> Codebook:
     """Fit `config.levels` × `config.codes_per_level` centroids to [n, dim], level by level.
 
-    Without `known` the best of `config.restarts` seeded starts is taken. Codes beyond the number of distinct vectors repeat a
-    centroid and stay dead.
+    Without `previous_codes` the best of `config.restarts` seeded starts is used. Codes beyond the number of distinct vectors
+    repeat a centroid and stay unused.
 
     Args:
-        known: int [n, levels], the former codes of these vectors, −1 where there were none. Codes keep their meaning.
+        previous_codes: int [n, levels], the previous release's codes of these vectors, −1 for a vector without. They make
+            codes keep their meaning.
 
     Raises:
         TrainingError: there are no vectors, or they are not finite.
@@ -126,26 +129,30 @@ def fit_codebook(vectors: Floats, config: CodesConfig, known: Codes | None = Non
     if not len(vectors) or not np.isfinite(vectors).all():
         raise TrainingError("semantic codes need finite vectors, and at least one; check the alignment that made them")
     size = config.codes_per_level
-    if known is not None and (known.shape != (len(vectors), config.levels) or known.max(initial=-1) >= size):
-        known = None  # of other sizes: nothing to carry over
+    if previous_codes is not None and (
+        previous_codes.shape != (len(vectors), config.levels) or previous_codes.max(initial=-1) >= size
+    ):
+        previous_codes = None  # of other sizes
     residual = np.array(vectors, dtype=np.float32, order="C")
     centroids = np.empty((config.levels, size, vectors.shape[1]), dtype=np.float32)
     prices = np.zeros((config.levels, size), dtype=np.float32)
     for level in range(config.levels):
-        before = None if known is None or not (known[:, level] >= 0).any() else known[:, level]
-        start = None if before is None else _means(residual, before, size, config.seed + level)
+        previous = None if previous_codes is None else previous_codes[:, level]
+        if previous is not None and not (previous >= 0).any():
+            previous = None
+        start = None if previous is None else _means(residual, previous, size, config.seed + level)
         centroids[level] = _kmeans(residual, config, config.seed + level, start)
         if config.balance > 0:
             centroids[level], prices[level] = _balanced(residual, centroids[level], config.balance, config.seed + level)
-        if before is not None:
-            order = _numbering(_nearest(centroids[level], residual, prices[level]), before, size)
+        if previous is not None:
+            order = _numbering(_nearest(centroids[level], residual, prices[level]), previous, size)
             centroids[level], prices[level] = centroids[level][order], prices[level][order]
         residual -= centroids[level][_nearest(centroids[level], residual, prices[level])]
     return Codebook(centroids, prices)
 
 
 def _means(vectors: Floats, codes: NDArray[np.integer], size: int, seed: int) -> Floats:
-    """[size, dim] mean of the vectors of each former code; a code that no vector has starts at a random vector."""
+    """[size, dim] mean of the vectors of each previous code; a code without vectors starts at a random vector."""
     has = codes >= 0
     counts = np.bincount(codes[has], minlength=size)
     sums = np.zeros((size, vectors.shape[1]))
@@ -156,16 +163,16 @@ def _means(vectors: Floats, codes: NDArray[np.integer], size: int, seed: int) ->
     return means.astype(np.float32)
 
 
-def _numbering(codes: NDArray[np.int64], before: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """Which present code each number [size] is given to, so that most vectors keep theirs (the Hungarian method)."""
-    has = before >= 0
+def _numbering(codes: NDArray[np.int64], previous: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """The present code for each number [size], so that most vectors keep their number (the Hungarian method)."""
+    has = previous >= 0
     together = np.zeros((size, size))
-    np.add.at(together, (before[has], codes[has]), 1)
+    np.add.at(together, (previous[has], codes[has]), 1)
     return linear_sum_assignment(together, maximize=True)[1]
 
 
 def _kmeans(vectors: Floats, config: CodesConfig, seed: int, start: Floats | None) -> Floats:
-    """Centroids [codes, dim] by Lloyd's algorithm of faiss, seeded, at most `config.iterations` iterations a start."""
+    """Centroids [codes, dim] by faiss' Lloyd iterations, seeded, at most `config.iterations` for each start."""
     k, distinct = config.codes_per_level, np.unique(vectors, axis=0) if len(vectors) <= 10 * config.codes_per_level else None
     if distinct is not None and len(distinct) <= k:
         return np.ascontiguousarray(distinct[np.arange(k) % len(distinct)])
@@ -184,10 +191,10 @@ def _kmeans(vectors: Floats, config: CodesConfig, seed: int, start: Floats | Non
 
 
 def _balanced(vectors: Floats, centroids: Floats, strength: float, seed: int) -> tuple[Floats, Floats]:
-    """Centroids and prices [codes] at which the codes are taken evenly (`strength` 1) or nearly so.
+    """Centroids and prices [codes] with which the codes have equally many vectors (`strength` 1), or nearly.
 
-    In turn: prices that even out the entropy-smoothed assignment (Sinkhorn's iteration, Cuturi 2013, as in SwAV, arXiv
-    2006.09882), and centroids at the means of what is then assigned to them. Prices are found on a sample.
+    It alternates: prices that even out the entropy-smoothed assignment (Sinkhorn's iteration, Cuturi 2013, as in SwAV, arXiv
+    2006.09882), then centroids at the means of the vectors assigned to them. Prices are computed on a sample.
     """
     size, centroids = len(centroids), centroids.astype(np.float64)
     drawn = np.random.default_rng(seed).permutation(len(vectors))[:_BALANCING_SAMPLE]
@@ -209,7 +216,7 @@ def _balanced(vectors: Floats, centroids: Floats, strength: float, seed: int) ->
 
 
 def _nearest(centroids: NDArray, vectors: Floats, prices: NDArray) -> NDArray[np.int64]:
-    """Of each vector [n, dim] the code with the least squared distance + price; a price is one more dimension's distance."""
+    """Code of each vector [n, dim] with the smallest squared distance + price, which is the distance in one more dimension."""
     if not len(vectors):
         return np.zeros(0, dtype=np.int64)
     if prices.any():
@@ -221,6 +228,9 @@ def _nearest(centroids: NDArray, vectors: Floats, prices: NDArray) -> NDArray[np
 
 
 def codebook_rows(corpus: Corpus, content: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The item rows that a codebook is fitted to: the training segments that have content; all, if none has."""
+    """Item rows that a codebook is fitted to: the training segments that have content.
+
+    All item rows if no training segment has content.
+    """
     rows = np.flatnonzero((content != 0).any(1) & corpus.segment_is_train)
     return rows if len(rows) else np.arange(1, corpus.n_items)

@@ -1,10 +1,10 @@
-"""Is a codebook healthy, and does it keep its meaning? The figures of the protocol, over the whole corpus.
+"""Usage, entropy and churn of a codebook.
 
     health = codebook_health(codebook, vectors)
-    code_churn(before, after)                        # the same vectors under two codebooks
-    refresh_churn(codes, room_id, started_at)        # from one window of a room to its next
+    code_churn(previous, present)                    # the same vectors under two codebooks
+    refresh_churn(codes, room_id, started_at)        # from one segment of a room to its next
 
-Figures of a batch would be biased upwards, so all vectors count.
+Numbers of a batch would be biased upwards, so all vectors of the corpus count.
 """
 
 from typing import NamedTuple
@@ -16,26 +16,26 @@ from livealign.codes.codebook import Codebook, Codes, Floats
 
 
 class LevelHealth(NamedTuple):
-    """One level over the whole corpus."""
+    """Health of one level over the whole corpus."""
 
     used: int  # codes with at least one vector
-    dead: int  # codes with none
+    dead: int  # codes without vectors
     usage: float  # used / codes
     entropy_ratio: float  # entropy of the code distribution / log(codes); 1 = all codes equally used
     perplexity: float  # exp(entropy): the effective number of codes
     largest_share: float  # of vectors in the fullest code
     gini: float  # of the code counts; 0 = all equal
-    residual_norm: float  # mean length of what is left over behind this level
+    residual_norm: float  # mean length of the residual after this level
 
 
 class CodebookHealth(NamedTuple):
-    """Health metrics of the protocol; batch-level figures would be biased upwards, so all vectors count."""
+    """Health of a codebook over the whole corpus."""
 
     levels: tuple[LevelHealth, ...]
     unique_share: float  # distinct code tuples / distinct vectors
     largest_bucket: float  # share of vectors in the fullest tuple
     vectors: int
-    distinct: int  # of the vectors: no codebook can tell more apart
+    distinct: int  # distinct vectors, the largest possible number of distinct code tuples
 
 
 def codebook_health(codebook: Codebook, vectors: Floats) -> CodebookHealth:
@@ -50,17 +50,20 @@ def codebook_health(codebook: Codebook, vectors: Floats) -> CodebookHealth:
 
 
 def evenness(perplexity: float, codes: int) -> float:
-    """Entropy of a level over the largest that `codes` codes allow; 1 where there can be but one."""
+    """Entropy of a level / the largest entropy of `codes` codes; 1 for a single code."""
     return float(np.log(perplexity) / np.log(codes)) if codes > 1 else 1.0
 
 
-def code_churn(before: Codes, after: Codes, level: int = 0) -> float:
-    """Share of the same vectors' codes [n, levels] that differ at `level` between two codebooks (0 if there are none)."""
-    return float((before[:, level] != after[:, level]).mean()) if len(before) else 0.0
+def code_churn(previous: Codes, present: Codes, level: int = 0) -> float:
+    """Share of vectors whose codes [n, levels] of two codebooks differ at `level`; 0 if n is 0."""
+    return float((previous[:, level] != present[:, level]).mean()) if len(previous) else 0.0
 
 
 def refresh_churn(codes: Codes, room_id: NDArray[np.int64], started_at: NDArray[np.int64]) -> float:
-    """Share of the steps from one segment of a room to its next at which the first code changes (0 if there are none)."""
+    """Share of steps from a room's segment to its next that change the first code.
+
+    It is 0 without steps.
+    """
     order = np.lexsort((started_at, room_id))
     same_room = room_id[order][1:] == room_id[order][:-1]
     changed = codes[order][1:, 0] != codes[order][:-1, 0]

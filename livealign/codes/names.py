@@ -1,8 +1,9 @@
-"""A few words for each semantic code, from what is said in the segments that carry it.
+"""A few words for each code (class-based TF-IDF).
 
-Residual codes mean something only behind those before them, so a name belongs to a path: "3", "3-7", "3-7-0". A path is named
-by the words that set its segments apart from its siblings' (class-based TF-IDF, as in BERTopic, arXiv 2203.05794, eq. 1,
-on segments instead of word counts, so that one line repeated a hundred times counts once).
+The words are from the segments with the code. A residual code has a meaning only after the codes before it, so a name belongs
+to a path: "3", "3-7", "3-7-0". A path is named by the words that distinguish its segments from its siblings' (class-based
+TF-IDF, as in BERTopic, arXiv 2203.05794, eq. 1). Segments are counted instead of words, so that a line repeated a hundred
+times counts once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +13,18 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 _WORD = r"(?u)\b[^\W\d_]{3,}\b"
-_VOCABULARY = 20_000  # most frequent words that names are made of
+_VOCABULARY = 20_000  # most frequent words, of which names are made
 _NAMELESS = "little said"
 
 
 def name_codes(
     codes: NDArray[np.integer], texts: Sequence[str], words: int = 3, minimum: int = 5, levels: int = 2
 ) -> dict[str, str]:
-    """Names of all code paths of the first `levels` levels that at least `minimum` segments carry.
+    """Names of all code paths of the first `levels` levels with `minimum` or more segments.
 
     Args:
         codes: [n, levels] of n segments; texts: what was said in them, [n].
-        words: in each name.
+        words: number of words of each name.
 
     Returns:
         path ("3", "3-7") → name.
@@ -33,7 +34,7 @@ def name_codes(
     vectorizer = CountVectorizer(binary=True, token_pattern=_WORD, max_features=_VOCABULARY)
     try:
         contains = vectorizer.fit_transform(texts)  # [n, words] 0/1
-    except ValueError:  # sklearn's word for "no word in any text"
+    except ValueError:  # sklearn raises it if no text has a word
         return {}
     vocabulary = vectorizer.get_feature_names_out()
     names: dict[str, str] = {}
@@ -47,7 +48,7 @@ def name_codes(
         for family in np.unique(parents):
             siblings = np.flatnonzero(parents.reshape(-1) == family)
             if level and len(siblings) == 1:
-                continue  # an only child is what its parent is
+                continue  # an only child has its parent's name
             scores = _distinctive(of_path[siblings], sizes[siblings])
             for sibling, score in zip(siblings, scores, strict=True):
                 if sizes[sibling] >= minimum:
@@ -56,12 +57,15 @@ def name_codes(
 
 
 def path_names(codes: Sequence[int], names: Mapping[str, str]) -> list[str]:
-    """A name for each level of one code path; a path without a name of its own has that of the longest that has one."""
-    found, last = [], f"code {codes[0]}" if len(codes) else ""
+    """A name for each level of one code path.
+
+    A path without a name has the name of its longest named beginning.
+    """
+    result, last = [], f"code {codes[0]}" if len(codes) else ""
     for level in range(len(codes)):
         last = names.get("-".join(str(code) for code in codes[: level + 1]), last)
-        found.append(last)
-    return found
+        result.append(last)
+    return result
 
 
 def _distinctive(counts: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""Which room-moments had which codes: what one release hands to the next, so that codes keep their meaning from day to day.
+"""The codes of all segments, kept so that the next codebook can be numbered alike.
 
-coded = CodedSegments.of(segment_ids, codes); coded.save(path)     # into the bundle
-known = segments_coded_by(bundle)                                  # of the release before
-known.codes_of(segment_ids)                                        # int32 [n, levels], −1 where it never coded them
+coded = CodedSegments.of(segment_ids, started_at, codes); coded.save(path)     # into the bundle
+previous = segments_coded_by(bundle)                                           # of the previous release
+previous.codes_of(segment_ids)                                                 # int32 [n, levels], −1 if not coded
 """
 
 import zipfile
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from livealign.dataset.columns import rows_by_key
 from livealign.errors import BundleError
 
-_AT_MOST = 200_000  # the newest ones: enough to know every code by, and a few megabytes
+_AT_MOST = 200_000  # the newest segments: enough for every code, in a few megabytes
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class CodedSegments:
 
     @classmethod
     def of(cls, segment_ids: NDArray[np.int64], started_at: NDArray[np.int64], codes: NDArray[np.integer]) -> "CodedSegments":
-        """The newest of these segments, by `started_at` [n] (epoch milliseconds)."""
+        """Keep the newest of these segments, by `started_at` [n] (epoch milliseconds)."""
         newest = np.argsort(-started_at, kind="stable")[:_AT_MOST]
         newest = newest[np.argsort(segment_ids[newest])]
         return cls(segment_ids[newest], codes[newest].astype(np.int32))
 
     def codes_of(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        """[n, levels] of these segments, −1 where they are not among those that were coded."""
+        """Codes [n, levels] of these segments, −1 for a segment that was not coded."""
         rows = rows_by_key(self.segment_ids, segment_ids)
         return np.where(rows[:, None] >= 0, self.codes[rows], -1) if len(self.segment_ids) else np.full((len(rows), 1), -1)
 
@@ -43,16 +43,16 @@ class CodedSegments:
 
     @classmethod
     def load(cls, path: Path) -> "CodedSegments":
-        """What `save` wrote.
+        """Read the file that `save` wrote.
 
         Raises:
             BundleError: the file is missing or damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                found = cls(file["segment_ids"].astype(np.int64), file["codes"].astype(np.int32))
+                coded = cls(file["segment_ids"].astype(np.int64), file["codes"].astype(np.int32))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} cannot be read ({error}); build the release again") from error
-        if found.codes.shape[:1] != found.segment_ids.shape or found.codes.ndim != 2:
-            raise BundleError(f"{path} has codes {found.codes.shape} of {found.segment_ids.shape} segments; build it again")
-        return found
+        if coded.codes.shape[:1] != coded.segment_ids.shape or coded.codes.ndim != 2:
+            raise BundleError(f"{path} has codes {coded.codes.shape} of {coded.segment_ids.shape} segments; build it again")
+        return coded

@@ -22,7 +22,7 @@ def milliseconds(table: pa.Table, column: str) -> Ints:
 
 
 def place(sorted_ids: Ints, ids: Ints) -> Ints:
-    """Place of each id in `sorted_ids`, -1 where it is not there; the shape of `ids`."""
+    """Place of each id in `sorted_ids`, −1 if it is missing; the shape of `ids`."""
     if not len(sorted_ids):
         return np.full(ids.shape, -1, dtype=np.int64)
     places = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)
@@ -30,7 +30,7 @@ def place(sorted_ids: Ints, ids: Ints) -> Ints:
 
 
 def rows_by_key(keys: Ints, wanted: Ints) -> Ints:
-    """Row of each wanted key in `keys` (any order), -1 where it is not there."""
+    """Row of each wanted key in `keys` (any order), −1 if it is missing."""
     order = np.argsort(keys, kind="stable")
     places = place(keys[order], wanted)
     return np.where(places >= 0, order[np.maximum(places, 0)] if len(order) else -1, -1)

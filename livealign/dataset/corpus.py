@@ -1,16 +1,18 @@
-"""Marts to arrays: which impressions are learned from, which are held out, and what is known of each when it is shown.
+"""The corpus of one retrain: training and held-out impressions as arrays.
+
+Each impression has the features and the history that were known when it was shown.
 
     corpus = load_corpus(home.marts, day, profile.dataset)          # train: days before `day`; test: `day`
-    corpus = corpus.with_content("tuned_llm", segment_ids, vectors)  # once for each kind of content
+    corpus = corpus.with_content("tuned_llm", segment_ids, vectors)  # for each kind of content
     corpus.train, corpus.test                                        # Examples
     corpus.content["tuned_llm"]                                      # float32 [segments + 1, d], row 0 = no content
-    corpus.content["platform"]                                       # where the platform has vectors of its own
+    corpus.content["platform"]                                       # if the platform has vectors of its own
 
-Three numberings, all starting with "nothing known" at 0:
-- user, author: index in a vocabulary built from the training days alone; 0 is an id never seen there.
+Three numberings, all with "unknown" at 0:
+- user, author: index in a vocabulary built from the training days alone; 0 is an id that does not occur there.
 - segment: row of a 30-second window in `segment_ids` and in every content matrix; 0 is "no window has ended yet".
-- item: what a room was at a moment. Rows 1..S-1 are the segments; row S + a is author a without any content, so
-  that a room without an ended window still has a vector and codes, from its author alone. Row 0 is padding.
+- item: a segment, or an author alone. Rows 1..S-1 are the segments; row S + a is author a without any content, so that a room
+  without an ended window still has a vector and codes, from its author alone. Row 0 is padding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,14 +38,17 @@ from livealign.errors import TrainingError
 
 # Names of the kinds of content
 RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
-PLATFORM_CONTENT = "platform"  # that came with the platform's logs
+PLATFORM_CONTENT = "platform"  # vectors from the platform's logs
 
 SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")  # of the mart `segments`
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All that one retrain learns from and is measured on. S segments (row 0 included), A authors (0 included)."""
+    """The training and held-out data of one retrain.
+
+    S segments (row 0 included), A authors (0 included).
+    """
 
     day: date
     train_days: tuple[date, ...]
@@ -57,7 +62,7 @@ class Corpus:
     segment_first: Ints  # [S] row of the first segment of the same room
     segment_is_train: NDArray[np.bool_]  # [S] whether the segment lies in the training days
     base_rates: Mapping[str, float]  # share of training impressions, by task
-    half_life_seconds: float  # of a window's part in its room's content
+    half_life_seconds: float  # of a window's weight in its room's content
     content: dict[str, Floats]  # name -> [S, d]; a row of zeros has no content
     train: Examples
     test: Examples
@@ -67,9 +72,10 @@ class Corpus:
         return len(self.segment_ids) + self.authors.size
 
     def with_content(self, name: str, segment_ids: Ints, vectors: NDArray) -> "Corpus":
-        """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n]; others get a row of zeros.
+        """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n].
 
-        What is kept of a segment is the average of its room's last windows (`livealign.dataset.recent_content`).
+        Other segments get a row of zeros. The content of a segment is the average over its room's last windows
+        (`livealign.dataset.recent_content`).
         """
         matrix = np.zeros((len(self.segment_ids), vectors.shape[1]), dtype=np.float32)
         rows = self.segment_rows(segment_ids)
@@ -78,33 +84,32 @@ class Corpus:
         return replace(self, content={**self.content, name: matrix})
 
     def segment_rows(self, segment_ids: NDArray) -> Ints:
-        """Row of each segment id, 0 where it is not part of the corpus."""
+        """Row of each segment id, 0 if it is not in the corpus."""
         return np.maximum(place(self.segment_ids, np.asarray(segment_ids, dtype=np.int64)), 0)
 
     def item_authors(self) -> Ints:
-        """[items] the author of each item row."""
+        """[items] author of each item row."""
         return np.concatenate([self.segment_author, np.arange(self.authors.size)])
 
     def item_segments(self) -> Ints:
-        """[items] the segment row of each item row, 0 for authors without content."""
+        """[items] segment row of each item row, 0 for an author alone."""
         return np.concatenate([np.arange(len(self.segment_ids)), np.zeros(self.authors.size, dtype=np.int64)])
 
 
 def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds | None = None) -> Corpus:
-    """Read the `config.train_days` days before `day` (those that exist) for training and `day` for the test.
+    """Read the `config.train_days` days before `day` for training and `day` for the test.
 
-    Labels count only as far as they were known at the end of the training days (train) or of `day` (test). Where the platform
-    has content vectors of its own, `content` holds them as PLATFORM_CONTENT.
+    Missing training days are skipped. A label counts only if it was known at the end of the training days (train) or of `day`
+    (test). If the platform has content vectors of its own, `content` holds them as PLATFORM_CONTENT.
 
     Args:
-        known: the ids and rates of a release that was trained before, to score it on this day; None makes them anew from
-            the training days.
+        known: the ids and rates of a trained release, to score it on this day; None computes them from the training days.
 
     Raises:
         MartError: a mart is missing for `day`. TrainingError: there is no earlier day to train on.
     """
     window = day_range(day - timedelta(days=config.train_days), day - timedelta(days=1))
-    train_days = [one for one in window if partition(marts, "interactions", one).exists()]
+    train_days = [past for past in window if partition(marts, "interactions", past).exists()]
     if not train_days:
         raise TrainingError(
             f"there is nothing to train on before {day} in {marts / 'interactions'}; build the days before it first"
@@ -141,12 +146,13 @@ def load_corpus(marts: Path, day: date, config: DatasetConfig, known: KnownIds |
 
 
 def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
-    """Ids of the segments that a retrain for `day` needs vectors of, sorted: shown, in a history, or a room's first.
+    """Sorted ids of the segments whose vectors a retrain for `day` needs.
 
-    It is what `load_corpus(...).segment_ids` will hold (without its row 0), read before any content exists.
+    These are the shown ones, those in histories, and the first of each of their rooms. `load_corpus(...).segment_ids` will hold
+    the same ids after its row 0; this function needs no content.
     """
     window = day_range(day - timedelta(days=config.train_days), day)
-    days = [one for one in window if partition(marts, "interactions", one).exists()]
+    days = [present for present in window if partition(marts, "interactions", present).exists()]
     if not days:
         raise TrainingError(f"there are no interactions up to {day} in {marts / 'interactions'}; run the warehouse first")
     segments = read_mart(marts, "segments", days, list(SEGMENT_INFO))
@@ -154,14 +160,14 @@ def referenced_segments(marts: Path, day: date, config: DatasetConfig) -> Ints:
 
 
 def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
-    """The rows of `segments` that an impression or a history names, and the first of each of their rooms; by id."""
+    """The rows of `segments` in an impression or a history, and the first of each of their rooms; by id."""
     ids = ints(segments, "segment_id")
     order = np.argsort(ids, kind="stable")
     ids, rooms = ids[order], ints(segments, "room_id")[order]
     used = np.zeros(len(ids), dtype=bool)
     for part in parts:
-        for named in (ints(part.interactions, "segment_id"), part.histories.segments()):
-            places = place(ids, named)
+        for segment_ids in (ints(part.interactions, "segment_id"), part.histories.segments()):
+            places = place(ids, segment_ids)
             used[places[places >= 0]] = True
     index = ints(segments, "segment_index")[order]
     by_room = np.lexsort((index, rooms))
@@ -172,7 +178,7 @@ def _used_segments(segments: pa.Table, parts: Sequence[DayTables]) -> pa.Table:
 
 
 def _segment_arrays(segments: pa.Table, authors: Vocabulary, day: date) -> dict[str, NDArray]:
-    """The per-segment columns of a Corpus, row 0 put before them. `segments` is sorted by id."""
+    """The per-segment columns of a Corpus, with row 0 prepended. `segments` is sorted by id."""
     rooms = ints(segments, "room_id")
     by_room = np.lexsort((ints(segments, "segment_index"), rooms))
     starts = np.flatnonzero(np.r_[True, rooms[by_room][1:] != rooms[by_room][:-1]]) if len(rooms) else np.zeros(0, dtype=int)
@@ -229,15 +235,15 @@ def _examples(
         features=feature_matrix({**columns, **tables.counts}, base_rates, n),
         labels=_labels(shown, end_of(until)),
         click_known_at=milliseconds(shown, "click_known_at"),
-        history_author=history.told(engaged_author),
-        history_segment=history.told(engaged_segment),
-        history_item=history.told(engaged_item),
+        history_author=history.gather(engaged_author),
+        history_segment=history.gather(engaged_segment),
+        history_item=history.gather(engaged_item),
         history_length=history.length,
     )
 
 
 def _labels(shown: pa.Table, known_by: int) -> Floats:
-    """float32 [n, tasks]; NaN where the label was not known at `known_by` (epoch milliseconds)."""
+    """float32 [n, tasks]; NaN if the label was not known at `known_by` (epoch milliseconds)."""
     labels = np.empty((shown.num_rows, len(TASKS)), dtype=np.float32)
     for column, task in enumerate(TASKS):
         values = floats(shown, task)
@@ -247,7 +253,7 @@ def _labels(shown: pa.Table, known_by: int) -> Floats:
 
 
 def _request_numbers(shown: pa.Table) -> Ints:
-    """Numbers of the lists; an impression without a request id forms a list with those of its user and instant."""
+    """List number of each impression; without a request id, those of one user and instant form a list."""
     named = pc.fill_null(shown["request_id"].cast(pa.string()), "")
     if isinstance(named, pa.ChunkedArray):
         named = named.combine_chunks()
@@ -266,7 +272,7 @@ def _base_rates(labels: Floats) -> dict[str, float]:
 
 
 def data_window(corpus: Corpus) -> dict[str, str]:
-    """What was trained on and what was held out."""
+    """First and last training day, and the held-out day."""
     return {
         "start": corpus.train_days[0].isoformat(),
         "train_end": corpus.train_days[-1].isoformat(),

@@ -1,4 +1,4 @@
-"""What a model sees of impressions: columns of numbers, and the vocabularies that the numbers come from."""
+"""Impressions as columns of numbers, and the vocabularies behind them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from livealign.dataset.columns import Floats, Ints, place
 from livealign.dataset.features import feature_matrix
 
-TASKS = ("click", "long_view", "like", "comment", "gift")  # what the ranker predicts; the order of the label columns
+TASKS = ("click", "long_view", "like", "comment", "gift")  # in the order of the label columns
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The ids that get an embedding of their own. `ids` is int64, sorted, distinct; index = place + 1, 0 = unknown."""
+    """The ids that get an embedding of their own.
+
+    `ids` is int64, sorted, distinct; index = place + 1, 0 = unknown.
+    """
 
     ids: Ints
 
@@ -26,7 +29,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Rows of an embedding table for it, the unknown one included."""
+        """Rows of its embedding table, "unknown" included."""
         return len(self.ids) + 1
 
     def lookup(self, ids: NDArray) -> Ints:
@@ -36,7 +39,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class KnownIds:
-    """The ids that a release's models know, and the shares that its features are smoothed towards."""
+    """The ids that a release's models know, and the base rates of its features."""
 
     users: Vocabulary
     authors: Vocabulary
@@ -45,10 +48,10 @@ class KnownIds:
 
 @dataclass(frozen=True)
 class Examples:
-    """Impressions, n of them in the order of `shown_at`, as columns; L is the length of a history.
+    """n impressions as columns, in the order of `shown_at`; L is the length of a history.
 
-    labels are 1, 0 or NaN (not observable yet), in the order of TASKS; histories are newest first, padded with 0
-    behind `history_length`. Where all impressions are one reader's, the history may be there once: h is n or 1.
+    Labels are 1, 0 or NaN (not observable yet), in the order of TASKS. Histories are newest first, padded with 0 behind
+    `history_length`. If all impressions are of one user, the history may be stored once: h is n or 1.
     """
 
     impression_id: Ints  # [n]
@@ -76,7 +79,7 @@ class Examples:
     def take(self, rows: NDArray | slice) -> "Examples":
         """The examples at `rows` (indices, a mask or a slice), in that order."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Examples(**{name: one[rows] if len(one) == len(self) else one for name, one in columns.items()})
+        return Examples(**{name: values[rows] if len(values) == len(self) else values for name, values in columns.items()})
 
     def label(self, task: str) -> Floats:
         """[n] labels of one task."""
@@ -95,14 +98,14 @@ def serving_examples(
     history_author_ids: NDArray,
     history_length: int,
 ) -> Examples:
-    """One user and n live rooms, as the ranker reads them: the user's history is there once.
+    """Examples of one user and n live rooms; the user's history is stored once.
 
-    Item rows: 0 is padding, 1..n the rooms as given, n + 1.. the history as given; the caller makes an
-    `ItemTable` (livealign.ranking.ranker) of those rows. Position and labels are NaN.
+    Item rows: 0 is padding, 1..n are the rooms and n + 1.. the history, in the given order. The caller makes an `ItemTable`
+    (livealign.ranking.network) of these rows. Position and labels are NaN.
 
     Args:
         shown_at: epoch milliseconds.
-        columns: what is known of each room, [n] by the names in `dataset_features.COLUMNS`.
+        columns: known values of each room, [n], by the names in `dataset.features.COLUMNS`.
         history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
     """
     n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]

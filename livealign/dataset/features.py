@@ -1,25 +1,25 @@
-"""The dense features of an impression, by one function for training and for serving, so that they cannot differ."""
+"""The dense features of an impression, computed by one function for training and serving."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Of a window, as the mart `segments`, a snapshot and the live state have them.
+# Counts of a window, with these names in the mart `segments`, in snapshots and in the live state.
 COUNTS = ("n_viewers", "n_comments", "n_commenters", "n_likes", "n_gifts", "n_entered", "n_left")
 WINDOW_COUNTS = (*COUNTS, "retention")  # retention: share of viewers at the window's start still there at its end
 # Running counts of a user and of an author.
 USER_COUNTS = ("impressions", "clicks")
 AUTHOR_COUNTS = ("impressions", "clicks", "long_views")
-# What a caller may know of each impression; a column that is absent or NaN counts as unknown.
+# Inputs of `feature_matrix`; a column that is absent or NaN counts as unknown.
 COLUMNS = (
     "minute_in_room",  # minutes since the room started
     "segment_age_seconds",  # seconds since the last ended window of the room ended
     *WINDOW_COUNTS,  # of that window
-    "author_impressions",  # running counts of the days before
+    "author_impressions",  # running counts up to the previous day
     "author_clicks",
     "author_long_views",
-    "room_impressions",  # of today, as far as their outcome is known (livealign.dataset.room_outcomes)
+    "room_impressions",  # of today, with known outcome (livealign.dataset.room_outcomes)
     "room_clicks",
     "user_impressions",
     "user_clicks",
@@ -43,15 +43,16 @@ FEATURES = (
     "user_impressions",
     "user_click_rate",
 )
-ROOM_FEATURES = 15  # so many come first and do not depend on the user
-USER_FEATURES = slice(ROOM_FEATURES, len(FEATURES))  # the features that only depend on the user: inputs of the user tower
+ROOM_FEATURES = 15  # the first ones, which do not depend on the user
+USER_FEATURES = slice(ROOM_FEATURES, len(FEATURES))  # depend on the user alone: inputs of the user tower
 _SMOOTHING = 20.0  # impressions at the base rate that an id's own counts are mixed with
 
 
 def feature_matrix(columns: Mapping[str, NDArray], base_rates: Mapping[str, float], length: int) -> NDArray[np.float32]:
-    """Features of `length` impressions, float32 [length, len(FEATURES)]; NaN where unknown (the ranker fills in its mean).
+    """Features of `length` impressions, float32 [length, len(FEATURES)].
 
-    Counts are log1p; rates are smoothed towards `base_rates` ("click", "long_view": shares of impressions in training).
+    Unknown values are NaN; models replace them by the mean. Counts are log1p; rates are smoothed towards `base_rates`
+    ("click", "long_view": shares of impressions in training).
 
     Args:
         columns: any of COLUMNS, each [length]; counts of people and actions, minutes and seconds as named.

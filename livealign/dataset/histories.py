@@ -1,8 +1,8 @@
-"""What each user had engaged with when an impression was shown: cut from the mart `user_histories` at that moment.
+"""What a user had engaged with before each impression.
 
-The mart has one row an engagement, sorted by user and by the time from which the engagement may be known. The history of an
-impression is the last few rows of its user whose time lies strictly before the impression's; so nothing of the impression
-itself, and nothing of the same instant, can be in it.
+The mart `user_histories` has one row for each engagement, sorted by user and by the time from which the engagement may be
+known. The history of an impression is the last few rows of its user with a time strictly before the impression's. So neither
+the impression itself nor anything of the same instant can be in it.
 """
 
 from collections.abc import Sequence
@@ -28,32 +28,35 @@ class Engagements(NamedTuple):
     engaged_at: Ints  # epoch milliseconds from which it may be known
     impression_id: Ints
     author_id: Ints
-    segment_id: Ints  # 0 where no window of the room had ended
+    segment_id: Ints  # 0 if no window of the room had ended
 
 
 class Histories(NamedTuple):
-    """Histories of n impressions: which of the engagements, newest first. Few engagements stand in many histories."""
+    """Histories of n impressions, as rows of the engagements, newest first.
+
+    Rows save memory: few engagements are in many histories.
+    """
 
     engagements: Engagements
     rows: Ints  # [n, L] of `engagements`, −1 behind `length`
     length: Ints  # [n]
 
-    def told(self, values: Ints) -> Ints:
-        """Values [e] of the engagements as they stand in the histories: [n, L], 0 behind `length`."""
+    def gather(self, values: Ints) -> Ints:
+        """Values [e] of the engagements, by history: [n, L], 0 behind `length`."""
         return np.append(values, 0)[self.rows]
 
     def segments(self) -> Ints:
-        """Segment ids of the engagements that stand in any history."""
-        told = np.zeros(len(self.engagements.segment_id) + 1, dtype=bool)  # the last is row −1
-        told[self.rows] = True
-        return self.engagements.segment_id[told[:-1]]
+        """Segment ids of the engagements that are in any history."""
+        used = np.zeros(len(self.engagements.segment_id) + 1, dtype=bool)  # the last is row −1
+        used[self.rows] = True
+        return self.engagements.segment_id[used[:-1]]
 
 
 def read_engagements(marts: Path, first: date, last: date, users: NDArray, length: int) -> Engagements:
-    """The engagements of these users that impressions of the days `first` to `last` can have in a history of `length`.
+    """The engagements of these users that can be in a history of the days `first` to `last`.
 
-    Those of the days themselves, and of the days before only the last `length` of each user: days are read backwards
-    and no further than some user still lacks some.
+    These are all of the days themselves, and the last `length` of each user before them. Earlier days are read backwards until
+    every user has enough.
 
     Raises:
         MartError: the mart lacks the day `last`, or a file of it cannot be read.
@@ -65,23 +68,26 @@ def read_engagements(marts: Path, first: date, last: date, users: NDArray, lengt
     within = [day for day in built if day >= first]
     parts = [_of_users(read_mart(marts, "user_histories", within, _COLUMNS), users)] if within else []
     lacking = users
-    found = np.zeros(len(users), dtype=np.int64)  # engagements before `first`, by user
+    count = np.zeros(len(users), dtype=np.int64)  # engagements before `first`, by user
     for day in reversed([day for day in built if day < first]):
         if not len(lacking):
             break
         part = _of_users(read_mart(marts, "user_histories", [day], _COLUMNS), lacking)
         parts.append(part)
-        found += np.bincount(np.searchsorted(users, part.user_id), minlength=len(users))
-        lacking = users[found < length]
+        count += np.bincount(np.searchsorted(users, part.user_id), minlength=len(users))
+        lacking = users[count < length]
     return _sorted(parts)
 
 
 def histories_before(engagements: Engagements, user_id: NDArray, shown_at: NDArray, length: int) -> Histories:
-    """The last `length` engagements of each `user_id` [n] that were known strictly before `shown_at` [n], in ms."""
+    """The last `length` engagements of each `user_id` [n] before `shown_at` [n].
+
+    They were known strictly before that time (epoch milliseconds).
+    """
     users = np.unique(engagements.user_id)
     times = np.concatenate([engagements.engaged_at, shown_at]).astype(np.int64)
     low, high = (int(times.min()), int(times.max())) if len(times) else (0, 0)
-    span = high - low + 1  # of one user's times on a line that has all users behind each other
+    span = high - low + 1  # length of one user's part of a line on which all users' times follow each other
     user = np.searchsorted(users, user_id)
     line = np.searchsorted(users, engagements.user_id) * span + (engagements.engaged_at - low)
     stop = np.searchsorted(line, user * span + (shown_at - low))

@@ -1,4 +1,4 @@
-"""What the marts say of the impressions of some days: the rows themselves, their users' histories, the running counts."""
+"""Impressions of some days with their users' histories and running counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _INTERACTION_INFO = (
 
 @dataclass(frozen=True)
 class DayTables:
-    """n impressions in the order of `shown_at`, with what was known of each when it was shown."""
+    """n impressions in the order of `shown_at`, with the data known when each was shown."""
 
     interactions: pa.Table
     histories: Histories
@@ -33,7 +33,7 @@ class DayTables:
 
 
 def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> DayTables:
-    """Read `days`, and of the days before what histories reach back to.
+    """Read `days`, and the earlier engagements that histories need.
 
     Raises:
         MartError: a mart lacks one of the days, or a file of it cannot be read.
@@ -52,7 +52,7 @@ def read_day_tables(marts: Path, days: Sequence[date], history_length: int) -> D
 
 
 def _room_counts(interactions: pa.Table) -> dict[str, NDArray]:
-    """What had become of the room's impressions of the same day, `room_<measure>` [n]."""
+    """Known outcomes of the room's earlier impressions of the same day, `room_<measure>` [n]."""
     shown_at, known_at = (milliseconds(interactions, name) for name in ("shown_at", "click_known_at"))
     counts = outcomes_so_far(ints(interactions, "room_id"), shown_at, floats(interactions, "click"), known_at)
     return dict(zip(OUTCOME_COUNTS, counts, strict=True))
@@ -61,14 +61,14 @@ def _room_counts(interactions: pa.Table) -> dict[str, NDArray]:
 def _daily_counts(
     marts: Path, mart: str, person: str, measures: Sequence[str], days: Sequence[date], interactions: pa.Table
 ) -> dict[str, NDArray]:
-    """Running counts up to the day before each impression, `<person>_<measure>` [n]; an id without a row has none."""
+    """Running counts up to the day before each impression, `<person>_<measure>` [n]; 0 for an id without a row."""
     day_of = pc.cast(interactions["shown_at"], pa.timestamp("ms")).cast(pa.int64()).to_numpy() // DAY_MS
     ids = ints(interactions, f"{person}_id")
-    found = {f"{person}_{measure}": np.zeros(len(ids)) for measure in measures}
+    counts = {f"{person}_{measure}": np.zeros(len(ids)) for measure in measures}
     for day in days:
         table = read_mart(marts, mart, [day], [f"{person}_id", *measures])
         here = np.flatnonzero(day_of == (day - EPOCH).days)
         rows = rows_by_key(ints(table, f"{person}_id"), ids[here])
         for measure in measures:
-            found[f"{person}_{measure}"][here[rows >= 0]] = floats(table, measure)[rows[rows >= 0]]
-    return found
+            counts[f"{person}_{measure}"][here[rows >= 0]] = floats(table, measure)[rows[rows >= 0]]
+    return counts

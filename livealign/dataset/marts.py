@@ -1,12 +1,14 @@
-"""Marts as Parquet: what dbt built and tested, one folder per mart and day, for models to read without a lock.
+"""Publish what dbt built and tested; read marts back by day.
+
+A mart is Parquet, one folder for each day. Readers need no lock.
 
 publish_marts(home.warehouse_tables, home.marts)         after dbt has built days and its tests have passed
 read_mart(home.marts, "segments", days, ["segment_id"])  anywhere
 
 marts/<mart>/dt=YYYY-MM-DD/part-0.parquet, rows in order of the mart's key (dbt_project/models/marts)
 
-dbt writes the same files in a folder of its own (`tables`). Publishing a file is a second name for it, not a copy, and dbt
-replaces files and never writes into one: so a reader sees a day as it passed its tests, however the next build goes.
+dbt writes the same files in a folder of its own (`tables`). A published file is a hard link, not a copy, and dbt replaces
+files and never writes into one. So a reader sees a day as it passed its tests, whatever the next build does.
 """
 
 import os
@@ -28,7 +30,7 @@ MARTS = (
 
 
 def publish_marts(tables: Path, marts_root: Path) -> dict[str, int]:
-    """Publish every day that dbt has built anew; each file is replaced by a rename.
+    """Publish every day that dbt has rebuilt; each file is replaced by a rename.
 
     Args:
         tables: dbt's folder, `tables/<mart>/dt=YYYY-MM-DD/part-0.parquet`, on the same file system as `marts_root`.
@@ -76,7 +78,7 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
         path = partition(marts_root, mart, day)
         if not path.exists():
             raise MartError(f"{path} is missing; build the warehouse for {day} first")
-        # As one file, for it has its own `dt`: a reader of folders takes another one from the folder's name.
+        # Read as a single file: a reader of folders would take `dt` from the folder's name, and the file has its own.
         try:
             tables.append(pq.ParquetFile(path).read(columns=None if columns is None else list(columns)))
         except (pa.ArrowInvalid, OSError) as error:

@@ -1,6 +1,7 @@
-"""Content vectors that the platform itself has of its rooms, for the segments of a corpus, from the mart `segment_vectors`.
+"""The platform's own content vectors.
 
-Each is the platform's latest vector of the room that had ended with the segment, so it may be used wherever the segment may.
+They come from the mart `segment_vectors`. A segment has the latest vector of its room whose interval had ended with the
+segment, so the vector may be used wherever the segment may.
 """
 
 from collections import Counter
@@ -24,17 +25,17 @@ _BATCH_ROWS = 16_384  # of some 500 bytes each
 
 
 class PlatformVectors(NamedTuple):
-    """Vectors of m segments; segments that the platform has none of are left out."""
+    """Vectors of m segments; segments without a vector are left out."""
 
     segment_ids: Ints  # [m]
     vectors: Floats  # [m, d]
 
 
 def read_platform_vectors(marts: Path, days: Sequence[date], segment_ids: Ints) -> PlatformVectors | None:
-    """The vectors of these segments, or None where the platform has none of any.
+    """The vectors of these segments, or None if no segment has one.
 
-    Where there are several sources, it is the one that describes most of the segments (the first by name among equals):
-    vectors of two sources have nothing in common.
+    Of several sources the one with most of the segments is used (the first by name in a tie), because vectors of two sources
+    cannot be compared.
 
     Args:
         segment_ids: [n] sorted.
@@ -43,26 +44,26 @@ def read_platform_vectors(marts: Path, days: Sequence[date], segment_ids: Ints) 
         TrainingError: a file cannot be read, or vectors of one source differ in length.
     """
     files = [file for day in days if (file := partition(marts, MART, day)).exists()]
-    described = Counter[str]()
+    counts = Counter[str]()
     for file in files:
         for batch in _batches(file, ["segment_id", "vector_source"], segment_ids):
-            described.update(batch["vector_source"].to_pylist())
-    if not described:
+            counts.update(batch["vector_source"].to_pylist())
+    if not counts:
         return None
-    source = min(described, key=lambda name: (-described[name], name))
-    found, vectors = [], []
+    source = min(counts, key=lambda name: (-counts[name], name))
+    ids, vectors = [], []
     for file in files:
         for batch in _batches(file, ["segment_id", "vector_source", "content_vector"], segment_ids):
             batch = batch.filter(pc.equal(batch["vector_source"], source))
-            found.append(ints(batch, "segment_id"))
+            ids.append(ints(batch, "segment_id"))
             vectors.append(_matrix(batch["content_vector"], file))
     if len({part.shape[1] for part in vectors if len(part)}) != 1:
-        raise TrainingError(f"{marts / MART}: vectors of source '{source}' differ in length from day to day; land them anew")
-    return PlatformVectors(np.concatenate(found), np.concatenate([part for part in vectors if len(part)]))
+        raise TrainingError(f"{marts / MART}: vectors of source '{source}' differ in length from day to day; land them again")
+    return PlatformVectors(np.concatenate(ids), np.concatenate([part for part in vectors if len(part)]))
 
 
 def _batches(file: Path, columns: list[str], segment_ids: Ints) -> Iterator[pa.Table]:
-    """Rows of the wanted segments, a piece of the file at a time."""
+    """Rows of the wanted segments, one batch of the file at a time."""
     try:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
@@ -76,6 +77,6 @@ def _matrix(lists: pa.ChunkedArray, file: Path) -> Floats:
     """float32 [rows, d] of lists of one length."""
     lengths = set(pc.unique(pc.list_value_length(lists)).to_pylist())
     if len(lengths) > 1:
-        raise TrainingError(f"{file}: vectors of one source have lengths {sorted(lengths)}; land them anew")
+        raise TrainingError(f"{file}: vectors of one source have lengths {sorted(lengths)}; land them again")
     values: NDArray[np.float32] = pc.list_flatten(lists).to_numpy().astype(np.float32)
     return values.reshape(len(lists), -1) if len(lists) else np.zeros((0, 0), dtype=np.float32)

@@ -31,7 +31,7 @@ from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow, Said
-from livealign.llm.segment_text import Moment
+from livealign.llm.segment_text import WindowText
 
 _FORMAT = "livealign-live-state-2"
 _IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old
@@ -70,7 +70,7 @@ def snapshot_of(state: LiveState, release_id: str, position: Position, known: Re
             "plays": list(state.sessions.names),
             "user_counts": _counts_told(state.user_counts),
             "author_counts": _counts_told(state.author_counts),
-            "outcomes": state.outcomes.told(),
+            "outcomes": state.outcomes.to_plain(),
         }
         told_rooms = [_room_told(room) for room in rooms]
         contents = [room.content for room in rooms]
@@ -143,7 +143,7 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments:
         about["clock"],
     )
     state.closed_until = about["closed_until"]
-    state.outcomes = RoomOutcomes.of(about["outcomes"])
+    state.outcomes = RoomOutcomes.from_plain(about["outcomes"])
     for told, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
         _restore_room(state, told, parts)
     for name, column in _part(arrays, "rooms").items():
@@ -198,9 +198,9 @@ def _closed_of(told: list[Any] | None) -> ClosedWindow | None:
     return ClosedWindow(_moment_of(moment), tuple(_moment_of(one) for one in earlier), tuple(counts), shown_before)
 
 
-def _moment_of(told: list[Any]) -> Moment:
+def _moment_of(told: list[Any]) -> WindowText:
     window, age, title, category, speech, chat = told
-    return Moment(window, age, title, category, speech, tuple(chat))
+    return WindowText(window, age, title, category, speech, tuple(chat))
 
 
 def _open_told(window: OpenWindow) -> dict[str, Any]:

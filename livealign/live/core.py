@@ -44,7 +44,7 @@ from livealign.live.refresh import Refreshed, close_windows, rooms_with_news
 from livealign.live.serving import Serving, open_serving
 from livealign.live.state.state import LiveState, LiveView
 from livealign.live.takeover import take_over
-from livealign.llm.segment_text import Moment, compose_text
+from livealign.llm.segment_text import WindowText, compose_text
 from livealign.release.registry import champion_path, read_champion
 
 
@@ -184,7 +184,7 @@ class LiveCore:
         config = serving.refresher.segments
         windows = [60 * one.minute // config.window_seconds for one in segments]
         texts = [
-            compose_text(Moment(age, age, one.title, one.category, one.speech, tuple(one.chat)), (), config)
+            compose_text(WindowText(age, age, one.title, one.category, one.speech, tuple(one.chat)), (), config)
             for age, one in zip(windows, segments, strict=True)
         ]
         embeddings = serving.refresher.encode(texts)

@@ -191,7 +191,7 @@ class Recommender:
         padding = np.zeros((1, self.codebook.dim), np.float32), np.zeros((1, self.codebook.levels), np.int64)
         vectors = np.concatenate([padding[0], view.vectors[rows], reader.vectors])
         codes = np.concatenate([padding[1], view.codes[rows], reader.codes])
-        return self.ranker.predict(examples, ItemTable(vectors, codes).seen_by(self.ranker.sizes))
+        return self.ranker.predict(examples, ItemTable(vectors, codes).for_ranker(self.ranker.sizes))
 
     @torch.inference_mode()
     def _user_vector(self, reader: Reader) -> Floats:

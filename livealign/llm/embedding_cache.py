@@ -1,4 +1,7 @@
-"""Vectors of texts that were embedded before, by encoder version: later days embed only what is new."""
+"""Vectors of texts already embedded, by encoder version.
+
+Later days embed only texts that are new.
+"""
 
 import hashlib
 import logging
@@ -23,9 +26,10 @@ def text_key(text: str) -> bytes:
 
 
 class EmbeddingCache:
-    """`root/<encoder version>/<shard>.parquet`, each with columns key (binary 16) and vector (float32 list).
+    """A folder of vectors: `root/<encoder version>/<shard>.parquet`.
 
-    Shards are only ever added, under a temporary name and a rename: a reader or a stopped writer cannot see half of one.
+    A shard has columns key (binary 16) and vector (float32 list). It is written under a temporary name and renamed, so a
+    reader never sees half a shard, even after a killed writer.
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,13 +40,13 @@ class EmbeddingCache:
         return CacheVersion(self.root / version, width)
 
     def prune(self, keep: Sequence[str]) -> list[str]:
-        """Delete the versions not in `keep`; returns what went."""
-        gone = [folder for folder in sorted(self.root.iterdir()) if folder.is_dir() and folder.name not in keep]
-        for folder in gone:
+        """Delete the versions not in `keep`; returns the deleted ones."""
+        deleted = [folder for folder in sorted(self.root.iterdir()) if folder.is_dir() and folder.name not in keep]
+        for folder in deleted:
             for file in folder.iterdir():
                 file.unlink()
             folder.rmdir()
-        return [folder.name for folder in gone]
+        return [folder.name for folder in deleted]
 
 
 class CacheVersion:
@@ -55,24 +59,27 @@ class CacheVersion:
         self._vectors: list[np.ndarray] = []
 
     def fill(self, keys: Sequence[bytes], vectors: np.ndarray, missing: np.ndarray) -> None:
-        """Write known vectors into their rows of `vectors` [n, width] and clear those rows of `missing` [n]."""
+        """Write cached vectors into their rows of `vectors` [n, width].
+
+        Those rows of `missing` [n] become False.
+        """
         rows = {key: row for row, key in enumerate(keys)}
         for file in sorted(self.folder.glob("[!.]*.parquet")):
-            for found, values in self._read(file):
-                known = [(rows[key], index) for index, key in enumerate(found) if key in rows]
+            for shard_keys, values in self._read(file):
+                known = [(rows[key], index) for index, key in enumerate(shard_keys) if key in rows]
                 if known:
                     into, outof = np.array(known).T
                     vectors[into], missing[into] = values[outof], False
 
     def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
-        """Keep new vectors; they reach the disk in shards of about FLUSH_ROWS rows and at `flush`."""
+        """Add new vectors; they reach the disk in shards of about FLUSH_ROWS rows and at `flush`."""
         self._keys.extend(keys)
         self._vectors.append(vectors)
         if len(self._keys) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was appended since the last time as one shard."""
+        """Write the vectors appended since the last flush as one shard."""
         if not self._keys:
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The embedding engine: texts → float32 vectors, with work only where there is news.
+"""Texts to vectors: early exit, merged adapter, cache.
 
-One pass stops at `exit_layer`. LoRA sits only in layers `first_adapted_layer..exit_layer`, so the raw and the tuned vector
-of a text share everything below: the frozen layers are computed once, the adapted ones twice. Batches hold no padding and what
-texts begin with in common only once (`livealign.llm.packing`). On a CPU each core works on batches of its own.
+A pass stops at `exit_layer`. Only the layers `first_adapted_layer..exit_layer` carry LoRA, so the raw and the tuned vector of
+a text share the layers below: frozen layers are computed once, adapted ones twice. Batches hold no padding, and a beginning
+that several texts share is computed once (`livealign.llm.packing`). On a CPU each core works on batches of its own.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
-VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors: old cache entries are then not used
+VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors, so that old cache entries are ignored
 
 
 class Encoder:
-    """A backbone that stops early, with an adapter merged into its upper layers or without."""
+    """A backbone that stops early, with or without an adapter merged into its upper layers."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Encoder:
     ) -> None:
         self.backbone = backbone
         self.config = with_layers(backbone, config)
-        self.first, self.last = layers_of(backbone, config)  # the first adapted layer, and the number of layers that are run
+        self.first, self.last = layers_of(backbone, config)  # the first adapted layer, and how many layers are run
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
         self.pooling = pooling
@@ -56,11 +56,13 @@ class Encoder:
     def load(
         cls, backbone: Backbone, adapter: Path | None, config: EncoderConfig, segments: SegmentConfig | None = None
     ) -> "Encoder":
-        """Merge the adapter folder (peft format) into a copy of the adapted layers; the rest shares the backbone's memory.
+        """Load an encoder, with the adapter folder (peft format) merged into its upper layers.
+
+        Only the adapted layers are copied; the rest shares the backbone's memory.
 
         Raises:
-            BackboneError: the exit layer is not one of this backbone's, the adapter does not fit it, or the pooling needs
-                weights that it does not have.
+            BackboneError: the backbone has no such exit layer, the adapter does not fit it, or the pooling needs weights
+                that the adapter lacks.
         """
         first, last = layers_of(backbone, config)
         pooling = Pooling.of(config.pooling, adapter, backbone.device)
@@ -75,7 +77,10 @@ class Encoder:
         return self.backbone.hidden_size
 
     def version(self, tuned: bool) -> str:
-        """Names everything a vector depends on beside its text: weights, adapter, number type, layers, pooling, cut."""
+        """Name of all that a vector depends on beside its text.
+
+        That is: weights, adapter, number type, layers, pooling and token budget.
+        """
         settings = {name: value for name, value in asdict(self.config).items() if name != "batch_tokens"}
         if not tuned:
             del settings["first_adapted_layer"]  # the raw vector does not depend on it
@@ -91,7 +96,7 @@ class Encoder:
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None) -> np.ndarray:
-        """Texts → float32 [n, hidden]: tuned where an adapter is loaded, else raw."""
+        """Texts → float32 [n, hidden]: tuned if an adapter is loaded, else raw."""
         tuned = self._adapted is not None
         return self._encode(texts, (tuned,), progress, cache)[0]
 
@@ -111,7 +116,7 @@ class Encoder:
     def _encode(
         self, texts: Sequence[str], kinds: tuple[bool, ...], progress: Progress | None, cache: EmbeddingCache | None
     ) -> list[np.ndarray]:
-        """One [n, hidden] matrix for each kind (True = tuned); equal texts and cached ones cost nothing."""
+        """One [n, hidden] matrix for each kind (True = tuned); repeated and cached texts are not computed."""
         keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
         position = {key: row for row, key in enumerate(distinct)}
@@ -124,7 +129,7 @@ class Encoder:
         done, total = len(distinct) - int(np.any(missing, axis=0).sum()), len(distinct)
         if progress:
             progress(done, total)
-        # Texts that lack all kinds share one pass; a new adapter finds its raw vectors in the cache and computes only the rest.
+        # Texts that lack both kinds share one pass. After a new adapter only tuned vectors are missing.
         for needs in sorted(set(zip(*map(np.ndarray.tolist, missing), strict=True)), reverse=True):
             if not any(needs):
                 continue
@@ -156,7 +161,7 @@ class Encoder:
         if workers == 1:
             yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
             return
-        # One core a batch: the cores meet once a batch instead of after every small operation.
+        # One core for each batch: the cores synchronise once a batch instead of after every small operation.
         with ThreadPoolExecutor(workers, "encode", torch.set_num_threads, (1,)) as pool:
             try:
                 work = [(rows, pool.submit(self._forward, batch, kinds)) for rows, batch in packed]
@@ -164,7 +169,7 @@ class Encoder:
                     yield rows, vectors.result()
             finally:
                 pool.shutdown(cancel_futures=True)
-                torch.set_num_threads(workers)  # a thread's number is also that of threads to come
+                torch.set_num_threads(workers)  # the pool's setting of 1 would also apply to later threads
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
         """One float32 [texts, hidden] for each kind, in the batch's order."""
@@ -176,9 +181,10 @@ class Encoder:
 
 
 def layers_of(backbone: Backbone, config: EncoderConfig) -> tuple[int, int]:
-    """(first adapted layer, layers that are run) of this backbone; a share is of its depth, rounded to a whole layer.
+    """(first adapted layer, number of layers that are run) of this backbone.
 
-    At least one layer is run. A first layer that is given as a share leaves at least one layer for the adapter.
+    A setting may be a share of the depth; it is rounded to a whole layer. At least one layer is run, and a first layer given
+    as a share leaves at least one layer for the adapter.
 
     Raises:
         BackboneError: unless 0 <= first_adapted_layer < exit_layer <= layers of the backbone.
@@ -206,9 +212,10 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector.
+    """Token ids of each text, cut at `budget`.
 
-    Viewers write what they like: a control token spelled out in a text (`<|im_end|>`) is read as those characters.
+    An empty text becomes one end token, so that every row has a vector. Text is user data: a control token spelled out in
+    it (`<|im_end|>`) is read as those characters.
     """
     if not texts:
         return []
@@ -219,7 +226,7 @@ def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list
 
 
 def adapter_sha256(adapter: Path) -> str:
-    """Identity of an adapter folder: its weights, the scale they are applied with, and those of the tokens.
+    """SHA-256 of an adapter: its weights, their scale, and its token weights if any.
 
     Raises:
         BackboneError: the folder holds no adapter.

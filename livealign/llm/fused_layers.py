@@ -1,7 +1,7 @@
-"""The layers of a Llama-like decoder, written for packed batches: the same numbers as transformers', less work around them.
+"""Llama layers for packed batches: fewer, larger matrix products.
 
-Matrix products take most of the time, so there are few of them and each is large: query, key and value are one, gate and up
-are one, over real tokens only. A LoRA adapter is part of the product's weight, in training too.
+The numbers are those of transformers' layers. Matrix products take most of the time, so query, key and value are one product
+and gate and up are one, over real tokens only. A LoRA adapter is part of the product's weight, in training too.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from livealign.llm.layer_ops import causal_attention, rms_norm, turned, unit_rms
+from livealign.llm.layer_ops import causal_attention, rms_norm, rotate_heads, unit_rms
 from livealign.llm.layers import LayerStack, Stack, agrees_with
 from livealign.llm.lora import LoraPart, LoraProduct, lora_part
 from livealign.llm.matmul import OneDnnProduct, Product, onednn_serves
@@ -25,7 +25,10 @@ Norm = Callable[[Tensor], Tensor]  # [n, hidden] → [n, hidden]
 
 @dataclass(frozen=True)
 class FusedLayer:
-    """One decoder layer (Touvron et al. 2023, section 2.2): RMSNorm, rotary attention, RMSNorm, SwiGLU."""
+    """One Llama layer: RMSNorm, rotary attention, RMSNorm, SwiGLU.
+
+    Touvron et al. 2023, section 2.2.
+    """
 
     qkv: Product
     output: Product
@@ -39,9 +42,12 @@ class FusedLayer:
     scale: float
 
     def attend(self, hidden: Tensor, batch: PackedBatch, cosine: Tensor, sine: Tensor) -> Tensor:
-        """hidden [n, hidden] with its attention added; cosine, sine [n, 1, head_size / 2] are the rotation of each node."""
+        """hidden [n, hidden] with its attention added.
+
+        cosine, sine: [n, 1, head_size / 2], the rotation of each node.
+        """
         qkv = self.qkv(self.attention_norm(hidden)).view(len(hidden), -1, self.head_size)
-        qkv = turned(qkv, self.heads + self.kv_heads, cosine, sine)
+        qkv = rotate_heads(qkv, self.heads + self.kv_heads, cosine, sine)
         attended = []
         for paths in batch.to_paths(qkv.flatten(1)):
             of_heads = paths.view(*paths.shape[:2], -1, self.head_size).transpose(1, 2)  # [rows, heads, length, size]
@@ -50,7 +56,7 @@ class FusedLayer:
         return self.output.plus(batch.to_nodes(attended), hidden)
 
     def activations(self, hidden: Tensor) -> Tensor:
-        """hidden [n, hidden] → what the MLP's last product reads [n, inner]."""
+        """hidden [n, hidden] → the inputs of the MLP's last product [n, inner]."""
         return self.gate_up.swiglu(self.mlp_norm(hidden))
 
     def __call__(self, hidden: Tensor, batch: PackedBatch, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -59,12 +65,13 @@ class FusedLayer:
 
 
 class FusedStack:
-    """The layers of one model as FusedLayers. The model's own weights become views of the fused ones: no memory is added.
+    """The layers of one model as FusedLayers.
 
-    Only oneDNN's products (`livealign.llm.matmul`) have copies of theirs.
+    The model's own weights become views of the fused ones, so no memory is added. Only the oneDNN products
+    (`livealign.llm.matmul`) keep copies of their weights.
 
     `checkpoint_layers`: keep only each layer's input for the backward pass and compute the rest again.
-    `last`: how many layers will be run, all where None; the rest is not made.
+    `last`: how many layers will be run, None for all; the rest is not built.
     """
 
     causal = True
@@ -91,10 +98,10 @@ class FusedStack:
         return hidden
 
     def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
-        """`run`, then one vector a text: float32 [texts, hidden].
+        """`run`, then one vector for each text: float32 [texts, hidden].
 
-        Pooling and the last layer's last product are both linear, so the product is taken of the pooled activations: once a
-        text, not once a token.
+        Pooling and the last layer's last product are both linear, so the activations are pooled first and the product is
+        computed once for each text instead of once for each token.
         """
         hidden = self.run(hidden, batch, first, last - 1)
         layer = self.layers[last - 1]
@@ -111,7 +118,7 @@ class FusedStack:
 
 
 def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> Stack:
-    """The fused layers, up to `last`, where they give what the model gives, else transformers' own."""
+    """The fused layers up to `last`; transformers' own if the fused ones disagree with them."""
     plain = LayerStack(model)
     if plain.causal and _looks_like_llama(plain.layers[0]):
         fused = FusedStack(model, checkpoint_layers, last)
@@ -121,7 +128,7 @@ def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None
 
 
 def _looks_like_llama(layer: Any) -> bool:
-    """Whether the parts are there; that they mean the same is for `agrees_with` to see."""
+    """Whether the layer has Llama's parts; `agrees_with` checks that they mean the same."""
     attention: Any = getattr(layer, "self_attn", None)
     mlp: Any = getattr(layer, "mlp", None)
     return (
@@ -162,9 +169,9 @@ def _fused(layer: Any) -> FusedLayer:
 
 
 def _product(modules: list[Any]) -> Product:
-    """Linear modules that read the same input, as one product; with LoRA where peft put it on any of them."""
+    """Linear modules with the same input as one product; a LoraProduct if peft adapted any of them."""
     plain = [getattr(module, "base_layer", module) for module in modules]
-    weight = _joined([module.weight for module in plain])
+    weight = _concatenate_in_place([module.weight for module in plain])
     biases = [module.bias for module in plain if module.bias is not None]
     bias = torch.cat(biases) if biases else None
     parts: list[LoraPart | None] = [lora_part(module) for module in modules]
@@ -173,18 +180,18 @@ def _product(modules: list[Any]) -> Product:
     return Product(weight, bias)
 
 
-def _joined(weights: list[nn.Parameter]) -> Tensor:
-    """[outputs of all, inputs]; afterwards the parameters are views of it, so that nothing is held twice."""
+def _concatenate_in_place(weights: list[nn.Parameter]) -> Tensor:
+    """[outputs of all, inputs]; the parameters become views of it, so that no weight is stored twice."""
     first = weights[0]
-    offset, follow_each_other = first.storage_offset(), True
+    offset, contiguous = first.storage_offset(), True
     for weight in weights:
         same = weight.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        follow_each_other &= same and weight.storage_offset() == offset and weight.is_contiguous()
+        contiguous &= same and weight.storage_offset() == offset and weight.is_contiguous()
         offset += weight.numel()
     outputs = sum(len(weight) for weight in weights)
-    if follow_each_other:  # another stack of this model has joined them before
+    if contiguous:  # another stack of this model has concatenated them
         return first.detach().as_strided((outputs, first.shape[1]), (first.shape[1], 1), first.storage_offset())
-    joined = torch.cat([weight.detach() for weight in weights])
-    for weight, part in zip(weights, joined.split([len(weight) for weight in weights]), strict=True):
+    whole = torch.cat([weight.detach() for weight in weights])
+    for weight, part in zip(weights, whole.split([len(weight) for weight in weights]), strict=True):
         weight.data = part
-    return joined
+    return whole

@@ -1,7 +1,7 @@
-"""What lies between a layer's matrix products: norm, rotation, attention, gating, with backward passes written out.
+"""Norm, rotary embedding, attention and SwiGLU with hand-written backward passes.
 
-These parts do little arithmetic, so they cost what they read and write. Left to autograd each would go over its activations
-many times, and attention's own backward pass in bfloat16 on a CPU takes six times as long as the products that it consists of.
+These operations do little arithmetic; their cost is reading and writing. Autograd would pass over the activations many times,
+and PyTorch's backward pass of attention in bfloat16 on a CPU takes six times as long as the products that it consists of.
 """
 
 from typing import Any
@@ -18,18 +18,18 @@ def rms_norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
 
 def unit_rms(rows: Tensor, epsilon: float) -> Tensor:
-    """RMSNorm without its weights, for a product that has them in its own."""
+    """RMSNorm without its weights, for a product whose own weights include them."""
     return rows * _inverse_rms(rows, epsilon).to(rows.dtype)
 
 
-def turned(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
-    """qkv [n, all heads, size] with its first `heads` heads rotated (Su et al. 2021); changed in place without gradients.
+def rotate_heads(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
+    """qkv [n, all heads, size] with its first `heads` heads rotated (Su et al. 2021).
 
-    cosine, sine: [n, 1, size / 2]; the halves of a head turn by the same angles.
+    Without gradients qkv is changed in place. cosine, sine: [n, 1, size / 2]; the halves of a head rotate by the same angles.
     """
     if not torch.is_grad_enabled():
-        return _turn(qkv, heads, cosine, sine)
-    result: Tensor = _Turned.apply(qkv, heads, cosine, sine)
+        return _rotate_in_place(qkv, heads, cosine, sine)
+    result: Tensor = _RotateHeads.apply(qkv, heads, cosine, sine)
     return result
 
 
@@ -51,7 +51,10 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) ->
 
 
 def swiglu(both: Tensor) -> Tensor:
-    """silu of the first half of each row × the second half (Shazeer 2020, equation 6): [n, 2 inner] → [n, inner]."""
+    """SwiGLU (Shazeer 2020, equation 6): [n, 2 inner] → [n, inner].
+
+    It is silu of the first half of each row × the second half.
+    """
     result: Tensor = _SwiGlu.apply(both)
     return result
 
@@ -62,7 +65,7 @@ def _inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
     return torch.rsqrt(length.square() / rows.shape[-1] + epsilon)
 
 
-def _turn(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
+def _rotate_in_place(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
     first, second = qkv[:, :heads].chunk(2, dim=-1)
     new_first = (first * cosine).addcmul_(second, sine, value=-1)
     second.mul_(cosine).addcmul_(first, sine)
@@ -88,17 +91,17 @@ class _RmsNorm(torch.autograd.Function):
         return gradient.addcmul_(unit, along, value=-1).mul_(inverse), None, None
 
 
-class _Turned(torch.autograd.Function):
+class _RotateHeads(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.heads = heads
         ctx.save_for_backward(cosine, sine)
-        return _turn(qkv.clone(), heads, cosine, sine)
+        return _rotate_in_place(qkv.clone(), heads, cosine, sine)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         cosine, sine = ctx.saved_tensors
-        return _turn(gradients[0].clone(), ctx.heads, cosine, -sine), None, None, None
+        return _rotate_in_place(gradients[0].clone(), ctx.heads, cosine, -sine), None, None, None
 
 
 class _SwiGlu(torch.autograd.Function):
@@ -112,8 +115,8 @@ class _SwiGlu(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (both,) = gradients, ctx.saved_tensors
         gate, up = both.chunk(2, dim=-1)
-        found = torch.empty_like(both)
-        of_gate, of_up = found.chunk(2, dim=-1)
+        of_both = torch.empty_like(both)
+        of_gate, of_up = of_both.chunk(2, dim=-1)
         torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
         torch.mul(gradient, F.silu(gate), out=of_up)
-        return (found,)
+        return (of_both,)

@@ -1,4 +1,7 @@
-"""A transformer as a stack of layers that can be entered and left anywhere: what early exit and layer sharing need."""
+"""A transformer that can be entered and left at any layer.
+
+Early exit and the layers that raw and tuned vectors share need this.
+"""
 
 import copy
 import warnings
@@ -29,14 +32,15 @@ class Stack(Protocol):
         ...
 
     def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
-        """`run`, then one vector a text: float32 [texts, hidden]."""
+        """`run`, then one vector for each text: float32 [texts, hidden]."""
         ...
 
 
 class LayerStack:
-    """transformers' own layers of a decoder (Llama, Qwen, Mistral, …) or encoder (BERT) body, never its head.
+    """transformers' own layers of a model's body, without its head.
 
-    Each group of a batch is padded on the right, so a causal model needs no mask at all: real tokens never see padding.
+    The body is a decoder (Llama, Qwen, Mistral, …) or an encoder (BERT). Each group of a batch is padded on the right, so a
+    causal model needs no mask: real tokens never see padding.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -62,7 +66,7 @@ class LayerStack:
         return batch.to_nodes([self._run_padded(states, group, first, last) for states, group in paths])
 
     def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
-        """`run`, then one vector a text: float32 [texts, hidden]."""
+        """`run`, then one vector for each text: float32 [texts, hidden]."""
         return pooling(batch, self.run(hidden, batch, first, last))
 
     def _run_padded(self, hidden: Tensor, group: Group, first: int, last: int) -> Tensor:
@@ -79,10 +83,10 @@ class LayerStack:
 
 
 def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
-    """True where `layers` layers of the stack, run one by one, give what the model's own forward pass gives.
+    """Whether the stack's first `layers` layers give what the model's forward pass gives.
 
-    Nearly everywhere: in bfloat16 a few elements near zero are rounded elsewhere, while parts that mean something else change
-    them all.
+    99 % of the elements must agree: bfloat16 rounds a few near zero differently, while a part with another meaning changes
+    all of them.
     """
     device = next(model.parameters()).device
     ids = torch.arange(1, 13, device=device).view(2, 6)
@@ -92,15 +96,18 @@ def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
     with torch.inference_mode():
         expected = model(input_ids=ids, output_hidden_states=True).hidden_states[layers].flatten(0, 1).float()
         try:
-            found = stack.run(stack.embed(batch), batch, 0, layers).float()
+            states = stack.run(stack.embed(batch), batch, 0, layers).float()
         except (AttributeError, KeyError, TypeError):
             return False
-    close = torch.isclose(found, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
+    close = torch.isclose(states, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
     return float(close.float().mean()) >= 0.99
 
 
 def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
-    """A copy that ends after layer `last` and owns layers first..last-1; everything else shares memory with the original."""
+    """A copy of the model that ends after layer `last` and owns layers first..last-1.
+
+    Everything else shares memory with the original.
+    """
     own = {id(parameter) for layer in LayerStack(model).layers[first:last] for parameter in layer.parameters()}
     shared = {id(parameter): parameter for parameter in model.parameters() if id(parameter) not in own}
     duplicate: Any = copy.deepcopy(model, shared)
@@ -113,7 +120,10 @@ def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
 
 @contextmanager
 def quiet_adapters() -> Iterator[None]:
-    """Around peft calls that wrap a model: this peft asks transformers for a property by its old name, on every call."""
+    """Silence a warning of peft while it wraps a model.
+
+    This version of peft reads a property of transformers by its old name, on every call.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         yield

@@ -1,8 +1,8 @@
-"""LoRA (Hu et al. 2021) as part of a product's weight, while it is trained.
+"""LoRA as part of the weight while it is trained.
 
-peft computes W x and s B A x apart, which reads and writes every activation several times. Here the weight W + s B A is made
-once a pass, the product is one, and only the backward pass takes A and B apart. What is trained is then also what is served:
-an adapter merged into weights of the same number type.
+Source: Hu et al. 2021. peft computes W x and s B A x separately, which reads and writes every activation several times. Here
+the weight W + s B A is computed once for each pass, there is one product, and only the backward pass separates A and B. The
+model in training is then also the model that is served: an adapter merged into weights of the same number type.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from livealign.llm.matmul import Product
 
 @dataclass(frozen=True)
 class LoraPart:
-    """The adapter of one linear module: `down` [rank, inputs], `up` [outputs, rank], both trained in float32."""
+    """The adapter of one linear module.
+
+    `down` [rank, inputs] and `up` [outputs, rank] are trained in float32.
+    """
 
     down: nn.Parameter
     up: nn.Parameter
@@ -52,7 +55,7 @@ class LoraProduct(Product):
 
 
 class _MergedProduct(torch.autograd.Function):
-    """rows (W + U D)ᵀ + bias. The gradients are those of the unmerged form; no gradient of W itself is ever made."""
+    """rows (W + U D)ᵀ + bias. The gradients are those of the unmerged form; W itself gets none."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The matrix products of a layer, with what follows them.
+"""Matrix products with fused activation, factor and sum (oneDNN).
 
-A processor that multiplies bfloat16 in hardware is so quick at it that half of a pass would go into what lies between the
-products, where every step reads and writes each activation once more. `OneDnnProduct` hands silu, a factor and a sum to oneDNN,
-which applies them while a result is still in registers, and has the norm's weights in its own.
+On a processor that multiplies bfloat16 in hardware, half of a pass would be spent between the products, where every step reads
+and writes each activation once more. `OneDnnProduct` hands silu, a factor and a sum to oneDNN, which applies them while a
+result is still in registers; the norm's weights are part of its own.
 """
 
 from typing import Any
@@ -15,7 +15,10 @@ from livealign.llm.layer_ops import swiglu
 
 
 class Product:
-    """rows [n, inputs] → [n, outputs], by a weight [outputs, inputs] and a bias [outputs] or None."""
+    """A product: rows [n, inputs] → [n, outputs].
+
+    By a weight [outputs, inputs] and a bias [outputs] or None.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
@@ -28,15 +31,15 @@ class Product:
         return term + self(rows)
 
     def swiglu(self, rows: Tensor) -> Tensor:
-        """silu of the first half of the outputs × the second half (Shazeer 2020, equation 6): [n, outputs / 2]."""
+        """The product through SwiGLU (`layer_ops.swiglu`): [n, outputs / 2]."""
         return swiglu(self(rows))
 
 
 class OneDnnProduct(Product):
-    """The same for reading only: there is no gradient.
+    """The same product by oneDNN, for inference only: it has no gradient.
 
-    It keeps a copy of the weight in oneDNN's own order, times `input_scale` [inputs] where rows come without it. With `halves`
-    it can `swiglu` and nothing else.
+    It keeps a copy of the weight in oneDNN's own order, multiplied by `input_scale` [inputs] if the rows come without it. With
+    `halves` only `swiglu` works.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, input_scale: Tensor | None = None, halves: bool = False) -> None:
@@ -57,14 +60,14 @@ class OneDnnProduct(Product):
         return total
 
     def swiglu(self, rows: Tensor) -> Tensor:
-        """silu of the first half of the outputs × the second half: [n, outputs / 2]."""
+        """The product through SwiGLU (`layer_ops.swiglu`): [n, outputs / 2]."""
         gate = _operations()._linear_pointwise(rows, self._weights[0], self._biases[0], "swish", [], "")
         product: Tensor = _operations()._linear_pointwise.binary(rows, gate, self._weights[1], self._biases[1], "mul")
         return product
 
 
 def onednn_serves(weight: Tensor) -> bool:
-    """Whether oneDNN's products are there and worth it: bfloat16 on a CPU that multiplies it."""
+    """Whether oneDNN's products are available and faster: bfloat16 on a CPU that multiplies it."""
     return (
         weight.dtype == torch.bfloat16
         and weight.device.type == "cpu"
@@ -74,5 +77,5 @@ def onednn_serves(weight: Tensor) -> bool:
 
 
 def _operations() -> Any:
-    """What `torch.compile` calls for such products; called as it is, nothing has to be compiled."""
+    """The operations that `torch.compile` emits for such products; calling them directly needs no compilation."""
     return torch.ops.mkldnn

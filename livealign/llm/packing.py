@@ -1,8 +1,8 @@
-"""Texts as one flat row of tokens: no padding, and what several texts begin with is there once.
+"""Pack texts as a prefix tree of tokens: no padding, shared beginnings once.
 
-In a causal model a token sees only what stands before it, so two texts with the same beginning have the same hidden states
-there, in every layer. The tokens of a batch therefore form the nodes of a prefix tree, and everything but attention (norms,
-projections, the MLP: nearly all of the work) is computed once a node. Attention reads each text's own path through the tree.
+In a causal model a token sees only the tokens before it, so two texts with the same beginning have the same hidden states
+there, in every layer. The tokens of a batch therefore form the nodes of a prefix tree. Everything but attention (norms,
+projections, the MLP: nearly all of the work) is computed once for each node; attention reads each text's path in the tree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LENGTH_STEP = 16  # texts whose lengths differ by less share one attention call
-NODE_STEPS = 32  # batches have one of so many sizes: libraries keep a compiled product for every shape that they meet
-PATHS_PER_NODE = 4  # shared beginnings may lengthen the attention of a batch at most so far beyond its nodes
+NODE_STEPS = 32  # number of batch sizes: libraries keep a compiled product for every shape that they meet
+PATHS_PER_NODE = 4  # upper limit of a batch's path tokens per node, so that shared beginnings cannot make attention dear
 
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of like length: `nodes` int64 [rows, longest] (padded on the right by node 0), `lengths` int64 [rows]."""
+    """Texts of similar length.
+
+    `nodes` int64 [rows, longest], padded on the right by node 0; `lengths` int64 [rows].
+    """
 
     nodes: Tensor
     lengths: Tensor
@@ -30,7 +33,7 @@ class Group:
 class PackedBatch:
     """n nodes that hold the tokens of some texts.
 
-    `ids` and `positions` are int64 [n]. The groups' padded tokens, laid end to end, are places: `places` int64 [m] is the node
+    `ids` and `positions` are int64 [n]. The groups' padded tokens, concatenated, are m places: `places` int64 [m] is the node
     of each, `home` int64 [n] one place of each node.
     """
 
@@ -47,7 +50,10 @@ class PackedBatch:
         return [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def to_nodes(self, paths: Sequence[Tensor]) -> Tensor:
-        """[rows, longest, width] for each group → [n, width]; texts that share a node agree there, one of them is read."""
+        """[rows, longest, width] for each group → [n, width].
+
+        Texts that share a node agree there, so one of them is read.
+        """
         flat = [values.flatten(0, 1) for values in paths]
         return F.embedding(self.home, flat[0] if len(flat) == 1 else torch.cat(flat))
 
@@ -55,21 +61,24 @@ class PackedBatch:
 def pack(
     tokens: Sequence[Sequence[int]], most_nodes: int, share: bool, device: torch.device, least_batches: int = 1
 ) -> Iterator[tuple[np.ndarray, PackedBatch]]:
-    """Token ids of texts (none empty) → batches of about equal cost: (row numbers in the batch's order, batch).
+    """Pack token ids into batches of about equal cost.
+
+    Yields:
+        (row numbers in the batch's order, batch).
 
     Args:
-        tokens: one list of ids a text.
-        most_nodes: of a batch; a longer text has a batch of its own.
-        share: whether equal beginnings are one; only a causal model allows it.
+        tokens: one non-empty list of ids for each text.
+        most_nodes: largest number of nodes of a batch; a longer text has a batch of its own.
+        share: whether equal beginnings share nodes; only a causal model allows it.
         device: where the batches will be used.
-        least_batches: as many batches as there are workers, where the texts suffice.
+        least_batches: smallest number of batches (one for each worker), if there are enough texts.
     """
     if not tokens:
         return
     order, table, lengths, shared = _sorted(tokens, share)
     for start, end in _cuts(lengths, shared, most_nodes, least_batches):
         again = shared[start:end].copy()
-        again[0] = 0  # its row before lies in another batch
+        again[0] = 0  # the previous row lies in another batch
         rows, batch = _batch(table[start:end], lengths[start:end], again, device, multiple=max(1, most_nodes // NODE_STEPS))
         yield order[start:end][rows], batch
 
@@ -82,9 +91,9 @@ def pack_whole(tokens: Sequence[Sequence[int]], share: bool, device: torch.devic
 
 
 def _sorted(tokens: Sequence[Sequence[int]], share: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(order, ids [n, longest] with −1 behind the end, lengths, leading tokens shared with the row before), int64, sorted.
+    """(order, ids [n, longest] with −1 behind the end, lengths, leading tokens shared with the previous row), int64, sorted.
 
-    Texts that begin alike stand together, or where nothing is shared texts of like length, the longest first.
+    With `share`, texts with the same beginning are adjacent; without it the longest texts come first.
     """
     lengths = np.fromiter((len(ids) for ids in tokens), np.int64, len(tokens))
     order = (
@@ -96,24 +105,24 @@ def _sorted(tokens: Sequence[Sequence[int]], share: bool) -> tuple[np.ndarray, n
     columns = np.arange(lengths.max())
     table = np.full((len(tokens), len(columns)), -1, np.int64)
     table[columns < lengths[:, None]] = np.concatenate([tokens[row] for row in order])
-    return order, table, lengths, _shared_with_row_before(table) if share else np.zeros(len(tokens), np.int64)
+    return order, table, lengths, _shared_with_previous_row(table) if share else np.zeros(len(tokens), np.int64)
 
 
-def _shared_with_row_before(table: np.ndarray) -> np.ndarray:
-    """How many leading tokens of each row of `table` [n, width] (−1 behind its end) are those of the row before: int64 [n]."""
+def _shared_with_previous_row(table: np.ndarray) -> np.ndarray:
+    """How many leading tokens of each row of `table` [n, width] (−1 behind its end) equal the previous row's: int64 [n]."""
     equal = (table[1:] == table[:-1]) & (table[1:] >= 0)
     return np.concatenate([[0], np.logical_and.accumulate(equal, axis=1).sum(axis=1)])
 
 
 def _cuts(lengths: np.ndarray, shared: np.ndarray, most_nodes: int, least_batches: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows, each with about the same number of nodes and none with more than `most_nodes`."""
+    """Ranges of rows, each with about the same number of nodes and at most `most_nodes`."""
     nodes, paths = np.cumsum(lengths - shared), np.cumsum(lengths)
     batches = -(-int(nodes[-1]) // max(1, most_nodes))
     batches = -(-batches // least_batches) * least_batches
     size = min(most_nodes, -(-int(nodes[-1]) // batches))
     start = 0
     while start < len(lengths):
-        before = (nodes[start] - lengths[start], paths[start] - lengths[start])  # the first row is there whole
+        before = (nodes[start] - lengths[start], paths[start] - lengths[start])  # the first row of a batch shares no node
         end = min(
             np.searchsorted(nodes, before[0] + max(size, int(lengths[start])), side="right"),
             np.searchsorted(paths, before[1] + PATHS_PER_NODE * max(size, int(lengths[start])), side="right"),
@@ -127,13 +136,13 @@ def _batch(
 ) -> tuple[np.ndarray, PackedBatch]:
     """(the order of the rows in the batch, the batch) of sorted rows `table` [rows, width].
 
-    Nodes that no text has fill it up to a multiple of `multiple`.
+    Nodes without a text pad it to a multiple of `multiple`.
     """
     columns = np.arange(table.shape[1])
     real = columns < lengths[:, None]
     new = real & (columns >= shared[:, None])
     number = np.where(new, np.cumsum(new).reshape(new.shape) - 1, -1)
-    # A row's shared tokens are the newest nodes of their columns: the row before has them, or shares them with its own.
+    # A row's shared tokens are the newest nodes of their columns: the previous row has or shares them.
     number = np.where(real, np.maximum.accumulate(number, axis=0), 0)
     steps = -(-lengths // LENGTH_STEP)
     rows = np.argsort(steps, kind="stable")

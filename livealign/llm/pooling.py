@@ -1,10 +1,10 @@
-"""How the vectors of a text's tokens become one vector.
+"""Token vectors to one text vector: mean, last, or weighted by rarity.
 
-- `mean`: of all tokens alike.
-- `last`: that of the last token.
-- `telling`: a mean in which a token counts by how telling it is, w(t) = s / (s + p(t)): p(t) is its share of all tokens of the
-  texts that were tuned on, and a token of share s counts half (SIF: Arora, Liang and Ma 2017, section 3). What every text says
-  ("minute", "host", "the") then hides the topic no longer. The weights are part of an adapter and lie in its folder.
+- `mean`: the mean of all tokens.
+- `last`: the vector of the last token.
+- `telling`: a mean with the weight w(t) = s / (s + p(t)) for each token; p(t) is its share of all tokens in the tuning texts,
+  and a token of share s counts half (SIF: Arora, Liang and Ma 2017, section 3). Words of every text ("minute", "host", "the")
+  then no longer hide the topic. The weights are part of an adapter and lie in its folder.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ MEAN, LAST, TELLING = POOLINGS = ("mean", "last", "telling")
 
 @dataclass(frozen=True)
 class Pooling:
-    """One way; `weights` float32 [vocabulary] of the tokens where it is `telling`."""
+    """One pooling; `telling` has token `weights`, float32 [vocabulary]."""
 
     name: str
     weights: Tensor | None = None
@@ -42,10 +42,10 @@ class Pooling:
 
     @classmethod
     def of(cls, name: str, adapter: Path | None, device: torch.device) -> "Pooling":
-        """The pooling of this name, with the weights of an adapter folder where it needs them.
+        """The pooling of this name, with the adapter folder's token weights if it needs them.
 
         Raises:
-            BackboneError: it needs weights, and the folder has none that can be read.
+            BackboneError: it needs weights, and there is no adapter or its weights cannot be read.
         """
         if name != TELLING:
             return cls(name)
@@ -54,7 +54,7 @@ class Pooling:
         return cls(name, read_token_weights(adapter).to(device))
 
     def __call__(self, batch: PackedBatch, values: Tensor) -> Tensor:
-        """[n, width] of the batch's nodes → one vector a text [texts, width], float32, in the order of its groups."""
+        """[n, width] of the nodes → float32 [texts, width], in the order of the batch's groups."""
         with torch.autocast(values.device.type, enabled=False):  # a mean rounded to the layers' type would lose digits
             return self._pooled(batch, values)
 
@@ -74,22 +74,25 @@ class Pooling:
 
 
 def telling_weights(tokens: Iterable[Sequence[int]], vocabulary: int, half_share: float) -> Tensor:
-    """w(t) = s / (s + p(t)), float32 [vocabulary], from the token ids of texts; s is `half_share`."""
+    """Token weights w(t) = s / (s + p(t)), float32 [vocabulary], from texts' token ids.
+
+    s is `half_share`, p(t) the share of token t.
+    """
     ids = np.concatenate([np.zeros(0, np.int64), *(np.asarray(row, np.int64) for row in tokens)])
     share = np.bincount(ids, minlength=vocabulary) / max(1, len(ids))
     return torch.from_numpy((half_share / (half_share + share)).astype(np.float32))
 
 
 def write_token_weights(weights: Tensor, folder: Path) -> None:
-    """Put them into an adapter's folder."""
+    """Write token weights into an adapter's folder."""
     save_file({"weights": weights.cpu().contiguous()}, folder / WEIGHTS_FILE)
 
 
 def read_token_weights(folder: Path) -> Tensor:
-    """float32 [vocabulary] of an adapter's folder.
+    """The token weights of an adapter's folder, float32 [vocabulary].
 
     Raises:
-        BackboneError: there are none, or they are damaged.
+        BackboneError: the file is missing or damaged.
     """
     file = folder / WEIGHTS_FILE
     try:
@@ -99,5 +102,5 @@ def read_token_weights(folder: Path) -> Tensor:
 
 
 def token_weights_sha256(pooling: Pooling) -> str | None:
-    """Identity of the weights; None where there are none."""
+    """SHA-256 of the token weights; None for a pooling without them."""
     return None if pooling.weights is None else hashlib.sha256(pooling.weights.cpu().numpy().tobytes()).hexdigest()

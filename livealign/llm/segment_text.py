@@ -1,10 +1,10 @@
-"""A 30-second window → the text the LLM reads. The same pure function writes it for training and for the running service.
+"""Write the text of a 30-second window, the same for training and serving.
 
     title | category | minute N | host: … | chat: … | before: …
 
-What tells the moment comes first, because the tokenizer cuts at the token budget: the host's words, then the viewers' (the
-newest first, repeats folded), then what is left of the budget for the windows before. A window in which nothing was said
-carries the room's state on, with its age.
+The tokenizer cuts at the token budget, so the words that show the subject come first: the host's, then the viewers' (newest
+first, repeats folded). The rest of the budget goes to earlier windows. A window without words repeats the room's last words,
+with their age.
 """
 
 import re
@@ -18,7 +18,7 @@ import pyarrow as pa
 from livealign.config import SegmentConfig
 
 CHARACTERS_PER_TOKEN = 4.5  # of English chat under SmolLM2's tokenizer; the budget in characters is only the first, fast cut
-MINUTE_STEPS = (0, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240)  # coarse: a minute more tells nothing new
+MINUTE_STEPS = (0, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240)  # coarse: few minutes change the text
 
 _CHARACTER_RUN = re.compile(r"(.)\1{3,}")
 _WORD_RUN = re.compile(r"\b(\S+)(?: \1){2,}(?!\S)", re.IGNORECASE)
@@ -34,8 +34,11 @@ _PADDING = re.compile(f"^[\\s{_NO_INK}]+|[\\s{_NO_INK}]+$")
 _DIRECTION_MARKS = dict.fromkeys([0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
-class Moment(NamedTuple):
-    """One window of a room. `chat` holds viewers' messages in time order, without bots."""
+class WindowText(NamedTuple):
+    """The words of one window of a room.
+
+    `chat` holds viewers' messages in time order, without bots.
+    """
 
     window: int  # floor(epoch seconds / 30)
     age: int  # windows since the room began
@@ -50,30 +53,43 @@ class Moment(NamedTuple):
 
 
 def segment_texts(segments: pa.Table, config: SegmentConfig) -> pa.Table:
-    """Texts of the `segments` mart (rows in any order) → table (segment_id int64, text string), by room and window."""
+    """Texts of the `segments` mart: a table (segment_id int64, text string).
+
+    The mart's rows may have any order; the result is sorted by room and window.
+    """
     rooms, moments, ids = sorted_moments(segments)
     following = with_earlier(zip(rooms.tolist(), moments, strict=True), config)
     texts = [compose_text(moment, earlier, config) for moment, earlier in following]
     return pa.table({"segment_id": pa.array(ids), "text": pa.array(texts, pa.string())})
 
 
-def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[Moment], np.ndarray]:
-    """The `segments` mart as (room ids int64 [n], moments, segment ids int64 [n]), sorted by room and window."""
+def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[WindowText], np.ndarray]:
+    """The `segments` mart sorted by room and window.
+
+    Returns:
+        (room ids int64 [n], windows, segment ids int64 [n]).
+    """
     ordered = segments.sort_by([("room_id", "ascending"), ("window", "ascending")])
     columns = (
         ordered[name].to_pylist() for name in ("window", "segment_index", "title", "category", "speech_text", "chat_text")
     )
     moments = [
-        Moment(window, age, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
+        WindowText(window, age, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
         for window, age, title, category, speech, chat in zip(*columns, strict=True)
     ]
     return ordered["room_id"].to_numpy(), moments, ordered["segment_id"].to_numpy()
 
 
-def with_earlier(moments: Iterable[tuple[int, Moment]], config: SegmentConfig) -> Iterator[tuple[Moment, tuple[Moment, ...]]]:
-    """(room, moment) pairs sorted by room and window → each moment with its room's earlier telling ones, newest first."""
+def with_earlier(
+    moments: Iterable[tuple[int, WindowText]], config: SegmentConfig
+) -> Iterator[tuple[WindowText, tuple[WindowText, ...]]]:
+    """Each window with its room's earlier windows that have words, newest first.
+
+    Args:
+        moments: (room, window) pairs, sorted by room and window.
+    """
     room: int | None = None
-    earlier: tuple[Moment, ...] = ()
+    earlier: tuple[WindowText, ...] = ()
     for room_id, moment in moments:
         if room_id != room:
             room, earlier = room_id, ()
@@ -81,15 +97,21 @@ def with_earlier(moments: Iterable[tuple[int, Moment]], config: SegmentConfig) -
         earlier = remember(earlier, moment, config)
 
 
-def remember(earlier: tuple[Moment, ...], moment: Moment, config: SegmentConfig) -> tuple[Moment, ...]:
-    """The room's telling moments after this one, newest first: what `compose_text` wants for the next window."""
+def remember(earlier: tuple[WindowText, ...], moment: WindowText, config: SegmentConfig) -> tuple[WindowText, ...]:
+    """The room's latest windows with words, newest first, including this one.
+
+    `compose_text` reads them for the next window.
+    """
     return earlier if moment.is_silent else (moment, *earlier)[: max(1, config.context_windows)]
 
 
-def compose_text(moment: Moment, earlier: Sequence[Moment], config: SegmentConfig) -> str:
-    """What the LLM reads of one moment; `earlier` are the room's telling moments before it, newest first.
+def compose_text(moment: WindowText, earlier: Sequence[WindowText], config: SegmentConfig) -> str:
+    """The text of one window.
 
-    Whatever people wrote is only text: separators in it are neutralised, and nothing in it is obeyed or parsed.
+    What people wrote is only text: separators in it are neutralised, and it is never parsed.
+
+    Args:
+        earlier: the room's windows with words before this one, newest first.
     """
     budget = min(config.max_characters, int(config.token_budget * CHARACTERS_PER_TOKEN))
     parts = [_head(moment.title, budget // 5), _head(moment.category, budget // 10), f"minute {_coarse(moment.age, config)}"]
@@ -112,8 +134,8 @@ def compose_text(moment: Moment, earlier: Sequence[Moment], config: SegmentConfi
     return " | ".join(parts)
 
 
-def _said(moment: Moment, budget: int) -> list[str]:
-    """["host: …", "chat: …"] within `budget` characters; each side may use what the other leaves."""
+def _said(moment: WindowText, budget: int) -> list[str]:
+    """["host: …", "chat: …"] within `budget` characters; each side may use the characters that the other leaves."""
     if budget < 12:
         return []
     speech, chat = _clean(moment.speech, 4 * budget), _fold_messages(moment.chat, budget)
@@ -154,7 +176,7 @@ def _unpadded(text: str) -> str:
 
 
 def _clean(text: str, limit: int) -> str:
-    """One line of plain text: compatibility forms unified, control and direction marks and separators gone, runs folded."""
+    """One line of plain text: NFKC, without control characters, direction marks and separators, repeats folded."""
     if not text:
         return ""
     text = text[-limit:]
@@ -182,7 +204,7 @@ def _head(text: str, limit: int) -> str:
 
 
 def _tail(text: str, limit: int) -> str:
-    """The last words that fit: what the host says now matters more than how the window began."""
+    """The last words that fit: the host's latest words matter more than the first of the window."""
     if len(text) <= limit:
         return text
     if limit <= 0:
@@ -193,6 +215,6 @@ def _tail(text: str, limit: int) -> str:
 
 
 def _coarse(windows: int, config: SegmentConfig) -> int:
-    """Minutes in `windows`, rounded down to a step, so that windows in which nothing new happens read the same."""
+    """Minutes in `windows`, rounded down to a step, so that windows without news have the same text."""
     minutes = windows * config.window_seconds // 60
     return max((step for step in MINUTE_STEPS if step <= minutes), default=0)

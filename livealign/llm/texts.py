@@ -17,20 +17,22 @@ from livealign.file_cache import FileCache
 from livealign.llm.segment_text import segment_texts
 
 TEXT_COLUMNS = ("segment_id", "room_id", "window", "segment_index", "title", "category", "speech_text", "chat_text")
-CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the day before
+CONTEXT_DAYS = 1  # a room that runs over midnight has its earlier windows in the previous day
 _texts: FileCache[pa.Table] = FileCache()
 
 
 def texts_of(
     marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date], config: SegmentConfig, segments: pa.Table | None = None
 ) -> list[str]:
-    """The text of each of `segment_ids` [n], which lie in `days`; a room's windows of the day before are its context.
+    """The text of each of `segment_ids` [n], which lie in `days`.
+
+    A room's windows of the previous day are read too, as context.
 
     Args:
-        segments: the mart of `days` with TEXT_COLUMNS, where the caller has read it already.
+        segments: the mart of `days` with TEXT_COLUMNS, if the caller has read it already.
 
     Raises:
-        TrainingError: a segment lies in none of the days.
+        TrainingError: a segment is not in the mart of these days.
     """
     read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
     files = [partition(marts, "segments", day) for day in read]
@@ -45,7 +47,7 @@ def texts_of(
     rows = rows_by_key(table["segment_id"].to_numpy(), segment_ids)
     if (rows < 0).any():
         raise TrainingError(
-            f"{(rows < 0).sum()} segments lie in none of the days {days[0]} to {days[-1]} of {marts}; build them again"
+            f"{(rows < 0).sum()} segments are not in {marts} of the days {days[0]} to {days[-1]}; build those days again"
         )
     return table["text"].take(pa.array(rows)).to_pylist()
 

@@ -1,4 +1,7 @@
-"""The backbone of the tiny profile: a two-layer Llama and a tokenizer, both made on the spot, the same on every machine."""
+"""A two-layer Llama for tests, built on the spot.
+
+It is the backbone of the profile tiny: model and tokenizer are the same on every machine.
+"""
 
 import hashlib
 
@@ -24,7 +27,10 @@ SAMPLE_TEXTS = (
 def make_tiny_backbone(
     seed: int = 17, texts: tuple[str, ...] = SAMPLE_TEXTS, hidden: int = 64, layers: int = 2, vocabulary: int = 768
 ) -> tuple[nn.Module, PreTrainedTokenizerBase, str]:
-    """(model, tokenizer, SHA-256 of both): random weights from `seed`, a byte-level BPE trained on `texts`."""
+    """(model, tokenizer, SHA-256 of both).
+
+    The weights are random from `seed`; the tokenizer is a byte-level BPE trained on `texts`.
+    """
     tokenizer = _train_tokenizer(texts, vocabulary)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

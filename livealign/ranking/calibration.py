@@ -1,7 +1,7 @@
-"""Predicted probabilities that come true: a straight line through each task's logits, fitted to requests kept out of training.
+"""Platt scaling per task.
 
-A ranker is too sure of what it was trained on. Two numbers a task (Platt 1999) mend that
-and change no order within a task.
+A ranker is overconfident on its training data. So a scale and a shift of each task's logits (Platt 1999) are fitted to requests
+kept out of training. They do not change the order within a task.
 """
 
 import numpy as np
@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 
 from livealign.config import RankerConfig
 
-_LEAST_ROWS = 1_000  # kept out; with fewer nothing is kept out and nothing is calibrated
+_LEAST_ROWS = 1_000  # kept out; with fewer the ranker is not calibrated
 _LEAST_POSITIVES = 20
 _STEPS = 25
-_PRIOR = 1.0  # rows' worth of belief in scale 1 and shift 0
+_PRIOR = 1.0  # weight, in rows, of the prior at scale 1 and shift 0
 
 
 def calibration_split(request: NDArray[np.int64], config: RankerConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows to calibrate on, whole requests [n] at a time, drawn by the config's seed."""
+    """(rows to train on, rows to calibrate on), drawn by the config's seed.
+
+    All rows of a request [n] are on the same side.
+    """
     names, number = np.unique(request, return_inverse=True)
     drawn = np.random.default_rng(config.seed).random(len(names))[number.reshape(-1)] < config.calibration_share
     if drawn.sum() < _LEAST_ROWS or drawn.all():
@@ -25,19 +28,22 @@ def calibration_split(request: NDArray[np.int64], config: RankerConfig) -> tuple
 
 
 def calibration(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scale and shift [tasks] of least log loss for logits [n, tasks] and labels [n, tasks] (NaN: not observed).
+    """Scale and shift [tasks] with the smallest log loss.
 
-    A task with few positives, or one that would be turned around, keeps scale 1 and shift 0.
+    A task with few positives, or with a negative scale, keeps scale 1 and shift 0.
+
+    Args:
+        logits: [n, tasks]; labels: [n, tasks], NaN if not observed.
     """
     scale, shift = np.ones(logits.shape[1], dtype=np.float32), np.zeros(logits.shape[1], dtype=np.float32)
     for task in range(logits.shape[1]):
-        seen = ~np.isnan(labels[:, task])
-        x, y = logits[seen, task].astype(np.float64), labels[seen, task].astype(np.float64)
+        known = ~np.isnan(labels[:, task])
+        x, y = logits[known, task].astype(np.float64), labels[known, task].astype(np.float64)
         if min(y.sum(), (1 - y).sum()) < _LEAST_POSITIVES:
             continue
-        fitted = _line(x, y)
-        if np.isfinite(fitted).all() and fitted[0] > 0:
-            scale[task], shift[task] = fitted
+        line = _line(x, y)
+        if np.isfinite(line).all() and line[0] > 0:
+            scale[task], shift[task] = line
     return scale, shift
 
 

@@ -1,4 +1,4 @@
-"""The multi-task network of the ranker, as a torch module, and the tables that it reads."""
+"""The multi-task ranker as a torch module, and the item table it reads."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from livealign.config import RankerConfig
 from livealign.dataset.features import ROOM_FEATURES
 
-_PREFIX_TABLE = 4_096  # rows up to which a code is embedded together with the codes of the levels before it
+_PREFIX_TABLE = 4_096  # largest table of code prefixes; beyond it a code is embedded without the codes before it
 
 
 class ItemTable(NamedTuple):
-    """What a variant knows of each item row; row 0 is padding and never read as content.
+    """A variant's vectors and codes of each item row; row 0 is padding.
 
     vectors: float32 [items, d], or None; codes: int [items, levels], from 0, or None.
     """
@@ -22,13 +22,13 @@ class ItemTable(NamedTuple):
     vectors: NDArray[np.float32] | None = None
     codes: NDArray[np.integer] | None = None
 
-    def seen_by(self, sizes: "RankerSizes") -> "ItemTable":
-        """The part of it that a ranker of these sizes was trained on."""
+    def for_ranker(self, sizes: "RankerSizes") -> "ItemTable":
+        """The columns that a ranker of these sizes was trained on."""
         return ItemTable(self.vectors if sizes.vector_dim else None, self.codes if sizes.levels else None)
 
 
 class RankerSizes(NamedTuple):
-    """What a ranker's network is built for. 0 levels: no codes; vector_dim 0: no vectors."""
+    """Sizes of a ranker's network. levels 0: no codes; vector_dim 0: no vectors."""
 
     users: int
     authors: int
@@ -41,18 +41,27 @@ class RankerSizes(NamedTuple):
 
     @property
     def code_tables(self) -> tuple[int, ...]:
-        """Rows of each level's embedding table: of all code prefixes while those are few, else of the level's codes."""
+        """Rows of each level's embedding table.
+
+        A row for each code prefix while those are few, else for each code of the level.
+        """
         prefixes = (self.codes_per_level ** (level + 1) for level in range(self.levels))
         return tuple(rows if rows <= _PREFIX_TABLE else self.codes_per_level for rows in prefixes)
 
     @property
     def matches(self) -> int:
-        """Columns of `ranking.matches`: history (3), then the taste for the codes (1), or likeness of vectors (3)."""
+        """Columns of `inputs.history_matches`, and the taste.
+
+        History (3), then the taste for the codes (1) or the similarity of vectors (3).
+        """
         return 3 + (1 if self.levels else 3 if self.vector_dim else 0)
 
 
 class Batch(NamedTuple):
-    """b impressions. Code rows are rows of the code tables (`code_rows`). h is b, or 1 where all share one history."""
+    """b impressions as tensors; h is b, or 1 if all share one history.
+
+    Codes are rows of the code tables (`code_rows`).
+    """
 
     user: Tensor  # int [b]
     author: Tensor  # int [b]
@@ -67,12 +76,13 @@ class Batch(NamedTuple):
 
 
 class RankerNetwork(nn.Module):
-    """Factorised user × room terms, target-aware attention over the history, and an MLP; one logit for each task.
+    """The network of the ranker: one logit for each task.
 
-    The room is its author, its codes and, where a variant pastes one in, a projected vector. A user has one factor for
-    each of them (as in field-aware factorisation machines), whose products with the room's embeddings see the taste for
-    this author and for this moment. Attention runs over the history's (author, codes), with the room as the query (DIN,
-    arXiv 1706.06978; unnormalised, so that many like moments count more than one).
+    It has factorised user × room terms, target-aware attention over the history, and an MLP. The room is its author, its codes
+    and, in variants with a pasted-in vector, that vector projected. A user has one factor for each of them (as in field-aware
+    factorisation machines); its products with the room's embeddings model the taste for this author and this segment.
+    Attention runs over the history's (author, codes), with the room as the query (DIN, arXiv 1706.06978). It is not
+    normalised, so that many similar segments count more than a single one.
     """
 
     position_share: Tensor
@@ -114,8 +124,8 @@ class RankerNetwork(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits [b, tasks].
 
-        The position's term is centred over the training impressions: at serving, where it is unknown, it is left out and
-        the logit is that of the mean position.
+        The position's term is centred over the training impressions. In serving the position is unknown and the term is left
+        out, so the logit is that of the mean position.
         """
         item = self._item(batch)
         fields = item if self.vector is None else torch.cat([item, self.vector(batch.vectors)], dim=1)
@@ -123,7 +133,7 @@ class RankerNetwork(nn.Module):
         taste = torch.stack([part.sum(1) for part in products.split(self.field_dims, dim=1)], dim=1)
         pooled, intensity = self._attend(item, batch)
         wide = torch.cat([taste, intensity, batch.matches, batch.features], dim=1)
-        # The user's own counts stay out of the trunk: they tell one user's day from another, and it would learn it by heart.
+        # The user's own counts are no input of the trunk: they identify a user's day, and it would learn the day by heart.
         deep = torch.cat([taste, intensity, batch.matches, batch.features[:, :ROOM_FEATURES]], dim=1)
         hidden = self.trunk(torch.cat([self.embedding_dropout(fields), self.embedding_dropout(pooled), deep], dim=1))
         centred = self.position.weight - self.position_share @ self.position.weight
@@ -133,8 +143,8 @@ class RankerNetwork(nn.Module):
     def _item(self, batch: Batch) -> Tensor:
         """The room's author and codes [b, item_dim].
 
-        The levels of the codes are added up, as in the residual quantization that made them: they share one taste of the
-        user, and a deeper level refines what the first one says.
+        The levels of the codes are summed, as in residual quantization: the user has one taste for them, and a deeper level
+        refines the first.
         """
         parts = [self.author(batch.author)]
         if len(self.codes):
@@ -142,11 +152,11 @@ class RankerNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _attend(self, item: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Pooled history [b, item_dim] and how much of it spoke for this room [b, 1].
+        """Pooled history [b, item_dim] and its total attention weight as log(1 + weight) [b, 1].
 
-        Authors and codes are few against b × L history entries, so each table's products with the query are computed
-        once for all its rows, [b, rows], and looked up; and entries are pooled by their rows. No [b, L, d] is made.
-        One history for all is a table itself, whose rows stand in its order.
+        There are far fewer authors and codes than b × L history entries. So each table's products with the query are computed
+        once for all its rows, [b, rows], and looked up, and entries are pooled by their rows. No [b, L, d] is stored. A history
+        that all share is itself the table, with rows in its order.
         """
         query = (self.query(item) @ self.key.weight) * self.query.out_features**-0.5  # (W_k h)·(W_q i) = h·(W_kᵀ W_q i)
         by_author, *by_code = query.split(self.item_fields, dim=1)
@@ -161,20 +171,21 @@ class RankerNetwork(nn.Module):
         return pooled, torch.log1p(weights.sum(1, keepdim=True))
 
     def _histories(self, batch: Batch) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Tables [rows, d] of authors and of each level's codes, and where in them the histories' entries are, int [b, L]."""
+        """Tables [rows, d] of authors and of each level's codes, and the histories' places in them, int [b, L]."""
         rows, local = torch.unique(batch.history_author, return_inverse=True)
         return [self.author(rows), *(table.weight for table in self.codes)], [local, *batch.history_codes.unbind(2)]
 
     def _one_history(self, batch: Batch) -> tuple[list[Tensor], list[Tensor | None]]:
-        """The same for a history that all share: its entries are the tables, in its order (None)."""
+        """The same for a shared history: its entries are the tables, in order, so the places are None."""
         levels = batch.history_codes[0].unbind(1)
         entries = [self.author(batch.history_author[0]), *(code(rows) for code, rows in zip(self.codes, levels, strict=True))]
         return entries, [None] * len(entries)
 
     def penalty(self, batch: Batch) -> Tensor:
-        """Mean squared length of the batch's user factors and room embeddings: the prior that keeps rare ones at the average.
+        """Mean squared length of the batch's user factors and room embeddings.
 
-        Of both sides of the products: with one alone the other would grow and make up for it.
+        This prior keeps rare users and rooms near the average. It applies to both sides of the products, because otherwise the
+        other side would grow to compensate.
         """
         penalty = self.user(batch.user).square().sum(1).mean() + self._item(batch).square().sum(1).mean()
         if self.vector is not None:
@@ -206,9 +217,9 @@ def code_rows(codes: NDArray[np.integer], sizes: RankerSizes) -> NDArray[np.int6
 
 
 def masked_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy, each task's mean over its observed labels, summed by `weights` [tasks].
+    """Binary cross-entropy: the mean of each task's observed labels, summed by weight.
 
-    A label that is NaN was not observable: it adds nothing and has no gradient (Moment&Cross, arXiv 2408.05709).
+    A NaN label was not observable: it adds nothing and has no gradient (Moment&Cross, arXiv 2408.05709). `weights`: [tasks].
     """
     observed = ~torch.isnan(labels)
     loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(0.0), reduction="none")

@@ -1,17 +1,17 @@
-"""What each user likes among the semantic codes: their own click rates, held by a prior that all users share.
+"""Each user's taste for each code, with a prior shared by all users.
 
-A room-moment belongs to every code of the first level a little, by how near its aligned vector lies to the centroids: its
-affinities a [K]. Let e_uc be the clicks to expect of what user u was shown of code c if everybody clicked alike, and k_uc
-the clicks there were. Then (a Poisson-lognormal model: Aitchison and Ho, Biometrika 1989)
+A segment belongs to every code of the first level to some degree, by the distance of its aligned vector to the centroids: its
+affinities a [K]. Of the impressions of code c shown to user u, let e_uc be the clicks expected if all users clicked alike, and
+k_uc the observed clicks. Then (a Poisson-lognormal model: Aitchison and Ho, Biometrika 1989)
 
     k_uc ~ Poisson(e_uc exp(t_uc)),   t_u ~ N(m, S)   and the room's score for u is   log Σ_c a_c E[exp(t_uc)]
 
-m and S are fitted to all users by EM with a Laplace approximation (empirical Bayes). S knows which codes are liked together,
-so that one click speaks for its kin, and a user of few impressions stays near the mean.
+m and S are fitted to all users by EM with a Laplace approximation (empirical Bayes). S holds which codes are liked together, so
+a click also counts for related codes, and a user with few impressions stays near the mean.
 
-Tastes change, now and then, and at once. A day that a user's own tastes explain worse than everybody's do tells that what was
-counted before it is of another taste: those counts lose the share that such a change is probable (Bayesian online changepoint
-detection, Adams and MacKay 2007, with one run length kept for each user).
+Tastes change rarely and suddenly. If a user's own tastes explain a day worse than the mean tastes do, the earlier counts are
+probably of another taste. They are multiplied by the probability that the taste has not changed (Bayesian online changepoint
+detection, Adams and MacKay 2007, with one run length for each user).
 """
 
 import math
@@ -30,29 +30,32 @@ from livealign.days import DAY_MS
 Floats = NDArray[np.float32]
 
 _SHARPNESS = 20.0  # of affinities: exp(−20 × extra squared distance ÷ its usual size)
-_FIRST_ROUNDS, _ROUNDS = 12, 6  # of EM from nothing, and from the day before
+_FIRST_ROUNDS, _ROUNDS = 12, 6  # of EM from scratch, and from the previous day
 _NEWTON_STEPS = 3  # in each round
 _USERS = 8_192  # at a time
-_CHANGES_A_DAY = 0.01  # share of users whose taste is another one than the day before, before anything is known of the day
+_CHANGES_A_DAY = 0.01  # prior share of users whose taste changes from one day to the next
 
 
 @dataclass(frozen=True)
 class Affinity:
-    """How much a room-moment belongs to each code of the first level. Without vectors it is its code and no other."""
+    """How much a segment belongs to each code of the first level.
 
-    centroids: Floats  # [K, dim]; dim 0: there are no vectors
+    Without vectors it belongs to its own code alone.
+    """
+
+    centroids: Floats  # [K, dim]; dim 0: no vectors
     width: float  # the usual size of extra squared distances
 
     @classmethod
     def of(cls, codes_per_level: int, codes: NDArray[np.integer], vectors: Floats | None) -> "Affinity":
-        """From item rows: codes [n, levels] of a codebook of `codes_per_level`, and their vectors [n, dim]."""
+        """The affinity of item rows with codes [n, levels] and vectors [n, dim]."""
         if vectors is None:
             return cls(np.zeros((codes_per_level, 0), dtype=np.float32), 1.0)
         counts = np.bincount(codes[:, 0], minlength=codes_per_level)
         sums = np.zeros((codes_per_level, vectors.shape[1]))
         np.add.at(sums, codes[:, 0], vectors)
         centroids = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
-        centroids[counts == 0] = 1e3  # a dead code: nothing is near it
+        centroids[counts == 0] = 1e3  # an unused code is far from all vectors
         extra = _extra_distance(vectors, centroids)[:, counts > 0]
         return cls(centroids, max(1e-9, float(np.median(extra.mean(1)))))
 
@@ -66,13 +69,13 @@ class Affinity:
 
 @dataclass(frozen=True)
 class Tastes:
-    """The tastes of all users of a vocabulary; row 0 is a user who was never seen."""
+    """The tastes of all users of a vocabulary; row 0 is an unknown user."""
 
     affinity: Affinity
     log_rates: Floats  # [users, K] log E[exp(t)]
 
     def scores(self, user: NDArray[np.int64], weights: Floats) -> Floats:
-        """[n] log of how much likelier than usual user [n] clicks on a room of these affinities [n, K]."""
+        """[n] log of user [n]'s click rate relative to the mean, by affinities [n, K]."""
         return np.log((weights * np.exp(self.log_rates[user])).sum(1) + 1e-9).astype(np.float32)
 
 
@@ -90,10 +93,10 @@ def learn_tastes(
     positions: int,
     device: torch.device | str = "cpu",
 ) -> tuple[Tastes, Floats]:
-    """Tastes from all `examples`, and the score of each of them [n] by the days before its own alone.
+    """Tastes from all `examples`, and each example's score [n] by tastes of earlier days.
 
-    A click counts from the midnight after it could be known, so that a score never has the future in it, and is made
-    as the released one will be: in the morning.
+    A click counts from the midnight after it could be known. So a score never depends on the future, and is computed like a
+    released one: from whole earlier days.
 
     Args:
         codes: [items, levels]; vectors: [items, dim] or None; users: size of the vocabulary.
@@ -121,14 +124,14 @@ def learn_tastes(
             torch.zeros_like(expected).index_add_(0, user, shown * torch.from_numpy(times).to(device)[:, None])
             for times in (base[rows], click[rows].astype(np.float64))
         )
-        holds = state.holds(new_expected, new_clicked)[:, None]
-        expected, clicked = holds * expected + new_expected, holds * clicked + new_clicked
-        state = state.fitted(expected, clicked)
+        unchanged = state.unchanged(new_expected, new_clicked)[:, None]
+        expected, clicked = unchanged * expected + new_expected, unchanged * clicked + new_clicked
+        state = state.fit(expected, clicked)
     return Tastes(affinity, state.log_rates()), scores
 
 
 class _State(NamedTuple):
-    """Where the fit stands after a day: the prior, and mode and variance of each known user's tastes."""
+    """The fit after a day: the prior, and mode and variance of each known user's tastes."""
 
     prior: _Prior | None  # None before the first day
     mode: Tensor  # [users − 1, K]
@@ -145,18 +148,18 @@ class _State(NamedTuple):
         rows = torch.cat([(mean + variance / 2)[None], self.mode + self.variance / 2])
         return rows.clamp(-6, 6).float().cpu().numpy()
 
-    def holds(self, expected: Tensor, clicked: Tensor) -> Tensor:
-        """[users − 1] how probable it is that each user's tastes are still those, by the counts [users − 1, K] of a new day."""
+    def unchanged(self, expected: Tensor, clicked: Tensor) -> Tensor:
+        """[users − 1] probability that each user's tastes are unchanged, given the counts [users − 1, K] of a new day."""
         if self.prior is None:
             return torch.ones_like(self.mode[:, 0])
         log_rates = torch.from_numpy(self.log_rates()).to(expected)
-        everybodys, own = (
+        mean_tastes, own = (
             (clicked * rates - expected * rates.exp()).sum(1) for rates in (log_rates[:1].expand_as(expected), log_rates[1:])
         )
-        return torch.sigmoid(own - everybodys - math.log(_CHANGES_A_DAY / (1 - _CHANGES_A_DAY)))
+        return torch.sigmoid(own - mean_tastes - math.log(_CHANGES_A_DAY / (1 - _CHANGES_A_DAY)))
 
-    def fitted(self, expected: Tensor, clicked: Tensor) -> "_State":
-        """EM from here, to the counts [users − 1, K] so far; rounds enough to follow one more day."""
+    def fit(self, expected: Tensor, clicked: Tensor) -> "_State":
+        """The state after EM from this one, fitted to the counts [users − 1, K] so far."""
         if not len(expected) or not float(expected.sum()):
             return self
         prior, mode, rounds = self.prior, self.mode.clone(), _ROUNDS
@@ -181,7 +184,7 @@ class _State(NamedTuple):
 
 
 def _posterior(mode: Tensor, expected: Tensor, clicked: Tensor, mean: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
-    """Newton's steps towards the mode of each user's tastes [u, K], and the covariance there [u, K, K] (Laplace)."""
+    """Mode of each user's tastes [u, K] by Newton steps, and the covariance there [u, K, K] (Laplace)."""
 
     def curvature() -> Tensor:
         return precision + torch.diag_embed(expected * mode.clamp(-6, 4).exp())
@@ -194,7 +197,7 @@ def _posterior(mode: Tensor, expected: Tensor, clicked: Tensor, mean: Tensor, pr
 
 
 def _base_rates(examples: Examples, click: Floats, counted: NDArray[np.bool_], positions: int) -> NDArray[np.float64]:
-    """[n] the share of clicks at each impression's place in the list, smoothed towards the share overall."""
+    """[n] share of clicks at each impression's place in the list, smoothed towards the overall share."""
     place = position_index(examples.position, positions)
     trials = np.bincount(place[counted], minlength=positions + 1)
     hits = np.bincount(place[counted], weights=click[counted], minlength=positions + 1)
@@ -203,6 +206,6 @@ def _base_rates(examples: Examples, click: Floats, counted: NDArray[np.bool_], p
 
 
 def _extra_distance(vectors: Floats, centroids: Floats) -> Floats:
-    """[n, K] squared distance to each centroid beyond that to the nearest."""
+    """[n, K] squared distance to each centroid, minus that to the nearest."""
     squared = (vectors**2).sum(1)[:, None] - 2 * vectors @ centroids.T + (centroids**2).sum(1)
     return squared - squared.min(1, keepdims=True)

@@ -1,16 +1,18 @@
-"""The variants that are compared: which inputs each one has. The ranker, its training budget and the data are the same.
+"""The variants that are compared, from popularity to the full method.
+
+They differ in their inputs. The ranker, its training budget and the data are the same.
 
     trained = train_variant("aligned_codes", corpus, profile)
     scores = trained.score(corpus.test)                     # float32 [n, tasks], probabilities
 
-| variant | what the ranker knows of a room-moment beside author and statistics |
+| variant | inputs of the ranker beside author and statistics |
 |---|---|
 | popularity | no ranker: the author's smoothed rate in training |
-| id_only | nothing |
+| id_only | no other |
 | raw_llm, tuned_llm | that content vector, pasted in |
-| hour_weekday | hour and weekday pasted in: what a moment tells without text |
+| hour_weekday | hour and weekday pasted in: the moment without its text |
 | aligned | the aligned vector |
-| no_gate | as aligned, with a fixed mean in place of the gate |
+| no_gate | as aligned, with a fixed mean instead of the gate |
 | aligned_codes | the aligned vector and its codes: the full method |
 | static_room | as aligned_codes, each room frozen at its first segment |
 | shuffled | as aligned_codes, content permuted among an author's segments |
@@ -29,13 +31,14 @@ from livealign.alignment.towers import Alignment, item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.config import AlignmentConfig
-from livealign.dataset.content import content_named, joined
+from livealign.dataset.content import content_of, one_source
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.errors import TrainingError
 from livealign.profiles import Profile
 from livealign.ranking.network import ItemTable
-from livealign.ranking.ranker import Ranker, train_ranker
+from livealign.ranking.ranker import Ranker
+from livealign.ranking.training import train_ranker
 
 RELEASE = "aligned_codes"
 
@@ -59,10 +62,10 @@ class TrainedVariant:
     alignment: Alignment | None
     alignment_report: AlignmentReport | None
     codebook: Codebook | None
-    content: NDArray[np.float32] | None  # [segments, d] what was aligned, as this variant sees it
+    content: NDArray[np.float32] | None  # [segments, d] the aligned content of this variant
 
     def score(self, examples: Examples) -> NDArray[np.float32]:
-        """Probabilities [n, tasks] in the order of `dataset.TASKS`."""
+        """Probabilities [n, tasks] in the order of `dataset.examples.TASKS`."""
         if self.ranker is None:
             assert self.rates is not None
             return self.rates[examples.author]
@@ -81,11 +84,11 @@ def train_variant(
     """Train one variant of the table above.
 
     Args:
-        seed: for all its parts; None for those of the profile.
+        seed: of all its parts; None for those of the profile.
         content: which of `corpus.content` the aligned variants align.
 
     Raises:
-        TrainingError: no such variant, or the corpus lacks the content that it needs.
+        TrainingError: unknown variant, or the corpus lacks the content that it needs.
     """
     if name not in VARIANTS:
         raise TrainingError(f"there is no variant '{name}'; choose one of {', '.join(VARIANTS)}")
@@ -97,64 +100,69 @@ def train_variant(
         ranker = train_ranker(corpus, ItemTable(), ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, ItemTable(), None, None, None, None)
     if name in PASTED:
-        items = ItemTable(_pasted_vectors(corpus, content_named(corpus, name), profile.alignment))
+        items = ItemTable(_pasted_vectors(corpus, one_source(corpus, name), profile.alignment))
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
-    content_of_moments, sources = joined(corpus, OTHER_CONTENT.get(name, content))
-    seen = variant_content(name, corpus, content_of_moments, seed)
+    of_segments, sources = content_of(corpus, OTHER_CONTENT.get(name, content))
+    aligned = variant_content(name, corpus, of_segments, seed)
     gate_mode = "mean" if name == "no_gate" else "learned"
-    alignment, report = train_alignment(corpus, seen, replace(profile.alignment, seed=seed), gate_mode, device, sources)
-    vectors = item_vectors(alignment, corpus, seen)
+    alignment, report = train_alignment(corpus, aligned, replace(profile.alignment, seed=seed), gate_mode, device, sources)
+    vectors = item_vectors(alignment, corpus, aligned)
     if name in ("aligned", "no_gate"):
-        items = told_to_ranker(alignment, vectors)
+        items = ranker_items(alignment, vectors)
         ranker = train_ranker(corpus, items, ranker_config, device=device)
-        return TrainedVariant(name, seed, None, ranker, items, alignment, report, None, seen)
-    rows = codebook_rows(corpus, seen)
+        return TrainedVariant(name, seed, None, ranker, items, alignment, report, None, aligned)
+    rows = codebook_rows(corpus, aligned)
     codebook = fit_codebook(vectors[rows], replace(profile.codes, seed=seed))
-    items = told_to_ranker(alignment, vectors, codebook.encode(vectors))
+    items = ranker_items(alignment, vectors, codebook.encode(vectors))
     ranker = train_ranker(corpus, items, ranker_config, codebook.version, codebook.codes_per_level, device)
-    return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, seen)
+    return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, aligned)
 
 
 def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Content [segments, d] as the variant sees it: frozen at each room's start, permuted within an author, or as it is."""
+    """The variant's content [segments, d].
+
+    It is frozen at each room's first segment, permuted within an author, or unchanged.
+    """
     if name == "static_room":
         return content[corpus.segment_first]
     return content[shuffled_rows(corpus, seed)] if name == "shuffled" else content
 
 
 def shuffled_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
-    """Whose content each segment [segments] is given in `shuffled`: that of a training segment of its author.
+    """Row of the segment whose content each segment [segments] gets in `shuffled`.
 
-    Training segments are permuted; a held-out one draws from the author's training segments. Permuting the held-out day in
-    itself would leave what the author does today, which is a good half of the moment, in place. An author without training
-    segments has none to draw from and is given anybody's, as nothing is known of them.
+    It is a training segment of the same author: training segments are permuted, a held-out one draws. Permuting within the
+    held-out day would keep what the author does today, a good half of the moment. The segments of an author without training
+    segments draw from all training segments.
     """
     rng = np.random.default_rng(seed)
     rows = np.arange(len(corpus.segment_ids))
     by_author = np.lexsort((rng.random(len(rows)), corpus.segment_author_id))
-    anybodys = np.flatnonzero(corpus.segment_is_train)
+    all_train = np.flatnonzero(corpus.segment_is_train)
     for mine in np.split(by_author, np.flatnonzero(np.diff(corpus.segment_author_id[by_author])) + 1):
         train, held_out = mine[corpus.segment_is_train[mine]], mine[~corpus.segment_is_train[mine]]
         rows[np.sort(train)] = train
-        rows[held_out] = rng.choice(train if len(train) else anybodys, len(held_out))
+        rows[held_out] = rng.choice(train if len(train) else all_train, len(held_out))
     rows[0] = 0
     return rows
 
 
-def told_to_ranker(alignment: Alignment, vectors: NDArray[np.float32], codes: NDArray[np.integer] | None = None) -> ItemTable:
-    """What a ranker is told of each item row: vectors [items, dim] and codes [items, levels].
+def ranker_items(alignment: Alignment, vectors: NDArray[np.float32], codes: NDArray[np.integer] | None = None) -> ItemTable:
+    """The item table for the ranker: vectors [items, dim] and codes [items, levels].
 
-    Nothing, where content did not earn its place (`livealign.alignment.content_check`): the towers then know no more of a room
-    than its
-    author, whom the ranker knows by itself, so that it ranks exactly as `id_only` does.
+    It has neither if content is switched off (`livealign.alignment.content_check`). The towers then know only a room's author,
+    which the ranker knows itself, so it ranks exactly as `id_only` does.
     """
     return ItemTable() if alignment.gate_mode == "id" else ItemTable(vectors, codes)
 
 
 def popularity_rates(corpus: Corpus) -> NDArray[np.float32]:
-    """[authors, tasks] each author's share of positive labels in training, smoothed; an unknown author has the base rate."""
+    """[authors, tasks] each author's smoothed share of positive labels in training.
+
+    An unknown author has the base rate.
+    """
     rates = np.empty((corpus.authors.size, len(TASKS)), dtype=np.float32)
     for column, task in enumerate(TASKS):
         label = corpus.train.label(task)
@@ -167,7 +175,7 @@ def popularity_rates(corpus: Corpus) -> NDArray[np.float32]:
 
 
 def _pasted_vectors(corpus: Corpus, content: NDArray[np.float32], config: AlignmentConfig) -> NDArray[np.float32]:
-    """[items, rank] principal components of the content, as the alignment gets them; zero without content."""
+    """[items, rank] principal components of the content, scaled as in the alignment; zero without content."""
     rows = (content != 0).any(1)
     scaler = ContentScaler(content.shape[1], min(config.content_rank, content.shape[1]))
     fit = rows & corpus.segment_is_train

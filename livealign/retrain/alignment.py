@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from livealign.alignment.towers import item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
-from livealign.alignment.warm_start import FormerTowers
+from livealign.alignment.warm_start import WarmStart
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import CodebookHealth, code_churn, codebook_health, refresh_churn
 from livealign.codes.names import name_codes
 from livealign.codes.segment_codes import CodedSegments
 from livealign.config import CodesConfig
-from livealign.dataset.content import joined
+from livealign.dataset.content import content_of
 from livealign.dataset.corpus import TUNED, Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
@@ -30,7 +30,7 @@ from livealign.profiles import Profile
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, CODED_SEGMENTS, Bundle
 from livealign.release.models import ReleaseModels
 from livealign.retrain.artifacts import CODES, HEALTH, TOWERS, VECTORS, DayArtifacts, read_vectors
-from livealign.retrain.tuning_policy import went_on_from
+from livealign.retrain.tuning_policy import continued_from
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,17 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
     Args:
         before: the previous release; its towers are the warm start if the day's adapter continued from its adapter.
     """
-    device, (content, sources) = choose_device(), joined(corpus, TUNED)
-    going_on = went_on_from(artifacts.adapter, before)
-    former = None if going_on is None else _towers_of(going_on)
-    alignment, report = train_alignment(corpus, content, profile.alignment, device=device, sources=sources, former=former)
+    device, (content, sources) = choose_device(), content_of(corpus, TUNED)
+    going_on = continued_from(artifacts.adapter, before)
+    warm_start = None if going_on is None else _towers_of(going_on)
+    alignment, report = train_alignment(
+        corpus, content, profile.alignment, device=device, sources=sources, warm_start=warm_start
+    )
     vectors = item_vectors(alignment, corpus, content)
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
-        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.went_on else None})
+        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.warm_started else None})
     return Towers(report, len(vectors))
 
 
@@ -124,9 +126,9 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
     )
 
 
-def _towers_of(release: Bundle) -> FormerTowers:
+def _towers_of(release: Bundle) -> WarmStart:
     models = ReleaseModels(release)
-    return FormerTowers(models.alignment, models.vocabulary.users, models.vocabulary.authors)
+    return WarmStart(models.alignment, models.vocabulary.users, models.vocabulary.authors)
 
 
 def _kept_codebook(artifacts: DayArtifacts, before: Bundle | None, config: CodesConfig) -> Codebook | None:

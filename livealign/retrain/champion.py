@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 import livealign
 from livealign.alignment.towers import item_vectors
 from livealign.config import DatasetConfig, SegmentConfig
-from livealign.dataset.content import joined
+from livealign.dataset.content import content_of
 from livealign.dataset.corpus import TUNED, Corpus, load_corpus
 from livealign.days import PART
 from livealign.errors import BundleError, EvaluationError
@@ -138,7 +138,7 @@ def _scores(champion: Bundle, day: date, home: Home, dataset: DatasetConfig) -> 
     models = ReleaseModels.load(champion, choose_device())
     corpus = load_corpus(home.marts, day, dataset, models.vocabulary)
     vectors = item_vectors(models.alignment, corpus, _content(champion, corpus, home))
-    items = ItemTable(vectors, models.codebook.encode(vectors)).seen_by(models.ranker.sizes)
+    items = ItemTable(vectors, models.codebook.encode(vectors)).for_ranker(models.ranker.sizes)
     return models.ranker.predict(corpus.test, items)
 
 
@@ -156,4 +156,4 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     segments = SegmentConfig(**champion.manifest["config"]["segments"])
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
     vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
-    return joined(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors
+    return content_of(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors

@@ -5,12 +5,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from livealign.alignment.gate_report import gate_by, gate_by_popularity
 from livealign.alignment.towers import Alignment
-from livealign.alignment.training import gate_by, gate_by_popularity
 from livealign.codes.names import path_names
 from livealign.config import EvaluationConfig
 from livealign.dataset.columns import ints, rows_by_key
-from livealign.dataset.content import joined
+from livealign.dataset.content import content_of
 from livealign.dataset.corpus import TUNED, Corpus
 from livealign.evaluation.code_plots import code_map, code_path, gate_by_group, trust_plot
 from livealign.evaluation.day_truth import DayTruth
@@ -39,7 +39,7 @@ def day_pictures(
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
     held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
     quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
-    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), joined(corpus, TUNED).vectors
+    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), content_of(corpus, TUNED).vectors
     leans = {
         "impressions": gate_by_popularity(alignment, corpus, content),
         "content": gate_by(alignment, corpus, content, quality, _QUALITIES),

@@ -20,8 +20,9 @@ from livealign.dataset.marts import built_days, read_mart
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
 from livealign.profiles import Profile
-from livealign.ranking.ranker import Ranker, train_ranker
-from livealign.ranking.variants import told_to_ranker, train_variant
+from livealign.ranking.ranker import Ranker
+from livealign.ranking.training import train_ranker
+from livealign.ranking.variants import ranker_items, train_variant
 from livealign.release.bundle import ALIGNMENT, CODEBOOK, HELD_OUT_SCORES, RANKER, VOCABULARY
 from livealign.release.contents import write_vocabulary
 from livealign.retrain.artifacts import CODES, SCORES, DayArtifacts, _load, read_vectors
@@ -31,7 +32,7 @@ def rank(corpus: Corpus, profile: Profile, artifacts: DayArtifacts) -> Ranker:
     """Train the ranker; write it with its vocabularies and its held-out scores [n, tasks]."""
     codebook = Codebook.load(artifacts.codes / CODEBOOK)
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
-    items = told_to_ranker(alignment, read_vectors(artifacts), _load(artifacts.codes / CODES))
+    items = ranker_items(alignment, read_vectors(artifacts), _load(artifacts.codes / CODES))
     ranker = train_ranker(corpus, items, profile.ranker, codebook.version, codebook.codes_per_level, choose_device())
     scores = ranker.predict(corpus.test, items)
     with replaced_directory(artifacts.ranker) as folder:

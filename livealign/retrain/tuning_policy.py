@@ -1,9 +1,9 @@
-"""Are the models made anew today, or do they go on from the champion's?
+"""Decide how to tune the LLM today: fully, warm-started, or not at all.
 
-A full tune of the LLM finds what has changed. It costs minutes, the new adapter has to read all of the history again, and the
-towers and codes that follow from it start anew. On other days the champion's adapter is kept (or gone on from for
-`finetune.warm_steps`), the vectors that it made are still good, and towers and codes go on from the champion's too. The
-policy is `retune.policy`; whoever asks for a full tune (a person, or the sensor that saw content drift) gets one.
+A full tune learns what has changed. It costs minutes, the new adapter has to embed all of the history again, and towers and
+codes are trained from scratch. On other days the champion's adapter is copied, or tuned further for `finetune.warm_steps`. If
+it is copied, cached vectors stay valid. Towers and codes then start from the champion's too. The setting is `retune.policy`; a
+full tune can also be requested, by a person or by the sensor of content drift.
 """
 
 from collections.abc import Sequence
@@ -22,90 +22,91 @@ from livealign.release.bundle import ADAPTER, Bundle
 RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes
 
 
-class Tuning(NamedTuple):
-    """What is done to the adapter of a day."""
+class TuningPlan(NamedTuple):
+    """How the adapter of a day is tuned."""
 
     full: bool
     reason: str  # a sentence for people
     steps: int
-    warm_start: Path | None  # folder of the adapter that is gone on from
-    last_full_tune: date  # the day whose retrain tuned fully, this one or an earlier one
-    went_on_from: str | None  # release id
+    warm_start: Path | None  # folder of the adapter to start from
+    last_full_tune: date  # the latest day whose retrain tuned fully, up to this one
+    continued_from: str | None  # release id
 
 
 def choose_tuning(
     day: date,
     profile: Profile,
     backbone: Backbone,
-    before: Bundle | None,
+    previous: Bundle | None,
     drifted: Sequence[date] = (),
     asked: str = "",
-) -> Tuning:
-    """Full or warm, and why.
+) -> TuningPlan:
+    """The plan for a day, with its reason.
 
     Args:
-        before: the release that the day goes on from (`livealign.release.registry`).
+        previous: the release that the day may start from (`livealign.release.registry`).
         drifted: earlier days whose content had drifted.
-        asked: why somebody asks for a full tune; empty where nobody does.
+        asked: the reason of a requested full tune; empty without a request.
     """
-    last = _last_full_tune(before)
-    why = asked or _cannot_go_on(before, last, profile, backbone)
+    last = _last_full_tune(previous)
+    why = asked or _why_no_warm_start(previous, last, profile, backbone)
     if not why and last is not None:
         why = _due(day, last, drifted, profile.retune)
-    if why or before is None or last is None:
-        return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
+    if why or previous is None or last is None:
+        return TuningPlan(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
     steps = min(profile.finetune.steps, profile.finetune.warm_steps)
-    how = f"Went on from the adapter of {before.release_id} for {steps} steps" if steps else f"Kept that of {before.release_id}"
+    name = previous.release_id
+    how = f"Continued from the adapter of {name} for {steps} steps" if steps else f"Kept the adapter of {name}"
     reason = f"{how}: last tuned fully for {last}."
-    return Tuning(False, reason, steps, before.path / ADAPTER, last, before.release_id)
+    return TuningPlan(False, reason, steps, previous.path / ADAPTER, last, name)
 
 
-def write_tuning(tuning: Tuning, adapter: Path) -> None:
-    """Keep the choice beside the adapter that it led to."""
-    record = {"full": tuning.full, "last_full_tune": tuning.last_full_tune, "went_on_from": tuning.went_on_from}
+def write_tuning(plan: TuningPlan, adapter: Path) -> None:
+    """Write the plan beside the adapter that was made by it."""
+    record = {"full": plan.full, "last_full_tune": plan.last_full_tune, "went_on_from": plan.continued_from}
     replace_json(adapter / RECORD, record)
 
 
-def went_on_from(adapter: Path, before: Bundle | None) -> Bundle | None:
-    """`before`, if the adapter in this folder was kept or gone on from its; else None."""
-    if before is None or not (adapter / RECORD).is_file():
+def continued_from(adapter: Path, previous: Bundle | None) -> Bundle | None:
+    """`previous`, if the adapter in this folder was copied or tuned further from its; else None."""
+    if previous is None or not (adapter / RECORD).is_file():
         return None
-    return before if read_json(adapter / RECORD)["went_on_from"] == before.release_id else None
+    return previous if read_json(adapter / RECORD)["went_on_from"] == previous.release_id else None
 
 
 def _due(day: date, last: date, drifted: Sequence[date], config: RetuneConfig) -> str:
-    """Why the policy asks for a full tune today; empty where it does not."""
+    """Why the policy requires a full tune today; empty if it does not."""
     if config.policy == "daily":
         return "the policy is to tune fully every day"
     age = (day - last).days
     if age >= config.max_age_days:
         return f"the last full tune is {age} days old, and {config.max_age_days} is the limit"
-    # A drifted day is first trained on by the retrain after it, so the tune of that very day did not see it.
-    since = [one for one in drifted if last <= one < day]
+    # The retrain of a drifted day does not train on it; the next one does.
+    since = [drifted_day for drifted_day in drifted if last <= drifted_day < day]
     if config.policy == "on_drift" and since:
         return f"content drifted on {', '.join(map(str, since))}"
     return ""
 
 
-def _cannot_go_on(before: Bundle | None, last: date | None, profile: Profile, backbone: Backbone) -> str:
-    """Why the adapter that serves cannot be gone on from; empty where it can."""
-    if before is None:
-        return "there is no earlier release to go on from"
+def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Profile, backbone: Backbone) -> str:
+    """Why the previous release's adapter cannot be started from; empty if it can."""
+    if previous is None:
+        return "there is no earlier release to start from"
     if last is None:
-        return f"{before.release_id} does not say when it was tuned"
-    if before.manifest["backbone"]["sha256"] != backbone.sha256:
-        return f"{before.release_id} has another backbone"
-    theirs: dict[str, Any] = before.manifest["config"]
+        return f"{previous.release_id} does not say when it was tuned"
+    if previous.manifest["backbone"]["sha256"] != backbone.sha256:
+        return f"{previous.release_id} has another backbone"
+    theirs: dict[str, Any] = previous.manifest["config"]
     mine = replace(profile, encoder=with_layers(backbone, profile.encoder)).to_dict()
     for stage, names in SAME.items():
         for name in names:
-            # What went through JSON has lists where a config has tuples.
+            # JSON has lists where a config has tuples.
             if _plain(theirs.get(stage, {}).get(name)) != _plain(mine[stage][name]):
-                return f"{before.release_id} was made with another {stage}.{name}"
+                return f"{previous.release_id} was made with another {stage}.{name}"
     return ""
 
 
-SAME = {  # what an adapter's weights depend on, and what the towers that are gone on from with it took for content
+SAME = {  # settings that a warm start keeps: they shape the adapter's weights or the content of the towers
     "finetune": ("rank", "alpha", "target_modules", "broadcast_windows"),
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
     "dataset": ("half_life_seconds",),
@@ -116,7 +117,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple | list) else value
 
 
-def _last_full_tune(before: Bundle | None) -> date | None:
-    if before is None or f"{ADAPTER}/{RECORD}" not in before.manifest["files"]:
+def _last_full_tune(previous: Bundle | None) -> date | None:
+    if previous is None or f"{ADAPTER}/{RECORD}" not in previous.manifest["files"]:
         return None
-    return date.fromisoformat(read_json(before.path / ADAPTER / RECORD)["last_full_tune"])
+    return date.fromisoformat(read_json(previous.path / ADAPTER / RECORD)["last_full_tune"])

@@ -1,7 +1,7 @@
-"""LoRA tuning of the language model on live segments: texts that belong together are drawn together.
+"""Tune a LoRA adapter, or copy the previous one; save it with its report.
 
-Only the layers between `first_adapted_layer` and `exit_layer` carry adapters. `livealign.tuning.loop` does the steps; here is
-what goes in and what comes out.
+Tuning moves the vectors of texts that belong together towards each other. Only the layers between `first_adapted_layer` and
+`exit_layer` carry adapters. `livealign.tuning.loop` takes the steps; this module prepares their inputs and saves the result.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ RECORD = "finetune.json"
 
 @dataclass
 class TuneReport:
-    """What one tuning run did. Losses are nats; chance is log(2·batch_size − 1)."""
+    """The report of one tuning run. Losses are nats; chance is log(2·batch_size − 1)."""
 
-    losses: list[float] = field(default_factory=list)  # one a step
-    description_losses: list[float] = field(default_factory=list)  # one a step, nats a token; empty without descriptions
+    losses: list[float] = field(default_factory=list)  # of each step
+    description_losses: list[float] = field(default_factory=list)  # of each step, nats per token; empty without descriptions
     validation_steps: list[int] = field(default_factory=list)  # steps taken before each validation; 0 is the start
     validation_losses: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)  # share of texts whose partner is the nearest of its batch
@@ -53,7 +53,7 @@ class TuneReport:
     trainable_parameters: int = 0
     adapter_sha256: str = ""
     warm_started: bool = False
-    resumed_at: int = 0  # the step at which a killed run was taken up again
+    resumed_at: int = 0  # the step from which a killed run was resumed
 
 
 def tune_adapter(
@@ -67,28 +67,29 @@ def tune_adapter(
     progress: Progress | None = None,
     descriptions: Descriptions | None = None,
 ) -> TuneReport:
-    """Tune on `pairs` and save the adapter of the best validation to the folder `out`, whole or not at all.
+    """Tune on `pairs` and save the adapter of the best validation to the folder `out`.
 
-    `out` holds peft's adapter_model.safetensors and adapter_config.json, the tokens' weights where the pooling has them
-    (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). Beside it, while tuning lasts, lies
-    `<out>.checkpoint`: a killed run with the same input goes on from there.
+    `out` is written whole or not at all. It holds peft's adapter_model.safetensors and adapter_config.json, the token weights
+    if the pooling has any (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). While tuning runs,
+    `<out>.checkpoint` lies beside it; after a kill, a run with the same input resumes from there.
 
     Args:
-        warm_start: an earlier adapter folder, with the same rank and layers, to go on from for `config.warm_steps`.
-        descriptions: what the language model learns to say of moments; needed where `config.description_weight` is not 0.
+        warm_start: an earlier adapter folder with the same rank and layers, to continue from for `config.warm_steps`.
+        descriptions: windows and their descriptions, for the second objective; required if `config.description_weight` is
+            not 0.
 
     Raises:
         TrainingError: too few pairs, an adapter that does not fit, or a loss that is not finite.
-        BackboneError: layers that the backbone does not have.
+        BackboneError: the backbone lacks these layers.
     """
     encoder = with_layers(backbone, encoder)
     if warm_start is not None:
         config = replace(config, steps=min(config.steps, config.warm_steps))
     train, validation, validated_on = split_for_validation(pairs, segment_config, config)
-    if train.moments < 2:
-        raise TrainingError(f"{pairs.moments} pairs leave {train.moments} to train on; land more days of the archive")
+    if train.n_groups < 2:
+        raise TrainingError(f"{pairs.n_groups} pairs leave {train.n_groups} to train on; land more days of the archive")
     if config.description_weight and not descriptions:
-        raise TrainingError("finetune.description_weight is not 0, but there is no moment to describe; set it to 0")
+        raise TrainingError("finetune.description_weight is not 0, but there is no window to describe; set it to 0")
     if config.description_weight and not LayerStack(backbone.model).causal:
         raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
     model = _with_adapter(backbone, encoder, config, warm_start)
@@ -141,24 +142,26 @@ def tune_adapter(
     return report
 
 
-def keep_adapter(former: Path, out: Path) -> None:
-    """Make `out` the adapter that `former` is: its weights and settings, by which vectors are cached, without its report.
+def copy_adapter(source: Path, out: Path) -> None:
+    """Copy an adapter's weights and settings, but not its report.
+
+    The embedding cache goes by weights and settings, so it stays valid.
 
     Raises:
-        BackboneError: `former` holds no adapter.
+        BackboneError: `source` holds no adapter.
     """
-    adapter_sha256(former)
+    adapter_sha256(source)
     with replaced_directory(out) as folder:
         for name in (*ADAPTER_FILES, WEIGHTS_FILE):
-            if (former / name).is_file():
-                shutil.copyfile(former / name, folder / name)
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
 
 
 def read_report(adapter: Path) -> TuneReport:
     """The report saved beside an adapter.
 
     Raises:
-        TrainingError: the folder has none.
+        TrainingError: the folder has no report.
     """
     file = adapter / RECORD
     if not file.is_file():
@@ -169,16 +172,16 @@ def read_report(adapter: Path) -> TuneReport:
 def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: FinetuneConfig) -> tuple[TextPairs, TextPairs, str]:
     """(training pairs, validation pairs, "last day", "rooms" or "nothing").
 
-    Pairs of the last day are for validation and no pair crosses its beginning, as no room does: what is told of a room in
-    training would be known. Of a single day, rooms drawn by the seed are held out, and for pairs of whole broadcasts too, of
-    which a day has few. Validation is never more than a quarter.
+    Pairs of the last day are for validation. No pair crosses the beginning of that day, and no room is on both sides, because
+    training would reveal what is said in it. With a single day, and for pairs of whole broadcasts (a day has few), rooms drawn
+    by the seed are held out instead. Validation is at most a quarter.
     """
     begins = first_window_of_last_day(np.concatenate([pairs.left_window, pairs.right_window]), segments)
     late = (pairs.left_window >= begins).astype(int) + (pairs.right_window >= begins)
     train = np.flatnonzero(late == 0)
     if len(train) and pairs.windows == 1:
-        known = np.union1d(pairs.left_room[train], pairs.right_room[train])
-        unseen = ~np.isin(pairs.left_room, known) & ~np.isin(pairs.right_room, known)
+        train_rooms = np.union1d(pairs.left_room[train], pairs.right_room[train])
+        unseen = ~np.isin(pairs.left_room, train_rooms) & ~np.isin(pairs.right_room, train_rooms)
         validation = np.flatnonzero((late == 2) & unseen)[: max(1, len(train) // 3)]
         if config.validation_share > 0 and len(validation):
             return pairs.take(train), pairs.take(validation), "last day"
@@ -191,7 +194,7 @@ def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: Fine
 
 
 def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneConfig, warm_start: Path | None) -> PeftModel:
-    """The backbone's layers up to the exit with LoRA in the adapted ones; nothing else can learn."""
+    """The backbone's layers up to the exit, with LoRA in the adapted ones; all other weights are frozen."""
     first, last = layers_of(backbone, encoder)
     own, layers = copy_with_own_layers(backbone.model, first, last), list(range(first, last))
     names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
@@ -205,10 +208,10 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
                 model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the adapter in {warm_start} does not fit: {error}; tune without warm start") from error
-        before: Any = model.peft_config["default"]
-        if before.r != config.rank or sorted(before.layers_to_transform or []) != layers:
+        previous: Any = model.peft_config["default"]
+        if previous.r != config.rank or sorted(previous.layers_to_transform or []) != layers:
             raise TrainingError(
-                f"the adapter in {warm_start} has rank {before.r} and layers {before.layers_to_transform}, not rank "
+                f"the adapter in {warm_start} has rank {previous.r} and layers {previous.layers_to_transform}, not rank "
                 f"{config.rank} and layers {layers}; tune without warm start"
             )
         return model.train()
@@ -228,11 +231,11 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
 def _pooling(
     backbone: Backbone, train: TextPairs, segments: SegmentConfig, encoder: EncoderConfig, warm_start: Path | None
 ) -> Pooling:
-    """As the encoder's config says; tokens are weighed by the training texts, or as in the adapter that is gone on from."""
+    """The pooling of the encoder's config; token weights come from the training texts, or from the warm start's adapter."""
     if encoder.pooling != TELLING or warm_start is not None:
         return Pooling.of(encoder.pooling, warm_start, backbone.device)
     texts = [*train.left, *train.right]
-    if train.windows > 1:  # a title is there once for each window against it; that does not make its words common
+    if train.windows > 1:  # a title is repeated for each window paired with it; that does not make its words common
         texts = list(dict.fromkeys(texts))
     tokens = tokenize(backbone, texts, segments.token_budget)
     weights = telling_weights(tokens, len(backbone.tokenizer), encoder.half_share)
@@ -240,9 +243,9 @@ def _pooling(
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:
-    """peft's own format, without what differs from machine to machine: the model's path and the order of a set.
+    """Write peft's own format, without what differs from machine to machine: the model's path and the order of a set.
 
-    Without a path peft looks nothing up, neither on disk nor on a network; finetune.json says whose adapter it is.
+    Without a path peft looks nothing up, neither on disk nor on a network; finetune.json names the backbone.
     """
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a model card of placeholders
@@ -253,16 +256,16 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
-    """The trainable parameters, which must be the adapter's and nobody else's."""
+    """The trainable parameters, all of which must be the adapter's."""
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    strangers = [name for name in trainable if "lora_" not in name]
-    if strangers or not trainable:
-        raise TrainingError(f"only adapter weights may train, but these would: {strangers[:3] or 'none at all'}")
+    others = [name for name in trainable if "lora_" not in name]
+    if others or not trainable:
+        raise TrainingError(f"only adapter weights may train, but these would: {others[:3] or 'none at all'}")
     return list(trainable.values())
 
 
 def _identity(backbone: Backbone, *inputs: Any) -> str:
-    """Of everything that a run depends on; a checkpoint of another one is not gone on from."""
+    """Hash of all that a run depends on; only a checkpoint with the same hash is resumed."""
     digest = hashlib.blake2b(backbone.sha256.encode(), digest_size=16)
     for value in inputs:
         if isinstance(value, Path):
@@ -275,6 +278,6 @@ def _identity(backbone: Backbone, *inputs: Any) -> str:
 
 
 def _is_held_out(room: int, config: FinetuneConfig) -> bool:
-    """By a hash of the room, so that the same rooms are held out however many there are."""
+    """Whether a room is held out: by its hash, so the number of rooms does not change the choice."""
     digest = hashlib.blake2b(f"{config.seed}:{room}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64 < config.validation_share

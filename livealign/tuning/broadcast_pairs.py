@@ -1,8 +1,9 @@
-"""Pairs for platforms whose moments say little and whose authors say much alike: a broadcast against others of its author.
+"""Choose pairs of whole broadcasts of one author.
 
-A window of chat hardly tells which broadcast it is from; the mean of several does. So a side is `broadcast_windows` windows of
-one broadcast, each read for itself and averaged: a few of its first half against a few of its second, or its title against
-what was said. Negatives are other broadcasts of the same author, so that nothing is to be learned from whose it is.
+They suit platforms where a window holds few words and an author's broadcasts resemble each other. A window of chat hardly
+shows which broadcast it is from; the mean of several does. So a side is `broadcast_windows` windows of one broadcast, embedded
+separately and averaged: windows of the first half against windows of the second, or the title against the words. Negatives
+are other broadcasts of the same author, so the author's identity is of no help.
 """
 
 import numpy as np
@@ -10,23 +11,26 @@ import pyarrow as pa
 
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment, compose_text, sorted_moments
-from livealign.tuning.pairs import NOBODY, TextPairs
+from livealign.llm.segment_text import WindowText, compose_text, sorted_moments
+from livealign.tuning.pairs import NO_USER, TextPairs
 
 
 def choose_broadcast_pairs(
     segments: pa.Table, segment_config: SegmentConfig, config: FinetuneConfig, seed: int | None = None
 ) -> TextPairs:
-    """As many pairs as `config` trains and validates on, from the mart `segments` of the training days; all broadcasts alike.
+    """As many pairs as `config` trains and validates on; each broadcast equally often.
+
+    Args:
+        segments: the mart `segments` of the training days.
 
     Raises:
         TrainingError: no broadcast has `2 * config.broadcast_windows` windows in which anything was said.
     """
     rng = np.random.default_rng(config.seed if seed is None else seed)
-    rooms, moments, _ = sorted_moments(segments)
+    rooms, window_texts, _ = sorted_moments(segments)
     author_of = dict(zip(segments["room_id"].to_pylist(), segments["author_id"].to_pylist(), strict=True))
     windows = config.broadcast_windows
-    broadcasts = [rows for rows in talking_by_room(rooms, moments) if len(rows) >= 2 * windows]
+    broadcasts = [rows for rows in talking_by_room(rooms, window_texts) if len(rows) >= 2 * windows]
     if not broadcasts:
         raise TrainingError(
             f"no broadcast has {2 * windows} windows in which anything was said; lower finetune.broadcast_windows"
@@ -37,44 +41,52 @@ def choose_broadcast_pairs(
     left: list[str] = []
     right: list[str] = []
     for number in chosen:
-        one, other = _two_sides(broadcasts[number], moments, segment_config, config, rng)
-        left += one
-        right += other
+        left_texts, right_texts = _two_sides(broadcasts[number], window_texts, segment_config, config, rng)
+        left += left_texts
+        right += right_texts
     room = np.repeat([rooms[broadcasts[number][0]] for number in chosen], windows)
-    # All of a broadcast count as its first window: two pairs of one are never each other's negatives.
-    begins = np.repeat([moments[broadcasts[number][0]].window for number in chosen], windows)
-    author = np.array([author_of[one] for one in room.tolist()], dtype=np.int64)
-    return TextPairs(left, right, room, room, begins, begins, np.full(len(room), NOBODY, np.int64), windows, author)
+    # All windows of a broadcast count as its first: two pairs of one broadcast are never each other's negatives.
+    begins = np.repeat([window_texts[broadcasts[number][0]].window for number in chosen], windows)
+    author = np.array([author_of[room_id] for room_id in room.tolist()], dtype=np.int64)
+    return TextPairs(left, right, room, room, begins, begins, np.full(len(room), NO_USER, np.int64), windows, author)
 
 
-def talking_by_room(rooms: np.ndarray, moments: list[Moment]) -> list[np.ndarray]:
-    """The rows of each room in which anything was said, in the order of time; `rooms` and `moments` are sorted by both."""
-    talking = np.flatnonzero([not moment.is_silent for moment in moments])
+def talking_by_room(rooms: np.ndarray, window_texts: list[WindowText]) -> list[np.ndarray]:
+    """The rows of each room's windows that have words, in the order of time.
+
+    Args:
+        rooms, window_texts: sorted by room and time.
+    """
+    talking = np.flatnonzero([not window_text.is_silent for window_text in window_texts])
     return np.split(talking, np.flatnonzero(np.diff(rooms[talking])) + 1) if len(talking) else []
 
 
-def title_of(moment: Moment, config: SegmentConfig) -> str:
-    """What is known of a broadcast when it begins: its title and category; "" where it has neither."""
-    if not moment.title and not moment.category:
+def title_text(window_text: WindowText, config: SegmentConfig) -> str:
+    """The text of a broadcast's title and category; "" if it has neither."""
+    if not window_text.title and not window_text.category:
         return ""
-    return compose_text(Moment(0, 0, moment.title, moment.category), (), config)
+    return compose_text(WindowText(0, 0, window_text.title, window_text.category), (), config)
 
 
-def what_was_said(moment: Moment, config: SegmentConfig) -> str:
-    """The window's words, without title and category and without how long the broadcast has lasted."""
-    return compose_text(moment._replace(window=0, age=0, title="", category=""), (), config)
+def words_text(window_text: WindowText, config: SegmentConfig) -> str:
+    """The text of a window's words, without title, category and age."""
+    return compose_text(window_text._replace(window=0, age=0, title="", category=""), (), config)
 
 
 def _two_sides(
-    rows: np.ndarray, moments: list[Moment], segment_config: SegmentConfig, config: FinetuneConfig, rng: np.random.Generator
+    rows: np.ndarray,
+    window_texts: list[WindowText],
+    segment_config: SegmentConfig,
+    config: FinetuneConfig,
+    rng: np.random.Generator,
 ) -> tuple[list[str], list[str]]:
     """The texts of both sides of one pair, in either order."""
     windows, middle = config.broadcast_windows, len(rows) // 2
 
     def some_of(part: np.ndarray) -> list[str]:
-        return [what_was_said(moments[row], segment_config) for row in rng.choice(part, windows, replace=False).tolist()]
+        return [words_text(window_texts[row], segment_config) for row in rng.choice(part, windows, replace=False).tolist()]
 
-    title = title_of(moments[rows[0]], segment_config)
+    title = title_text(window_texts[rows[0]], segment_config)
     if title and rng.random() < config.title_share:
         sides = [title] * windows, some_of(rows)
     else:

@@ -1,10 +1,10 @@
-"""The steps of LoRA tuning.
+"""The training steps of LoRA tuning.
 
-- The layers below the adapters are run once a text, without a graph; validation texts pass them only once in a run.
-- Texts are packed: no padding, no token read twice (`livealign.llm.packing`), adapters merged into the products
-(`livealign.llm.lora`).
-- The loss sees all pairs of a batch at once, in float32. Where their graph would be too large the batch is read twice: once
-  without a graph for the loss's gradient by vector, then in chunks that pass it on (GradCache, Gao et al. 2021, algorithm 1).
+- The layers below the adapters run once for each text, without a graph; validation texts pass them once in a whole run.
+- Texts are packed: no padding, shared beginnings once (`livealign.llm.packing`), adapters merged into the products
+  (`livealign.llm.lora`).
+- The loss compares all pairs of a batch, in float32. If their graph would be too large, the batch is read twice: once without
+  a graph to get the loss's gradient by vector, then in chunks that propagate it (GradCache, Gao et al. 2021, algorithm 1).
 """
 
 import math
@@ -36,7 +36,7 @@ WHITENING_TEXTS = 1_024
 
 @dataclass
 class TuningProgress:
-    """How far a run is: what its report says and what a killed run needs beside its weights."""
+    """The counts and losses of a run so far, for its report and its checkpoint."""
 
     steps: int = 0
     tokens: int = 0  # of training texts
@@ -50,8 +50,11 @@ class TuningProgress:
     without_gain: int = 0  # validations since the best one
 
 
-class Reading(NamedTuple):
-    """Texts on their way: packed, and through the frozen layers. `order` int64 [texts] finds a text's row among the pooled."""
+class PackedTexts(NamedTuple):
+    """Packed texts with their hidden states after the frozen layers.
+
+    `order` int64 [texts] is the row of each text among the pooled vectors.
+    """
 
     batch: PackedBatch
     shared: Tensor
@@ -59,7 +62,7 @@ class Reading(NamedTuple):
 
 
 class TuningLoop:
-    """Batches, steps, validations, and the best adapter so far."""
+    """One tuning run: batches, steps, validations, and the best adapter so far."""
 
     def __init__(
         self,
@@ -75,25 +78,27 @@ class TuningLoop:
         self.backbone, self.segments, self.config = backbone, segments, config
         self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
-        self.first, self.last = layers_of(backbone, encoder)  # the first adapted layer, and the number of layers that are run
+        self.first, self.last = layers_of(backbone, encoder)  # the first adapted layer, and how many layers are run
         self.frozen: Stack = stack_of(backbone.model, last=self.last)
         body = model.get_base_model()
-        # Only peft's own layers drop out within an adapter.
+        # Only peft's own layers support dropout within an adapter.
         self.adapted: Stack = LayerStack(body) if config.dropout else stack_of(body, config.checkpoint_layers)
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.whitening: Tensor | None = None  # not fitted yet
 
     def fit(self, train: TextPairs, validation: TextPairs, done: TuningProgress) -> Iterator[int]:
-        """Steps from `done.steps` on; yields the number of steps taken after each. At the end the best adapter is in place.
+        """Take the steps from `done.steps` on; yields the number of steps after each.
+
+        At the end the weights are those of the best validation.
 
         Raises:
             TrainingError: the loss is not finite.
         """
         config = self.config
-        validating = self._validation_readings(validation)
-        ahead: dict[int, list[Reading]] = {}
+        validating = self._validation_batches(validation)
+        packed_ahead: dict[int, list[PackedTexts]] = {}
         if self.whitening is None:
-            ahead = self._fit_whitening(train)
+            packed_ahead = self._fit_whitening(train)
         if not done.validation_steps and done.steps == 0:
             self._validate(validating, done)
         for step, batch in enumerate(islice(_batches(train, config), config.steps)):
@@ -101,12 +106,12 @@ class TuningLoop:
                 continue
             if done.without_gain >= config.patience:
                 break
-            readings = ahead.pop(step, None) or self._readings([*batch.left, *batch.right])
-            done.tokens += sum(int(group.lengths.sum()) for reading in readings for group in reading.batch.groups)
+            chunks = packed_ahead.pop(step, None) or self._pack_texts([*batch.left, *batch.right])
+            done.tokens += sum(int(group.lengths.sum()) for chunk in chunks for group in chunk.batch.groups)
             for group in self.optimizer.param_groups:
                 group["lr"] = config.learning_rate * learning_rate_factor(step, config)
             self.optimizer.zero_grad(set_to_none=True)
-            done.losses.append(self._contrast(batch, readings))
+            done.losses.append(self._contrast(batch, chunks))
             if self.descriptions and config.description_weight:
                 done.description_losses.append(self._describe(self.descriptions, step))
             if not all(map(math.isfinite, (done.losses[-1], *done.description_losses[-1:]))):
@@ -119,28 +124,28 @@ class TuningLoop:
             yield done.steps
         if validating:
             with torch.no_grad():
-                for parameter, kept in zip(self.parameters, self.best, strict=True):
-                    parameter.copy_(kept)
+                for parameter, best in zip(self.parameters, self.best, strict=True):
+                    parameter.copy_(best)
         else:
             done.best_step = done.steps
 
-    def _contrast(self, batch: TextPairs, readings: list[Reading]) -> float:
-        """Gradients of the contrastive loss; returns the loss."""
-        if len(readings) == 1:
-            loss, _ = self._loss(self._vectors(readings[0]), batch)
+    def _contrast(self, batch: TextPairs, chunks: list[PackedTexts]) -> float:
+        """Add the gradients of the contrastive loss; returns the loss."""
+        if len(chunks) == 1:
+            loss, _ = self._loss(self._vectors(chunks[0]), batch)
             loss.backward()
             return float(loss.detach())
         with torch.no_grad():
-            chunks = [self._vectors(reading) for reading in readings]
-        vectors = torch.cat(chunks).requires_grad_()
+            parts = [self._vectors(chunk) for chunk in chunks]
+        vectors = torch.cat(parts).requires_grad_()
         loss, _ = self._loss(vectors, batch)
         (gradient,) = torch.autograd.grad(loss, vectors)
-        for reading, of_chunk in zip(readings, gradient.split([len(chunk) for chunk in chunks]), strict=True):
-            self._vectors(reading).backward(of_chunk)
+        for chunk, of_chunk in zip(chunks, gradient.split([len(part) for part in parts]), strict=True):
+            self._vectors(chunk).backward(of_chunk)
         return float(loss.detach())
 
     def _describe(self, descriptions: Descriptions, step: int) -> float:
-        """Gradients of the language-model loss on some moments; returns the loss, nats a token."""
+        """Add the gradients of the description loss on some windows; returns the loss, nats per token."""
         config = self.config
         tokens, begins = descriptions.tokens(self.backbone, step, self.segments.token_budget, config)
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
@@ -152,43 +157,42 @@ class TuningLoop:
         (config.description_weight * loss).backward()
         return float(loss.detach())
 
-    def _fit_whitening(self, train: TextPairs) -> dict[int, list[Reading]]:
-        """Set the linear map [hidden, hidden] under which frozen vectors have even spread; the loss looks through it.
+    def _fit_whitening(self, train: TextPairs) -> dict[int, list[PackedTexts]]:
+        """Set the whitening matrix [hidden, hidden] of frozen vectors, which the loss applies first.
 
-        A few directions of a language model are huge and the same for every text, and what tells texts apart lies in small
-        ones: in a plain cosine all texts are alike. It is fitted on the first batches, whose readings are returned by step.
+        A few directions of a language model are huge and the same for every text; texts differ in small ones. In a plain
+        cosine all texts are therefore alike. The matrix is fitted to the first batches, which are returned packed, by step.
         """
-        readings: dict[int, list[Reading]] = {}
+        chunks: dict[int, list[PackedTexts]] = {}
         vectors: list[Tensor] = []
         for step, batch in enumerate(_batches(train, self.config)):
             if sum(map(len, vectors)) >= min(WHITENING_TEXTS, 2 * len(train)):
                 break
-            readings[step] = self._readings([*batch.left, *batch.right])
+            chunks[step] = self._pack_texts([*batch.left, *batch.right])
             with torch.no_grad():
                 vectors += [
-                    self.frozen.read(shared, packed, self.first, self.last, self.pooling)
-                    for packed, shared, _ in readings[step]
+                    self.frozen.read(shared, packed, self.first, self.last, self.pooling) for packed, shared, _ in chunks[step]
                 ]
         self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
-        return readings
+        return chunks
 
-    def _validation_readings(self, validation: TextPairs) -> list[tuple[TextPairs, list[Reading]]]:
-        """Validation pairs in batches of the training size, through the frozen layers once for all validations."""
+    def _validation_batches(self, validation: TextPairs) -> list[tuple[TextPairs, list[PackedTexts]]]:
+        """Validation batches of the training size, packed and run through the frozen layers once for all validations."""
         size = self.config.batch_size
-        rows = np.arange(validation.moments)
+        rows = np.arange(validation.n_groups)
         if validation.author is not None:
             rows = _order(validation, size, np.random.default_rng(self.config.seed))
-        batches = [validation.take_moments(rows[start : start + size]) for start in range(0, len(rows), size)]
-        whole = [batch for batch in batches if batch.moments == size] or batches  # a smaller batch would have an easier loss
-        return [(batch, self._readings([*batch.left, *batch.right])) for batch in whole]
+        batches = [validation.take_groups(rows[start : start + size]) for start in range(0, len(rows), size)]
+        whole = [batch for batch in batches if batch.n_groups == size] or batches  # a smaller batch would have an easier loss
+        return [(batch, self._pack_texts([*batch.left, *batch.right])) for batch in whole]
 
-    def _validate(self, validation: list[tuple[TextPairs, list[Reading]]], done: TuningProgress) -> None:
-        """Mean loss over the validation pairs; the weights are kept where it is the lowest so far."""
+    def _validate(self, validation: list[tuple[TextPairs, list[PackedTexts]]], done: TuningProgress) -> None:
+        """Record the mean loss over the validation pairs; keep the weights if it is the lowest so far."""
         if not validation:
             return
         with torch.no_grad():
-            found = [self._loss(torch.cat([self._vectors(one) for one in readings]), batch) for batch, readings in validation]
-        loss = float(np.mean([float(loss) for loss, _ in found]))
+            results = [self._loss(torch.cat([self._vectors(chunk) for chunk in chunks]), batch) for batch, chunks in validation]
+        loss = float(np.mean([float(loss) for loss, _ in results]))
         if loss < min(done.validation_losses, default=math.inf):
             self.best = [parameter.detach().clone() for parameter in self.parameters]
             done.best_step, done.without_gain = done.steps, 0
@@ -196,43 +200,43 @@ class TuningLoop:
             done.without_gain += 1
         done.validation_steps.append(done.steps)
         done.validation_losses.append(loss)
-        done.validation_accuracy.append(float(np.mean([float(accuracy) for _, accuracy in found])))
+        done.validation_accuracy.append(float(np.mean([float(accuracy) for _, accuracy in results])))
 
     def _loss(self, vectors: Tensor, batch: TextPairs) -> tuple[Tensor, Tensor]:
-        # Centred by the batch itself: against a fixed centre, moving all texts away together is the easy way down.
+        # Centred by the batch itself: with a fixed centre, moving all texts in one direction would lower the loss.
         centred = vectors - vectors.mean(dim=0)
-        seen = centred if self.whitening is None else centred @ self.whitening
-        first = batch.take(np.arange(0, len(batch), batch.windows))  # of each moment; the others are of the same room
+        whitened = centred if self.whitening is None else centred @ self.whitening
+        first = batch.take(np.arange(0, len(batch), batch.windows))  # row of each group; the others are of the same room
         mask = false_negatives(first, self.config.near_windows).to(vectors.device)
-        left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in seen.chunk(2))
+        left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in whitened.chunk(2))
         return contrastive_loss(left, right, mask, self.config.temperature)
 
-    def _readings(self, texts: list[str]) -> list[Reading]:
-        """Texts → one reading, or several chunks where they have more than `chunk_tokens` tokens."""
+    def _pack_texts(self, texts: list[str]) -> list[PackedTexts]:
+        """Pack texts: one chunk, or several if they have more than `chunk_tokens` tokens."""
         tokens = tokenize(self.backbone, texts, self.segments.token_budget)
         chunks = max(1, -(-sum(map(len, tokens)) // self.config.chunk_tokens))
         size = -(-len(tokens) // chunks)
-        return [self._read(tokens[start : start + size]) for start in range(0, len(tokens), size)]
+        return [self._pack_chunk(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
-    def _read(self, tokens: Sequence[Sequence[int]]) -> Reading:
+    def _pack_chunk(self, tokens: Sequence[Sequence[int]]) -> PackedTexts:
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
         with torch.no_grad():
             shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
-        return Reading(batch, shared, torch.from_numpy(np.argsort(rows)).to(shared.device))
+        return PackedTexts(batch, shared, torch.from_numpy(np.argsort(rows)).to(shared.device))
 
-    def _vectors(self, reading: Reading) -> Tensor:
+    def _vectors(self, packed: PackedTexts) -> Tensor:
         """float32 [texts, hidden] in the texts' order; the graph begins at the first adapted layer."""
         with self._number_type():
-            return self.adapted.read(reading.shared, reading.batch, self.first, self.last, self.pooling)[reading.order]
+            return self.adapted.read(packed.shared, packed.batch, self.first, self.last, self.pooling)[packed.order]
 
     def _number_type(self) -> torch.autocast:
-        """peft's own layers mix float32 adapters with the backbone's type; the fused ones know theirs."""
+        """Autocast for peft's own layers, which mix float32 adapters with the backbone's type; the fused layers need none."""
         mixed = self.backbone.dtype != torch.float32 and not isinstance(self.adapted, FusedStack)
         return torch.autocast(self.backbone.device.type, self.backbone.dtype if mixed else torch.bfloat16, enabled=mixed)
 
 
 def learning_rate_factor(step: int, config: FinetuneConfig) -> float:
-    """Linear warm-up, then a cosine to zero: the share of the full rate at a step counted from 0."""
+    """Share of the full learning rate at a step counted from 0: linear warm-up, then cosine."""
     warmup = max(1, round(config.warmup_share * config.steps))
     if step < warmup:
         return (step + 1) / warmup
@@ -240,27 +244,27 @@ def learning_rate_factor(step: int, config: FinetuneConfig) -> float:
 
 
 def _batches(pairs: TextPairs, config: FinetuneConfig) -> Iterator[TextPairs]:
-    """Batches without end, in a new seeded order each time the pairs are used up."""
+    """Endless batches; the pairs get a new seeded order after each pass."""
     rng = np.random.default_rng(config.seed)
-    size = min(config.batch_size, pairs.moments)
+    size = min(config.batch_size, pairs.n_groups)
     order = np.zeros(0, np.int64)
     while True:
         if len(order) < size:
             order = _order(pairs, size, rng)
-        yield pairs.take_moments(order[:size])
+        yield pairs.take_groups(order[:size])
         order = order[size:]
 
 
 def _order(pairs: TextPairs, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random order of the pairs of moments, int64; where they have authors, `size` in a row are of one author.
+    """A random order of the groups, int64; if they have authors, each batch of `size` has a single author.
 
-    What is left over of each author comes last: those batches are mixed.
+    The groups left over from each author come last, in mixed batches.
     """
-    order = rng.permutation(pairs.moments)
+    order = rng.permutation(pairs.n_groups)
     if pairs.author is None:
         return order
     author = pairs.author[:: pairs.windows][order]
-    of_each = [order[author == one] for one in np.unique(author)]
+    of_each = [order[author == author_id] for author_id in np.unique(author)]
     whole = [rows[: len(rows) // size * size].reshape(-1, size) for rows in of_each]
     batches = rng.permutation(np.concatenate(whole)).ravel()
     return np.concatenate([batches, *(rows[len(rows) // size * size :] for rows in of_each)])

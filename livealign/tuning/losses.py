@@ -1,6 +1,6 @@
-"""The loss that draws texts which belong together to each other, and what it must not push apart.
+"""InfoNCE in both directions, masks for false negatives, whitening.
 
-InfoNCE (van den Oord et al. 2018, equation 4) over both sides of the batch, as in NT-Xent (Chen et al. 2020).
+InfoNCE (van den Oord et al. 2018, equation 4) over both sides of the batch is NT-Xent (Chen et al. 2020).
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.tuning.pairs import NOBODY, TextPairs
+from livealign.tuning.pairs import NO_USER, TextPairs
 
 
 def contrastive_loss(left: Tensor, right: Tensor, no_negative: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -16,7 +16,7 @@ def contrastive_loss(left: Tensor, right: Tensor, no_negative: Tensor, temperatu
 
     Args:
         left, right: float32 [n, hidden]; row i of both belong together.
-        no_negative: bool [2n, 2n], True where two texts may well belong together; partners are kept whatever it says.
+        no_negative: bool [2n, 2n], True where two texts may belong together; it does not apply to partners.
         temperature: of the softmax over cosines.
 
     Returns:
@@ -33,7 +33,7 @@ def contrastive_loss(left: Tensor, right: Tensor, no_negative: Tensor, temperatu
 
 
 def whitening(vectors: Tensor, floor: float = 0.1) -> Tensor:
-    """Map [hidden, hidden] that gives float32 `vectors` [n, hidden] even spread in all directions.
+    """Matrix [hidden, hidden] that gives float32 `vectors` [n, hidden] equal variances.
 
     `floor` is added to the variances, in units of one dimension's: directions of almost no variance are noise.
     """
@@ -44,11 +44,14 @@ def whitening(vectors: Tensor, floor: float = 0.1) -> Tensor:
 
 
 def false_negatives(pairs: TextPairs, near_windows: int) -> Tensor:
-    """bool [2n, 2n] (left sides, then right sides): same text, one room near in time, or one user's engagements."""
+    """Mask of the texts that may belong together: bool [2n, 2n], left sides, then right.
+
+    They are equal, of one room and near in time, or from one user's engagements.
+    """
     room = np.concatenate([pairs.left_room, pairs.right_room])
     window = np.concatenate([pairs.left_window, pairs.right_window])
     user = np.concatenate([pairs.user, pairs.user])
     text = np.unique(np.array([*pairs.left, *pairs.right], dtype=object), return_inverse=True)[1]
     near = (room[:, None] == room) & (np.abs(window[:, None] - window) < near_windows)
-    same_user = (user[:, None] == user) & (user[:, None] != NOBODY)
+    same_user = (user[:, None] == user) & (user[:, None] != NO_USER)
     return torch.from_numpy(near | same_user | (text[:, None] == text))

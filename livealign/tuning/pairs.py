@@ -1,13 +1,13 @@
-"""Which two texts should lie close: the pairs that the LLM is tuned on.
+"""Choose the pairs of moments that the LLM is tuned on.
 
-Three kinds, mixed by the shares in `FinetuneConfig`:
-- engagement: two moments of different rooms that one user watched for long, near in time. What people watch, not what is said,
-  decides. Both are read as they are served, with title and context.
-- neighbours: two windows of one room within two minutes: mostly one topic, in other words.
-- views: one window seen twice, the host's words against the viewers', or the title against what was said.
+Three kinds of pairs, mixed by the shares in `FinetuneConfig`:
+- engagement: windows of two rooms that one user watched for long, near in time. They are similar in what attracts people, not
+  in their words. Both texts are as in serving, with title and context.
+- neighbours: two windows of one room within two minutes: mostly one topic in different words.
+- views: one window twice, the host's words against the viewers', or the title against the words.
 
-Neighbours and views are read without context, and without title and category on at least one side: the same title on both
-sides would be all there is to learn.
+Neighbours and views have no context, and at least one side has no title and category: with the same title on both sides,
+comparing titles would be all that is learned.
 """
 
 from collections.abc import Sequence
@@ -20,19 +20,20 @@ import pyarrow.compute as pc
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.days import DAY_MS
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment, compose_text, sorted_moments, with_earlier
+from livealign.llm.segment_text import WindowText, compose_text, sorted_moments, with_earlier
 
-NOBODY = -1  # `user` of a pair that no user made
-LAGS = 3  # an engaged moment is paired with this many of the user's next ones
+NO_USER = -1  # `user` of neighbours and views
+LAGS = 3  # an engagement is paired with this many of the user's next ones
 
 Rows = np.ndarray  # int64 rows among the segments, sorted by room and window
 
 
 @dataclass(frozen=True)
 class TextPairs:
-    """n positive pairs of texts, and what tells which other pairs are no negatives. All arrays are int64 [n].
+    """n positive pairs of texts, with the columns that the mask of false negatives needs.
 
-    With `windows` above 1 as many pairs of texts in a row are one pair of moments: each side is the mean of its texts' vectors.
+    All arrays are int64 [n]. With `windows` above 1, `windows` consecutive pairs are a group, which is compared as one pair:
+    each side is the mean of its texts' vectors.
     """
 
     left: Sequence[str]
@@ -41,16 +42,16 @@ class TextPairs:
     right_room: np.ndarray
     left_window: np.ndarray
     right_window: np.ndarray
-    user: np.ndarray  # who engaged with both, or NOBODY
+    user: np.ndarray  # who engaged with both, or NO_USER
     windows: int = 1
-    author: np.ndarray | None = None  # whose rooms they are, where only an author's own rooms shall be the negatives
+    author: np.ndarray | None = None  # of the rooms, if only the same author's rooms are negatives; else None
 
     def __len__(self) -> int:
         return len(self.left)
 
     @property
-    def moments(self) -> int:
-        """How many pairs of moments there are."""
+    def n_groups(self) -> int:
+        """Number of groups."""
         return len(self) // self.windows
 
     def take(self, rows: np.ndarray) -> "TextPairs":
@@ -62,30 +63,32 @@ class TextPairs:
         texts = [self.left[row] for row in rows], [self.right[row] for row in rows]
         return TextPairs(*texts, **arrays, windows=self.windows, author=author)
 
-    def take_moments(self, chosen: np.ndarray) -> "TextPairs":
-        """The chosen pairs of moments with all their texts, in the order of `chosen` int64 [k]."""
+    def take_groups(self, chosen: np.ndarray) -> "TextPairs":
+        """The chosen groups with all their texts, in the order of `chosen` int64 [k]."""
         return self.take((chosen[:, None] * self.windows + np.arange(self.windows)).ravel())
 
 
 def choose_pairs(
     segments: pa.Table, interactions: pa.Table, segment_config: SegmentConfig, config: FinetuneConfig, seed: int | None = None
 ) -> TextPairs:
-    """As many pairs as `config` trains and validates on, from the marts `segments` and `interactions` of the training days.
+    """As many pairs as `config` trains and validates on, in random order.
 
-    Pairs of the last day are for validation, `validation_share` of all, and no pair joins it with the days before; of a single
-    day all are chosen alike. Too few engagements leave their place to the other kinds, too few neighbours to views. The order
-    of the pairs is random.
+    Pairs of the last day are for validation, `validation_share` of all; no pair joins it with earlier days. A single day is
+    not divided. Missing engagements are replaced by the other kinds, missing neighbours by views.
+
+    Args:
+        segments, interactions: the marts of the training days.
 
     Raises:
-        TrainingError: no pair can be made: nobody watched two rooms, and in no room anything was said.
+        TrainingError: no pair can be made, because no user watched two rooms and no room has words.
     """
     rng = np.random.default_rng(config.seed if seed is None else seed)
-    rooms, moments, ids = sorted_moments(segments)
-    windows = np.fromiter((moment.window for moment in moments), np.int64, len(moments))
+    rooms, window_texts, ids = sorted_moments(segments)
+    windows = np.fromiter((window_text.window for window_text in window_texts), np.int64, len(window_texts))
     candidates = _Candidates(
-        *_engaged_together(ids, rooms, interactions, config),
-        *_neighbours(rooms, windows, moments, config),
-        _with_views(moments),
+        *_engagement_pairs(ids, rooms, interactions, config),
+        *_neighbour_pairs(rooms, windows, window_texts, config),
+        _view_rows(window_texts),
     )
     training = config.steps * config.batch_size
     validation = int(np.ceil(training * config.validation_share / (1.0 - config.validation_share)))
@@ -94,19 +97,19 @@ def choose_pairs(
         chosen = candidates.draw(training + validation, config, rng)
     else:
         chosen = candidates.among(~last_day).draw(training, config, rng)
-        chosen = chosen.joined(candidates.among(last_day).draw(validation, config, rng))
+        chosen = chosen.with_more(candidates.among(last_day).draw(validation, config, rng))
 
-    texts = _engaged_texts(rooms, moments, chosen.engaged_left, chosen.engaged_right, segment_config)
+    texts = _engaged_texts(rooms, window_texts, chosen.engaged_left, chosen.engaged_right, segment_config)
     near = zip(chosen.near_left, chosen.near_right, strict=True)
-    texts += [_neighbour_texts(moments[a], moments[b], segment_config, rng) for a, b in near]
-    texts += [_view_texts(moments[row], segment_config, rng) for row in chosen.views]
+    texts += [_neighbour_texts(window_texts[a], window_texts[b], segment_config, rng) for a, b in near]
+    texts += [_view_texts(window_texts[row], segment_config, rng) for row in chosen.views]
     if not texts:
         raise TrainingError(
-            "no training pair can be made: nobody watched two rooms and nobody spoke; land more days of the archive"
+            "no training pair can be made: no user watched two rooms and no room has words; land more days of the archive"
         )
     lefts = np.concatenate([chosen.engaged_left, chosen.near_left, chosen.views])
     rights = np.concatenate([chosen.engaged_right, chosen.near_right, chosen.views])
-    users = np.concatenate([chosen.user, np.full(len(texts) - len(chosen.user), NOBODY, np.int64)])
+    users = np.concatenate([chosen.user, np.full(len(texts) - len(chosen.user), NO_USER, np.int64)])
     pairs = TextPairs(
         [a for a, _ in texts], [b for _, b in texts], rooms[lefts], rooms[rights], windows[lefts], windows[rights], users
     )
@@ -114,14 +117,14 @@ def choose_pairs(
 
 
 def first_window_of_last_day(windows: np.ndarray, config: SegmentConfig) -> int:
-    """Where the UTC day of the last of `windows` int64 [n] begins."""
+    """First window of the UTC day of the latest of `windows` int64 [n]."""
     a_day = 86_400 // config.window_seconds
     return int(windows.max(initial=0)) // a_day * a_day
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Rows of all pairs that can be made: engaged ones with their user, neighbours, and windows with two views."""
+    """Rows of all possible pairs: engagements with their user, neighbours, and windows with two views."""
 
     engaged_left: Rows
     engaged_right: Rows
@@ -131,7 +134,7 @@ class _Candidates:
     views: Rows
 
     def among(self, rows: np.ndarray) -> "_Candidates":
-        """Those with both sides in the bool [segments] `rows`."""
+        """The candidates with both sides in the bool [segments] `rows`."""
         engaged, near = rows[self.engaged_left] & rows[self.engaged_right], rows[self.near_left] & rows[self.near_right]
         return self._keep(np.flatnonzero(engaged), np.flatnonzero(near), np.flatnonzero(rows[self.views]))
 
@@ -142,7 +145,7 @@ class _Candidates:
         near = _draw(len(self.near_left), int(rest * config.neighbour_share / (1.0 - config.engagement_share + 1e-9)), rng)
         return self._keep(engaged, near, _draw(len(self.views), rest - len(near), rng))
 
-    def joined(self, other: "_Candidates") -> "_Candidates":
+    def with_more(self, other: "_Candidates") -> "_Candidates":
         return _Candidates(**{name: np.concatenate([rows, getattr(other, name)]) for name, rows in vars(self).items()})
 
     def _keep(self, engaged: np.ndarray, near: np.ndarray, views: np.ndarray) -> "_Candidates":
@@ -156,10 +159,10 @@ class _Candidates:
         )
 
 
-def _engaged_together(
+def _engagement_pairs(
     ids: np.ndarray, rooms: np.ndarray, interactions: pa.Table, config: FinetuneConfig
 ) -> tuple[Rows, Rows, np.ndarray]:
-    """(left, right, user) for each two long views of one user in different rooms, near in time and in the user's order."""
+    """(left, right, user) of two long views of one user in different rooms, near in time and in the user's order."""
     long_views = interactions.filter(
         pc.and_(pc.equal(interactions["long_view"], 1), pc.is_valid(interactions["segment_id"]))
     ).sort_by([("user_id", "ascending"), ("shown_at", "ascending")])
@@ -182,9 +185,11 @@ def _engaged_together(
     return row[left], row[right], user[left]
 
 
-def _neighbours(rooms: np.ndarray, windows: np.ndarray, moments: Sequence[Moment], config: FinetuneConfig) -> tuple[Rows, Rows]:
-    """Every two windows with words of one room, at most `neighbour_windows` apart."""
-    talking = np.flatnonzero(np.fromiter((not moment.is_silent for moment in moments), bool, len(moments)))
+def _neighbour_pairs(
+    rooms: np.ndarray, windows: np.ndarray, window_texts: Sequence[WindowText], config: FinetuneConfig
+) -> tuple[Rows, Rows]:
+    """(left, right): each two windows of one room that have words, at most `neighbour_windows` apart."""
+    talking = np.flatnonzero(np.fromiter((not window_text.is_silent for window_text in window_texts), bool, len(window_texts)))
     lefts, rights = [], []
     for lag in range(1, config.neighbour_windows + 1):
         first, second = talking[:-lag], talking[lag:]
@@ -194,50 +199,50 @@ def _neighbours(rooms: np.ndarray, windows: np.ndarray, moments: Sequence[Moment
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def _with_views(moments: Sequence[Moment]) -> Rows:
-    """Windows of which at least two of title, speech and chat are there."""
-    views = np.fromiter((bool(m.title) + bool(m.speech) + bool(m.chat) for m in moments), np.int64, len(moments))
+def _view_rows(window_texts: Sequence[WindowText]) -> Rows:
+    """Windows with at least two of title, speech and chat."""
+    views = np.fromiter((bool(m.title) + bool(m.speech) + bool(m.chat) for m in window_texts), np.int64, len(window_texts))
     return np.flatnonzero(views >= 2)
 
 
 def _engaged_texts(
-    rooms: np.ndarray, moments: Sequence[Moment], left: Rows, right: Rows, config: SegmentConfig
+    rooms: np.ndarray, window_texts: Sequence[WindowText], left: Rows, right: Rows, config: SegmentConfig
 ) -> list[tuple[str, str]]:
     needed = set(left.tolist()) | set(right.tolist())
     texts = {
-        row: compose_text(moment, earlier, config)
-        for row, (moment, earlier) in enumerate(with_earlier(zip(rooms.tolist(), moments, strict=True), config))
+        row: compose_text(window_text, earlier, config)
+        for row, (window_text, earlier) in enumerate(with_earlier(zip(rooms.tolist(), window_texts, strict=True), config))
         if row in needed
     }
     return [(texts[a], texts[b]) for a, b in zip(left.tolist(), right.tolist(), strict=True)]
 
 
-def _neighbour_texts(left: Moment, right: Moment, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
-    """One side keeps the title; either may lose the host's or the viewers' words, never both."""
+def _neighbour_texts(left: WindowText, right: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+    """Texts of a neighbour pair: one side keeps the title; each side may lose the host's or the viewers' words, not both."""
     sides = [_without_some_words(left, rng), _without_some_words(right, rng)]
     untitled = int(rng.integers(2))
     sides[untitled] = sides[untitled]._replace(title="", category="")
     return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
-def _view_texts(moment: Moment, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
-    """The host's words against the viewers', or the title against what was said."""
-    said = moment._replace(title="", category="")
-    if moment.speech and moment.chat and (not moment.title or rng.random() < 0.6):
-        sides = [said._replace(chat=()), said._replace(speech="")]
+def _view_texts(window_text: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+    """Texts of two views: the host's words against the viewers', or the title against the words."""
+    untitled = window_text._replace(title="", category="")
+    if window_text.speech and window_text.chat and (not window_text.title or rng.random() < 0.6):
+        sides = [untitled._replace(chat=()), untitled._replace(speech="")]
     else:
-        sides = [moment._replace(speech="", chat=()), _without_some_words(said, rng)]
+        sides = [window_text._replace(speech="", chat=()), _without_some_words(untitled, rng)]
     if rng.random() < 0.5:
         sides.reverse()
     return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
-def _without_some_words(moment: Moment, rng: np.random.Generator) -> Moment:
-    """Modality dropout: a room without speech, or without chat, should still be understood."""
+def _without_some_words(window_text: WindowText, rng: np.random.Generator) -> WindowText:
+    """Modality dropout: drop speech or chat sometimes, because some rooms have only one of them."""
     chance = rng.random()
-    if moment.speech and moment.chat and chance < 0.5:
-        return moment._replace(speech="") if chance < 0.25 else moment._replace(chat=())
-    return moment
+    if window_text.speech and window_text.chat and chance < 0.5:
+        return window_text._replace(speech="") if chance < 0.25 else window_text._replace(chat=())
+    return window_text
 
 
 def _draw(count: int, wanted: int, rng: np.random.Generator) -> Rows:

@@ -32,7 +32,7 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
             "temperature": towers.report.temperature,
             "gate_mean": towers.report.gate_mean,
             "id_share": towers.report.id_share,
-            "went_on_from": before.release_id if before and towers.report.went_on else "–",
+            "went_on_from": before.release_id if before and towers.report.warm_started else "–",
             "gate_mode": towers.report.gate_mode,
             **_checked(towers.report.check),
             "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),

@@ -13,7 +13,7 @@ from livealign.llm.backbone import Backbone, load_backbone
 from livealign.release.registry import predecessor
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
 from livealign.retrain.tuning_policy import choose_tuning, write_tuning
-from livealign.tuning.adapter import keep_adapter, tune_adapter
+from livealign.tuning.adapter import copy_adapter, tune_adapter
 from orchestration.drift.history import drifted_days
 from orchestration.resources import Workspace
 from orchestration.runs.daily_asset import daily_asset
@@ -45,7 +45,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
         before = predecessor(workspace.home.releases, day)
         tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), context.run.tags.get(RETUNE, ""))
         if tuning.warm_start is not None and not tuning.steps:
-            keep_adapter(tuning.warm_start, artifacts.adapter)
+            copy_adapter(tuning.warm_start, artifacts.adapter)
             learned: Metadata = {}
         else:
             learned = _tune(workspace, day, backbone, tuning.warm_start)
@@ -55,7 +55,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
             "tuned": "fully" if tuning.full else "warm" if tuning.steps else "kept",
             "why": tuning.reason,
             LAST_FULL_TUNE: str(tuning.last_full_tune),
-            "went_on_from": tuning.went_on_from or "–",
+            "went_on_from": tuning.continued_from or "–",
             "backbone": f"{backbone.name} {backbone.sha256[:12]}",
             "steps": tuning.steps,
             **learned,

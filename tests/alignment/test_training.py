@@ -12,12 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from livealign.alignment.content_check import halves_of_rooms
-from livealign.alignment.network import ContentScaler, TwoTower, contrastive_loss
+from livealign.alignment.gate_report import gate_by_popularity
+from livealign.alignment.network import ContentScaler, TwoTower, in_batch_softmax
 from livealign.alignment.towers import Alignment, item_vectors
-from livealign.alignment.training import author_log_q, gate_by_popularity, train_alignment
-from livealign.alignment.warm_start import FormerTowers
+from livealign.alignment.training import author_log_q, train_alignment
+from livealign.alignment.warm_start import WarmStart
 from livealign.config import AlignmentConfig, DatasetConfig
-from livealign.dataset.content import fitted, joined
+from livealign.dataset.content import content_of, pad_or_cut
 from livealign.dataset.corpus import PLATFORM_CONTENT, Corpus, load_corpus
 from livealign.dataset.examples import Vocabulary
 from livealign.dataset.features import USER_FEATURES
@@ -80,7 +81,7 @@ def test_log_q_correction_and_masks_are_the_formula() -> None:
     kept = [[0, 2], [1, 2, 3], [2, 0, 1], [3, 1]]  # first the positive, then its negatives
     logits = similarity.numpy() / 0.2 - log_q.numpy()
     expected = -np.mean([logits[i, js[0]] - np.log(np.exp(logits[i, js]).sum()) for i, js in enumerate(kept)])
-    loss = contrastive_loss(similarity, torch.tensor(0.2), log_q, same_user, same_room, same_time)
+    loss = in_batch_softmax(similarity, torch.tensor(0.2), log_q, same_user, same_room, same_time)
     assert float(loss) == pytest.approx(expected, abs=1e-5)
 
 
@@ -156,7 +157,7 @@ def test_the_source_that_tells_opens_its_gate_and_the_one_that_does_not_keeps_it
     """The platform's vectors tell the topic, the LLM's are noise."""
     told = corpus.content[CONTENT]
     both = replace(corpus, content={CONTENT: noise_like(told)[:, :8], PLATFORM_CONTENT: told})
-    content, sources = joined(both, CONTENT)
+    content, sources = content_of(both, CONTENT)
     assert sources == (8, told.shape[1])
     alignment, report = train_alignment(both, content, replace(CONFIG, check=False), sources=sources)
     assert report.gate_mode == "learned"
@@ -171,14 +172,14 @@ def test_the_source_that_tells_opens_its_gate_and_the_one_that_does_not_keeps_it
 
 
 def test_content_is_joined_fitted_and_missed_by_name(corpus: Corpus) -> None:
-    alone = joined(corpus, CONTENT)
+    alone = content_of(corpus, CONTENT)
     assert alone.vectors is corpus.content[CONTENT]
     assert alone.sources == (corpus.content[CONTENT].shape[1],)
     row = np.arange(1.0, 4.0)[None]
-    assert fitted(row, 2).tolist() == [[1, 2]]
-    assert fitted(row, 4).tolist() == [[1, 2, 3, 0]]
+    assert pad_or_cut(row, 2).tolist() == [[1, 2]]
+    assert pad_or_cut(row, 4).tolist() == [[1, 2, 3, 0]]
     with pytest.raises(TrainingError, match="embed the segments first"):
-        joined(corpus, "raw_llm")
+        content_of(corpus, "raw_llm")
 
 
 def test_rooms_are_halved_whole(corpus: Corpus) -> None:
@@ -236,11 +237,11 @@ def test_the_same_seed_gives_the_same_towers_and_another_does_not(corpus: Corpus
 
 def test_towers_that_go_on_keep_the_space_and_cold_ones_do_not(corpus: Corpus, alignment: Alignment) -> None:
     content = corpus.content[CONTENT]
-    former = FormerTowers(alignment, corpus.users, corpus.authors)
-    warm, report = train_alignment(corpus, content, CONFIG, former=former)
+    previous = WarmStart(alignment, corpus.users, corpus.authors)
+    warm, report = train_alignment(corpus, content, CONFIG, warm_start=previous)
     cold, _ = train_alignment(corpus, content, replace(CONFIG, seed=5))
     before, after, anew = (item_vectors(one, corpus, content)[1:] for one in (alignment, warm, cold))
-    assert report.went_on
+    assert report.warm_started
     assert report.check is None
     assert len(report.losses) == CONFIG.warm_epochs
     assert (before * after).sum(1).mean() > 0.97
@@ -250,10 +251,10 @@ def test_towers_that_go_on_keep_the_space_and_cold_ones_do_not(corpus: Corpus, a
 
 def test_a_known_id_keeps_its_row_and_a_new_one_has_its_own(corpus: Corpus, alignment: Alignment) -> None:
     grown = replace(corpus, users=Vocabulary(np.sort(np.r_[corpus.users.ids[3:], 10**9])))
-    former = FormerTowers(alignment, corpus.users, corpus.authors)
+    previous = WarmStart(alignment, corpus.users, corpus.authors)
     network = TwoTower(alignment.sizes._replace(users=grown.users.size), CONFIG, alignment.history_length, "learned")
     fresh = network.users.user.weight[-1].detach().clone()
-    former.start(network, grown)
+    previous.apply_to(network, grown)
     theirs, ours = alignment.network.users.user.weight, network.users.user.weight
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1:-1], theirs[4:])
@@ -276,8 +277,8 @@ def test_towers_of_the_version_before_trust_are_read_and_gone_on_from(
     loaded = Alignment.load(path)
     content = corpus.content[CONTENT]
     assert (item_vectors(loaded, corpus, content) == item_vectors(trusting, corpus, content)).all()
-    former = FormerTowers(loaded, corpus.users, corpus.authors)
-    assert former.fit(CONFIG, alignment.sizes.sources, alignment.history_length)
+    previous = WarmStart(loaded, corpus.users, corpus.authors)
+    assert previous.fits(CONFIG, alignment.sizes.sources, alignment.history_length)
 
 
 def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_one(
@@ -288,7 +289,7 @@ def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_o
         trusting.network.rooms.author_trust.copy_(torch.linspace(0.2, 0.9, corpus.authors.size))
     grown = replace(corpus, authors=Vocabulary(np.sort(np.r_[corpus.authors.ids[1:], 10**9])))
     network = TwoTower(alignment.sizes._replace(authors=grown.authors.size), CONFIG, alignment.history_length, "learned")
-    FormerTowers(trusting, corpus.users, corpus.authors).start(network, grown)
+    WarmStart(trusting, corpus.users, corpus.authors).apply_to(network, grown)
     theirs, ours = trusting.network.rooms.author_trust, network.rooms.author_trust
     assert torch.equal(ours[1:-1], theirs[2:])
     assert ours[0] == ours[-1] == theirs[0]
@@ -306,9 +307,9 @@ def test_a_gate_lets_no_more_through_than_its_author_is_trusted_with(corpus: Cor
 
 @pytest.mark.parametrize("other", [{"dim": 8}, {"gate_bias": 0.0}, {"content_rank": 4}])
 def test_towers_of_other_settings_are_not_gone_on_from(corpus: Corpus, alignment: Alignment, other: dict[str, float]) -> None:
-    former = FormerTowers(alignment, corpus.users, corpus.authors)
-    _, report = train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1, **other), former=former)
-    assert not report.went_on
+    previous = WarmStart(alignment, corpus.users, corpus.authors)
+    _, report = train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1, **other), warm_start=previous)
+    assert not report.warm_started
 
 
 def test_saved_towers_come_back_as_they_were(corpus: Corpus, alignment: Alignment, tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def test_what_was_never_known_does_not_count() -> None:
 def test_what_was_told_for_a_checkpoint_does_not_change_with_later_events() -> None:
     outcomes = RoomOutcomes()
     outcomes.shown(1, NOON)
-    told = outcomes.told()
+    told = outcomes.to_plain()
     outcomes.shown(1, NOON)
-    assert RoomOutcomes.of(told).known(NOON // WINDOW_MS + 2, 20_000) == {1: (1, 0)}
-    assert outcomes.known(NOON // WINDOW_MS + 2, 20_000) == {1: (2, 0)}
+    assert RoomOutcomes.from_plain(told).take_known(NOON // WINDOW_MS + 2, 20_000) == {1: (1, 0)}
+    assert outcomes.take_known(NOON // WINDOW_MS + 2, 20_000) == {1: (2, 0)}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -75,13 +75,13 @@ def test_live_counts_are_those_of_training(seed: int) -> None:
             outcomes.forget(day)
         if at // WINDOW_MS - 1 > closed:
             closed = at // WINDOW_MS - 1
-            for one, (impressions, clicks) in outcomes.known(closed, day).items():
+            for one, (impressions, clicks) in outcomes.take_known(closed, day).items():
                 counts[one] = counts[one][0] + impressions, counts[one][1] + clicks
         if kind == 0:
             assert counts[int(room[row])] == tuple(expected[row])
             outcomes.shown(int(room[row]), at)
         else:
             outcomes.clicked(int(room[row]), int(shown[row]), at)
-        outcomes = RoomOutcomes.of(outcomes.told())  # as a restart would find it
+        outcomes = RoomOutcomes.from_plain(outcomes.to_plain())  # as a restart would find it
     assert expected[:, 0].max() > 20
     assert expected[:, 1].max() > 5

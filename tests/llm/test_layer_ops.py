@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.llm.layer_ops import causal_attention, rms_norm, swiglu, turned, unit_rms
+from livealign.llm.layer_ops import causal_attention, rms_norm, rotate_heads, swiglu, unit_rms
 
 
 def drawn(*shape: int) -> Tensor:
@@ -22,15 +22,15 @@ def test_a_rotation_turns_query_and_key_and_leaves_the_values():
     qkv, angles = drawn(5, 3, 8), drawn(5, 1, 4)
     cosine, sine = angles.cos(), angles.sin()
     before = qkv.clone()
-    found = turned(qkv.requires_grad_(), 2, cosine, sine)
+    found = rotate_heads(qkv.requires_grad_(), 2, cosine, sine)
     first, second = before[:, :2].chunk(2, dim=-1)
     expected = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
     torch.testing.assert_close(found[:, :2], expected)
     torch.testing.assert_close(found[:, 2:], before[:, 2:])
     assert torch.equal(qkv, before)  # with gradients the input stays
     with torch.no_grad():
-        torch.testing.assert_close(turned(before, 2, cosine, sine), found)
-    assert torch.autograd.gradcheck(lambda one: turned(one, 2, cosine, sine), qkv)
+        torch.testing.assert_close(rotate_heads(before, 2, cosine, sine), found)
+    assert torch.autograd.gradcheck(lambda one: rotate_heads(one, 2, cosine, sine), qkv)
 
 
 def test_attention_is_torchs_with_gradients_and_without():

@@ -12,8 +12,10 @@ from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
+from livealign.ranking.inputs import history_matches
 from livealign.ranking.network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
-from livealign.ranking.ranker import Ranker, history_matches, train_ranker
+from livealign.ranking.ranker import Ranker
+from livealign.ranking.training import train_ranker
 from tests.planted.marts import Planted, plant_marts
 
 CONFIG = RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=5, batch_size=256, learning_rate=5e-3)

@@ -25,7 +25,7 @@ from livealign.settings import GivenValue
 from livealign.tuning.adapter import tune_adapter
 from orchestration.resources import Workspace
 from tests.planted.release import plant_platform
-from tests.tuning.test_finetune import planted_pairs
+from tests.planted.text_pairs import planted_pairs
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from livealign.llm.encoder import adapter_sha256
 from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import open_bundle, write_bundle
 from livealign.release.registry import predecessor, promote, rollback
-from livealign.retrain.tuning_policy import RECORD, Tuning, choose_tuning, went_on_from, write_tuning
-from livealign.tuning.adapter import keep_adapter
+from livealign.retrain.tuning_policy import RECORD, TuningPlan, choose_tuning, continued_from, write_tuning
+from livealign.tuning.adapter import copy_adapter
 from tests.release.test_bundle import FIELDS
 
 DAY = date(2025, 6, 10)
@@ -52,7 +52,7 @@ def release(releases: Path, day: str, made: Made | None = None) -> str:
 
 def chosen(
     releases: Path, made: Made, policy: str = "on_drift", drifted: list[date] | None = None, asked: str = "", age: int = 7
-) -> Tuning:
+) -> TuningPlan:
     profile: Profile = replace(load_profile("laptop"), retune=RetuneConfig(policy=policy, max_age_days=age))
     bundle = open_bundle(releases / release(releases, "2025-06-09", made))
     return choose_tuning(DAY, profile, BACKBONE, bundle, drifted or [], asked)
@@ -69,12 +69,12 @@ def test_an_ordinary_day_keeps_the_adapter_of_the_champion(tmp_path: Path) -> No
     tuning = chosen(tmp_path, Made())
     assert not tuning.full
     assert tuning.steps == load_profile("laptop").finetune.warm_steps == 0
-    assert tuning.reason.startswith("Kept that of 2025-06-09-")
+    assert tuning.reason.startswith("Kept the adapter of 2025-06-09-")
     assert tuning.warm_start is not None
     assert (tuning.warm_start / "adapter_model.safetensors").is_file()
     assert tuning.last_full_tune == date(2025, 6, 9)
-    assert tuning.went_on_from is not None
-    assert tuning.went_on_from.startswith("2025-06-09-")
+    assert tuning.continued_from is not None
+    assert tuning.continued_from.startswith("2025-06-09-")
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_what_follows_from_the_adapter_goes_on_only_where_the_adapter_did(tmp_pa
     laptop = load_profile("laptop")
     write_tuning(choose_tuning(DAY, laptop, BACKBONE, ninth), tmp_path / "kept")
     write_tuning(choose_tuning(DAY, laptop, BACKBONE, ninth, asked="a person wants it"), tmp_path / "tuned")
-    assert went_on_from(tmp_path / "kept", ninth) is ninth
-    assert went_on_from(tmp_path / "kept", eighth) is None, "another champion since"
-    assert went_on_from(tmp_path / "kept", None) is None
-    assert went_on_from(tmp_path / "tuned", ninth) is None
-    assert went_on_from(tmp_path / "nowhere", ninth) is None
+    assert continued_from(tmp_path / "kept", ninth) is ninth
+    assert continued_from(tmp_path / "kept", eighth) is None, "another champion since"
+    assert continued_from(tmp_path / "kept", None) is None
+    assert continued_from(tmp_path / "tuned", ninth) is None
+    assert continued_from(tmp_path / "nowhere", ninth) is None
 
 
 def test_a_kept_adapter_is_the_same_adapter_without_its_report(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_a_kept_adapter_is_the_same_adapter_without_its_report(tmp_path: Path) -
         (tmp_path / "former").mkdir(exist_ok=True)
         (tmp_path / "former" / name).write_text(content)
     (tmp_path / "former" / "finetune.json").write_text("{}")
-    keep_adapter(tmp_path / "former", tmp_path / "kept")
+    copy_adapter(tmp_path / "former", tmp_path / "kept")
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert adapter_sha256(tmp_path / "kept") == adapter_sha256(tmp_path / "former")
     with pytest.raises(BackboneError, match="holds no adapter"):
-        keep_adapter(tmp_path, tmp_path / "none")
+        copy_adapter(tmp_path, tmp_path / "none")
 
 
 def test_a_policy_that_there_is_not_is_refused() -> None:

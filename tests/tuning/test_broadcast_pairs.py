@@ -8,8 +8,8 @@ import pytest
 
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import Moment
-from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, what_was_said
+from livealign.llm.segment_text import WindowText
+from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, words_text
 from livealign.tuning.loop import _batches
 
 SEGMENTS = SegmentConfig(token_budget=32)
@@ -40,10 +40,10 @@ def broadcasts(rooms: int = 8, authors: int = 2) -> pa.Table:
 def test_a_pair_is_two_halves_of_one_broadcast_or_its_title_and_what_was_said() -> None:
     pairs = choose_broadcast_pairs(broadcasts(), SEGMENTS, CONFIG)
     assert pairs.windows == 3
-    assert pairs.moments == 100  # 20 steps of 4 pairs are four fifths
+    assert pairs.n_groups == 100  # 20 steps of 4 pairs are four fifths
     kinds = {"title": 0, "halves": 0}
-    for number in range(pairs.moments):
-        pair = pairs.take_moments(np.array([number]))
+    for number in range(pairs.n_groups):
+        pair = pairs.take_groups(np.array([number]))
         (room,) = set(pair.left_room) | set(pair.right_room)
         texts = [*pair.left, *pair.right]
         assert all(f"room{room} " in text or f"title{room} " in text for text in texts)
@@ -57,16 +57,16 @@ def test_a_pair_is_two_halves_of_one_broadcast_or_its_title_and_what_was_said() 
 
 
 def test_what_was_said_tells_neither_the_title_nor_the_minute() -> None:
-    early, late = (Moment(window, window, "A title", "Game", "so here we are", ("hi",)) for window in (3, 700))
-    assert what_was_said(early, SEGMENTS) == what_was_said(late, SEGMENTS)
-    assert "title" not in what_was_said(early, SEGMENTS)
+    early, late = (WindowText(window, window, "A title", "Game", "so here we are", ("hi",)) for window in (3, 700))
+    assert words_text(early, SEGMENTS) == words_text(late, SEGMENTS)
+    assert "title" not in words_text(early, SEGMENTS)
 
 
 def test_negatives_are_broadcasts_of_the_same_author() -> None:
     pairs = choose_broadcast_pairs(broadcasts(), SEGMENTS, CONFIG)
     batches = _batches(pairs, CONFIG)
     drawn = [next(batches) for _ in range(20)]
-    assert all(batch.moments == CONFIG.batch_size and len(batch) == 12 for batch in drawn)
+    assert all(batch.n_groups == CONFIG.batch_size and len(batch) == 12 for batch in drawn)
     assert sum(len(set(batch.author)) == 1 for batch in drawn) >= 19  # what is left over of each author may make a mixed one
 
 

@@ -25,7 +25,7 @@ from livealign.live.state.moments import Moments
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow
-from livealign.llm.segment_text import Moment
+from livealign.llm.segment_text import WindowText
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -38,8 +38,8 @@ N_VIEWERS = WINDOW_COUNTS.index("n_viewers")
 class ClosedWindow:
     """A window of a room that has ended and has something to tell."""
 
-    moment: Moment
-    earlier: tuple[Moment, ...]  # the room's telling moments before it, newest first
+    moment: WindowText
+    earlier: tuple[WindowText, ...]  # the room's telling moments before it, newest first
     counts: tuple[float, ...]  # by WINDOW_COUNTS, NaN where unknown
     shown_before: bool  # whether the room was shown between its last encoded window and this one
 
@@ -76,7 +76,7 @@ class LiveRoom:
     started_at: int  # epoch milliseconds
     row: int
     heard_at: int  # epoch milliseconds of the latest event
-    earlier: tuple[Moment, ...] = ()
+    earlier: tuple[WindowText, ...] = ()
     shown_in: set[int] = field(default_factory=set)  # windows in which it was shown, since the last that was encoded
     waiting: ClosedWindow | None = None  # the newest that is not encoded
     encoded: ClosedWindow | None = None  # the newest that is
@@ -277,7 +277,7 @@ class LiveState:
 
     def settle(self, window: int) -> None:
         """The windows up to this one are over: what they told of impressions counts from now on. Seen after `publish`."""
-        known = self.outcomes.known(window, self._day)
+        known = self.outcomes.take_known(window, self._day)
         of_row = {self.rooms[room_id].row: counts for room_id, counts in known.items() if room_id in self.rooms}
         if of_row:
             self.table["outcomes"][list(of_row)] += list(of_row.values())

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from livealign.llm.segment_text import Moment
+from livealign.llm.segment_text import WindowText
 
 TEXT_CHARACTERS = 2_000  # the last ones of a window's chat, and of its speech (dbt: segment_text_characters)
 
@@ -50,11 +50,11 @@ class OpenWindow:
         return _last_of(sorted(self.speech), " ")
 
 
-def moment_of(window: int, age: int, title: str | None, category: str | None, happened: OpenWindow | None) -> Moment:
+def moment_of(window: int, age: int, title: str | None, category: str | None, happened: OpenWindow | None) -> WindowText:
     """The window as `segments.compose_text` reads it; `happened` None where nobody said or did anything."""
     chat = happened.chat_text() if happened else ""
     speech = happened.speech_text() if happened else ""
-    return Moment(window, age, title or "", category or "", speech, tuple(chat.split("\n")) if chat else ())
+    return WindowText(window, age, title or "", category or "", speech, tuple(chat.split("\n")) if chat else ())
 
 
 def is_blank(text: str) -> bool:

@@ -1,0 +1,56 @@
+"""How open the gate is, by groups of segments."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.alignment.towers import Alignment
+from livealign.dataset.corpus import Corpus
+
+
+class GateGroup(NamedTuple):
+    """The gate in one group of segments."""
+
+    gate: float  # mean of g; 1 = the author ID alone, 0 = all content let through
+    id_share: float  # mean share of z that comes from the ID
+    authors: int
+    segments: int
+
+
+GateReport = dict[str, GateGroup]  # by the name of the group, in order
+
+
+def gate_by_popularity(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], edges: tuple[int, ...] = (0, 1, 10, 100, 1_000, 10_000)
+) -> GateReport:
+    """The gate by the author's training impressions, rarest authors first.
+
+    `edges` are the lower bounds of the groups.
+    """
+    counts = np.bincount(corpus.train.author, minlength=corpus.authors.size)
+    counts[0] = 0
+    group = np.searchsorted(np.asarray(edges), counts[corpus.segment_author], side="right") - 1
+    return gate_by(alignment, corpus, content, group, [f"from {edge}" for edge in edges])
+
+
+def gate_by(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], group: NDArray[np.integer], names: Sequence[str]
+) -> GateReport:
+    """The gate in each group of the segments that have content.
+
+    `group` [segments] are places in `names`.
+    """
+    rows = np.flatnonzero((content != 0).any(1))
+    if not len(rows):
+        return {}
+    authors = corpus.segment_author[rows]
+    gates, shares = alignment.gates(authors, content[rows]).mean((0, 2)), alignment.id_share(authors, content[rows])
+    report: GateReport = {}
+    for place, name in enumerate(names):
+        mine = np.flatnonzero(group[rows] == place)
+        if len(mine):
+            n_authors = len(np.unique(corpus.segment_author_id[rows[mine]]))
+            report[name] = GateGroup(float(gates[mine].mean()), float(shares[mine].mean()), n_authors, len(mine))
+    return report
