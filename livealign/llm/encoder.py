@@ -24,11 +24,12 @@ from livealign.llm.fused_layers import stack_of
 from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
 from livealign.llm.packing import PackedBatch, pack
 from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
+from livealign.llm.token_budget import fit_tokens
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
-VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors: old cache entries are then not used
+VECTOR_FORMAT = 4  # raise it when the same inputs would give other vectors: old cache entries are then not used
 
 
 class Encoder:
@@ -206,16 +207,8 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-    """Token ids of each text, cut at `budget`; an empty text becomes one end token, so that every row has a vector.
-
-    Viewers write what they like: a control token spelled out in a text (`<|im_end|>`) is read as those characters.
-    """
-    if not texts:
-        return []
-    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget, split_special_tokens=True)[
-        "input_ids"
-    ]
-    return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
+    """Token ids of each text within `budget` tokens; an empty text becomes one end token, so that every row has a vector."""
+    return [row or [backbone.tokenizer.pad_token_id or 0] for row in fit_tokens(backbone.tokenizer, texts, budget)]
 
 
 def adapter_sha256(adapter: Path) -> str:
