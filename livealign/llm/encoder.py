@@ -24,11 +24,16 @@ from livealign.llm.fused_layers import stack_of
 from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
 from livealign.llm.packing import PackedBatch, pack
 from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
+from livealign.llm.token_budget import fit_tokens
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
+<<<<<<< HEAD
 VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors, so that old cache entries are ignored
+=======
+VECTOR_FORMAT = 4  # raise it when the same inputs would give other vectors: old cache entries are then not used
+>>>>>>> tokens
 
 
 class Encoder:
@@ -212,6 +217,7 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
+<<<<<<< HEAD
     """Token ids of each text, cut at `budget`.
 
     An empty text becomes one end token, so that every row has a vector. Text is user data: a control token spelled out in
@@ -223,6 +229,10 @@ def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list
         "input_ids"
     ]
     return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
+=======
+    """Token ids of each text within `budget` tokens; an empty text becomes one end token, so that every row has a vector."""
+    return [row or [backbone.tokenizer.pad_token_id or 0] for row in fit_tokens(backbone.tokenizer, texts, budget)]
+>>>>>>> tokens
 
 
 def adapter_sha256(adapter: Path) -> str:
