@@ -29,11 +29,7 @@ from livealign.llm.token_budget import fit_tokens
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
-<<<<<<< HEAD
-VECTOR_FORMAT = 3  # raise it when the same inputs would give other vectors, so that old cache entries are ignored
-=======
 VECTOR_FORMAT = 4  # raise it when the same inputs would give other vectors: old cache entries are then not used
->>>>>>> tokens
 
 
 class Encoder:
@@ -217,22 +213,8 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-<<<<<<< HEAD
-    """Token ids of each text, cut at `budget`.
-
-    An empty text becomes one end token, so that every row has a vector. Text is user data: a control token spelled out in
-    it (`<|im_end|>`) is read as those characters.
-    """
-    if not texts:
-        return []
-    ids: list[list[int]] = backbone.tokenizer(list(texts), truncation=True, max_length=budget, split_special_tokens=True)[
-        "input_ids"
-    ]
-    return [row or [backbone.tokenizer.pad_token_id or 0] for row in ids]
-=======
     """Token ids of each text within `budget` tokens; an empty text becomes one end token, so that every row has a vector."""
     return [row or [backbone.tokenizer.pad_token_id or 0] for row in fit_tokens(backbone.tokenizer, texts, budget)]
->>>>>>> tokens
 
 
 def adapter_sha256(adapter: Path) -> str:
