@@ -8,6 +8,7 @@ adds to what the function reports how long it took, the memory it needed, and wh
 
 import errno
 import subprocess
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -118,9 +119,21 @@ def only_passing_failures_are_retried() -> Iterator[None]:
     except Failure:
         raise
     except Exception as error:
+        forget_locals(error)
         if is_passing(error):
             raise
         raise Failure(str(error) or type(error).__name__, allow_retries=False) from error
+
+
+def forget_locals(error: BaseException | None) -> None:
+    """Clear the local variables of the frames that an error and its causes have left; their stacks stay readable.
+
+    Dagster keeps a failed step's error until the process ends, and with those frames a corpus, or a connection that DuckDB then
+    reports as leaked.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def is_passing(error: BaseException | None) -> bool:

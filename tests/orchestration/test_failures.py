@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import traceback
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +112,34 @@ def test_a_step_that_fails_with_an_error_of_ours_says_what_to_do_and_no_more(
     said = failed_job(LiveAlignError("x.parquet is damaged; run its stage again"), instance)
     assert said.startswith("nightly_job failed in broken: x.parquet is damaged; run its stage again (run ")
     assert "stack" not in said
+
+
+class Held:
+    """Something large, or a connection."""
+
+
+def test_a_failed_step_holds_nothing_of_its_functions_and_its_stack_can_be_read() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def inner() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise ValueError("too bad")
+
+    def work() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        try:
+            inner()
+        except ValueError as error:
+            raise LiveAlignError("a stage failed") from error
+
+    with pytest.raises(Failure) as raised, only_passing_failures_are_retried():
+        work()
+    assert [one() for one in held] == [None, None]
+    stack = "".join(traceback.format_exception(raised.value))
+    assert "in inner" in stack
+    assert "in work" in stack
 
 
 DBT = """The dbt CLI process with command
