@@ -1,4 +1,4 @@
-"""What every asset does around its work: wait its turn, say that it runs, measure it, keep the cost for the closing table."""
+"""The frame of every stage: take its locks, print it, measure it, save its cost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from livealign.files import read_json
 from livealign.retrain.stage_cost import stage_cost
 from orchestration.resources import Workspace
-from orchestration.runs.locks import turn
+from orchestration.runs.locks import stage_lock
 
 console = Console(stderr=True, highlight=False)
 
@@ -22,7 +22,10 @@ def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> It
     """Run the block as the named stage of the last day in the run's partition range."""
     day, keys = day_of(context), context.partition_keys
     console.print(f"[bold cyan]▶[/] {name} [dim]{keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}'}[/]")
-    with turn(workspace.home, name, day, context.log.info), stage_cost(name, workspace.artifacts(day).stages) as cost:
+    with (
+        stage_lock(workspace.home, name, day, context.log.info),
+        stage_cost(name, workspace.artifacts(day).stages) as cost,
+    ):
         yield
     console.print(f"[bold green]✓[/] {name} [dim]{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB[/]")
 
@@ -39,7 +42,7 @@ def day_of(context: AssetExecutionContext | AssetCheckExecutionContext) -> date:
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; the block is given `advance(done, total)`."""
+    """A progress bar; the block receives `advance(done, total)`."""
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from bentos.live_recommender import json_logs as logs
-from bentos.live_recommender.admission import BODY, Door, Guard, Limits
+from bentos.live_recommender.admission import BODY, AdmissionMiddleware, AdmissionSettings, Limits
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.metrics import Rate, process_metrics
 from bentos.live_recommender.rate_limits import BURST_SECONDS, RateLimit
@@ -29,8 +29,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: RateLimit) -> TestClient:
-    door = Door(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
-    return TestClient(Guard(app, door))
+    settings = AdmissionSettings(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
+    return TestClient(AdmissionMiddleware(app, settings))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -130,7 +130,7 @@ def test_the_application_gets_the_decoded_body_and_can_still_read_it() -> None:
 
 def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
     sent: list[Any] = []
-    door = Door(Limits(ApiKeys.from_environment({})), process_metrics())
+    settings = AdmissionSettings(Limits(ApiKeys.from_environment({})), process_metrics())
     scope = {"type": "http", "method": "POST", "path": "/recommend", "headers": [], "client": ("::1", 1)}
 
     async def receive() -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(echo, door)(scope, receive, send))
+    asyncio.run(AdmissionMiddleware(echo, settings)(scope, receive, send))
     assert sent[0]["status"] == 400
 
 

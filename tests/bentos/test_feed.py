@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.feed import Clock, busiest, feed, feed_events
+from bentos.feed import Clock, busiest_quarter, feed, feed_events
 from livealign.errors import LiveAlignError
 from livealign.events.models import MAX_TEXT, parse_events
 from tests.planted.landing import DAYS, planted_rows
@@ -66,7 +66,7 @@ def test_the_same_day_played_twice_is_two_days(landing: Path) -> None:
 
 
 def test_it_begins_shortly_before_most_is_said(landing: Path) -> None:
-    start = busiest(landing, DAYS[0])
+    start = busiest_quarter(landing, DAYS[0])
     assert start.date() in (DAYS[0], date(2025, 5, 31))
     assert start.minute % 15 == 10
 

@@ -73,7 +73,7 @@ def test_examples_for_bodies_are_valid_by_their_own_schema(document: dict[str, A
 
 
 def test_a_refusal_is_what_is_promised(client: TestClient, document: dict[str, Any]) -> None:
-    problem = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    problem = {"$ref": "#/components/schemas/ErrorBody", "components": document["components"]}
     for answer in (
         client.post("/recommend", json={"user_id": "nobody"}),
         client.post("/events", json={"events": []}),

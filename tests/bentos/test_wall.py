@@ -13,7 +13,7 @@ import pytest
 
 from bentos.smoke import Server
 from tests.planted.live_release import plant_live_releases
-from tests.support.service_client import served
+from tests.support.service_client import release_server
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ TICK_SECONDS = 45  # a window, its lateness, and time for a busy machine
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (release,) = plant_live_releases(tmp_path_factory.mktemp("live"))
-    with served(release.bundle) as server:
+    with release_server(release.bundle) as server:
         yield server
 
 

@@ -102,10 +102,10 @@ def test_the_code_version_follows_every_module_that_is_imported_however_far_away
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
-    assert daily.is_passing(error) == passes
+    assert daily.is_transient(error) == passes
     wrapped = LiveAlignError("a stage failed")
     wrapped.__cause__ = error
-    assert daily.is_passing(wrapped) == passes
+    assert daily.is_transient(wrapped) == passes
 
 
 @pytest.mark.parametrize(("error", "calls"), [(ConnectionError("down"), 3), (ValueError("wrong"), 1)])

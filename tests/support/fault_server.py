@@ -30,7 +30,7 @@ from livealign.landing.schema import TABLES
 from orchestration.resources import Workspace
 from orchestration.retrain import QUIET
 from orchestration.runs.failures import root_cause
-from orchestration.runs.instance import LAUNCHED_BY, bury_dead_runs, open_instance
+from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, open_instance
 
 STAGES = (
     *("landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "retriever"),
@@ -71,7 +71,7 @@ def attempt(command: Mapping[str, Any], answer: int) -> None:
         workspace.home.activate()
         defs = graph.build_definitions(workspace)
         with open_instance(workspace.home) as instance:
-            bury_dead_runs(instance, {"daily_retrain"})
+            fail_dead_runs(instance, {"daily_retrain"})
             for stage[0] in command["stages"]:
                 if command.get("kill_after"):
                     threading.Timer(command["kill_after"], os.killpg, (0, signal.SIGKILL)).start()

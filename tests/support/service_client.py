@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from bentos.smoke import Server, serving
+from bentos.smoke import Server, bento_server
 
 KEY = "test-key-" + "k" * 16
 READY_SECONDS = 30.0
@@ -41,8 +41,8 @@ def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[Tes
 
 
 @contextmanager
-def served(bundle: Path, **variables: str) -> Iterator[Server]:
+def release_server(bundle: Path, **variables: str) -> Iterator[Server]:
     """The service with `bundle` as a process of its own, from the source tree."""
     environment = {"LIVEALIGN_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT), **variables}
-    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+    with bento_server("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
         yield server
