@@ -99,9 +99,8 @@ def _replayed(item: dict[str, Any], clock: Clock, run: str) -> dict[str, Any]:
     new = {name: value for name, value in item.items() if value is not None and name != "request_id"}
     new["room_id"] = hashed_id("feed", f"{run}-{item['room_id']}")
     new |= {name: f"{run}-{item[name]}" for name in ("event_id", "play_id") if name in item}
-    return new | {
-        name: max(clock.replayed_at(item[name]), clock.start_ms - LEAD_MS) for name in ("at", "ended_at") if name in item
-    }
+    earliest, times = clock.start_ms - LEAD_MS, [name for name in ("at", "ended_at") if name in item]
+    return new | {name: max(clock.replayed_at(item[name]), earliest) for name in times}
 
 
 def feed(

@@ -29,7 +29,7 @@ if sys.argv[4] == "process":
 
 
 class Run:
-    """Another process that takes a stage_lock and keeps it until it is told, or killed."""
+    """Another process that takes the lock of a stage and holds it until it gets a line of input, or is killed."""
 
     def __init__(self, folder: Path, stage: str, day: str = str(DAY), until: str = "block") -> None:
         command = [sys.executable, "-c", HOLD, str(folder), stage, day, until]

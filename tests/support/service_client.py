@@ -1,4 +1,4 @@
-"""The service as tests ask it: in this process, or as one of its own. No test itself."""
+"""The service for tests: in this process, or as one of its own."""
 
 import time
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[TestClient]:
-    """A client of the service with `bundle`, ready; what it writes lies in `folder`."""
-    told = {
+    """A client of the ready service with `bundle`; its files are in `folder`."""
+    environment = {
         "LIVEALIGN_BUNDLE": str(bundle),
         "LIVEALIGN_EVENT_LOG": str(folder / "event_log"),
         "LIVEALIGN_MODELS": str(folder / "models"),
@@ -28,7 +28,7 @@ def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[Tes
         **variables,
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         from bentos.live_recommender.service import LiveRecommender
 
