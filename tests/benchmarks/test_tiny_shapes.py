@@ -1,4 +1,4 @@
-"""Every benchmark starts and can write its numbers as JSON rows; those that are quick at tiny shapes do it here."""
+"""Every benchmark starts and writes JSON rows; the quick ones run at tiny shapes."""
 
 import json
 import os

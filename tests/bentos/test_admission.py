@@ -1,4 +1,4 @@
-"""Keys, rates and sizes are enforced before anything else sees a request, and logs hold no one's words."""
+"""Keys, rates and sizes are enforced before a handler sees a request; logs hold no user's words."""
 
 import asyncio
 import json
@@ -104,10 +104,10 @@ def test_what_is_no_json_is_told_so(path: str, body: bytes, says: str) -> None:
 @pytest.mark.parametrize(("path", "most"), [("/recommend", 64_000), ("/events", 8_000_000), ("/embed", 2_000_000)])
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(path: str, most: int) -> None:
     client = client_of({WRITE_VARIABLE: WRITER})
-    told = client.post(path, content=b" " * (most + 1), headers=bearer(WRITER))
+    declared = client.post(path, content=b" " * (most + 1), headers=bearer(WRITER))
     streamed = client.post(path, content=iter([b" " * 1_000_000] * (most // 1_000_000 + 1)), headers=bearer(WRITER))
-    assert [told.status_code, streamed.status_code] == [413, 413]
-    assert str(most) in told.json()["error"]
+    assert [declared.status_code, streamed.status_code] == [413, 413]
+    assert str(most) in declared.json()["error"]
     assert client.post(path, content=b"1" + b" " * (most - 1), headers=bearer(WRITER)).status_code == 200
 
 
@@ -149,7 +149,7 @@ def test_a_sender_who_asks_too_often_waits_and_others_do_not() -> None:
     statuses = [client.get("/rooms").status_code for _ in range(4)]
     assert statuses == [200, 200, 429, 429]
     assert int(client.get("/rooms").headers["retry-after"]) >= 1
-    assert client.get("/healthz").status_code == 200  # whoever asks whether it lives is never turned away
+    assert client.get("/healthz").status_code == 200  # health checks are never refused
     assert slow.wait("somebody else") == 0.0
 
 
@@ -200,7 +200,7 @@ def test_an_error_that_nobody_expected_is_a_500_in_json_and_its_words_are_not_lo
     assert "hunter2" not in answer.text + logged
     line = json.loads(logged.splitlines()[0])
     assert line["error"] == "ValueError"
-    assert "test_service_guard.py" in line["where"][-1]
+    assert "test_admission.py" in line["where"][-1]
 
 
 def test_requests_are_logged_by_route_never_by_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The service as a process of its own, on the days that go wrong: killed, out of disk, handed a damaged release."""
+"""The service as a process when things go wrong: killed, disk full, damaged release."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The asset graph as it is defined: what hangs on what, what guards what, when it runs."""
+"""The asset graph as defined: dependencies, blocking checks, schedule."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a retrain says when it fails: one line, and a file with the stack where a person needs it."""
+"""The report of a failed retrain: one line, and a file with the stack if a person needs it."""
 
 import os
 import subprocess

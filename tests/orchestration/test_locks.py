@@ -1,4 +1,4 @@
-"""Runs take turns: who touches the same thing waits, whoever else does not, and a process that dies lets go."""
+"""Locks between runs: a second run waits for the same thing, and a dead process lets go."""
 
 import subprocess
 import sys
