@@ -1,13 +1,13 @@
-"""The numbers of a benchmark as a JSON document: `--json FILE`, for every script of this folder.
+"""The numbers of a benchmark as a JSON document, by the option `--json FILE` of each script.
 
     {"livealign_benchmark": 1, "measured_at": "2026-11-29T10:00:00+00:00", "rows": [
       {"name": "lists, p99", "value": 31.2, "interval": [30.1, 33.0], "interval_of": "lowest and highest of the repeats",
        "unit": "ms", "seed": 17, "commit": "2e3d…", "dirty": false, "machine": {…}, "command": ["python", "-m", …]}, …]}
 
-A row is complete by itself: rows of several files make one table. `interval` is null where none was measured, `value` where
-there is no number (a memory that a CPU does not count), `seed` where nothing is drawn; of a mean over several seeds it is the
-first. Standard library only, beside `livealign.files` and `livealign.errors`: `speed/gpu.py` runs where torch and transformers
-are installed and nothing else.
+A row is complete by itself: rows of several files make one table. `interval` is null if none was measured, `value` if there is
+no number (a memory that a CPU does not count), `seed` if nothing is random; of a mean over several seeds it is the first. This
+module needs only the standard library, `livealign.files` and `livealign.errors`: `speed/gpu.py` runs where only torch and
+transformers are installed.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from livealign.files import replace_json
 MARKER, FORMAT = "livealign_benchmark", 1
 REPEATS, BOOTSTRAP = "lowest and highest of the repeats", "95 %, bootstrap"
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
-CODE = ("*.py", "*.sql", "*.toml", "*.yaml", "*.yml", "*.txt")  # files whose change makes a commit's numbers another's
+CODE = ("*.py", "*.sql", "*.toml", "*.yaml", "*.yml", "*.txt")  # files whose uncommitted change makes a row "dirty"
 Value = float | int | str | None
 
 
 class JsonRows:
-    """The rows of one run, and the file that they are for: None keeps them in memory only."""
+    """The rows of one run and their file; without a file they stay in memory."""
 
     def __init__(self, file: Path | None, seed: int | None = None) -> None:
-        """`seed` is that of every row that is not given its own."""
+        """Args: `seed`, the default of the rows' seeds."""
         self.file, self.seed, self.rows = file, seed, list[dict[str, Any]]()
         self._of_all = {**commit(), "machine": machine(), "command": ["python", *sys.orig_argv[1:]]}
 
@@ -55,7 +55,7 @@ class JsonRows:
         """Record one number.
 
         Args:
-            interval: lowest and highest; `interval_of` says of what (`REPEATS`, `BOOTSTRAP`).
+            interval: lowest and highest; `interval_of` names its kind (`REPEATS`, `BOOTSTRAP`).
         """
         row = {"name": name, "value": plain(value), "interval": None if interval is None else [plain(end) for end in interval]}
         row |= {"interval_of": interval_of, "unit": unit, "seed": self.seed if seed is None else seed}
@@ -70,10 +70,10 @@ class JsonRows:
         self._add_tree(name, found, units, "")
 
     def write(self) -> None:
-        """Write the file, where one was asked for.
+        """Write the file, if there is one.
 
         Raises:
-            LiveAlignError: the file has become one that no benchmark wrote.
+            LiveAlignError: no benchmark wrote the file that is there now.
         """
         if self.file is None:
             return
@@ -94,7 +94,10 @@ class JsonRows:
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """Give a script `--json FILE`; a file that it may not replace is rejected before anything is measured."""
+    """Add `--json FILE` to a script's options.
+
+    A file that it may not replace is rejected before anything is measured.
+    """
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the numbers there too, as JSON rows")
 
 
@@ -106,7 +109,7 @@ def _writable(text: str) -> Path:
 
 
 def why_not(path: Path) -> str | None:
-    """Why the rows cannot be written to the path; None when they can."""
+    """The reason why rows cannot be written to the path, None if they can."""
     if not path.exists():
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         writable = folder.is_dir() and os.access(folder, os.W_OK)
@@ -121,14 +124,17 @@ def why_not(path: Path) -> str | None:
 
 
 def plain(value: Any) -> Value:
-    """The value as JSON has it: numpy's numbers as Python's, no NaN, no infinity."""
+    """The value for JSON: numpy's numbers as Python's, NaN and infinity as null."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache
 def commit() -> dict[str, Any]:
-    """The commit of this checkout, and whether code or settings differ from it; "unknown" and null where there is no git."""
+    """The commit of this checkout, and whether code or settings differ from it.
+
+    Without git they are "unknown" and None.
+    """
     head = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
     if len(head) != 2 or Path(head[0]).resolve() != ROOT:  # no git, no commit yet, or a checkout of something else around us
         return {"commit": "unknown", "dirty": None}
@@ -136,7 +142,7 @@ def commit() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints about this checkout; empty where it fails or is not installed."""
+    """The output of git in this checkout; empty if it fails or is not installed."""
     git = shutil.which("git")
     if git is None:
         return ""
@@ -146,7 +152,7 @@ def _git(*arguments: str) -> str:
 
 @cache
 def machine() -> dict[str, Any]:
-    """Processor, cores that may be used, number format of the language model, memory, accelerator, Python and torch."""
+    """Facts about the machine: processor, cores, memory, number format, accelerator, versions."""
     about = _cpuinfo()
     bfloat16 = sorted(flag for flag in about.get("flags", about.get("Features", "")).split() if "bf16" in flag)
     card = _accelerator()

@@ -1,7 +1,9 @@
-"""`python -m bentos build BUNDLE STORE`: build its Bento, try it, print what came of it as one line of JSON.
-`python -m bentos serve`: serve the champion. `feed`: play a landed day into a running service. `demo`: both.
+"""The commands of `python -m bentos`: build, serve, feed and demo.
 
-The orchestration calls `build` as a process, for it may not import this package.
+`build BUNDLE STORE` builds the Bento of a bundle, tries it and prints the result as one line of JSON. `serve` serves the
+champion, `feed` plays a landed day into a running service, and `demo` does both.
+
+The orchestration runs `build` as a process, because it must not import this package.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 from bentos.build import build_bento
 from bentos.feed import feed
 from bentos.live_recommender.api_keys import WRITE_VARIABLE
-from bentos.serve import serve, served
+from bentos.serve import champion_server, serve
 from bentos.smoke import smoke_test
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -24,7 +26,7 @@ from livealign.landing.run import landed_days
 
 
 def main() -> None:
-    """Parse, run, and end with 1 and one `error:` line where something is wrong."""
+    """Parse and run a command; an error ends the process with 1 and one `error:` line."""
     arguments = _parser().parse_args()
     try:
         match arguments.command:
@@ -38,7 +40,7 @@ def main() -> None:
                 _feed(arguments, arguments.url, os.environ.get(WRITE_VARIABLE, "").split(",")[0])
             case "demo":
                 key = os.environ.get(WRITE_VARIABLE, "").split(",")[0] or secrets.token_urlsafe(24)
-                with served(Home.from_environment(arguments.platform), arguments.host, arguments.port, key) as url:
+                with champion_server(Home.from_environment(arguments.platform), arguments.host, arguments.port, key) as url:
                     print(f"the wall is at {url}/", flush=True)
                     _feed(arguments, url, key)
                     input("the day is over; press Enter to stop the service\n")

@@ -1,10 +1,10 @@
-"""From a release bundle to a Bento that has proved itself: build it, start it, ask it.
+"""Build a release bundle into a Bento.
 
     built = build_bento(bundle, home.bento_store)
     smoke = smoke_test(built.path)
 
-A Bento holds the code (`livealign`, `bentos`), the bundle (`bundle/`) and exact package versions, so it runs anywhere by its
-path alone. BentoML keeps its store where `BENTOML_HOME` says; ours is in the workspace, never in the user's home.
+A Bento holds the code (`livealign`, `bentos`), the bundle (`bundle/`) and exact package versions, so it runs anywhere from its
+path alone. BentoML keeps its store in `BENTOML_HOME`; ours is in the workspace, never in the user's home.
 """
 
 import importlib.metadata
@@ -30,7 +30,7 @@ BUILD_TIMEOUT = 300  # seconds
 
 
 class BentoError(LiveAlignError):
-    """A Bento could not be built, or does not answer as it should."""
+    """A Bento could not be built, or it gave a wrong answer."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ def _bento_in(store: Path, release_id: str) -> Path:
 
 
 def build_bento(bundle: Path, store: Path, backbone: Path | None = None) -> BuiltBento:
-    """Build the Bento of a bundle into the BENTOML_HOME `store`. Building it again replaces it.
+    """Build the Bento of a bundle into the BENTOML_HOME `store`, over an earlier one.
 
-    The backbone is the same for all releases and much larger than they are, so it is packed only where `backbone` names its
-    folder; else the service finds it in `LIVEALIGN_MODELS`.
+    The backbone is the same for all releases and much larger than they are. It is packed only if `backbone` names its folder;
+    else the service finds it in `LIVEALIGN_MODELS`.
 
     `bentoml build` runs as a process of its own: it imports the service from a copy of the code, which this process may
     have imported from elsewhere.
 
     Raises:
         BundleError: the bundle is damaged.
-        BentoError: `bentoml build` failed; the message holds the end of what it said.
+        BentoError: `bentoml build` failed; the message holds the end of its output.
     """
     release_id = open_bundle(bundle).release_id
     target = _bento_in(store, release_id)
@@ -73,24 +73,24 @@ def build_bento(bundle: Path, store: Path, backbone: Path | None = None) -> Buil
 
 
 def bentoml_command(*arguments: str) -> list[str]:
-    """The BentoML of this environment, as an argument list."""
+    """The command line of this environment's BentoML, as an argument list."""
     return [sys.executable, "-m", "bentoml", *arguments]
 
 
 def bentoml_environment(store: Path) -> dict[str, str]:
-    """The environment for a BentoML process: its home is `store`, and it sends nothing to anyone."""
+    """The environment of a BentoML process: this one's, and `bentoml_settings`."""
     return {**os.environ, **bentoml_settings(store)}
 
 
 def bentoml_settings(store: Path) -> dict[str, str]:
-    """What a BentoML process is told by variables."""
+    """The variables of a BentoML process: its home is `store`, and it sends no usage data."""
     return {"BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "true"}
 
 
 def requirements() -> list[str]:
-    """What `livealign` needs, at the versions that this environment has, so that a Bento runs with what it was tried with.
+    """The packages that `livealign` needs, at the versions of this environment.
 
-    BentoML adds itself.
+    A Bento then runs with the versions that it was tried with. BentoML adds itself.
     """
     names = [
         re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]

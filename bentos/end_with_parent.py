@@ -1,7 +1,9 @@
-"""`python -m bentos.end_with_parent PID command…`: become the command, and be told to end when the parent PID dies.
+"""Run a command that receives SIGTERM when its parent process dies.
+
+    python -m bentos.end_with_parent PID command…
 
 A retrain that is killed while it tries a Bento must not leave a server behind. Linux sends the signal (prctl(2),
-PR_SET_PDEATHSIG), and it outlives the exec; elsewhere the command is only started.
+PR_SET_PDEATHSIG), and the setting outlives the exec; on other systems the command is only started.
 """
 
 import ctypes

@@ -1,10 +1,9 @@
-"""A landed day, played into a running service as if it happened now: what `make demo` shows on the wall.
+"""Play a landed day into a running service as if it happened now; `make demo` does.
 
     python -m bentos feed --day 2025-06-09 --speed 4
 
-Every room, comment, gift … of the day becomes the event it once was, its time moved to now and, at `--speed` above 1, drawn
-together. Rooms get new ids, so that a day can be played many times; users and authors stay who they are, for the models
-know them.
+Every room, comment, gift … of the day is sent as an event. Its time is moved to now and, at a `--speed` above 1, compressed.
+Rooms get new ids, so that a day can be played many times; users and authors keep theirs, because the models know them.
 """
 
 import http.client
@@ -27,35 +26,38 @@ from livealign.replay.events import Timed, day_events, landed_rooms, landed_rows
 
 BATCH = 500  # events of one call
 TURN_SECONDS = 0.5  # between calls
-PATIENCE_SECONDS = 60.0  # that the service may be away or busy
+PATIENCE_SECONDS = 60.0  # how long the service may be down or busy
 QUARTER_MS = 15 * 60_000
-EVENING_MS = 20 * 60 * 60_000  # of a day on which nothing was said
-LEAD_MS = 50 * 60_000  # a room that was on already is told to have begun at most so long ago
+EVENING_MS = 20 * 60 * 60_000  # the start for a day without comments
+LEAD_MS = 50 * 60_000  # a room that was live already is sent as begun at most this long ago
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The day's time → the time it is told as."""
+    """The change from the day's times to the times of this replay."""
 
-    from_ms: int  # of the day
-    start_ms: int  # of now
+    from_ms: int  # start of the replayed part, in the day's time
+    start_ms: int  # start of the replay, in real time
     speed: float
 
-    def told(self, milliseconds: int) -> int:
+    def replayed_at(self, milliseconds: int) -> int:
+        """The time of the replay for a time of the day, both in epoch milliseconds."""
         return self.start_ms + round((milliseconds - self.from_ms) / self.speed)
 
 
 @dataclass(frozen=True)
 class FeedReport:
-    """What became of what was sent."""
+    """How many events were sent, accepted and rejected."""
 
     sent: int
     accepted: int
     rejected: int
 
 
-def busiest(landing: Path, day: date) -> datetime:
-    """The quarter of an hour of the day in which most was said, less five minutes: rooms are there and more begin.
+def busiest_quarter(landing: Path, day: date) -> datetime:
+    """The day's quarter of an hour with the most comments, less five minutes.
+
+    At that time there are rooms, and more begin.
 
     Raises:
         LandingError: the day is not landed.
@@ -67,12 +69,12 @@ def busiest(landing: Path, day: date) -> datetime:
 
 
 def feed_events(landing: Path, day: date, clock: Clock, minutes: float, run: str) -> list[Timed]:
-    """The events of `minutes` of the day from `clock.from_ms` on, in the order of their new times.
+    """The events of `minutes` of the day from `clock.from_ms` on, by their new times.
 
-    Impressions are left out: the service that is fed makes its own lists.
+    Impressions are left out: the service makes its own lists.
 
     Args:
-        run: makes event and room ids of this playing its own.
+        run: prefix that makes the event and room ids of this replay unique.
 
     Raises:
         LandingError: the day is not landed.
@@ -87,17 +89,18 @@ def feed_events(landing: Path, day: date, clock: Clock, minutes: float, run: str
     for at, item in day_events(landing, rooms, day, (first, last)):
         if item["kind"] == "impression" or at >= last:
             continue
-        told = max(clock.told(at), clock.start_ms - LEAD_MS)  # only a room's beginning lies before `first`
-        events.append(Timed(told, _played(item, clock, run)))
+        replayed_at = max(clock.replayed_at(at), clock.start_ms - LEAD_MS)  # only a room's beginning lies before `first`
+        events.append(Timed(replayed_at, _replayed(item, clock, run)))
     return sorted(events, key=lambda event: event.at)
 
 
-def _played(item: dict[str, Any], clock: Clock, run: str) -> dict[str, Any]:
-    """A landed event with the times and ids of this playing; users and authors stay."""
+def _replayed(item: dict[str, Any], clock: Clock, run: str) -> dict[str, Any]:
+    """A landed event with the times and ids of this replay; users and authors stay."""
     new = {name: value for name, value in item.items() if value is not None and name != "request_id"}
     new["room_id"] = hashed_id("feed", f"{run}-{item['room_id']}")
     new |= {name: f"{run}-{item[name]}" for name in ("event_id", "play_id") if name in item}
-    return new | {name: max(clock.told(item[name]), clock.start_ms - LEAD_MS) for name in ("at", "ended_at") if name in item}
+    earliest, times = clock.start_ms - LEAD_MS, [name for name in ("at", "ended_at") if name in item]
+    return new | {name: max(clock.replayed_at(item[name]), earliest) for name in times}
 
 
 def feed(
@@ -106,17 +109,17 @@ def feed(
     """Play the day into the service at `url`, and ask for lists of its users meanwhile.
 
     Raises:
-        LiveAlignError: the day is not landed, the service is not there, or it refuses the key.
+        LiveAlignError: the day is not landed, the service does not answer, or it refuses the key.
     """
     caller, run = _Caller(url, key), secrets.token_hex(4)
-    start = busiest(landing, day)
+    start = busiest_quarter(landing, day)
     clock = Clock(int(start.timestamp() * 1000), int(time.time() * 1000), speed)
     events = feed_events(landing, day, clock, minutes, run)
     users = sorted({event.item["user_id"] for event in events if "user_id" in event.item})
     print(
         f"{len(events):,} events of {start:%Y-%m-%d %H:%M} and {minutes:g} min, {speed:g} times as fast, to {url}", flush=True
     )
-    sent, accepted, rejected, asked, spoke = 0, 0, 0, 0, time.monotonic()
+    sent, accepted, rejected, lists, printed_at = 0, 0, 0, 0, time.monotonic()
     while sent < len(events):
         now = int(time.time() * 1000)
         due = next((place for place in range(sent, len(events)) if events[place].at > now), len(events))
@@ -126,17 +129,17 @@ def feed(
             accepted, rejected = accepted + answer.get("accepted", 0), rejected + answer.get("rejected", 0)
         sent = max(sent, due)
         for _ in range(round(lists_per_second * TURN_SECONDS) if users else 0):
-            caller.post("/recommend", {"user_id": users[asked * 7919 % len(users)], "k": 10, "surface": "feed"})
-            asked += 1
-        if time.monotonic() - spoke > 10:
-            spoke = time.monotonic()
-            print(f"{sent:,} of {len(events):,} events sent, {rejected:,} not taken, {asked:,} lists", flush=True)
+            caller.post("/recommend", {"user_id": users[lists * 7919 % len(users)], "k": 10, "surface": "feed"})
+            lists += 1
+        if time.monotonic() - printed_at > 10:
+            printed_at = time.monotonic()
+            print(f"{sent:,} of {len(events):,} events sent, {rejected:,} rejected, {lists:,} lists", flush=True)
         time.sleep(TURN_SECONDS)
     return FeedReport(sent, accepted, rejected)
 
 
 class _Caller:
-    """One connection that is made again when it breaks."""
+    """A connection to the service that reconnects when it breaks."""
 
     def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
@@ -147,7 +150,7 @@ class _Caller:
         self._url = url
 
     def post(self, path: str, body: object) -> dict[str, Any]:
-        """The answer, also where nothing of a batch was taken; tries again while the service is away or busy."""
+        """The answer, also to a batch that was rejected; tries again while the service is down or busy."""
         payload, until = json.dumps(body), time.monotonic() + PATIENCE_SECONDS
         for wait in self._waits():
             try:
@@ -163,8 +166,8 @@ class _Caller:
                     answer: dict[str, Any] = json.loads(content)
                     return answer
                 if response.status not in (429, 503) or time.monotonic() > until:
-                    said = content[:300].decode(errors="replace")
-                    raise LiveAlignError(f"{self._url}{path} answered {response.status}: {said}")
+                    text = content[:300].decode(errors="replace")
+                    raise LiveAlignError(f"{self._url}{path} answered {response.status}: {text}")
             time.sleep(wait)
         raise AssertionError("waits never end")
 

@@ -1,4 +1,4 @@
-"""Serve the champion: which Bento it is, and how its server is started."""
+"""Serve the champion's Bento: find it and start its server."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ def champion_bento(home: Home) -> Path:
     """The Bento of the release that the champion pointer names.
 
     Raises:
-        LiveAlignError: there is no champion yet, or its Bento is gone.
+        LiveAlignError: there is no champion yet, or its Bento is missing.
     """
     path = home.bento(champion_path(home.releases).name)
     if not path.is_dir():
@@ -36,7 +36,10 @@ def champion_bento(home: Home) -> Path:
 
 
 def serving_environment(home: Home) -> dict[str, str]:
-    """What the server is told: the workspace's releases to follow, its event log, its models. What is set already stays."""
+    """The server's environment: the releases to follow, the event log and the models.
+
+    Variables that are set already win.
+    """
     folders = {
         "LIVEALIGN_RELEASES": str(home.releases),
         "LIVEALIGN_EVENT_LOG": str(Home(home.root, "served").archive),
@@ -48,8 +51,8 @@ def serving_environment(home: Home) -> dict[str, str]:
 
 
 def serve(home: Home, host: str, port: int) -> NoReturn:
-    """Become the BentoML server of the champion: this process is replaced by it."""
-    load_settings()  # a mistake is said here, not by a server that does not get ready
+    """Replace this process by the champion's BentoML server."""
+    load_settings()  # a mistake raises here, not in a server that never gets ready
     command, environment = _command(home, host, port), serving_environment(home)
     if not ApiKeys.from_environment().writers:
         print(
@@ -63,11 +66,14 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
 
 
 @contextmanager
-def served(home: Home, host: str, port: int, key: str) -> Iterator[str]:
-    """The champion served by a process of its own for the time of the block, `key` as the key that may write. Yields its URL.
+def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]:
+    """The champion served by a process of its own for the time of the block; yields its URL.
+
+    Args:
+        key: the API key that may write.
 
     Raises:
-        LiveAlignError: it did not get ready.
+        LiveAlignError: the server did not get ready.
     """
     environment = {**serving_environment(home), WRITE_VARIABLE: key}
     process = subprocess.Popen(_command(home, host, port), env=environment)

@@ -1,4 +1,4 @@
-"""Start a built Bento as a process of its own and see whether it does its work: no release goes out untried."""
+"""The smoke test of a built Bento: start it as a process, ask it, and check its answers."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ SEGMENT = {"title": "Ranked climb", "speech": "one more try at the last boss", "
 
 @dataclass(frozen=True)
 class SmokeResult:
-    """What the Bento did when it was tried."""
+    """The measurements of a smoke test."""
 
     release_id: str
     ready_seconds: float  # from the start of the process to its first /readyz
@@ -41,17 +41,18 @@ class SmokeResult:
 
 
 def smoke_test(bento: Path, timeout: float = 120.0, models: Path | None = None) -> SmokeResult:
-    """Serve the Bento on a free port of 127.0.0.1, ask it for recommendations, send it events, check the answers, stop it.
+    """Serve the Bento on a free port of 127.0.0.1, check its answers, and stop it.
 
-    With `models`, the folder of the backbones, the release's LLM has to read a text too.
+    It is asked for recommendations and receives events. With `models`, the folder of the backbones, the release's LLM has to
+    embed a text too.
 
     Raises:
         BundleError: the bundle in the Bento is damaged.
-        BentoError: it did not get ready in `timeout` seconds, or an answer was wrong; the message says which, with the end
+        BentoError: it was not ready in `timeout` seconds, or an answer was wrong; the message says which, with the end
             of the server's log.
     """
     bundle = open_bundle(bento / "src" / "bundle")
-    with serving(bento, timeout, {} if models is None else {"LIVEALIGN_MODELS": str(models.absolute())}) as server:
+    with bento_server(bento, timeout, {} if models is None else {"LIVEALIGN_MODELS": str(models.absolute())}) as server:
         try:
             return _check_answers(server, bundle, encodes=models is not None)
         except (AssertionError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
@@ -66,19 +67,22 @@ class Server:
     log: Path
     ready_seconds: float
     pid: int
-    key: str  # that may write
+    key: str  # may write
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and decoded answer (None where it is no JSON)."""
+        """Status and decoded answer (None if it is not JSON)."""
         return ask(self.port, method, path, body, self.key)
 
     def log_tail(self) -> str:
-        """The end of what the server said."""
+        """The end of the server's log."""
         return self.log.read_text(errors="replace")[-3000:]
 
 
 def ask(port: int, method: str, path: str, body: Any = None, key: str = "", timeout: float = 20.0) -> tuple[int, Any]:
-    """One request to a server on 127.0.0.1: status and decoded answer (None where it is no JSON)."""
+    """One request to a server on 127.0.0.1: its status and decoded answer.
+
+    The answer is None if it is not JSON.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         payload = None if body is None else json.dumps(body)
@@ -92,25 +96,26 @@ def ask(port: int, method: str, path: str, body: Any = None, key: str = "", time
 
 
 @contextmanager
-def serving(bento: Path | str, timeout: float = 120.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Serve the Bento for the time of the block, as a user would, without any of our environment variables but those given.
+def bento_server(bento: Path | str, timeout: float = 120.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Serve the Bento for the time of the block, as a user would.
+
+    The server gets none of our environment variables but those given. Its event log is in a temporary folder unless
+    `LIVEALIGN_EVENT_LOG` is given.
 
     Args:
-        bento: its path, or what else `bentoml serve` takes.
-
-    Its event log is in a temporary folder where `LIVEALIGN_EVENT_LOG` is not among them.
+        bento: its path, or anything else that `bentoml serve` takes.
     """
     port, key = free_port(), secrets.token_urlsafe(24)
     serve = bentoml_command("serve", str(bento), "--host", "127.0.0.1", "--port", str(port))
     command = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *serve]
     with tempfile.TemporaryDirectory(prefix="livealign-smoke-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
-        told = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", WRITE_VARIABLE: key, **(environment or {})}
-        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **told}
+        given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", WRITE_VARIABLE: key, **(environment or {})}
+        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given}
         log = Path(folder) / "server.log"
         started = time.monotonic()
         with log.open("wb") as out:
-            # A session of its own, so that the whole group can be stopped, and a Ctrl-C of ours does not reach it twice.
+            # A session of its own: the whole group can be stopped, and our Ctrl-C does not reach it twice.
             process = subprocess.Popen(
                 command, cwd=folder, env=variables, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -140,7 +145,7 @@ def _check_answers(server: Server, bundle: Bundle, encodes: bool) -> SmokeResult
         _check_list(answer, rooms, bundle.release_id)
         shown = max(shown, len(answer["rooms"]))
         is_unknown = "unknown_user" in answer["fallbacks"]
-        _expect(is_unknown or user_id != UNKNOWN_USER, f"an unknown user was not told apart: {answer['fallbacks']}")
+        _expect(is_unknown or user_id != UNKNOWN_USER, f"an unknown user was not recognised as one: {answer['fallbacks']}")
     for wrong in ({"user_id": 1, "k": 0}, {"user_id": "nobody"}, {"user_id": 1, "wants": "rooms"}, {}):
         status, answer = server.request("POST", "/recommend", wrong)
         _expect(400 <= status < 500 and answer["error"], f"POST /recommend {wrong}: {status} {answer}")
@@ -153,7 +158,7 @@ def _check_answers(server: Server, bundle: Bundle, encodes: bool) -> SmokeResult
 
 
 def _check_writing(server: Server) -> None:
-    """An event is taken, taken again as a duplicate, and refused in words where it is none."""
+    """Expect a new event accepted, the same event as a duplicate, and a wrong one rejected with a reason."""
     event = {"kind": "room_started", "event_id": "smoke-1", "at": int(time.time() * 1000), "room_id": 1, "author_id": 1}
     for accepted, duplicate in ((1, 0), (0, 1)):
         status, answer = server.request("POST", "/events", {"events": [event]})
@@ -164,14 +169,14 @@ def _check_writing(server: Server) -> None:
 
 
 def _check_list(answer: dict[str, Any], rooms: set[int], release_id: str) -> None:
-    """Known rooms, each once, best first, with probabilities; as many as were asked for where there are as many."""
+    """Expect live rooms, each once, best first, with probabilities; K of them, or all if there are fewer."""
     listed = [room["room_id"] for room in answer["rooms"]]
     scores = [room["score"] for room in answer["rooms"]]
     probabilities = [value for room in answer["rooms"] for value in room["scores"].values()]
-    _expect(len(listed) == min(K, len(rooms)), f"{len(listed)} rooms where {min(K, len(rooms))} were to be had")
+    _expect(len(listed) == min(K, len(rooms)), f"{len(listed)} rooms instead of {min(K, len(rooms))}")
     _expect(set(listed) <= rooms and len(set(listed)) == len(listed), f"rooms that are not live, or twice: {listed}")
     _expect(scores == sorted(scores, reverse=True), f"the list is not best first: {scores}")
-    _expect(all(math.isfinite(one) and 0 <= one <= 1 for one in probabilities), f"no probabilities: {probabilities}")
+    _expect(all(math.isfinite(value) and 0 <= value <= 1 for value in probabilities), f"no probabilities: {probabilities}")
     _expect(all(room["reason"] for room in answer["rooms"]), "a room without a reason")
     _expect(answer["model_version"] == release_id, f"served by {answer['model_version']}, not {release_id}")
 
@@ -182,17 +187,17 @@ def _expect(condition: bool, otherwise: str) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
-    """Return when the server says that it is ready.
+    """Return when the server is ready.
 
     Raises:
-        BentoError: it ended, or was not ready in `timeout` seconds; the message holds the end of what it said.
+        BentoError: it ended, or was not ready in `timeout` seconds; the message holds the end of its log.
     """
     deadline, state = time.monotonic() + timeout, f"was not ready in {timeout} s"
     workers: set[int] = set()
@@ -200,7 +205,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float
         if process.poll() is not None:
             state = f"ended with exit code {process.returncode}"
             break
-        # BentoML starts a worker that fails again and again, and stays "not ready" for ever: one failure is enough.
+        # BentoML restarts a failing worker again and again and stays "not ready" for ever: one failure is enough.
         alive = _workers(process)
         if workers - alive:
             state = "could not start its service"

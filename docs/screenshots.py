@@ -1,4 +1,4 @@
-"""The documents' pictures of Dagster's UI, taken from a workspace in which `make retrain` has run.
+"""Screenshots of Dagster's UI for the documents, from a workspace after `make retrain`.
 
     .venv/bin/python docs/screenshots.py [--out docs/images]
 
@@ -37,7 +37,7 @@ UI_SECONDS = 120.0
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     out = parser.parse_args().out

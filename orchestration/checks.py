@@ -1,4 +1,7 @@
-"""Checks that guard a release: a blocking one that fails stops everything downstream of its asset, the promotion included."""
+"""The checks on a day's data and models; most are blocking.
+
+A blocking check that fails stops everything downstream of its asset, the promotion included.
+"""
 
 import json
 from datetime import date
@@ -30,24 +33,24 @@ from orchestration.runs.stage import day_of
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
 REMEDY = "; look for what is missing from the archive, or let the day pass: make retrain DAY=… ACCEPT=volumes"
-LEAST_IMPRESSIONS = 1_000  # a day of fewer is a handful of broadcasts and says little of calibration: it warns
+LEAST_IMPRESSIONS = 1_000  # fewer come from a handful of broadcasts: too few to judge calibration, so the check warns
 
 
 @asset_check(
     asset=AssetKey(["landing", "ledger"]),
     blocking=True,
     partitions_def=days,
-    description="The day brought about as many impressions, plays and comments as the days of the week before it.",
+    description="The day has about as many impressions, plays and comments as the days of the week before it.",
 )
 def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     rows, unusual = [], []
     for key in context.partition_keys:
-        for found in day_volumes(workspace.home.landing, date.fromisoformat(key), workspace.profile.volumes):
-            bounds = "not known" if found.least is None else f"{found.least:,.0f} to {found.most:,.0f}"
-            rows.append(f"| {key} | {found.table} | {found.rows:,} | {bounds} |")
-            if not found.usual:
-                unusual.append(f"{found.table} of {key}: {found.rows:,}, usual is {bounds}")
-    # A range of days is history that is caught up on; a single day is one that a release is made for.
+        for volume in day_volumes(workspace.home.landing, date.fromisoformat(key), workspace.profile.volumes):
+            bounds = "not known" if volume.least is None else f"{volume.least:,.0f} to {volume.most:,.0f}"
+            rows.append(f"| {key} | {volume.table} | {volume.rows:,} | {bounds} |")
+            if not volume.usual:
+                unusual.append(f"{volume.table} of {key}: {volume.rows:,}, usual is {bounds}")
+    # A range of days is a backfill of history; a release is made for a single day.
     lenient = len(context.partition_keys) > 1 or context.run.tags.get(ACCEPT) == "volumes"
     return AssetCheckResult(
         passed=not unusual,
@@ -61,11 +64,11 @@ def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourcePa
     asset=ranker,
     blocking=True,
     partitions_def=days,
-    description="Nothing that a model reads is later than what it is read for.",
+    description="No feature, history or content of an impression is later than the impression itself.",
 )
 def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
-    found = future_reads(day_corpus(workspace.home, day_of(context), workspace.dataset))
-    return AssetCheckResult(passed=not any(found.values()), metadata=dict(found))
+    leaks = future_reads(day_corpus(workspace.home, day_of(context), workspace.dataset))
+    return AssetCheckResult(passed=not any(leaks.values()), metadata=dict(leaks))
 
 
 @asset_check(
@@ -73,7 +76,7 @@ def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: Resour
 )
 def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     health = read_json(workspace.artifacts(day_of(context)).codes / HEALTH)
-    # Where content was turned down a vector is an author, and a few authors need a few codes.
+    # Where content is switched off, a vector stands for an author, and a few authors need only a few codes.
     ratio = evenness(health["levels"][0]["perplexity"], min(workspace.profile.codes.codes_per_level, health["distinct"]))
     passed = ratio >= LEAST_ENTROPY_RATIO
     return AssetCheckResult(
@@ -83,19 +86,21 @@ def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: Resource
     )
 
 
-@asset_check(asset=semantic_codes, partitions_def=days, description="A code means what it meant for the release before.")
+@asset_check(
+    asset=semantic_codes, partitions_def=days, description="Codes keep the meaning that they had in the previous release."
+)
 def codes_keep_their_meaning(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     churn = read_json(workspace.artifacts(day_of(context)).codes / HEALTH)["churn_per_retrain"]
     most = workspace.profile.codes.most_churn
     return AssetCheckResult(
         passed=churn is None or churn["segments"] <= most,
-        severity=AssetCheckSeverity.WARN,  # a full tune makes a new space, and the service swaps all its codes at once
+        severity=AssetCheckSeverity.WARN,  # expected after a full tune: new space, and the service swaps all codes at once
         metadata={"most": most, **(churn or {"known": 0})},
     )
 
 
 @asset_check(
-    asset=offline_report, blocking=True, partitions_def=days, description="The ranker's click probabilities are what they say."
+    asset=offline_report, blocking=True, partitions_def=days, description="The ranker's click probabilities are calibrated."
 )
 def ranker_is_calibrated(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     metrics = read_json(workspace.artifacts(day_of(context)).evaluation / "evaluation.json")["variants"][RELEASE]
@@ -112,7 +117,7 @@ def day_has_not_drifted(context: AssetCheckExecutionContext, workspace: Resource
     verdict = read_json(workspace.artifacts(day_of(context)).drift / "drift.json")["verdict"]
     return AssetCheckResult(
         passed=not verdict["drifted"],
-        severity=AssetCheckSeverity.WARN,  # the world may change; that is what retraining is for
+        severity=AssetCheckSeverity.WARN,  # the world may change; retraining adapts to it
         metadata={"verdict": verdict["sentence"]},
     )
 

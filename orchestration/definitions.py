@@ -1,4 +1,4 @@
-"""The whole system as one graph. Read this first.
+"""The whole system as one asset graph. Read this module first.
 
     [landing] → [warehouse] → [content] → [alignment] → [recommenders] → [evaluation] → [release]
 
@@ -11,9 +11,10 @@ from orchestration.assets import alignment, content, evaluation, landing, recomm
 from orchestration.check_results import blocking_keys
 from orchestration.checks import release_guards
 from orchestration.dbt.project import dbt_environment, dbt_resource, prepared_project
+from orchestration.jobs import build_history, daily_retrain, retune_llm
 from orchestration.resources import Workspace
 from orchestration.runs.failure_webhook import failed_run_note
-from orchestration.schedules import build_history, daily_retrain, nightly, retune_llm
+from orchestration.schedules import nightly
 from orchestration.sensors import content_drift, new_archive_days, stale_llm
 
 
@@ -45,7 +46,7 @@ def build_definitions(workspace: Workspace) -> Definitions:
         schedules=[nightly],
         sensors=[new_archive_days, content_drift, stale_llm, failed_run_note],
         resources={"workspace": workspace, "dbt": dbt_resource(project)},
-        # One process for a run, a backfill's too: the stages use all cores themselves, and torch is imported once.
+        # One process per run, for backfills too: the stages use all cores themselves, and torch is imported once.
         executor=in_process_executor,
     )
 

@@ -1,4 +1,4 @@
-"""The environment variables of the graph itself, read with one line of complaint for a value that cannot be."""
+"""The environment variables of the graph itself, checked before anything starts."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|B|%)", re.IGNORECASE)
 
 
 def nightly_cron() -> str:
-    """LIVEALIGN_NIGHTLY: the cron of the schedule, UTC; 03:00 where it is not set."""
+    """LIVEALIGN_NIGHTLY: the cron of the schedule in UTC, 03:00 if it is not set."""
     cron = os.environ.get("LIVEALIGN_NIGHTLY") or "0 3 * * *"
     if not is_valid_cron_schedule(cron):
         raise LiveAlignError(f"LIVEALIGN_NIGHTLY={_short(cron)}: not a cron of five parts; write it as '0 3 * * *'")
@@ -22,7 +22,7 @@ def nightly_cron() -> str:
 
 
 def first_day() -> str:
-    """LIVEALIGN_FIRST_DAY: the first partition, YYYY-MM-DD; 2020-01-01 where it is not set."""
+    """LIVEALIGN_FIRST_DAY: the first partition, YYYY-MM-DD; 2020-01-01 if it is not set."""
     day = os.environ.get("LIVEALIGN_FIRST_DAY") or "2020-01-01"
     try:
         return date.fromisoformat(day).isoformat()
@@ -31,7 +31,7 @@ def first_day() -> str:
 
 
 def port_of(variable: str, usual: int) -> int:
-    """The port that the variable names."""
+    """The port in an environment variable, or `usual` if it is not set."""
     text = os.environ.get(variable) or str(usual)
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65_535):
         raise LiveAlignError(f"{variable}={_short(text)}: a port is a whole number from 1 to 65535")
@@ -39,10 +39,10 @@ def port_of(variable: str, usual: int) -> int:
 
 
 def check_environment() -> None:
-    """Look at every variable of the graph before anything starts.
+    """Check every variable of the graph before anything starts.
 
     Raises:
-        LiveAlignError: one has a value that cannot be.
+        LiveAlignError: a variable has an impossible value.
     """
     nightly_cron()
     first_day()

@@ -1,4 +1,4 @@
-"""What assets are given from outside: the workspace of the platform that is retrained, the profile, and dbt."""
+"""The workspace that the assets work on: one platform, its archive, folders and profile."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.settings import GivenValue, load_settings
 
-WAREHOUSE_POOL = "warehouse"  # DuckDB takes one writer a file; everything that opens it for writing is in this pool
-ACCEPT = "livealign/accept"  # run tag; "volumes" where a person has looked into an unusual day and lets it pass
+WAREHOUSE_POOL = "warehouse"  # DuckDB allows one writer per file; every asset that opens it for writing is in this pool
+ACCEPT = "livealign/accept"  # run tag; "volumes" if a person has looked into an unusual day and accepts it
 ACCEPTABLE = ("volumes",)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Which platform is retrained, from which archive, into which folders, by which profile."""
+    """One platform's archive and folders, and the profile to retrain by."""
 
     home: Home
     archive: Path
@@ -30,10 +30,13 @@ class Workspace:
 
     @classmethod
     def from_environment(cls, flags: Sequence[GivenValue] = ()) -> "Workspace":
-        """LIVEALIGN_HOME, LIVEALIGN_PLATFORM and LIVEALIGN_ARCHIVE, and the settings in force (`livealign.settings`).
+        """The workspace of LIVEALIGN_HOME, LIVEALIGN_PLATFORM and LIVEALIGN_ARCHIVE.
+
+        Args:
+            flags: settings given on the command line; they win over the file and the environment (`livealign.settings`).
 
         Raises:
-            LiveAlignError: a setting that there is not, or a value that it cannot have.
+            LiveAlignError: a setting does not exist, or its value is not allowed.
         """
         home, settings = Home.from_environment(), load_settings(flags)
         archive = os.environ.get("LIVEALIGN_ARCHIVE")
@@ -50,4 +53,5 @@ class Workspace:
         return [day - timedelta(days=back) for back in range(self.dataset.train_days, 0, -1)]
 
     def artifacts(self, day: date) -> DayArtifacts:
+        """The artifacts of one day's retrain."""
         return DayArtifacts.of(self.home, day)

@@ -1,7 +1,7 @@
 """`make retrain`: from an archive to a served release, in one command.
 
-Earlier days are landed and built first, in one run over their partitions; the job `daily_retrain` then does the last day.
-Stopped at any moment and started again, it ends in the same state: every stage replaces what it wrote.
+Earlier days are landed and built first, in one run over their partitions; the job `daily_retrain` then processes the last
+day. If it is stopped at any point and started again, it ends in the same state: every stage replaces what it wrote.
 """
 
 import fcntl
@@ -40,10 +40,10 @@ from orchestration.environment import check_environment
 from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.runs.closing_table import print_closing_table
 from orchestration.runs.failures import failed_run, unexpected_error
-from orchestration.runs.instance import LAUNCHED_BY, bury_dead_runs, open_instance
+from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, open_instance
 from orchestration.runs.stage import console
 
-# The terminal shows stages and one line of what failed; Dagster's events and stacks are in the instance and in a file.
+# The terminal shows the stages and one line for a failure; Dagster's events are in the instance, stacks in a file.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -61,11 +61,14 @@ def main(
     set_: SetOption = None,
     accept: Annotated[str, typer.Option(help="'volumes': a day of unusual volumes may pass")] = "",
 ) -> None:
-    """Retrain for one day: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento."""
+    """Retrain for one day, from landing to the promotion and the Bento.
+
+    The stages: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento.
+    """
     started = perf_counter()
     if accept not in ("", *ACCEPTABLE):
         raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
-    adapter_of(platform)  # before a workspace is made for a platform that there is not
+    adapter_of(platform)  # an unknown platform must not get a workspace
     check_environment()
     asked_day = parse_day(day) if day is not None else None
     flags = given_flags(profile, set_)
@@ -88,22 +91,25 @@ def main(
         failed = str(error)
     except Exception as error:
         failed = unexpected_error(error, failure_log())
-    # After the blocks: an error that is still held at the end of the process holds what its frames hold, such as a connection
-    # to DuckDB, and DuckDB reports that as leaked.
+    # Raise after the blocks: an error that lives until the process ends keeps its frames alive, for example a DuckDB
+    # connection, which DuckDB then reports as leaked.
     if failed:
         raise LiveAlignError(failed)
 
 
 def failure_log() -> Path:
-    """The file with the stacks of the last retrain that failed; it is there before any workspace is."""
+    """The file with the stack traces of the last failed retrain.
+
+    It can be written before a workspace exists.
+    """
     return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute() / "logs" / "retrain.log"
 
 
 def parse_day(text: str) -> date:
-    """The day after `--day`.
+    """The day given by `--day`.
 
     Raises:
-        LiveAlignError: it is none.
+        LiveAlignError: the text is not a day.
     """
     try:
         return date.fromisoformat(text)
@@ -112,16 +118,18 @@ def parse_day(text: str) -> date:
 
 
 def prepare(workspace: Workspace, day: date | None) -> date:
-    """Make the simulated archive and fetch the backbone where they are missing; returns the day to retrain for.
+    """Get the archive and the backbone ready; returns the day to retrain for.
+
+    The simulated archive is made and the backbone fetched if they are missing.
 
     Raises:
-        ArchiveError: there is no archive, it is empty, or it does not hold the day asked for.
+        ArchiveError: the archive is missing or empty, or it does not hold the requested day.
     """
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.say(styled(("▶", "bold cyan"), " simulating a platform into ", (str(workspace.archive), "dim")))
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
     today = datetime.now(UTC).date()  # not over yet, so not complete
-    known = [one for one in archive_days(workspace.home.platform, workspace.archive) if one < today]
+    known = [past for past in archive_days(workspace.home.platform, workspace.archive) if past < today]
     if not known:
         raise ArchiveError(
             f"{workspace.archive} holds no complete day; give a folder of {workspace.home.platform} archives by ARCHIVE="
@@ -129,24 +137,27 @@ def prepare(workspace: Workspace, day: date | None) -> date:
     if day is not None and day not in known:
         raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
     if workspace.profile.backbone in PINNED:
-        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_say)
+        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_print_step)
     return day or known[-1]
 
 
-def _say(text: str) -> None:
+def _print_step(text: str) -> None:
     console.say(styled(("▶", "bold cyan"), f" {text}"))
 
 
 def retrain(workspace: Workspace, instance: DagsterInstance, day: date, tags: dict[str, str]) -> None:
-    """Build the days before `day` that are not built yet, then run `daily_retrain` for `day`, with these run tags.
+    """Build the missing days of history, then run `daily_retrain` for `day`.
+
+    Args:
+        tags: run tags of `daily_retrain`.
 
     Raises:
-        LiveAlignError: a step failed; the message says which, and where the details are.
+        LiveAlignError: a step failed; the message names it and the place of the details.
     """
-    from orchestration.definitions import defs  # it reads the dbt manifest, which needs the workspace's environment
+    from orchestration.definitions import defs  # reads the dbt manifest, which needs the workspace's environment
 
-    bury_dead_runs(instance, {"build_history", "daily_retrain"})
-    shutil.rmtree(workspace.artifacts(day).stages, ignore_errors=True)  # costs of an earlier run are not this one's
+    fail_dead_runs(instance, {"build_history", "daily_retrain"})
+    shutil.rmtree(workspace.artifacts(day).stages, ignore_errors=True)  # the costs of an earlier run
     history = missing_history(workspace, day)
     if history:
         span = {
@@ -159,7 +170,10 @@ def retrain(workspace: Workspace, instance: DagsterInstance, day: date, tags: di
 
 
 def missing_history(workspace: Workspace, day: date) -> list[date]:
-    """The span of days before `day`, first to last, that landing, dbt or marts lack; empty if all are there."""
+    """The days of history to build: from the first missing one to the day before `day`.
+
+    A day is missing if landing, dbt's tables or the marts lack it. Empty if every training day is there.
+    """
     known = set(archive_days(workspace.home.platform, workspace.archive))
     wanted = [past for past in workspace.training_days(day) if past >= min(known)]
     home = workspace.home
@@ -178,7 +192,11 @@ def run_job(
     partition_key: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> None:
-    """Run the job in this process, on the persistent instance, so that the UI shows it like any other run."""
+    """Run a job in this process, on the persistent instance, so that the UI shows it.
+
+    Raises:
+        LiveAlignError: a step failed.
+    """
     result = defs.resolve_job_def(name).execute_in_process(
         instance=instance,
         partition_key=partition_key,
@@ -202,7 +220,7 @@ def only_one_retrain(home: Home) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", category=BetaWarning)  # day-wise backfills and checks of partitions are still marked so
+    warnings.filterwarnings("ignore", category=BetaWarning)  # backfill policies and partitioned checks are beta in Dagster
     warnings.filterwarnings("ignore", category=PreviewWarning)
     warnings.filterwarnings("ignore", message="(?s).*varying BackfillPolicies")
     app = typer.Typer(pretty_exceptions_enable=False)

@@ -1,4 +1,4 @@
-"""What starts a run besides the clock: new days or files in the archive, content that has drifted, an LLM that is too old."""
+"""Sensors that start runs: new days in the archive, drifted content, an old LLM."""
 
 import json
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
 from livealign.platforms.served import closed_files, days_of_file
 from orchestration.assets.content import LAST_FULL_TUNE, RETUNE
+from orchestration.jobs import daily_retrain, retune_llm
 from orchestration.resources import Workspace
-from orchestration.schedules import daily_retrain, retune_llm
 
 REQUESTS_A_TICK = 3  # a folder with a year of days does not flood the queue
 ADAPTER, MARTS = AssetKey("llm_adapter"), AssetKey(["warehouse", "exported_marts"])
@@ -30,7 +30,7 @@ ADAPTER, MARTS = AssetKey("llm_adapter"), AssetKey(["warehouse", "exported_marts
 @sensor(
     job=daily_retrain,
     minimum_interval_seconds=300,
-    description="Lands and retrains for what has newly come into the archive: days, or closed files of the event log.",
+    description="Retrains for every new day in the archive, or for the days of newly closed files of the event log.",
 )
 def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> SensorResult | SkipReason:
     try:
@@ -43,23 +43,24 @@ def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[
 
 def _new_days(cursor: str | None, workspace: Workspace) -> SensorResult | SkipReason:
     known = {day.isoformat() for day in archive_days(workspace.home.platform, workspace.archive)}
-    if cursor is None:  # what is there when the sensor is switched on is history, not news
+    if cursor is None:  # days that exist when the sensor is switched on are history, not news
         return SensorResult(cursor=json.dumps(sorted(known)), skip_reason=f"{len(known)} days are there; waiting for new ones")
     seen = set(json.loads(cursor))
     newest = max(seen, default="0001-01-01")
-    asked = sorted(day for day in known - seen if newest <= day <= _yesterday())[:REQUESTS_A_TICK]
-    if not asked:
+    due = sorted(day for day in known - seen if newest <= day <= _yesterday())[:REQUESTS_A_TICK]
+    if not due:
         return SkipReason("no new day in the archive")
     return SensorResult(
-        run_requests=[RunRequest(run_key=f"archive:{day}", partition_key=day) for day in asked],
-        cursor=json.dumps(sorted(seen | set(asked))),
+        run_requests=[RunRequest(run_key=f"archive:{day}", partition_key=day) for day in due],
+        cursor=json.dumps(sorted(seen | set(due))),
     )
 
 
 def _new_files(cursor: str | None, workspace: Workspace) -> SensorResult | SkipReason:
-    """A closed file's days are retrained for once they are over; a file that comes late has its day retrained again.
+    """Request a retrain of each day of a newly closed file, once the day is over.
 
-    The cursor holds the files that were looked into, and the days that wait for their end with the newest file of each.
+    A file that arrives late has its day retrained again. The cursor holds the files that were read, and the days that are
+    not over yet with the newest file of each.
     """
     files = {path.name: path for path in closed_files(workspace.archive)}
     if cursor is None:
@@ -69,13 +70,13 @@ def _new_files(cursor: str | None, workspace: Workspace) -> SensorResult | SkipR
     waiting: dict[str, str] = dict(state["waiting"])
     for name in sorted(set(files) - set(state["files"])):
         waiting.update((day.isoformat(), name) for day in days_of_file(files[name]))
-    asked = sorted(day for day in waiting if day <= _yesterday())[:REQUESTS_A_TICK]
-    requests = [RunRequest(run_key=f"log:{day}:{waiting.pop(day)}", partition_key=day) for day in asked]
+    due = sorted(day for day in waiting if day <= _yesterday())[:REQUESTS_A_TICK]
+    requests = [RunRequest(run_key=f"log:{day}:{waiting.pop(day)}", partition_key=day) for day in due]
     after = json.dumps({"files": sorted(files), "waiting": waiting})
     if requests:
         return SensorResult(run_requests=requests, cursor=after)
-    says = f"{', '.join(sorted(waiting))} is not over" if waiting else "no new closed file"
-    return SensorResult(cursor=after, skip_reason=says)
+    reason = f"{', '.join(sorted(waiting))} is not over" if waiting else "no new closed file"
+    return SensorResult(cursor=after, skip_reason=reason)
 
 
 def _yesterday() -> str:
@@ -85,30 +86,33 @@ def _yesterday() -> str:
 @sensor(
     job=retune_llm,
     minimum_interval_seconds=300,
-    description="Asks for a full LLM tune when content has drifted, as soon as a day learns from the drifted one.",
+    description="Requests a full LLM tune when content has drifted, for the first day that trains on the drifted day.",
 )
 def content_drift(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-    """A day that has drifted is held out by its own retrain; the first that learns from it is the next day's."""
+    """Request a full tune for the day after each day whose content drifted.
+
+    A drifted day is held out in its own retrain, so the next day's retrain is the first that trains on it.
+    """
     state = json.loads(context.cursor) if context.cursor else {"after": None, "drifted": []}
     after, drifted = _read_reports(context.instance, state["after"])
     waiting = sorted({*state["drifted"], *drifted})
     tuned = set(context.instance.get_materialized_partitions(ADAPTER))
-    asked = [day for day in waiting if _next(day) in tuned]
+    due = [day for day in waiting if _next(day) in tuned]
     requests = [
         RunRequest(run_key=f"drift:{day}", partition_key=_next(day), tags={RETUNE: f"content drifted on {day}"})
-        for day in asked
+        for day in due
         if _metadata(context.instance, ADAPTER, _next(day)).get("tuned") != "fully"
     ]
-    waiting = [day for day in waiting if day not in asked]
+    waiting = [day for day in waiting if day not in due]
     cursor = json.dumps({"after": after, "drifted": waiting})
     if requests:
         return SensorResult(run_requests=requests, cursor=cursor)
-    says = f"{', '.join(waiting)} drifted; the day after it is not there yet" if waiting else "content is where it was learned"
-    return SensorResult(cursor=cursor, skip_reason=says)
+    reason = f"{', '.join(waiting)} drifted; the day after it is not there yet" if waiting else "content has not drifted"
+    return SensorResult(cursor=cursor, skip_reason=reason)
 
 
 def _read_reports(instance: DagsterInstance, after: int | None) -> tuple[int | None, list[str]]:
-    """(last event read, days whose content had drifted) of the drift reports since."""
+    """The last event read and the days whose content had drifted, from the drift reports since `after`."""
     news = AssetRecordsFilter(AssetKey("drift_report"), after_storage_id=after)
     drifted = []
     for record in instance.fetch_materializations(news, limit=100, ascending=True).records:
@@ -121,7 +125,7 @@ def _read_reports(instance: DagsterInstance, after: int | None) -> tuple[int | N
 @sensor(
     job=retune_llm,
     minimum_interval_seconds=3600,
-    description="Asks for a full LLM tune when the warehouse is further ahead of the last one than retune.max_age_days.",
+    description="Requests a full LLM tune when the last one is more than retune.max_age_days older than the newest day.",
 )
 def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> RunRequest | SkipReason:
     built = _newest(context.instance.get_materialized_partitions(MARTS))
@@ -139,8 +143,8 @@ def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspa
 def _metadata(instance: DagsterInstance, key: AssetKey, partition: str) -> dict[str, object]:
     """Metadata of the newest materialization of the partition; empty if there is none."""
     records = instance.fetch_materializations(AssetRecordsFilter(key, asset_partitions=[partition]), limit=1).records
-    found = records[0].asset_materialization if records else None
-    return {name: value.value for name, value in found.metadata.items()} if found else {}
+    materialization = records[0].asset_materialization if records else None
+    return {name: value.value for name, value in materialization.metadata.items()} if materialization else {}
 
 
 def _newest(partitions: Iterable[str]) -> str | None:

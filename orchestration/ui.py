@@ -1,4 +1,4 @@
-"""`make ui`: Dagster's webserver and daemon on the workspace's persistent instance, and the pages of its reports."""
+"""`make ui`: Dagster's webserver and daemon on the workspace, and the report pages."""
 
 import os
 import subprocess
@@ -14,12 +14,15 @@ from orchestration.runs.instance import prepare_dagster_home
 
 
 def main(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3001) -> None:
-    """Serve Dagster's UI; schedules and sensors that are switched on there run for as long as this command does."""
+    """Serve Dagster's UI, and run the schedules and sensors that are switched on there.
+
+    They run for as long as this command does.
+    """
     check_environment()
     home = Workspace.from_environment().home
     home.activate()
     prepare_dagster_home(home)
-    subprocess.Popen([sys.executable, "-m", "orchestration.runs.report_pages"])  # ends with this process, whatever it becomes
+    subprocess.Popen([sys.executable, "-m", "orchestration.runs.report_pages"])  # ends with this process, after the exec too
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
 

@@ -1,4 +1,6 @@
-"""How many events a second are judged, deduplicated and durable: `python -m benchmarks.load.events [--folder F]`.
+"""Events a second that are validated, deduplicated and durable.
+
+    python -m benchmarks.load.events [--folder F]
 
 Batches of 500 decoded events, half comments and half likes, from one thread, each batch acknowledged after its fsync; medians
 of the runs. The folder decides which disk is measured.
@@ -30,13 +32,13 @@ def batch(number: int, now: int) -> list[dict[str, Any]]:
 
 
 def measure(folder: Path, count: int) -> dict[str, float]:
-    """Events a second, by what is done with them."""
+    """Events a second, by step."""
     batches = [batch(number, int(time.time() * 1000)) for number in range(count)]
     rates = {}
     with EventLog(folder) as log:
         intake = EventIntake.open(log)
         start = time.perf_counter()
-        accepted = sum(len(intake.ingest(one).accepted) for one in batches)
+        accepted = sum(len(intake.ingest(events).accepted) for events in batches)
         rates["ingest, durable"] = accepted / (time.perf_counter() - start)
     assert accepted == count * BATCH
     with EventLog(folder) as log:
@@ -60,8 +62,8 @@ def main() -> None:
     out = JsonRows(arguments.json)
     runs = []
     for _ in range(arguments.runs):
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as one:
-            runs.append(measure(Path(one), arguments.batches))
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            runs.append(measure(Path(folder), arguments.batches))
     for name in runs[0]:
         rates = sorted(run[name] for run in runs)
         print(f"{name:<18} {statistics.median(rates):>10,.0f} events/s   ({rates[0]:,.0f} to {rates[-1]:,.0f})")

@@ -1,11 +1,11 @@
-"""A load generator for one HTTP service, made to run in a process of its own; no test.
+"""A load generator for one HTTP service, run as a process of its own.
 
     python -m benchmarks.load.generator --port 3000 --path /recommend --bodies bodies.jsonl --rate 50 --seconds 20
 
-With `--rate` requests go out at their due times whatever became of those before, and a latency counts from the due time, so
-that a service which stalls is not flattered. Without it, each connection sends the next request when it has the last answer:
-the highest rate. It prints one line of JSON. Bounded by `--seconds`, `--connections` and, at a fixed rate, by 10 s for the last
-answers. An API key is read from the environment variable LIVEALIGN_LOAD_KEY.
+With `--rate` requests are sent at their due times, whether or not earlier ones are answered, and a latency counts from the due
+time, so that a stall shows in it. Without it, each connection sends the next request when it has the last answer: the highest
+rate. It prints one line of JSON. Bounded by `--seconds`, `--connections` and, at a fixed rate, by 10 s for the last answers. An
+API key is read from the environment variable LIVEALIGN_LOAD_KEY.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import uvloop
 from benchmarks.json_rows import JsonRows, add_json_option
 
 GRACE_SECONDS = 10.0
-KEY_VARIABLE = "LIVEALIGN_LOAD_KEY"  # the API key: of the environment, for an argument is seen by all and kept with the rows
+KEY_VARIABLE = "LIVEALIGN_LOAD_KEY"  # the API key; an argument would be visible to all and saved with the rows
 UNITS = {
     "requests": "requests",
     "answered": "requests",
@@ -40,7 +40,7 @@ UNITS = {
 
 @dataclass
 class Tally:
-    """What came of the requests."""
+    """The outcomes of the requests: latencies, statuses, losses, bytes."""
 
     latencies: list[float] = field(default_factory=list)  # seconds, of answers with a status below 400
     statuses: Counter[int] = field(default_factory=Counter)
@@ -50,6 +50,7 @@ class Tally:
     seconds: float = 0.0
 
     def add(self, status: int, body: bytes, seconds: float) -> None:
+        """Count one answer."""
         self.statuses[status] += 1
         self.received += len(body)
         if status < 400:
@@ -58,7 +59,7 @@ class Tally:
             self.first_error = f"{status} {body[:300].decode(errors='replace')}"
 
     def summary(self) -> dict[str, object]:
-        """Rates a second, latencies in milliseconds."""
+        """Rates a second and latencies in milliseconds."""
         milliseconds = np.sort(np.array(self.latencies)) * 1000
         quantiles = (
             {f"p{q}": round(float(np.percentile(milliseconds, q)), 2) for q in (50, 90, 99)} if len(milliseconds) else {}
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Send a request; returns the status and body of the answer."""
         assert self._transport is not None
         self._buffer.clear()
         self._head, self._length = -1, 0
@@ -124,7 +125,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Requests to one path, their bodies in turn, by connections that are kept."""
+    """Requests to one path, their bodies in rotation, over kept connections."""
 
     def __init__(self, port: int, path: str, bodies: list[bytes], key: str | None, connections: int) -> None:
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
@@ -138,7 +139,7 @@ class Load:
         self.tally = Tally()
 
     async def at_rate(self, rate: float, seconds: float) -> Tally:
-        """`rate` requests a second for `seconds`, each at its due time."""
+        """Send `rate` requests a second for `seconds`, each at its due time."""
         start, tasks = time.perf_counter(), set()
         for number in range(int(rate * seconds)):
             due = start + number / rate
@@ -154,7 +155,10 @@ class Load:
         return self.tally
 
     async def at_most(self, seconds: float, requests: int | None = None) -> Tally:
-        """As fast as answers come, on all connections, for `seconds` or until `requests` have been sent."""
+        """Send as fast as answers come, on all connections.
+
+        Ends after `seconds`, or when `requests` have been sent.
+        """
         start, sent = time.perf_counter(), 0
 
         async def loop() -> None:
@@ -207,7 +211,7 @@ async def _send(arguments: argparse.Namespace) -> Tally:
 
 
 def main() -> None:
-    """Send the load and print what came of it."""
+    """Send the load and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/recommend")

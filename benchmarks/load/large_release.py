@@ -1,4 +1,4 @@
-"""A release as large as the benchmark wants the platform to be: a real one whose snapshot is replaced. No test itself."""
+"""A release of the size a benchmark needs: a real one with another snapshot."""
 
 import json
 import tempfile
@@ -22,10 +22,11 @@ HISTORY = 20
 
 
 def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, seed: int = 17) -> Path:
-    """Write the bundle again with `rooms` rooms live at `now` (epoch milliseconds) and histories of `users` users.
+    """Write the bundle again, with `rooms` live rooms and `users` histories in its snapshot.
 
-    Models, vocabularies and codes stay. Authors and users are those that the models know, as far as they go, then strangers.
-    Vectors are those of the bundle's own moments with noise, so that codes are used as they are.
+    The rooms are live at `now` (epoch milliseconds). Models, vocabularies and codes stay. Authors and users are those that the
+    models know, as far as there are enough, then unknown ones. Vectors are those of the bundle's own items with noise, so that
+    codes are used as in the bundle.
 
     Returns:
         The new bundle's path.
@@ -82,7 +83,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
 
 
 def _ids(known: NDArray[np.int64], count: int, first: int) -> NDArray[np.int64]:
-    """`count` ids: the known ones, then strangers."""
+    """`count` ids: the known ones, then unknown ones."""
     real = known[known > 0][:count]
     return np.concatenate([real, first + np.arange(count - len(real))]).astype(np.int64)
 

@@ -1,10 +1,10 @@
-"""The live core alone, without HTTP, at the size of a large platform: `python -m benchmarks.load.live_core`.
+"""The live core alone, without HTTP, at the size of a large platform.
 
-    --bundle FOLDER --models FOLDER   a release and its backbone; without them a planted one with the tiny backbone
-    --rooms 10000 --users 100000 --news 800
+    python -m benchmarks.load.live_core --rooms 10000 --users 100000 --news 800
+    --bundle FOLDER --models FOLDER   a release and its backbone; default: a planted one with the tiny backbone
 
 Measured one after another: memory of the state, events a second (durable), lists alone at a steady rate, a refresh of `news`
-rooms, and lists while it runs. Every figure is of this machine at this moment; run it when the machine has nothing else to do.
+rooms, and lists during a refresh. Run it on an idle machine: other work on it changes every number.
 """
 
 import argparse
@@ -44,7 +44,7 @@ WORDS = (
 
 
 class Clock:
-    """The wall's clock, which can be moved on."""
+    """The wall clock plus an offset that can grow."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -61,11 +61,11 @@ def planted_bundle(folder: Path) -> Path:
 
 
 def fill(core: LiveCore, clock: Clock, rooms: int, users: int, rng: np.random.Generator) -> None:
-    """Rooms that are live, and a history of 20 engagements and some shown rooms for every user."""
+    """Start rooms, and give every user a history of 20 engagements and some shown rooms."""
     now = int(clock() * 1000)
     for start in range(0, rooms, 500):
         numbers = range(start, min(rooms, start + 500))
-        core.ingest([event("room_started", one, now, title=f"room {one} of the evening") for one in numbers])
+        core.ingest([event("room_started", room, now, title=f"room {room} of the evening") for room in numbers])
     length, state = core.state.users.history_length, core.state
     with state.lock:
         known = state.table["moment"]
@@ -79,7 +79,7 @@ _number = 0
 
 
 def event(kind: str, room: int, at: int, **fields: Any) -> dict[str, Any]:
-    """One event under a new id."""
+    """One event with a new id."""
     global _number
     _number += 1
     return {"kind": kind, "event_id": f"b{_number}", "at": at, "room_id": room, "author_id": 900 + room % 2_000, **fields}
@@ -88,16 +88,16 @@ def event(kind: str, room: int, at: int, **fields: Any) -> dict[str, Any]:
 def news(clock: Clock, rooms: int, rng: np.random.Generator) -> list[list[dict[str, Any]]]:
     """Six messages in each of the first `rooms` rooms, in batches of 500."""
     at = int(clock() * 1000)
-    said = [
+    comments = [
         event("comment", room, at, user_id=int(rng.integers(0, 100_000)), text=" ".join(rng.choice(WORDS, 5)))
         for room in range(rooms)
         for _ in range(6)
     ]
-    return [said[start : start + 500] for start in range(0, len(said), 500)]
+    return [comments[start : start + 500] for start in range(0, len(comments), 500)]
 
 
 def lists(core: LiveCore, seconds: float, rate: float, users: int, record: bool = True) -> np.ndarray:
-    """Milliseconds of each list, asked for at a steady rate from one thread, waiting in line included."""
+    """Milliseconds of each list at a steady rate from one thread, waiting included."""
     rng, took, start = np.random.default_rng(5), [], time.perf_counter()
     for number in range(int(seconds * rate)):
         due = start + number / rate
@@ -107,8 +107,8 @@ def lists(core: LiveCore, seconds: float, rate: float, users: int, record: bool 
     return np.array(took)
 
 
-def shown(name: str, took: np.ndarray, out: JsonRows) -> None:
-    """One line of the table."""
+def show_lists(name: str, took: np.ndarray, out: JsonRows) -> None:
+    """Print and record the quantiles of the lists' times."""
     p50, p99 = np.percentile(took, [50, 99])
     print(f"{name:<34} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   most {took.max():7.1f} ms   ({len(took)} lists)")
     for what, milliseconds in (("p50", p50), ("p99", p99), ("most", took.max())):
@@ -116,7 +116,7 @@ def shown(name: str, took: np.ndarray, out: JsonRows) -> None:
 
 
 def refresh(core: LiveCore, clock: Clock) -> TickReport:
-    """The window ends; its refresh."""
+    """End the window and run its refresh."""
     clock.ahead += 30 - clock() % 30 + 2.1
     return core.tick()
 
@@ -158,7 +158,7 @@ def main() -> None:
         out.add("events, durable, batches of 500", rate, "events/s")
         refresh(core, clock)
         lists(core, 2, 50, asked.users)
-        shown("lists at 50 a second", lists(core, asked.seconds, 50, asked.users), out)
+        show_lists("lists at 50 a second", lists(core, asked.seconds, 50, asked.users), out)
         for batch in news(clock, asked.news, rng):
             core.ingest(batch)
         report = refresh(core, clock)
@@ -178,14 +178,14 @@ def main() -> None:
         took = []
         while worker.is_alive():
             took.append(lists(core, 1, 20, asked.users))
-        shown("lists at 20 a second in a refresh", np.concatenate(took), out)
+        show_lists("lists at 20 a second in a refresh", np.concatenate(took), out)
         began = time.perf_counter()
         core.checkpoint()
-        kept = (Path(folder) / "state.npz").stat().st_size
+        size = (Path(folder) / "state.npz").stat().st_size
         seconds = time.perf_counter() - began
-        print(f"{'checkpoint':<34} {seconds:.1f} s, {kept / 2**20:.0f} MiB")
+        print(f"{'checkpoint':<34} {seconds:.1f} s, {size / 2**20:.0f} MiB")
         out.add("checkpoint", seconds, "s")
-        out.add("checkpoint: size", kept / 2**20, "MiB")
+        out.add("checkpoint: size", size / 2**20, "MiB")
         core.stop()
         at_end = process.memory_info().rss / 2**30
         print(f"memory at the end: {at_end:.2f} GiB")

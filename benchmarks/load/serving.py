@@ -1,9 +1,9 @@
-"""How fast is the running service? One server process, the load from another, both on this machine.
+"""The speed of the running service: one server process, the load from another, one machine.
 
     make bench-serving                        # everything but the soak: about six minutes
     make bench-serving SOAK=600               # with ten minutes of steady load, memory watched
 
-It serves a release of this workspace whose snapshot is replaced by a platform of the size asked for (`serving_release.py`), by
+It serves a release of this workspace whose snapshot is replaced by a platform of the requested size (`large_release.py`), by
 BentoML, as `make serve` does, with the real LLM. In the same run a BentoML endpoint that does nothing is measured
 (`noop_service.py`).
 """
@@ -38,7 +38,7 @@ from livealign.release.registry import champion_path
 from livealign.release.snapshot import WINDOW_MILLISECONDS
 
 WINDOW = WINDOW_MILLISECONDS / 1000
-SEED = 1  # of requests; events and words have the next two
+SEED = 1  # of requests; events and words have SEED + 1 and SEED + 2
 WORDS = ("boss", "low", "dodge", "left", "now", "what", "play", "chat", "this", "run", "again", "heal", "first", "try", "nice")
 UNITS_OF_ALL = UNITS | {
     "load": "runnable processes",
@@ -91,25 +91,25 @@ class Server:
         return result
 
     def get(self, path: str) -> Any:
-        """One decoded answer."""
+        """One decoded answer to a GET."""
         status, answer = ask(self.port, "GET", path, key=self.key)
         assert status == 200, f"{path}: {status} {answer}"
         return answer
 
     def memory(self) -> float:
         """GiB of the server and its children."""
-        found = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
-        return round(sum(psutil.Process(pid).memory_info().rss for pid in found) / 2**30, 3)
+        pids = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        return round(sum(psutil.Process(pid).memory_info().rss for pid in pids) / 2**30, 3)
 
 
 @contextmanager
-def serving(service: str, environment: dict[str, str]) -> Iterator[Server]:
-    """Serve for the time of the block."""
+def bench_server(service: str, environment: dict[str, str]) -> Iterator[Server]:
+    """A BentoML server of this benchmark, for the time of the block."""
     port, key = free_port(), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
-        told = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
-        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **told, **environment}
+        given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
+        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given, **environment}
         command = bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
         log = Path(folder) / "server.log"
         with log.open("wb") as out:
@@ -126,11 +126,14 @@ def serving(service: str, environment: dict[str, str]) -> Iterator[Server]:
 def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]:
     """Requests of different users, seeded."""
     drawn = np.random.default_rng(SEED).integers(0, users, count)
-    return [json.dumps({"user_id": FIRST_USER + int(one), "k": k, "surface": "bench"}).encode() for one in drawn]
+    return [json.dumps({"user_id": FIRST_USER + int(user), "k": k, "surface": "bench"}).encode() for user in drawn]
 
 
 def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]:
-    """Batches of comments, likes and plays of now, every event new; a play ends some batches after its start."""
+    """Batches of new comments, likes and plays at the present time.
+
+    A play ends some batches after its start.
+    """
     rng, run = np.random.default_rng(SEED + 1), secrets.token_hex(4)
     now = int(time.time() * 1000)
     bodies, watching = [], deque[dict[str, Any]]()
@@ -138,9 +141,9 @@ def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]
         kinds = rng.choice(["comment", "like", "play_started", "play_ended"], size, p=[0.5, 0.3, 0.1, 0.1])
         room, user = rng.integers(0, rooms, size), rng.integers(0, users, size)
         events, ready = [], len(watching)
-        for one, kind in enumerate(kinds.tolist()):
-            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{one}", "at": now, "author_id": 1}
-            about |= {"room_id": FIRST_ROOM + int(room[one]), "user_id": FIRST_USER + int(user[one])}
+        for place, kind in enumerate(kinds.tolist()):
+            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{place}", "at": now, "author_id": 1}
+            about |= {"room_id": FIRST_ROOM + int(room[place]), "user_id": FIRST_USER + int(user[place])}
             if kind == "play_ended" and ready:
                 ready, play = ready - 1, watching.popleft()
                 about |= {"play_id": play["event_id"], "room_id": play["room_id"], "user_id": play["user_id"]}
@@ -154,7 +157,10 @@ def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]
 
 
 class Speakers:
-    """Rooms in which something is said and written in every window, until the block ends: the news of the refresh."""
+    """Speech and comments in every window of some rooms until the block ends.
+
+    They are the input of the refresh.
+    """
 
     def __init__(self, server: Server, rooms: int) -> None:
         self._server, self._rooms = server, rooms
@@ -171,35 +177,35 @@ class Speakers:
         self._thread.join()
 
     def _speak(self) -> None:
-        """Every half second a sixtieth of the rooms gets its window's words, each room at its own place in every window.
+        """Send the words of a sixtieth of the rooms every half second, each room at its own place in every window.
 
-        Turns are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
-        windows without news.
+        The steps are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
+        windows without words.
         """
-        turns = int(WINDOW * 2)
+        steps = int(WINDOW * 2)
         begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
-        turn = 0
-        while not self._stop.wait(max(0.0, begins + turn / 2 - time.time())):
-            now = int((begins + turn / 2) * 1000)
+        step = 0
+        while not self._stop.wait(max(0.0, begins + step / 2 - time.time())):
+            now = int((begins + step / 2) * 1000)
             events = []
-            for room in range(turn % turns, self._rooms, turns):
+            for room in range(step % steps, self._rooms, steps):
                 about = {"room_id": FIRST_ROOM + room, "author_id": 1, "at": now}
-                said = {"kind": "speech", "ended_at": now, "text": " ".join(self._rng.choice(WORDS, 40))}
-                events.append({**said, "event_id": f"{self._run}-{turn}-{room}", **about})
+                speech = {"kind": "speech", "ended_at": now, "text": " ".join(self._rng.choice(WORDS, 40))}
+                events.append({**speech, "event_id": f"{self._run}-{step}-{room}", **about})
                 for viewer in range(3):
-                    wrote = {"kind": "comment", "text": " ".join(self._rng.choice(WORDS, 12)), "user_id": FIRST_USER + viewer}
-                    events.append({**wrote, "event_id": f"{self._run}-{turn}-{room}-{viewer}", **about})
+                    comment = {"kind": "comment", "text": " ".join(self._rng.choice(WORDS, 12)), "user_id": FIRST_USER + viewer}
+                    events.append({**comment, "event_id": f"{self._run}-{step}-{room}-{viewer}", **about})
             for start in range(0, len(events), 500):
                 status, answer = ask(
                     self._server.port, "POST", "/events", {"events": events[start : start + 500]}, self._server.key
                 )
                 if status != 200 or answer["rejected"]:
                     self.problem = f"{status} {str(answer)[:300]}"
-            turn += 1
+            step += 1
 
 
 def measure_lists(server: Server, users: int, seconds: float) -> Result:
-    """`/recommend` at 50 a second, then as fast as it goes."""
+    """`/recommend` at 50 a second, then at the highest rate."""
     bodies = recommend_bodies(users)
     server.load("/recommend", bodies, rate=50, seconds=3)
     return {
@@ -209,24 +215,30 @@ def measure_lists(server: Server, users: int, seconds: float) -> Result:
 
 
 def measure_noop(seconds: float) -> Result:
-    """The highest rate of a BentoML endpoint that does nothing, in BentoML's threads and on its event loop."""
+    """The highest rate of a BentoML endpoint that does nothing.
+
+    In BentoML's threads and on its event loop.
+    """
     body = [b'{"user_id": 1, "k": 10}']
-    with serving("benchmarks.load.noop_service:Noop", {}) as server:
+    with bench_server("benchmarks.load.noop_service:Noop", {}) as server:
         return {name: server.load(f"/{name}", body, seconds=seconds, connections=16) for name in ("nothing", "nothing_async")}
 
 
 def measure_events(server: Server, rooms: int, users: int, batches: int) -> Result:
-    """Batches of 500, each answered after its fsync."""
+    """Batches of 500 events, each answered after its fsync."""
     bodies = event_bodies(batches, 500, rooms, users)
     result = server.load("/events", bodies, seconds=120, requests=len(bodies), connections=4)
     return {**result, "events_per_second": round(result["per_second"] * 500)}
 
 
 def measure_refresh(server: Server, rooms: int, users: int, seconds: float) -> Result:
-    """`rooms` rooms with news in every window and 20 lists a second: how old is what is known of a room, at any moment?"""
+    """The staleness of rooms' content with news in every window of `rooms` rooms.
+
+    Twenty lists a second are made meanwhile.
+    """
     ages: list[float] = []
     with Speakers(server, rooms) as speakers:
-        time.sleep(2 * WINDOW + 15)  # until every room has been read once
+        time.sleep(2 * WINDOW + 15)  # until every room has been encoded once
         done = threading.Event()
 
         def sample() -> None:
@@ -254,9 +266,9 @@ def measure_refresh(server: Server, rooms: int, users: int, seconds: float) -> R
 
 
 def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
-    """Steady news, events and lists; memory each fifteen seconds.
+    """Steady news, events and lists, with the memory every fifteen seconds.
 
-    First come as many events as ids are remembered, so that what is bounded has reached its bound.
+    First it sends as many events as the service remembers ids, so that bounded memory has reached its bound.
     """
     at_start, full = server.memory(), event_bodies(LiveConfig().event_ids // 500, 500, rooms, users)
     server.load("/events", full, seconds=300, requests=len(full), connections=4)
@@ -304,16 +316,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as scratch:
 
         @contextmanager
-        def served(rooms: int, users: int) -> Iterator[Server]:
-            made = large_release(bundle.path, Path(scratch), rooms, users, int(time.time() * 1000))
-            with serving(
+        def release_server(rooms: int, users: int) -> Iterator[Server]:
+            enlarged = large_release(bundle.path, Path(scratch), rooms, users, int(time.time() * 1000))
+            with bench_server(
                 "bentos.live_recommender.service:LiveRecommender",
-                {"LIVEALIGN_BUNDLE": str(made), "LIVEALIGN_MODELS": str(home.models)},
+                {"LIVEALIGN_BUNDLE": str(enlarged), "LIVEALIGN_MODELS": str(home.models)},
             ) as server:
                 yield server
 
         if wanted & {"lists", "events"}:
-            with served(arguments.rooms, arguments.users) as server:
+            with release_server(arguments.rooms, arguments.users) as server:
                 show("gib_at_start", server.memory())
                 if "lists" in wanted:
                     show("lists", measure_lists(server, arguments.users, arguments.seconds))
@@ -323,12 +335,12 @@ def main() -> None:
         if "lists" in wanted:
             show("noop", measure_noop(arguments.seconds / 3))
             ours = result["lists"]["highest_rate"]["per_second"]
-            show("share_of_noop", {name: round(ours / one["per_second"], 2) for name, one in result["noop"].items()})
+            show("share_of_noop", {name: round(ours / noop["per_second"], 2) for name, noop in result["noop"].items()})
         for news in arguments.news if "refresh" in wanted else ():
-            with served(news, arguments.users) as server:
+            with release_server(news, arguments.users) as server:
                 show(f"refresh_{news}", measure_refresh(server, news, arguments.users, 4 * WINDOW))
         if arguments.soak and "soak" in wanted:
-            with served(arguments.rooms, arguments.users) as server:
+            with release_server(arguments.rooms, arguments.users) as server:
                 show("soak", soak(server, arguments.rooms // 20, arguments.users, arguments.soak))
     out.add_all("serving", result, UNITS_OF_ALL)
     out.write()

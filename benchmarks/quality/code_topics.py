@@ -1,8 +1,9 @@
-"""What the codes of a retrain mean: their use, and how much of the true topic each level tells (simulated platforms only).
+"""The use of a retrain's codes, and their information about the true topic, by level.
 
 make retrain && .venv/bin/python -m benchmarks.quality.code_topics [--day 2025-06-09]
 
-NMI: normalised mutual information of a level's codes and the true topics of the segments that the release coded.
+Simulated platforms only. NMI: normalised mutual information of a level's codes and the true topics of the segments that the
+release coded.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from livealign.retrain.artifacts import DayArtifacts
 
 
 def main() -> None:
-    """One row a level."""
+    """Print and record a row for each level."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_options(parser)
     arguments = parser.parse_args()
@@ -35,11 +36,11 @@ def main() -> None:
     coded = codes[:, 0] >= 0
     print(f"{coded.sum():,} segments\n{'level':<8}{'dead':>6}{'entropy ratio':>15}{'NMI':>8}")
     for level, health in enumerate(read_json(folder / "health.json")["levels"]):
-        told = normalized_mutual_info_score(truth.topics[coded], codes[coded, level])
-        print(f"{level + 1:<8}{health['dead']:>6}{health['entropy_ratio']:>15.3f}{told:>8.3f}")
+        nmi = normalized_mutual_info_score(truth.topics[coded], codes[coded, level])
+        print(f"{level + 1:<8}{health['dead']:>6}{health['entropy_ratio']:>15.3f}{nmi:>8.3f}")
         out.add(f"level {level + 1}: dead codes", health["dead"], "codes")
         out.add(f"level {level + 1}: entropy ratio", health["entropy_ratio"], "ratio")
-        out.add(f"level {level + 1}: with the true topics", told, "NMI")
+        out.add(f"level {level + 1}: with the true topics", nmi, "NMI")
     out.write()
 
 

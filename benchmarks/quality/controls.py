@@ -1,8 +1,8 @@
-"""Cheap content in the LLM's place: the controls that a claim about the LLM needs.
+"""Cheap content in the LLM's place: the controls for a claim about the LLM.
 
     corpus = with_controls(corpus, texts, ["tfidf", "minilm"])      # corpus.content gains both
 
-`texts` are those that the LLM reads. What is fitted is fitted to the training segments alone.
+`texts` are the ones that the LLM reads. A control that is fitted is fitted to the training segments alone.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ _THURSDAY = 3  # the weekday of 1970-01-01, Monday = 0
 
 
 def with_controls(corpus: Corpus, texts: Sequence[str], wanted: Collection[str], seed: int = 17) -> Corpus:
-    """The corpus with the content of those of CONTROLS that are `wanted`; other names are not looked at.
+    """The corpus with the content of the `wanted` controls; other names are ignored.
 
     Args:
         texts: of the corpus' segments without row 0.
@@ -51,7 +51,7 @@ def with_controls(corpus: Corpus, texts: Sequence[str], wanted: Collection[str],
 
 
 def tfidf_content(texts: Sequence[str], is_train: NDArray[np.bool_], seed: int = 17) -> Floats:
-    """TF-IDF of words, turned to its first 200 singular directions: float32 [n, at most 200].
+    """TF-IDF of words, reduced to its first 200 singular directions: float32 [n, at most 200].
 
     A text without a word that the training segments have twice has no content: a row of zeros.
     """
@@ -59,14 +59,16 @@ def tfidf_content(texts: Sequence[str], is_train: NDArray[np.bool_], seed: int =
     rows = np.flatnonzero(is_train)
     try:
         train = words.fit_transform([texts[row] for row in rows.tolist()])
-    except ValueError:  # sklearn's word for "no word occurs twice"
+    except ValueError:  # sklearn raises it if no word occurs twice
         return np.zeros((len(texts), 1), dtype=np.float32)
     svd = TruncatedSVD(min(_COMPONENTS, max(1, min(train.shape) - 1)), random_state=seed).fit(train)
     return svd.transform(words.transform(texts)).astype(np.float32)
 
 
 def hour_weekday_content(started_at: NDArray[np.int64]) -> Floats:
-    """One-hot hour of the day (UTC) and weekday of each window: float32 [n, 31]. What a moment tells without any text.
+    """One-hot hour of the day (UTC) and weekday of each window: float32 [n, 31].
+
+    It holds the information of the time without any text.
 
     Args:
         started_at: [n] epoch milliseconds.
@@ -83,15 +85,17 @@ def has_minilm() -> bool:
 
 @torch.no_grad()
 def minilm_content(texts: Sequence[str]) -> Floats:
-    """Unit sentence vectors of all-MiniLM-L6-v2 (mean pooling, arXiv 1908.10084): float32 [n, 384]; empty texts are zero.
+    """Unit sentence vectors of all-MiniLM-L6-v2: float32 [n, 384]; empty texts are zero.
+
+    Mean pooling, arXiv 1908.10084.
 
     Raises:
         BackboneError: the package is not installed.
     """
-    found = find_spec(_MINILM_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    package = find_spec(_MINILM_PACKAGE)
+    if package is None or not package.submodule_search_locations:
         raise BackboneError("MiniLM is not installed; run `make controls`")
-    folder = Path(found.submodule_search_locations[0]) / "model"
+    folder = Path(package.submodule_search_locations[0]) / "model"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     rows = np.array([row for row in np.argsort([len(text) for text in texts]) if texts[int(row)]], dtype=np.int64)

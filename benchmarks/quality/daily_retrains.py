@@ -1,10 +1,11 @@
-"""A retrain a day across the change of taste: what is lost, what retraining wins back, and whether codes keep their meaning.
+"""Daily retrains across a change of taste, compared with one release that stays.
 
 livealign simulate && … the warehouse of its days (make retrain) && .venv/bin/python -m benchmarks.quality.daily_retrains
 
-On the simulator a tenth of the users change taste on the sixth day. `frozen` is the release for that day, used on; `daily` is
-retrained for every day, its codes warm from the day before. The content is TF-IDF, fitted to the days before the change, so
-that nothing but the heads is measured. Prints GAUC of all users and of those who changed, and the churn of codes by retrain.
+On the simulator a tenth of the users change taste on the sixth day. `frozen` is the release for that day, used on all later
+days; `daily` is retrained for every day, its codes warm-started from the day before. The content is TF-IDF, fitted to the days
+before the change, so that only the heads are measured. Prints GAUC of all users and of those who changed, and the churn of
+codes by retrain.
 """
 
 import argparse
@@ -40,7 +41,7 @@ CONTENT = "tfidf"
 
 @dataclass(frozen=True)
 class Release:
-    """What one retrain made."""
+    """The models and codes of one retrain."""
 
     known: KnownIds
     alignment: Alignment
@@ -49,7 +50,10 @@ class Release:
     coded: CodedSegments
 
     def scores(self, corpus: Corpus) -> np.ndarray:
-        """Click probabilities of the corpus' held-out impressions; the corpus has to be numbered by this release's ids."""
+        """Click probabilities of the corpus' held-out impressions.
+
+        The corpus has to be numbered by this release's ids.
+        """
         vectors = item_vectors(self.alignment, corpus, corpus.content[CONTENT])
         return self.ranker.predict(
             corpus.test, ItemTable(vectors, self.codebook.encode(vectors)).for_ranker(self.ranker.sizes)
@@ -57,7 +61,7 @@ class Release:
 
 
 def main() -> None:
-    """Retrain day by day and print what each release is worth."""
+    """Retrain day by day and print the GAUC of each release."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shift", type=date.fromisoformat, default=date(2025, 6, 7), help="the day of the change")
     parser.add_argument("--days", type=int, default=2, help="days after it")
@@ -67,7 +71,7 @@ def main() -> None:
     out = JsonRows(arguments.json, profile.seed)
     changed = changed_users(home.archive, shift)
     days = [shift + timedelta(days=offset) for offset in range(-1, arguments.days + 1)]
-    content = read_by_words(home, profile, days[-1], shift)
+    content = tfidf_of_segments(home, profile, days[-1], shift)
     previous, frozen = None, None
     for day in days:
         corpus = load_corpus(home.marts, day, profile.dataset).with_content(CONTENT, *content)
@@ -75,17 +79,21 @@ def main() -> None:
         line = {"daily": release.scores(corpus)}
         if day >= shift:
             frozen = frozen or release
-            theirs = load_corpus(home.marts, day, profile.dataset, frozen.known).with_content(CONTENT, *content)
-            line["frozen"] = frozen.scores(theirs)
+            renumbered = load_corpus(home.marts, day, profile.dataset, frozen.known).with_content(CONTENT, *content)
+            line["frozen"] = frozen.scores(renumbered)
         truth = read_truth(home.archive, corpus.test.impression_id, day)
         line |= {} if truth is None else {"oracle": truth["p_click"], "oracle_static": truth["p_click_static"]}
-        print(f"{day}: {measured(line, corpus, changed, day, out)}{churn(previous, release, day, out)}", flush=True)
+        gains, churn = describe_gauc(line, corpus, changed, day, out), describe_churn(previous, release, day, out)
+        print(f"{day}: {gains}{churn}", flush=True)
         previous = release
     out.write()
 
 
-def read_by_words(home: Home, profile: Profile, day: date, shift: date) -> tuple[np.ndarray, np.ndarray]:
-    """Segment ids and TF-IDF vectors of all segments up to `day`, by words that were known before the change."""
+def tfidf_of_segments(home: Home, profile: Profile, day: date, shift: date) -> tuple[np.ndarray, np.ndarray]:
+    """Segment ids and TF-IDF vectors of all segments up to `day`.
+
+    The words are those known before the change.
+    """
     corpus = load_corpus(home.marts, day, profile.dataset)
     texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
     before = corpus.segment_started_at[1:] < np.datetime64(shift - timedelta(days=1), "ms").astype(np.int64)
@@ -108,7 +116,7 @@ def retrain(corpus: Corpus, profile: Profile, previous: Release | None) -> Relea
 
 
 def changed_users(archive: Path, shift: date) -> np.ndarray:
-    """Ids of the users whose true taste is another one from that day on."""
+    """Ids of the users whose true taste changes on that day."""
     before, after = (
         np.stack(pq.read_table(truth_file(archive, "tastes", day))["taste"].to_numpy())
         for day in (shift - timedelta(days=1), shift)
@@ -117,21 +125,21 @@ def changed_users(archive: Path, shift: date) -> np.ndarray:
     return FIRST_USER_ID + np.flatnonzero(np.abs(after - before)[:, others].max(1) > 1.0)
 
 
-def measured(scores: dict[str, np.ndarray], corpus: Corpus, changed: np.ndarray, day: date, out: JsonRows) -> str:
-    """GAUC of each row of scores: of all users, and of those who changed."""
+def describe_gauc(scores: dict[str, np.ndarray], corpus: Corpus, changed: np.ndarray, day: date, out: JsonRows) -> str:
+    """GAUC of each row of scores, of all users and of those who changed, as a line of text."""
     label, user = corpus.test.label("click"), corpus.test.user_id
     parts = []
     for name, rows in (("all", np.ones(len(user), dtype=bool)), ("changed", np.isin(user, changed))):
-        found = {variant: gauc(user_auc(values[rows], label[rows], user[rows])) for variant, values in scores.items()}
-        values = ", ".join(f"{variant} {value:.4f}" for variant, value in found.items())
+        gauc_of = {variant: gauc(user_auc(values[rows], label[rows], user[rows])) for variant, values in scores.items()}
+        values = ", ".join(f"{variant} {value:.4f}" for variant, value in gauc_of.items())
         parts.append(f"{name} ({len(np.unique(user[rows]))} users): {values}")
-        for variant, value in found.items():
+        for variant, value in gauc_of.items():
             out.add(f"{day}, {name}: {variant}", value, "GAUC")
     return "; ".join(parts)
 
 
-def churn(previous: Release | None, release: Release, day: date, out: JsonRows) -> str:
-    """Share of the segments that both releases have coded whose code is another one, by level."""
+def describe_churn(previous: Release | None, release: Release, day: date, out: JsonRows) -> str:
+    """The share of segments coded by both releases whose code changed, by level, as text."""
     if previous is None:
         return ""
     before = previous.coded.codes_of(release.coded.segment_ids)

@@ -1,4 +1,4 @@
-"""Is the towers' dot product worth something beside the ranker? GAUC of the ranker's logit + b × the product, by b.
+"""GAUC of the ranker's logit + b × the towers' dot product, by b.
 
 make retrain && .venv/bin/python -m benchmarks.quality.dot_product --seeds 2 [--day 2025-06-08]
 """
@@ -17,7 +17,7 @@ from livealign.ranking.variants import train_variant
 
 
 def main() -> None:
-    """One row a variant and seed."""
+    """Print and record a row for each variant and seed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.25, 0.5, 1.0], help="b (default: %(default)s)")
@@ -39,9 +39,9 @@ def main() -> None:
             scores = {f"b = {weight}": by_ranker + weight * product for weight in arguments.weights} | {
                 "the product alone": product
             }
-            found = {b: gauc(user_auc(score, label, user)) for b, score in scores.items()}
-            print(f"{name:<16}{seed:>5}" + "".join(f"{value:>12.4f}" for value in found.values()), flush=True)
-            for b, value in found.items():
+            gauc_of = {b: gauc(user_auc(score, label, user)) for b, score in scores.items()}
+            print(f"{name:<16}{seed:>5}" + "".join(f"{value:>12.4f}" for value in gauc_of.values()), flush=True)
+            for b, value in gauc_of.items():
                 out.add(f"{name}, {b}", value, "GAUC", seed=seed)
     out.write()
 

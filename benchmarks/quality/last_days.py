@@ -1,10 +1,10 @@
-"""Variants over several held-out days instead of one, for a platform with few impressions a day: AUC and UAUC of all together.
+"""Variants over several held-out days, for a platform with few impressions a day.
 
 make retrain PLATFORM=twitch … && .venv/bin/python -m benchmarks.quality.last_days --platform twitch --held-out 14
 
-Each of the last days is held out in turn, with the history before it; the vectors are those that the last retrain made, whose
-adapter was tuned on days that some of the held-out ones are among: the text is known to it, the clicks are not. A segment that
-the last retrain did not embed has no content; how many impressions have some is printed.
+AUC and UAUC of all days together. Each of the last days is held out in turn, with the history before it. The vectors are those
+of the last retrain, whose adapter was tuned on days that include some of the held-out ones: the text is known to it, the clicks
+are not. A segment that the last retrain did not embed has no content; the number of impressions with content is printed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ DEFAULT = ("id_only", "aligned_codes", "shuffled", "aligned", "no_gate")
 
 
 def main() -> None:
-    """One row a variant."""
+    """Print and record a row for each variant."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--held-out", type=int, default=14, help="days (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=DEFAULT)

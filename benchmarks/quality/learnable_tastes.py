@@ -1,12 +1,11 @@
-"""How near to the ceilings can any ranker come that has to learn its users' tastes? For readers who know every topic.
+"""How close a ranker that learns its users' tastes can come to the ceilings.
 
 make retrain && .venv/bin/python -m benchmarks.quality.learnable_tastes --day 2025-06-09
 
 The simulated platform's true topics take the codes' place, and the users' tastes for them are learned from the clicks of the
-training days, as every ranker with codes learns them (`livealign.ranking.tastes`). "All else": the author's appeal and whom a
-user
-is fond of, as they truly are. The ways are those from `oracle_static` to `oracle` and to `oracle_text`, for any place in the
-list. `--days 7 14 21` shows how the ceilings come nearer with a longer history (of an archive that has one).
+training days, as every ranker with codes learns them (`livealign.ranking.tastes`). "All else": the true appeal of the author
+and the true fondness of a user for an author. The ways are those from `oracle_static` to `oracle` and to `oracle_text`, for any
+place in the list. `--days 7 14 21` shows how a longer history brings the ceilings nearer (of an archive that has one).
 """
 
 import argparse
@@ -67,7 +66,10 @@ def main() -> None:
 
 
 def rows(corpus: Corpus, truth: DayTruth, positions: int) -> dict[str, Floats]:
-    """Scores [n] of the held-out impressions, by what they know beside the topic of the last ended window."""
+    """Scores [n] of the held-out impressions, by what is known about tastes.
+
+    All of them know the topic of the last ended window.
+    """
     count = int(truth.topics.max()) + 1
     usual = np.bincount(truth.topics[corpus.segment_is_train[1:]], minlength=count).argmax()
     of_segment = np.concatenate([[usual], truth.topics])

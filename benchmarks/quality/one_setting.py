@@ -1,10 +1,10 @@
-"""The method with one setting changed, over several seeds of its heads: GAUC on the held-out day of the last retrain.
+"""GAUC of the method with one setting changed, over several seeds of its heads.
 
 make retrain && .venv/bin/python -m benchmarks.quality.one_setting alignment.content_rank 128 64 32 --seeds 3
 .venv/bin/python -m benchmarks.quality.one_setting dataset.half_life_seconds 60 30 20 15 --seeds 3
 
-A setting of `dataset`, `alignment`, `codes` or `ranker` (`livealign/config.py`), as part.name. `--unchecked` leaves the content
-check out, so that content is used whatever it told on rooms not seen.
+On the held-out day of the last retrain. The setting is one of `dataset`, `alignment`, `codes` or `ranker`
+(`livealign/config.py`), as part.name. `--unchecked` leaves the content check out, so that content is always used.
 """
 
 import argparse
@@ -24,7 +24,7 @@ PARTS = ("dataset", "alignment", "codes", "ranker")
 
 
 def main() -> None:
-    """One row a value."""
+    """Print and record a row for each value."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("setting", help="part.name, as alignment.content_rank")
     parser.add_argument("values", nargs="+")
@@ -39,22 +39,20 @@ def main() -> None:
     if arguments.unchecked:
         profile = replace(profile, alignment=replace(profile.alignment, check=False))
     try:
-        tried = {value: with_setting(profile, arguments.setting, value) for value in arguments.values}
+        profiles = {value: with_setting(profile, arguments.setting, value) for value in arguments.values}
     except ValueError as error:
         parser.error(str(error))
     seeds = range(profile.seed, profile.seed + arguments.seeds)
     print(f"{arguments.setting:<32}" + "".join(f"{f'seed {seed}':>10}" for seed in seeds) + f"{'mean':>10}")
-    for value, one in tried.items():
-        corpus, found = retrained.corpus(one), []
+    for value, changed in profiles.items():
+        corpus, gauc_by_seed = retrained.corpus(changed), []
         for seed in seeds:
-            trained = train_variant(arguments.variant, corpus, one, seed, device=choose_device())
+            trained = train_variant(arguments.variant, corpus, changed, seed, device=choose_device())
             auc = user_auc(trained.score(corpus.test)[:, CLICK], corpus.test.label("click"), corpus.test.user_id)
-            found.append(gauc(auc))
-            out.add(f"{arguments.variant}, {arguments.setting} = {value}", found[-1], "GAUC", seed=seed)
-        print(
-            f"{value:<32}" + "".join(f"{gauc_of_seed:>10.4f}" for gauc_of_seed in found) + f"{np.mean(found):>10.4f}",
-            flush=True,
-        )
+            gauc_by_seed.append(gauc(auc))
+            out.add(f"{arguments.variant}, {arguments.setting} = {value}", gauc_by_seed[-1], "GAUC", seed=seed)
+        cells = "".join(f"{cell:>10.4f}" for cell in (*gauc_by_seed, np.mean(gauc_by_seed)))
+        print(f"{value:<32}{cells}", flush=True)
     out.write()
 
 
@@ -62,7 +60,7 @@ def with_setting(profile: Profile, setting: str, value: str) -> Profile:
     """The profile with one number changed.
 
     Raises:
-        ValueError: there is no such setting, or it is no number.
+        ValueError: there is no such setting, or it is not a number.
     """
     part, _, name = setting.partition(".")
     known = asdict(getattr(profile, part)) if part in PARTS else {}

@@ -1,7 +1,9 @@
-"""Runs in .venv-recommenders: factors of users and authors by implicit's ALS or BPR, from a matrix of clicks.
+"""implicit's ALS or BPR as a process: factors of users and authors from a matrix of clicks.
 
-python benchmarks/quality/peer_factors.py als|bpr clicks.npz factors.npz    # user, author, count, users, authors → users,
-authors
+Runs in .venv-recommenders.
+
+python benchmarks/quality/peer_factors.py als|bpr clicks.npz factors.npz
+    # clicks: user, author, count, users, authors; factors: users, authors
 """
 
 import sys
@@ -19,7 +21,7 @@ PEERS = {
 
 
 def main(name: str, clicks: str, factors: str) -> None:
-    """Fit and write."""
+    """Fit the factors and write them."""
     with np.load(clicks, allow_pickle=False) as file:
         shape = (int(file["users"]), int(file["authors"]))
         matrix = csr_matrix((file["count"].astype(np.float32), (file["user"], file["author"])), shape=shape)

@@ -1,8 +1,10 @@
-"""Runs in .venv-sequences: RecTools' SASRec on the authors whom each user clicked, one after another.
+"""RecTools' SASRec as a process: the next author from the authors a user clicked.
+
+Runs in .venv-sequences.
 
 python benchmarks/quality/peer_sequences.py clicks.npz scores.npy
-    # clicks: user, author, at [e] of the training days; of what is to be foreseen history [n, L] (newest first), length [n];
-    # authors, how many there are. scores: float32 [n, authors], 0 for an author whom nobody clicked, else above 0
+    # clicks: user, author, at [e] of the training days; of the clicks to predict: history [n, L] (newest first), length [n];
+    # authors: their number. scores: float32 [n, authors], 0 for an author without a click, else above 0
 """
 
 import sys
@@ -19,7 +21,7 @@ SEED, EPOCHS = 17, 30
 
 
 def main(clicks: str, scores: str) -> None:
-    """Fit and write."""
+    """Fit the model and write its scores."""
     warnings.filterwarnings("ignore")
     torch.manual_seed(SEED)
     with np.load(clicks, allow_pickle=False) as file:
@@ -30,16 +32,16 @@ def main(clicks: str, scores: str) -> None:
     model.fit(interactions(given["user"], given["author"], given["at"]))
     known = np.isin(given["history"], given["author"]) & (np.arange(given["history"].shape[1]) < given["length"][:, None])
     rows, places = np.nonzero(known)
-    asked = interactions(rows, given["history"][rows, places], -places)
+    histories = interactions(rows, given["history"][rows, places], -places)
     users = np.unique(rows)
-    found = np.zeros((len(known), int(given["authors"])), dtype=np.float32)
-    listed = model.recommend(users, asked, k=len(np.unique(given["author"])), filter_viewed=False)
-    found[listed[Columns.User], listed[Columns.Item]] = listed[Columns.Score] - listed[Columns.Score].min() + 1
-    np.save(scores, found, allow_pickle=False)
+    by_author = np.zeros((len(known), int(given["authors"])), dtype=np.float32)
+    listed = model.recommend(users, histories, k=len(np.unique(given["author"])), filter_viewed=False)
+    by_author[listed[Columns.User], listed[Columns.Item]] = listed[Columns.Score] - listed[Columns.Score].min() + 1
+    np.save(scores, by_author, allow_pickle=False)
 
 
 def interactions(users: np.ndarray, authors: np.ndarray, order: np.ndarray) -> Dataset:
-    """One row each, in their order."""
+    """RecTools' dataset of users and authors, a row for each pair, in the given order."""
     return Dataset.construct(
         pd.DataFrame(
             {

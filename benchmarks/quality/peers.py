@@ -1,10 +1,10 @@
-"""Retrieval beside libraries that a user would pick instead: the same split, the same candidates, the same metrics.
+"""Retrieval compared with the libraries that a user could choose instead.
 
 make recommender-peers && .venv/bin/python -m benchmarks.quality.peers [--content tfidf] [--day 2025-06-09]
 
-For every click of the held-out day, all rooms that were live then are ranked. implicit's ALS and BPR learn from who clicked
-whose rooms in the training days: a room is new every day, so what they can know of it is its author. RecTools' SASRec reads the
-authors of each user's clicks in their order, up to the moment, as the towers do.
+All have the same split, candidates and metrics. For every click of the held-out day, all rooms that were live then are ranked.
+implicit's ALS and BPR learn from who clicked whose rooms in the training days: a room is new every day, so all they can know of
+it is its author. RecTools' SASRec reads the authors of each user's clicks in order, up to the request, as the towers do.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SEQUENCES = Path(".venv-sequences/bin/python")
 
 
 def main() -> None:
-    """One row for each recommender."""
+    """Print and record a row for each recommender."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--platform", default="simulator")
     parser.add_argument("--content", default=TUNED, help="what the towers align; tfidf needs no LLM")
@@ -54,15 +54,17 @@ def main() -> None:
         corpus = corpus.with_content(TFIDF, corpus.segment_ids[1:], vectors)
     else:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
-    rooms = read_mart(home.marts, "rooms", [one for one in built_days(home.marts, "rooms") if day - timedelta(1) <= one <= day])
+    rooms = read_mart(
+        home.marts, "rooms", [built for built in built_days(home.marts, "rooms") if day - timedelta(1) <= built <= day]
+    )
     print(f"{'':<16} recall@10  ndcg@10    mrr")
     for name in ("als", "bpr"):
         users, authors = peer_factors(name, corpus, arguments.peers_python)
         show(f"implicit {name}", retrieval_metrics(corpus, lambda clicks, u=users: u[clicks.user], authors, rooms), out)
-    one_each = np.eye(corpus.authors.size, dtype=np.float32)[corpus.item_authors()]
+    one_hot = np.eye(corpus.authors.size, dtype=np.float32)[corpus.item_authors()]
     show(
         "RecTools SASRec",
-        retrieval_metrics(corpus, lambda clicks: next_authors(corpus, clicks, arguments.sequences_python), one_each, rooms),
+        retrieval_metrics(corpus, lambda clicks: next_authors(corpus, clicks, arguments.sequences_python), one_hot, rooms),
         out,
     )
     content = corpus.content[arguments.content]
@@ -95,12 +97,12 @@ def peer_factors(name: str, corpus: Corpus, python: Path) -> tuple[np.ndarray, n
 
 
 def next_authors(corpus: Corpus, clicks: Examples, python: Path) -> np.ndarray:
-    """Scores [n, authors] of whom each user clicks next."""
+    """Scores [n, authors] of the author that each user clicks next."""
     train = corpus.train.take(np.flatnonzero(corpus.train.label("click") == 1))
     with tempfile.TemporaryDirectory() as folder:
-        told, scores = Path(folder) / "clicks.npz", Path(folder) / "scores.npy"
+        clicks_file, scores = Path(folder) / "clicks.npz", Path(folder) / "scores.npy"
         np.savez(
-            told,
+            clicks_file,
             user=train.user,
             author=train.author,
             at=train.shown_at,
@@ -109,14 +111,14 @@ def next_authors(corpus: Corpus, clicks: Examples, python: Path) -> np.ndarray:
             authors=corpus.authors.size,
         )
         script = Path(__file__).with_name("peer_sequences.py")
-        subprocess.run([str(python), str(script), str(told), str(scores)], check=True)
+        subprocess.run([str(python), str(script), str(clicks_file), str(scores)], check=True)
         return np.load(scores, allow_pickle=False)
 
 
-def show(name: str, found: RetrievalMetrics, out: JsonRows) -> None:
-    """One row."""
-    print(f"{name:<16} {found.recall[10]:9.4f} {found.ndcg[10]:8.4f} {found.mrr:6.4f}", flush=True)
-    for metric, value in (("recall@10", found.recall[10]), ("ndcg@10", found.ndcg[10]), ("mrr", found.mrr)):
+def show(name: str, metrics: RetrievalMetrics, out: JsonRows) -> None:
+    """Print and record a row."""
+    print(f"{name:<16} {metrics.recall[10]:9.4f} {metrics.ndcg[10]:8.4f} {metrics.mrr:6.4f}", flush=True)
+    for metric, value in (("recall@10", metrics.recall[10]), ("ndcg@10", metrics.ndcg[10]), ("mrr", metrics.mrr)):
         out.add(f"{name}: {metric}", value, metric)
 
 

@@ -1,11 +1,10 @@
-"""What a gate is for: planted authors whose content tells nothing beside others whose content tells all, GAUC by kind of gate.
+"""GAUC of the towers by kind of gate, where content is informative for half of the authors.
 
 .venv/bin/python -m benchmarks.quality.planted_gate --seeds 2
-.venv/bin/python -m benchmarks.quality.planted_gate --users 100 --requests 300 --seeds 1      # smaller, in seconds; of no
-meaning
+.venv/bin/python -m benchmarks.quality.planted_gate --users 100 --requests 300 --seeds 1      # seconds; no meaning
 
-Half of the authors air one topic each, and their content is noise, or that of any room; the others air six of twelve, and
-their content tells. Nothing but the towers is measured: GAUC of their dot product.
+Half of the planted authors air one topic each, and their content is noise, or that of any room; the others air six of twelve,
+and their content is informative. Only the towers are measured: GAUC of their dot product.
 """
 
 import argparse
@@ -34,7 +33,7 @@ GATES = {
 
 
 def main() -> None:
-    """One row a gate, one column a kind of content."""
+    """Print and record a row for each gate, with a column for each kind of content."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--requests", type=int, default=4_200, help="a day, of seven (default: %(default)s)")
@@ -55,45 +54,57 @@ def main() -> None:
     print(f"{len(corpus.train):,} training impressions\n{'':<50}" + "".join(f"{kind:>28}" for kind in contents))
     for name, (mode, check) in GATES.items():
         show(
-            name, [reached(corpus, content, mode, check, arguments.seeds) for content in contents.values()], out, list(contents)
+            name,
+            [mean_gauc(corpus, content, mode, check, arguments.seeds) for content in contents.values()],
+            out,
+            list(contents),
         )
-    silenced = [np.where(tells_nothing(corpus)[:, None], 0, content) for content in list(contents.values())[:1]]
-    show("content taken away by hand", [reached(corpus, one, "learned", False, arguments.seeds) for one in silenced], out)
+    silenced = [np.where(is_uninformative(corpus)[:, None], 0, content) for content in list(contents.values())[:1]]
+    show(
+        "content taken away by hand",
+        [mean_gauc(corpus, content, "learned", False, arguments.seeds) for content in silenced],
+        out,
+    )
     out.write()
 
 
-def tells_nothing(corpus: Corpus) -> NDArray[np.bool_]:
-    """[segments] whether the author is of the half whose content tells nothing."""
+def is_uninformative(corpus: Corpus) -> NDArray[np.bool_]:
+    """[segments] whether the author is of the half with uninformative content."""
     return (corpus.segment_author_id >= FIRST_AUTHOR) & (corpus.segment_author_id < FIRST_AUTHOR + AUTHORS // 2)
 
 
 def contents_of(corpus: Corpus, planted: Planted) -> dict[str, NDArray[np.float32]]:
-    """Content [segments, d] by what it is for the first half of the authors."""
+    """Content [segments, d] by its kind for the first half of the authors."""
     rng = np.random.default_rng(AlignmentConfig().seed)
-    told = corpus.with_content("planted", planted.segment_ids, planted.vectors).content["planted"]
-    noise = rng.normal(size=told.shape).astype(np.float32) * (told != 0).any(1, keepdims=True)
-    anybodys = told[np.r_[0, rng.permutation(np.arange(1, len(told)))]]
-    half = tells_nothing(corpus)[:, None]
-    return {"noise for half": np.where(half, noise, told), "anybody's for half": np.where(half, anybodys, told), "tells": told}
+    informative = corpus.with_content("planted", planted.segment_ids, planted.vectors).content["planted"]
+    noise = rng.normal(size=informative.shape).astype(np.float32) * (informative != 0).any(1, keepdims=True)
+    shuffled = informative[np.r_[0, rng.permutation(np.arange(1, len(informative)))]]
+    half = is_uninformative(corpus)[:, None]
+    return {
+        "noise for half": np.where(half, noise, informative),
+        "anybody's for half": np.where(half, shuffled, informative),
+        "tells": informative,
+    }
 
 
-def reached(corpus: Corpus, content: NDArray[np.float32], mode: str, check: bool, seeds: int) -> float:
+def mean_gauc(corpus: Corpus, content: NDArray[np.float32], mode: str, check: bool, seeds: int) -> float:
     """GAUC of the dot product, mean over the seeds."""
-    config, found = AlignmentConfig(check=check), []
+    config, by_seed = AlignmentConfig(check=check), []
     for seed in range(config.seed, config.seed + seeds):
         towers, _ = train_alignment(corpus, content, replace(config, seed=seed), mode)
-        found.append(within_users(corpus, towers.logits(corpus.test, item_vectors(towers, corpus, content))))
-    return float(np.mean(found))
+        by_seed.append(within_users(corpus, towers.logits(corpus.test, item_vectors(towers, corpus, content))))
+    return float(np.mean(by_seed))
 
 
 def within_users(corpus: Corpus, score: NDArray[np.floating]) -> float:
+    """GAUC of a score on the held-out clicks."""
     return gauc(user_auc(score, corpus.test.label("click"), corpus.test.user_id))
 
 
-def show(name: str, found: list[float], out: JsonRows, kinds: list[str] | None = None) -> None:
-    """One row."""
-    print(f"{name:<50}" + "".join(f"{value:>28.3f}" for value in found), flush=True)
-    for kind, value in zip(kinds or [""], found, strict=True):
+def show(name: str, values: list[float], out: JsonRows, kinds: list[str] | None = None) -> None:
+    """Print and record a row."""
+    print(f"{name:<50}" + "".join(f"{value:>28.3f}" for value in values), flush=True)
+    for kind, value in zip(kinds or [""], values, strict=True):
         out.add(f"{name}, {kind}" if kind else name, value, "GAUC")
 
 

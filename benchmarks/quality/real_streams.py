@@ -1,18 +1,19 @@
-"""What text tells on real streams, within one channel, where the author ID tells nothing: a folder of Twitch VOD chat archives.
+"""The information in text on real streams, within one channel: Twitch VOD chat archives.
 
     python -m benchmarks.quality.real_streams --archive ../shared/data/twitch_archive --folder /tmp/streams [--steps 240]
 
-Broadcasts are split by time, three quarters to learn from. Two questions, each asked of the frozen LLM, of the LLM tuned on
-pairs of whole broadcasts (`livealign.tuning.broadcast_pairs`), and of the controls:
+Within a channel the author ID says nothing. Broadcasts are split by time, three quarters to learn from. There are two tasks,
+each for the frozen LLM, for the LLM tuned on pairs of whole broadcasts (`livealign.tuning.broadcast_pairs`), and for the
+controls:
 
-1. Who comes? For every viewer of a channel and each of its later broadcasts: does the viewer chat there? The score is how near
-   its title is to the mean of those that the viewer came to, less those that the viewer stayed away from. GAUC within viewer
-   and channel, beside the same with titles permuted within the channel.
-2. Which broadcast is it? Of all later broadcasts of the channel, find the second half by the first, and what was said by the
-   title. A broadcast is the mean of what was said in 24 windows. Differences are bootstrapped over broadcasts.
+1. Who comes. For every viewer of a channel and each of its later broadcasts: whether the viewer chats there. The score is the
+   similarity of its title to the mean of those that the viewer came to, less those that the viewer stayed away from. GAUC
+   within viewer and channel, beside the same with titles permuted within the channel.
+2. Which broadcast it is. Of all later broadcasts of the channel, find the second half by the first, and the words by the title.
+   A broadcast is the mean of the words in 24 windows. Differences are bootstrapped over broadcasts.
 
-All vectors are centred on their channel's earlier broadcasts and compared by their cosine. What was landed, tuned and embedded
-is kept in the folder and used again.
+All vectors are centred on their channel's earlier broadcasts and compared by their cosine. Landed days, the tuned adapter and
+the embeddings stay in the folder and are used again.
 """
 
 import argparse
@@ -62,7 +63,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Broadcasts:
-    """B broadcasts in the order of time, and who chatted in them."""
+    """B broadcasts in the order of time, and the viewers who chatted in them."""
 
     room_id: Ints
     channel: Ints
@@ -73,7 +74,7 @@ class Broadcasts:
     viewers: Ints  # [v, 2] viewer, row of the broadcast
 
     def centred(self, vectors: NDArray) -> Floats:
-        """[B, d] less the mean of the channel's earlier broadcasts, of unit length."""
+        """Unit vectors [B, d] after subtracting the mean of the channel's earlier broadcasts."""
         vectors = vectors.astype(np.float32)
         for channel in np.unique(self.channel):
             mine = self.channel == channel
@@ -82,14 +83,14 @@ class Broadcasts:
 
 
 class Content(NamedTuple):
-    """What a reader makes of them."""
+    """The vectors of one reader: of titles, and of the words in the windows."""
 
     titles: Floats  # [B, d]
     said: Floats | None = None  # [B, WINDOWS, d]
 
 
 def main() -> None:
-    """Two tables."""
+    """Print and record both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, required=True, help="folder of channels")
     parser.add_argument("--folder", type=Path, required=True, help="work there and keep what was made")
@@ -117,36 +118,37 @@ def main() -> None:
         out.add("tuning: lowest validation loss", min(report.validation_losses), "nats")
         out.add("tuning", report.seconds, "s")
     encoder = Encoder.load(backbone, adapter, profile.encoder, profile.segments)
-    contents = read_by_all(broadcasts, encoder, arguments.folder / f"vectors_{encoder.version(tuned=True)}.npz")
+    contents = vectors_of_all(broadcasts, encoder, arguments.folder / f"vectors_{encoder.version(tuned=True)}.npz")
     who_comes(broadcasts, contents, arguments.seed, out)
     which_broadcast(broadcasts, contents, arguments.seed, out)
     out.write()
 
 
 def show_steps(done: int, total: int) -> None:
+    """Print the progress of the tuning, every 20 steps."""
     if done % 20 == 0:
         print(f"tuned {done} of {total} steps", flush=True)
 
 
 def warehouse(archive: Path, folder: Path) -> pa.Table:
-    """Land all days and build the mart `segments` of them, once; the mart."""
-    landing, built = folder / "landing", folder / "tables" / "segments"
-    if not built.exists():
+    """The mart `segments` of all days; landed and built once."""
+    landing, mart = folder / "landing", folder / "tables" / "segments"
+    if not mart.exists():
         days = archive_days("twitch", archive)
         land("twitch", archive, landing, days)
         project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-        written = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
+        outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
         environment = {"LIVEALIGN_LANDING": str(landing), "LIVEALIGN_WAREHOUSE_FILE": str(folder / "warehouse.duckdb")}
         environment |= {"LIVEALIGN_START_DAY": str(days[0]), "LIVEALIGN_END_DAY": str(days[-1])}
         dbt = str(Path(sys.executable).parent / "dbt")
-        command = [dbt, "run", "--quiet", "--select", "+segments", *project, *written]
+        command = [dbt, "run", "--quiet", "--select", "+segments", *project, *outputs]
         subprocess.run(command, env=os.environ | environment, check=True)
-    files = sorted(built.glob("dt=*/*.parquet"))
+    files = sorted(mart.glob("dt=*/*.parquet"))
     return pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
 
 
 def read_broadcasts(landing: Path, segments: pa.Table, profile: Profile) -> tuple[Broadcasts, pa.Table]:
-    """The broadcasts in which enough was said, and the segments of those to learn from."""
+    """The broadcasts with enough words, and the segments of those to learn from."""
     rooms, moments, _ = sorted_moments(segments)
     by_room = {int(rooms[rows[0]]): rows for rows in talking_by_room(rooms, moments) if len(rows) >= WINDOWS}
     known = (
@@ -170,57 +172,60 @@ def read_broadcasts(landing: Path, segments: pa.Table, profile: Profile) -> tupl
     return Broadcasts(room_id, channel, started_at, is_train, titles, said, viewers), to_learn_from
 
 
-def read_by_all(broadcasts: Broadcasts, encoder: Encoder, kept: Path) -> dict[str, Content]:
-    """The frozen and the tuned LLM, TF-IDF, MiniLM where it is installed, and the clock."""
+def vectors_of_all(broadcasts: Broadcasts, encoder: Encoder, cache: Path) -> dict[str, Content]:
+    """The vectors of the frozen and tuned LLM, TF-IDF, MiniLM if installed, and the clock."""
     texts, count = [*broadcasts.titles, *broadcasts.said], len(broadcasts.titles)
-    if not kept.exists():
+    if not cache.exists():
         frozen, tuned = encoder.encode_raw_and_tuned(texts)
-        made = {"frozen LLM": frozen, "tuned LLM": tuned}
-        made["TF-IDF"] = tfidf_content(texts, np.r_[broadcasts.is_train, np.repeat(broadcasts.is_train, WINDOWS)])
+        vectors_of = {"frozen LLM": frozen, "tuned LLM": tuned}
+        vectors_of["TF-IDF"] = tfidf_content(texts, np.r_[broadcasts.is_train, np.repeat(broadcasts.is_train, WINDOWS)])
         if has_minilm():
-            made["MiniLM"] = minilm_content(texts)
-        np.savez(kept, **made)
-    with np.load(kept, allow_pickle=False) as vectors:
+            vectors_of["MiniLM"] = minilm_content(texts)
+        np.savez(cache, **vectors_of)
+    with np.load(cache, allow_pickle=False) as vectors:
         contents = {name: Content(vectors[name][:count], vectors[name][count:].reshape(count, WINDOWS, -1)) for name in vectors}
     return contents | {"hour and weekday": Content(hour_weekday_content(broadcasts.started_at))}
 
 
 class Visits(NamedTuple):
-    """One viewer of one channel: rows of broadcasts."""
+    """The visits of one viewer to one channel, as rows of broadcasts."""
 
     came: Ints  # earlier ones
     stayed_away: Ints  # earlier ones since the first visit
     later: Ints
-    label: NDArray[np.bool_]  # of the later ones: came
+    label: NDArray[np.bool_]  # of the later ones: whether the viewer came
 
 
 def visits(broadcasts: Broadcasts) -> list[Visits]:
-    """Of every viewer and channel with enough earlier visits and with both kinds of later broadcasts."""
+    """The visits of every viewer and channel with enough data.
+
+    That is: enough earlier visits, and later broadcasts both with the viewer and without.
+    """
     of_viewer: dict[tuple[int, int], list[int]] = {}
     for viewer, row in broadcasts.viewers.tolist():
         of_viewer.setdefault((viewer, int(broadcasts.channel[row])), []).append(row)
-    found = []
+    visits_of = []
     for (_, channel), rows in of_viewer.items():
         mine = np.flatnonzero(broadcasts.channel == channel)
         earlier, later = mine[broadcasts.is_train[mine]], mine[~broadcasts.is_train[mine]]
         came = np.intersect1d(rows, earlier)
         label = np.isin(later, rows)
         if len(came) >= FEWEST_VISITS and label.any() and not label.all():
-            found.append(Visits(came, np.setdiff1d(earlier[earlier >= came[0]], came), later, label))
-    return found
+            visits_of.append(Visits(came, np.setdiff1d(earlier[earlier >= came[0]], came), later, label))
+    return visits_of
 
 
 def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int, out: JsonRows) -> None:
-    """The first table."""
+    """Print and record the first table."""
     of_viewers = visits(broadcasts)
-    groups = np.repeat(np.arange(len(of_viewers)), [len(one.later) for one in of_viewers])
-    labels = np.concatenate([one.label for one in of_viewers]).astype(np.float64)
+    groups = np.repeat(np.arange(len(of_viewers)), [len(viewer.later) for viewer in of_viewers])
+    labels = np.concatenate([viewer.label for viewer in of_viewers]).astype(np.float64)
 
     def within_viewers(vectors: Floats) -> float:
         scores = []
-        for one in of_viewers:
-            liked = vectors[one.came].mean(0) - (vectors[one.stayed_away].mean(0) if len(one.stayed_away) else 0.0)
-            scores.append(vectors[one.later] @ liked)
+        for viewer in of_viewers:
+            avoided = vectors[viewer.stayed_away].mean(0) if len(viewer.stayed_away) else 0.0
+            scores.append(vectors[viewer.later] @ (vectors[viewer.came].mean(0) - avoided))
         return gauc(user_auc(np.concatenate(scores), labels, groups))
 
     print(f"\n{len(of_viewers)} viewers of a channel, {len(labels):,} viewers × later broadcasts, {labels.mean():.3f} came")
@@ -230,12 +235,12 @@ def who_comes(broadcasts: Broadcasts, contents: dict[str, Content], seed: int, o
     print(f"{'title read by':<20}{'GAUC':>8}{'shuffled':>10}{'± (1.96 s.d.)':>15}{'p':>8}")
     for name, content in contents.items():
         vectors = broadcasts.centred(content.titles)
-        found = within_viewers(vectors)
+        score = within_viewers(vectors)
         null = np.array([within_viewers(vectors[rows]) for rows in permuted(broadcasts, seed)])
-        p = (1 + (null >= found).sum()) / (1 + len(null))
-        print(f"{name:<20}{found:8.4f}{null.mean():10.4f}{1.96 * null.std():15.4f}{p:8.3f}", flush=True)
+        p = (1 + (null >= score).sum()) / (1 + len(null))
+        print(f"{name:<20}{score:8.4f}{null.mean():10.4f}{1.96 * null.std():15.4f}{p:8.3f}", flush=True)
         around = (null.mean() - 1.96 * null.std(), null.mean() + 1.96 * null.std())
-        out.add(f"who comes, title read by {name}", found, "GAUC")
+        out.add(f"who comes, title read by {name}", score, "GAUC")
         out.add(f"who comes, title read by {name}: shuffled", null.mean(), "GAUC", around, "95 %, permutations")
         out.add(f"who comes, title read by {name}: p", p, "probability")
 
@@ -252,7 +257,7 @@ def permuted(broadcasts: Broadcasts, seed: int) -> Iterator[Ints]:
 
 
 def which_broadcast(broadcasts: Broadcasts, contents: dict[str, Content], seed: int, out: JsonRows) -> None:
-    """The second table."""
+    """Print and record the second table."""
     tasks: dict[str, dict[str, tuple[NDArray, NDArray]]] = {"first half → second half": {}, "title → what was said": {}}
     for name, content in contents.items():
         if content.said is None:
@@ -279,7 +284,7 @@ def which_broadcast(broadcasts: Broadcasts, contents: dict[str, Content], seed: 
 
 
 def ranks(broadcasts: Broadcasts, queries: Floats, answers: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each later broadcast: the rank of its answer among those of its channel's later ones, and how many others they are."""
+    """The rank of each later broadcast's answer among its channel's, and the number of others."""
     asked, answering = broadcasts.centred(queries), broadcasts.centred(answers)
     rank, others = [], []
     for channel in np.unique(broadcasts.channel):

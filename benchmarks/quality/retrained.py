@@ -1,4 +1,4 @@
-"""What benchmarks of quality share: the workspace of a retrain, and the corpus of a held-out day with its vectors."""
+"""The workspace of a retrain and its corpus, as the quality benchmarks use them."""
 
 import argparse
 from dataclasses import replace
@@ -16,7 +16,7 @@ from livealign.retrain.corpus import with_embeddings
 
 
 class Retrained(NamedTuple):
-    """One workspace, the settings to measure with, and the day that is held out."""
+    """A workspace, the profile to measure with, and the held-out day."""
 
     home: Home
     profile: Profile
@@ -24,20 +24,24 @@ class Retrained(NamedTuple):
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Retrained":
-        """As the options say; the day that the last retrain held out where they name none."""
+        """The workspace, profile and day of the options; by default the last retrain's day."""
         home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
         if arguments.days:
             profile = replace(profile, dataset=replace(profile.dataset, train_days=arguments.days))
         return cls(home, profile, arguments.day or last_held_out(home))
 
     def corpus(self, profile: Profile | None = None, day: date | None = None) -> Corpus:
-        """The corpus of the day (or of an earlier one) with the vectors of the LLM that the retrain for `self.day` made."""
+        """The corpus of the day, or of an earlier one, with the LLM's vectors.
+
+        The vectors are those of the retrain for `self.day`.
+        """
         return with_embeddings(
             load_corpus(self.home.marts, day or self.day, (profile or self.profile).dataset), self.embeddings
         )
 
     @property
     def embeddings(self) -> Path:
+        """The folder of the retrain's embeddings."""
         return DayArtifacts.of(self.home, self.day).embeddings
 
 
@@ -47,7 +51,7 @@ def last_held_out(home: Home) -> date:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which workspace, which day, which history; LIVEALIGN_HOME says where workspaces lie."""
+    """Add the options for the workspace, the day and the history; LIVEALIGN_HOME is the folder."""
     parser.add_argument("--platform", default="simulator")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")

@@ -1,12 +1,11 @@
-"""How well a frozen LLM's vectors tell the true topic, by layer and pooling: a linear probe, ten nearest neighbours, 24-means.
+"""The topic information in a frozen LLM's vectors, by layer and pooling.
 
 make retrain && .venv/bin/python -m benchmarks.quality.topic_probes --layers 2 4 6 8 --half-shares 1e-3 3e-4 1e-4
 
-`telling` weighs tokens by how telling they are (`livealign/llm/pooling.py`), counted in the training segments. Neighbours are
-those
-of vectors whitened with a floor of 0.1 of a dimension's variance, clusters with a floor of 3. TF-IDF stands beside them, and
-`--tuned` the tuned vectors of the last retrain, one window each. Segments are drawn by the profile's seed; of
-few test segments NMI is high by chance.
+The probes are a linear classifier, ten nearest neighbours and 24-means. `telling` weighs tokens by their information
+(`livealign/llm/pooling.py`), counted in the training segments. Neighbours are those of vectors whitened with a floor of 0.1 of
+a dimension's variance, clusters with a floor of 3. TF-IDF is the baseline, and `--tuned` adds the tuned vectors of the last
+retrain, one window each. Segments are drawn by the profile's seed; with few test segments NMI is high by chance.
 """
 
 import argparse
@@ -35,7 +34,7 @@ TOPICS, NEIGHBOURS = 24, 10
 
 
 def main() -> None:
-    """One row for each way of reading."""
+    """Print and record a row for each pooling and layer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 4, 6, 8], help="to stop after (default: %(default)s)")
     parser.add_argument("--half-shares", type=float, nargs="*", default=[3e-4], help="of `telling` (default: %(default)s)")
@@ -59,9 +58,9 @@ def main() -> None:
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, day], profile.segments)
 
     def show(name: str, vectors: NDArray) -> None:
-        found = probes(vectors.astype(np.float64), topic, n, profile.seed)
-        print(f"{name:<28}" + "".join(f"{value:>9.3f}" for value in found.values()), flush=True)
-        for probe, value in found.items():
+        by_probe = probes(vectors.astype(np.float64), topic, n, profile.seed)
+        print(f"{name:<28}" + "".join(f"{value:>9.3f}" for value in by_probe.values()), flush=True)
+        for probe, value in by_probe.items():
             out.add(f"{name}: {probe}", value, "NMI" if probe == "NMI" else "share")
 
     print(f"{n:,} training and {len(rows) - n:,} test segments\n{'':<28}{'linear':>9}{'kNN':>9}{'NMI':>9}")
@@ -69,7 +68,7 @@ def main() -> None:
     tokens = tokenize(backbone, texts[:n], profile.segments.token_budget)
     weights = {share: telling_weights(tokens, len(backbone.tokenizer), share) for share in arguments.half_shares}
     ways = {MEAN: Pooling(MEAN)}
-    ways |= {f"{TELLING}, s = {share:g}": Pooling(TELLING, one.to(backbone.device)) for share, one in weights.items()}
+    ways |= {f"{TELLING}, s = {share:g}": Pooling(TELLING, weight.to(backbone.device)) for share, weight in weights.items()}
     for layer in arguments.layers:
         config = replace(profile.encoder, exit_layer=layer, first_adapted_layer=0)
         for way, pooling in ways.items():
@@ -85,7 +84,7 @@ def main() -> None:
 
 
 def probes(vectors: NDArray, topic: NDArray, n: int, seed: int) -> dict[str, float]:
-    """Shares of the test rows (those from `n` on) whose topic is found, and NMI of clusters of them."""
+    """Accuracy of two classifiers and NMI of clusters, on the test rows from `n` on."""
     near, far = whitened(vectors, n, 0.1), whitened(vectors, n, 3.0)
     linear = RidgeClassifier(alpha=10.0).fit(near[:n], topic[:n]).score(near[n:], topic[n:])
     neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(near[:n], topic[:n]).score(near[n:], topic[n:])
@@ -94,7 +93,10 @@ def probes(vectors: NDArray, topic: NDArray, n: int, seed: int) -> dict[str, flo
 
 
 def whitened(vectors: NDArray, n: int, floor: float) -> NDArray:
-    """Directions of the first `n` rows to equal variance; `floor` of a dimension's mean variance is added to each of them."""
+    """The vectors with the directions of the first `n` rows at equal variance.
+
+    `floor` times the mean variance is added to the variance of each dimension.
+    """
     centred = vectors - vectors[:n].mean(0)
     variance, directions = np.linalg.eigh(np.cov(centred[:n].T))
     return centred @ directions / np.sqrt(variance.clip(min=0) + floor * variance.mean())

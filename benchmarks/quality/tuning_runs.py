@@ -1,9 +1,9 @@
-"""One tuning run of the LLM by other settings, on the pairs of the last retrain: losses, and how often the partner is nearest.
+"""One tuning run of the LLM with other settings, on the pairs of the last retrain.
 
 make retrain && .venv/bin/python -m benchmarks.quality.tuning_runs --steps 240 --batch-size 32 [--learning-rate 5e-3] [--ranked]
 
-With `--ranked` the segments are embedded anew and the tuned vectors pasted into the ranker (`tuned_llm`), beside the frozen
-ones (`raw_llm`). Settings that are not given are the profile's.
+Prints losses, and how often the partner of a pair is nearest. With `--ranked` the segments are embedded again and the tuned
+vectors are given to the ranker (`tuned_llm`), beside the frozen ones (`raw_llm`). Other settings are the profile's.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SETTINGS = {"steps": int, "batch_size": int, "learning_rate": float, "temperatur
 
 
 def main() -> None:
-    """One line a validation, then those of the ranker."""
+    """Print and record each validation, then the ranker's GAUC."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name, kind in (READING | SETTINGS).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind)
@@ -66,16 +66,16 @@ def main() -> None:
 
 
 def show_ranked(retrained: Retrained, profile: Profile, folder: Path, out: JsonRows) -> None:
-    """GAUC of the ranker with frozen and with tuned vectors pasted in."""
+    """Print and record the GAUC of the ranker with frozen and with tuned vectors."""
     home, day = retrained.home, retrained.day
     places = {"adapter": folder / "adapter", "models": home.models, "cache": folder / "cache", "out": folder / "embeddings"}
     embed_segments(home.marts, day, profile.dataset, profile, **places)
     corpus = with_embeddings(load_corpus(home.marts, day, profile.dataset), places["out"])
     for name in ("raw_llm", "tuned_llm"):
         score = train_variant(name, corpus, profile, device=choose_device()).score(corpus.test)[:, CLICK]
-        found = gauc(user_auc(score, corpus.test.label("click"), corpus.test.user_id))
-        print(f"{name:<12} GAUC {found:.4f}", flush=True)
-        out.add(name, found, "GAUC")
+        value = gauc(user_auc(score, corpus.test.label("click"), corpus.test.user_id))
+        print(f"{name:<12} GAUC {value:.4f}", flush=True)
+        out.add(name, value, "GAUC")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Every variant over several seeds of its heads, on the day that `make retrain` held out last, beside ceilings and controls.
+"""Every variant over several seeds of its heads, with ceilings and controls.
 
 make retrain && .venv/bin/python -m benchmarks.quality.variants --seeds 3
 .venv/bin/python -m benchmarks.quality.variants --content tfidf --day 2025-06-08   # without any LLM, on another day
 
-Prints GAUC, its spread over seeds, the gain over `id_only` with its interval, the way from `oracle_static` to `oracle` and to
-`oracle_text`, as the cards were met and for any place in the list (`livealign.evaluation.ceilings`), the p-value of a
-permutation test
-against `shuffled`, the gain by author popularity and by the quality of the streams, that of the ceilings beside it, and what
-each part adds to those before it: to the ranker, and the gate also to the towers' own score, by which rooms are retrieved.
+On the day that the last `make retrain` held out. Prints GAUC and its spread over seeds; the gain over `id_only` with its
+interval; the way from `oracle_static` to `oracle` and to `oracle_text`, as the lists were shown and for any place in the list
+(`livealign.evaluation.ceilings`); the p-value of a permutation test against `shuffled`; the gain by author popularity and by
+the quality of the streams, beside that of the ceilings; and the gain of each part over those before it: in the ranker, and of
+the gate also in the towers' own score, which retrieves rooms.
 """
 
 import argparse
@@ -48,7 +48,7 @@ PARTS = (
 
 
 def main() -> None:
-    """Train, score, print one row for each variant."""
+    """Train and score the variants; print and record the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--platform", default="simulator")
     parser.add_argument("--profile", default="laptop")
@@ -94,7 +94,7 @@ def main() -> None:
     impressions = user_auc(label, label, frame.user).impressions
 
     def mean_auc(seeds: Iterable[np.ndarray]) -> np.ndarray:
-        return np.mean([user_auc(one, label, frame.user).auc for one in seeds], axis=0)
+        return np.mean([user_auc(score, label, frame.user).auc for score in seeds], axis=0)
 
     mean = {name: mean_auc(values) for name, values in table.items()}
     above = {
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out: JsonRows) -> None:
-    """The table, one row a variant."""
+    """Print and record the table, a row for each variant."""
     ceilings = ("oracle", "oracle_text", "oracle" + ANY_PLACE, "oracle_text" + ANY_PLACE)
     ways = [report.ways(ceiling) for ceiling in ceilings]
     print(
@@ -152,9 +152,9 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out
 
 
 def print_slices(report: EvaluationReport, out: JsonRows) -> None:
-    """The gain over the baseline by author popularity and by the streams' quality."""
+    """Print and record the gain over the baseline by author popularity and stream quality."""
     for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
-        gains = {name: one.against_baseline for name, one in row.items() if one.against_baseline}
+        gains = {name: part.against_baseline for name, part in row.items() if part.against_baseline}
         if gains:
             shown = [f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()]
             print(value, ", ".join(shown))

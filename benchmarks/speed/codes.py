@@ -1,9 +1,10 @@
-"""Semantic codes against faiss' own ResidualQuantizer: the same vectors, levels and sizes, fit and encode, in turns.
+"""Speed of the semantic codes, compared with faiss' ResidualQuantizer.
 
     python -m benchmarks.speed.codes
 
-The vectors are a mixture like the aligned ones: topics, authors within topics, noise. The error is the mean squared distance
-between a vector and what its codes stand for; the row counts only where ours is not higher.
+Both fit and encode the same vectors with the same levels and sizes, in turns. The vectors are a mixture like the aligned ones:
+topics, authors within topics, noise. The error is the mean squared distance between a vector and its decoded codes; the row
+counts only if ours is not higher.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import faiss
 import numpy as np
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from benchmarks.speed.rows import compared, cost_of, in_turns, show
+from benchmarks.speed.rows import comparison, cost_of, in_turns, show
 from livealign.codes.codebook import fit_codebook
 from livealign.config import CodesConfig
 
@@ -21,6 +22,7 @@ DIM, SEED = 64, 17
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=5)
@@ -38,7 +40,7 @@ def main() -> int:
         errors["theirs"] = float(((quantizer.decode(quantizer.compute_codes(vectors)) - vectors) ** 2).sum(1).mean())
 
     costs = in_turns(lambda: cost_of(ours), lambda: cost_of(theirs), arguments.repeats)
-    row = compared(
+    row = comparison(
         "codes: fit and encode ÷ faiss ResidualQuantizer",
         "at least 1.0 at equal or lower error",
         *costs,

@@ -1,4 +1,7 @@
-"""How long one drift report takes of a day with many impressions: `python -m benchmarks.speed.drift --rows 3000000`."""
+"""Speed of one drift report on a day with many impressions.
+
+python -m benchmarks.speed.drift --rows 3000000
+"""
 
 import argparse
 import tempfile
@@ -41,6 +44,7 @@ from range({rows}) t(i), (select {day} as day)
 
 
 def main() -> None:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=3_000_000, help="impressions of each of the two days")
     add_json_option(parser)
@@ -59,8 +63,8 @@ def main() -> None:
         rooms = [np.arange(20_000) % 5_000 + shift for shift in (0, 10_000)]
         scores = [pd.Series(rng.uniform(0.01, 0.4, rows), index=np.arange(rows) + number * 10_000_000) for number in (1, 2)]
         started = time.perf_counter()
-        frames = [day_frame(marts, [day], config, scores=one) for day, one in zip(days, scores, strict=True)]
-        shown = time.perf_counter() - started
+        frames = [day_frame(marts, [day], config, scores=series) for day, series in zip(days, scores, strict=True)]
+        sampling = time.perf_counter() - started
         words = [room_words(marts, [day], config) for day in days]
         read = time.perf_counter() - started
         reference, current = (
@@ -76,17 +80,17 @@ def main() -> None:
         result = drift_report(reference, current, config, marts)
         seconds = time.perf_counter() - started
     assert days[1] - days[0] == timedelta(days=1)
-    peak = psutil.Process().memory_info().rss / 2**30
+    peak, rooms_read = psutil.Process().memory_info().rss / 2**30, sum(frame["room_id"].nunique() for frame in words)
     print(
-        f"{rows:,} impressions a day: {seconds:.1f} s ({shown:.1f} s of it reading and sampling, {read - shown:.1f} s the words"
-        f" of {sum(one['room_id'].nunique() for one in words):,} rooms), {peak:.2f} GiB at the end"
+        f"{rows:,} impressions a day: {seconds:.1f} s ({sampling:.1f} s of it reading and sampling, "
+        f"{read - sampling:.1f} s the words of {rooms_read:,} rooms), {peak:.2f} GiB at the end"
     )
     print(result.sentence())
     for name, value, unit in (
         ("drift report", seconds, "s"),
-        ("drift report: reading and sampling", shown, "s"),
-        ("drift report: words", read - shown, "s"),
-        ("drift report: rooms whose words were read", sum(one["room_id"].nunique() for one in words), "rooms"),
+        ("drift report: reading and sampling", sampling, "s"),
+        ("drift report: words", read - sampling, "s"),
+        ("drift report: rooms whose words were read", rooms_read, "rooms"),
         ("drift report: memory at the end", peak, "GiB"),
     ):
         out.add(f"{name}, {rows:,} impressions a day", value, unit)

@@ -1,11 +1,12 @@
-"""The embedding engine against the machine's own matrix product, and against sentence-transformers on the same weights.
+"""Speed of the encoder, compared with matrix products and with sentence-transformers.
 
     python -m benchmarks.speed.encoder --segments 512
 
-Prints one row (JSON) each for: useful work ÷ matrix products; sentence-transformers cut to the layers that the engine uses, on
-texts of a retrain (all windows of some rooms that the last `make retrain` embedded) and on texts of a tick (one a room, made by
-the simulator's grammar); sentence-transformers with all layers, as its user has the backbone. All texts are different, their
-lengths are the platform's, nothing is cached; the adapter is a fresh one (its weights do not change the cost).
+Prints one row (JSON) each for: useful work ÷ matrix products of this machine; sentence-transformers on the same weights, cut
+to the layers that the engine uses, on texts of a retrain (all windows of some rooms that the last `make retrain` embedded) and
+on texts of a tick (one for each room, made by the simulator's grammar); sentence-transformers with all layers, as its user has
+the backbone. All texts are different, their lengths are the platform's, nothing is cached; the adapter is a fresh one (its
+weights do not change the cost).
 """
 
 import argparse
@@ -21,7 +22,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from benchmarks.speed.rows import Cost, Peer, Row, compared, cost_of, in_turns, show
+from benchmarks.speed.rows import Cost, Peer, Row, comparison, cost_of, in_turns, show
 from livealign.dataset.columns import rows_by_key
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import day_range
@@ -41,6 +42,7 @@ AGREEMENT = {torch.float32: 2e-3, torch.bfloat16: 2e-2}  # largest difference of
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--segments", type=int, default=512)
@@ -65,19 +67,19 @@ def main() -> int:
 
 
 def against_matrix_products(backbone: Backbone, profile: Profile, texts: list[str], repeats: int) -> Row:
-    """Raw and tuned vectors in one pass, useful operations only, ÷ products of two square matrices."""
+    """Useful FLOP/s of raw and tuned vectors in one pass ÷ FLOP/s of matrix products."""
     with tempfile.TemporaryDirectory() as folder:
         encoder = Encoder.load(backbone, fresh_adapter(backbone, profile, Path(folder)), profile.encoder, profile.segments)
     lengths = np.array([len(ids) for ids in tokenize(backbone, texts, profile.segments.token_budget)])
     useful = useful_flops(backbone, lengths, *layers_of(backbone, profile.encoder))
-    times = max(1, round(useful / 3 / (2 * MATMUL_SIZE**3)))  # long enough to see the same machine
+    times = max(1, round(useful / 3 / (2 * MATMUL_SIZE**3)))  # long enough to run under the same conditions
     a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, dtype=backbone.dtype, device=backbone.device) for _ in range(2))
 
     def products() -> Cost:
         return cost_of(lambda: [a @ b for _ in range(times)])
 
     ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode_raw_and_tuned(texts)), products, repeats)
-    return compared(
+    return comparison(
         f"embedding: useful FLOP/s ÷ matrix products' ({str(backbone.dtype).removeprefix('torch.')}, {MATMUL_SIZE}³)",
         "at least 0.75",
         ours,
@@ -89,7 +91,10 @@ def against_matrix_products(backbone: Backbone, profile: Profile, texts: list[st
 def against_peer(
     backbone: Backbone, profile: Profile, what: str, texts: list[str], model: Path, layers: int, repeats: int
 ) -> Row:
-    """Raw vectors by both, all tokens alike, which must agree where both stop at the same layer."""
+    """Raw vectors by both engines with mean pooling.
+
+    They must agree if both stop at the same layer.
+    """
     encoder = Encoder.load(backbone, None, replace(profile.encoder, pooling="mean"), profile.segments)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "texts.json").write_text(json.dumps(texts))
@@ -109,7 +114,7 @@ def against_peer(
             )
         ours, theirs = in_turns(lambda: cost_of(lambda: encoder.encode(texts)), peer, repeats)
         peer.close()
-    return compared(
+    return comparison(
         f"embedding: segments/s ÷ sentence-transformers' encode, {what} {layers} layers",
         "at least 2.0",
         ours,
@@ -121,14 +126,16 @@ def against_peer(
 
 
 def check_agreement(ours: np.ndarray, theirs: np.ndarray, dtype: torch.dtype) -> None:
-    """Both must make the same vectors, or the comparison means nothing."""
+    """Stop unless both engines make the same vectors: else the comparison means nothing."""
     apart = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     if apart.max() > AGREEMENT[dtype]:
         raise SystemExit(f"the peer's vectors differ by {apart.max():.4f} of their length; it does not do the same work")
 
 
 def retrain_texts(profile: Profile, count: int) -> list[str]:
-    """Texts that the last retrain embedded: all those of some rooms, drawn by the profile's seed.
+    """Texts that the last retrain embedded: all those of some rooms.
+
+    The rooms are drawn by the profile's seed.
 
     Raises:
         SystemExit: there was no retrain.
@@ -152,20 +159,21 @@ def retrain_texts(profile: Profile, count: int) -> list[str]:
 
 
 def simulated_texts(count: int, seed: int) -> list[str]:
-    """Distinct texts with the simulated platform's mix: long and short, with and without speech or chat."""
+    """Distinct texts with the simulator's mix of lengths, with and without speech or chat."""
     rng = np.random.default_rng(seed)
     topics = rng.integers(0, 24, count)
-    title, *said = (about_topics(kind, topics, rng).to_pylist() for kind in ("title", "speech", "speech", "chat", "chat"))
+    title, *lines = (about_topics(kind, topics, rng).to_pylist() for kind in ("title", "speech", "speech", "chat", "chat"))
     spoken, written = rng.random(count) < 0.85, rng.random(count) < 0.8
     texts = []
     for row in range(count):
-        speech = f"{said[0][row]} {said[1][row]}" if spoken[row] else ""
-        chat = (said[2][row], said[3][row]) if written[row] else ()
+        speech = f"{lines[0][row]} {lines[1][row]}" if spoken[row] else ""
+        chat = (lines[2][row], lines[3][row]) if written[row] else ()
         texts.append(compose_text(WindowText(row, row, title[row], "", speech, chat), (), load_profile("laptop").segments))
     return texts
 
 
 def fresh_adapter(backbone: Backbone, profile: Profile, folder: Path) -> Path:
+    """Write an untrained LoRA adapter to the folder and return the folder."""
     first, last = layers_of(backbone, profile.encoder)
     settings = LoraConfig(
         r=profile.finetune.rank,
@@ -180,7 +188,7 @@ def fresh_adapter(backbone: Backbone, profile: Profile, folder: Path) -> Path:
 
 
 def useful_flops(backbone: Backbone, lengths: np.ndarray, first: int, last: int) -> float:
-    """Multiplications and additions of raw and tuned together, counting real tokens only, never padding.
+    """Multiplications and additions of raw and tuned vectors, counting only real tokens.
 
     The layers below `first` run once, those up to `last` twice; each token attends to half of its text on average.
     """

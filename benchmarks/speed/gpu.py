@@ -1,10 +1,11 @@
-"""The engine on one GPU: rooms a tick, share of the card's own rate, LoRA tokens a second. Needs torch and transformers only.
+"""Speed of the engine on one GPU: rooms a tick, share of the card's rate, LoRA tokens/s.
 
     python -m benchmarks.speed.gpu             # on the GPU: shapes of SmolLM2-135M, Qwen2-1.5B and Llama-7B
     python -m benchmarks.speed.gpu --tiny      # the same code on any machine, in seconds; its numbers mean nothing
 
-All weights are random: throughput does not depend on them, quality is not measured. No network is used and no file is read. The
-rate that shares are taken of is measured in the same run: products of two square matrices in the same number type.
+It needs only torch and transformers. All weights are random: throughput does not depend on them, quality is not measured. No
+network is used and no file is read. The rate that shares are taken of is measured in the same run: products of two square
+matrices in the same number type.
 """
 
 import argparse
@@ -29,7 +30,7 @@ REPEATS, SEED = 5, 17
 
 @dataclass(frozen=True)
 class Shape:
-    """A model by its sizes; `exit_layer` and `first_adapted` as in EncoderConfig."""
+    """The sizes of a model; `exit_layer` and `first_adapted` as in EncoderConfig."""
 
     name: str
     qwen: bool
@@ -44,6 +45,7 @@ class Shape:
     tuned_texts: int = 512  # in one step
 
     def model(self, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+        """A model of this shape with random weights."""
         sizes = {
             "vocab_size": self.vocabulary,
             "hidden_size": self.hidden,
@@ -75,6 +77,7 @@ TINY = (
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
     add_json_option(parser)
@@ -112,7 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def made_up_texts(count: int, vocabulary: int, seed: int = SEED) -> list[list[int]]:
-    """Token ids with the simulated platform's mix of lengths: 32 to 64, half of them at the limit; no two begin alike."""
+    """Token ids with the simulator's mix of lengths; no two texts begin alike.
+
+    The lengths are 32 to 64, half of them 64.
+    """
     rng = np.random.default_rng(seed)
     lengths = np.where(rng.random(count) < 0.5, 64, rng.integers(32, 64, count))
     return [rng.integers(3, vocabulary, length).tolist() for length in lengths]
@@ -121,7 +127,10 @@ def made_up_texts(count: int, vocabulary: int, seed: int = SEED) -> list[list[in
 def embedding(
     shape: Shape, model: PreTrainedModel, count: int, rate: float, device: torch.device, nodes: int = 65_536
 ) -> tuple[float, float]:
-    """(texts a second from token ids to vectors on the host, useful operations ÷ the rate of matrix products)."""
+    """Texts a second, and the share of the rate of matrix products in useful operations.
+
+    The time is from token ids to vectors on the host.
+    """
     stack, texts = stack_of(model), made_up_texts(count, shape.vocabulary)
 
     def encode() -> None:
@@ -138,7 +147,10 @@ def embedding(
 
 
 def tuning(shape: Shape, model: PreTrainedModel, device: torch.device, rank: int = 16) -> float:
-    """Tokens a second through forward, backward and optimizer, adapters on all projections of the adapted layers."""
+    """Tokens a second through forward, backward and optimizer.
+
+    The adapters are on all projections of the adapted layers.
+    """
     frozen = stack_of(model)
     generator = torch.Generator(device).manual_seed(SEED)
     parameters: list[nn.Parameter] = []
@@ -165,7 +177,7 @@ def tuning(shape: Shape, model: PreTrainedModel, device: torch.device, rank: int
 
 
 def adapt(module: nn.Linear, rank: int, generator: torch.Generator) -> list[nn.Parameter]:
-    """Give a linear module an adapter under peft's names; without peft, which this benchmark does not need."""
+    """Give a linear module an adapter under peft's names, without peft."""
     device = module.weight.device
     down, up = nn.Linear(module.in_features, rank, bias=False), nn.Linear(rank, module.out_features, bias=False)
     down.weight.data = torch.randn(rank, module.in_features, generator=generator, device=device) / rank
@@ -176,13 +188,13 @@ def adapt(module: nn.Linear, rank: int, generator: torch.Generator) -> list[nn.P
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
-    """FLOP/s of a product of two square matrices, median of the repeats of ten."""
+    """FLOP/s of a product of two square matrices, median of repeats of ten products."""
     a, b = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
     return 10 * 2 * size**3 / median_seconds(lambda: [a @ b for _ in range(10)], device)
 
 
 def median_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Of the repeats, after two that are not measured; a GPU's work is waited for."""
+    """Median seconds of the repeats, after two warm-ups; waits for a GPU's work."""
     seconds = []
     for repeat in range(REPEATS + 2):
         started = time.perf_counter()

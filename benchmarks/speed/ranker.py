@@ -1,9 +1,9 @@
-"""The ranker's training against the same network written plainly: a Dataset of rows and a DataLoader.
+"""Speed of the ranker's training, compared with the same network and a DataLoader.
 
     python -m benchmarks.speed.ranker
 
 Both train as a retrain does (epochs, batches, one thread) on the same planted impressions. Ours also learns the tastes and
-calibrates within its time; the plain one is spared both.
+calibrates within its time; the plain one does neither.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.json_rows import JsonRows, add_json_option
-from benchmarks.speed.rows import compared, cost_of, in_turns, show
+from benchmarks.speed.rows import comparison, cost_of, in_turns, show
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset.corpus import load_corpus
 from livealign.ranking.inputs import ImpressionTable, history_matches
@@ -30,7 +30,7 @@ CODES = 32
 
 
 class Rows(Dataset):
-    """One impression after another, as a DataLoader wants them."""
+    """The impressions as a Dataset, one row each."""
 
     def __init__(self, table: ImpressionTable) -> None:
         self.table = table
@@ -39,9 +39,9 @@ class Rows(Dataset):
         return len(self.table.columns["item"])
 
     def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
-        one = {name: values[row] for name, values in self.table.columns.items()}
-        item, history = one.pop("item"), one.pop("history_item")
-        return one | {
+        columns = {name: values[row] for name, values in self.table.columns.items()}
+        item, history = columns.pop("item"), columns.pop("history_item")
+        return columns | {
             "codes": self.table.codes[item],
             "vectors": self.table.vectors[item],
             "history_codes": self.table.codes[history],
@@ -49,6 +49,7 @@ class Rows(Dataset):
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--requests", type=int, default=3_000, help="a day, of four planted days (default: %(default)s)")
@@ -70,7 +71,7 @@ def main() -> int:
         arguments.repeats,
     )
     show(
-        compared(
+        comparison(
             "ranker: examples/s ÷ the same network with a DataLoader",
             "at least 3",
             *costs,
@@ -83,7 +84,7 @@ def main() -> int:
 
 
 def plain_training(trained: Ranker, examples, items: ItemTable, config: RankerConfig) -> None:
-    """Epochs as a tutorial writes them, with the loss, network and optimizer of the ranker."""
+    """A tutorial's training loop with the loss, network and optimizer of the ranker."""
     with seeded(config.seed, torch.device("cpu")):
         matches = history_matches(examples, items)
         matches = np.column_stack([matches, np.zeros((len(matches), trained.sizes.matches - matches.shape[1]), np.float32)])

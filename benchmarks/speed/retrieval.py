@@ -1,8 +1,9 @@
-"""The index of live rooms beside exact search: recall@50 and queries a second at 10,000, 100,000 and a million rooms.
+"""Speed and recall of the index of live rooms, compared with exact search.
 
     python -m benchmarks.speed.retrieval --rooms 10000 100000 1000000
 
-Queries come one user at a time, as a service has them. The ratio is the index's rate ÷ that of faiss' flat index.
+Recall@50 and queries a second. Queries come one user at a time, as a service has them. The ratio is the index's rate ÷ that of
+faiss' flat index.
 """
 
 import argparse
@@ -12,13 +13,14 @@ import numpy as np
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.codes import SEED, mixture
-from benchmarks.speed.rows import compared, cost_of, in_turns, show
+from benchmarks.speed.rows import comparison, cost_of, in_turns, show
 from livealign.alignment.retrieval import RoomIndex
 
 K = 50
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rooms", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--queries", type=int, default=100)
@@ -27,7 +29,7 @@ def main() -> int:
     arguments = parser.parse_args()
     out = JsonRows(arguments.json, SEED)
     for rooms in arguments.rooms:
-        # Users come from where rooms are: the towers put both into one space.
+        # Queries have the distribution of rooms: the towers put both into one space.
         drawn, ids = mixture(rooms + arguments.queries), np.arange(rooms)
         vectors, queries = drawn[:rooms], drawn[rooms:]
         exact = RoomIndex.build(ids, vectors, exact_below=rooms + 1)
@@ -39,9 +41,10 @@ def main() -> int:
 
         building = cost_of(build)
         assert index is not None
-        found = index.search(queries, K).room_ids
-        wanted = exact.search(queries, K).room_ids
-        recall = np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+        approximate_ids = index.search(queries, K).room_ids
+        exact_ids = exact.search(queries, K).room_ids
+        pairs = zip(approximate_ids.tolist(), exact_ids.tolist(), strict=True)
+        recall = np.mean([len(set(a) & set(b)) / K for a, b in pairs])
 
         def one_by_one(searched: RoomIndex, queries=queries) -> None:
             for query in queries:
@@ -54,7 +57,7 @@ def main() -> int:
         )
         work = (len(queries), len(queries), "queries/s")
         facts = {f"recall@{K}": (float(recall), "share"), "build": (building.wall, "s")}
-        show(compared(f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat", "", *costs, work, facts=facts), out)
+        show(comparison(f"retrieval, {rooms:,} rooms: queries/s ÷ faiss flat", "", *costs, work, facts=facts), out)
     out.write()
     return 0
 

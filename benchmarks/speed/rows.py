@@ -1,4 +1,4 @@
-"""What every benchmark here shares: two ways of doing one thing, timed in turns in one run, become one row of the table."""
+"""Rows of the speed table: two ways of doing one thing, timed in turns in one run."""
 
 import json
 import resource
@@ -20,7 +20,10 @@ Facts = dict[str, tuple[float, str]]  # further numbers of a row by name, each w
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock and on processors. Others' work on the machine lengthens the first more than the second."""
+    """Wall seconds and processor seconds.
+
+    Other work on the machine lengthens the first more than the second.
+    """
 
     wall: float
     cpu: float
@@ -28,7 +31,10 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: a ratio and what it is made of. `low` and `high` are the smallest and largest of the repeats."""
+    """One row of the table: a ratio and what it is made of.
+
+    `low` and `high` are the smallest and largest of the repeats.
+    """
 
     name: str
     goal: str
@@ -45,19 +51,20 @@ class Row:
 
 
 def cost_of(work: Callable[[], Any]) -> Cost:
+    """The cost of one call."""
     started, on_processors = time.perf_counter(), time.process_time()
     work()
     return Cost(time.perf_counter() - started, time.process_time() - on_processors)
 
 
 def in_turns(ours: Callable[[], Cost], theirs: Callable[[], Cost], repeats: int) -> tuple[list[Cost], list[Cost]]:
-    """Each once unmeasured, then each `repeats` times, one after the other."""
+    """Run both once unmeasured, then alternately, `repeats` times each."""
     ours(), theirs()
     pairs = [(ours(), theirs()) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def compared(
+def comparison(
     name: str,
     goal: str,
     ours: list[Cost],
@@ -66,7 +73,10 @@ def compared(
     peers_peak_mib: int | None = None,
     facts: Facts | None = None,
 ) -> Row:
-    """Our rate ÷ theirs: median of the repeats. `work` is (ours, theirs, unit) of one repeat."""
+    """The row of our rate ÷ theirs, as the median of the repeats.
+
+    `work` is (ours, theirs, unit) of one repeat.
+    """
     mine, others, unit = work
     ratios = [(mine / a.wall) / (others / b.wall) for a, b in zip(ours, theirs, strict=True)]
     on_processors = [(mine / a.cpu) / (others / b.cpu) for a, b in zip(ours, theirs, strict=True)]
@@ -87,18 +97,18 @@ def compared(
 
 
 def peak_mib() -> int:
-    """Of this process so far."""
+    """The peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
 
 
 def show(row: Row, out: JsonRows) -> None:
-    """Print the row as one line of JSON, for `benchmarks/speed/run_all.py`, and record its numbers."""
+    """Print the row as a line of JSON for `run_all.py`, and record its numbers."""
     print(json.dumps(asdict(row)), flush=True)
     record(row, out)
 
 
 def record(row: Row, out: JsonRows) -> None:
-    """Record what a row of the table holds: the ratio, both rates, both memories and its facts."""
+    """Record the numbers of a row: the ratio, both rates, both memories and its facts."""
     out.add(row.name, row.ratio, "ratio", (row.low, row.high), REPEATS)
     out.add(f"{row.name}: by CPU seconds", row.cpu_ratio, "ratio")
     out.add(f"{row.name}: ours", row.ours, row.unit)
@@ -111,7 +121,7 @@ def record(row: Row, out: JsonRows) -> None:
 
 
 class Peer:
-    """A process in the peers' environment that does one thing whenever it is told to, and says what it cost."""
+    """A process in the peers' environment that does one thing at each call and reports its cost."""
 
     def __init__(self, task: str, **settings: Any) -> None:
         if not PEERS.is_file():
@@ -129,6 +139,7 @@ class Peer:
         return Cost(answer["wall"], answer["cpu"])
 
     def close(self) -> None:
+        """End the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(60)

@@ -1,6 +1,8 @@
-"""`make bench`: every row of the speed table, each benchmark in a process of its own, then one Markdown table.
+"""`make bench`: all rows of the speed table as one Markdown table.
 
-python -m benchmarks.speed.run_all --only encoder tuning
+Each benchmark runs in a process of its own.
+
+    python -m benchmarks.speed.run_all --only encoder tuning
 """
 
 import argparse
@@ -18,6 +20,7 @@ BENCHMARKS = ("encoder", "tuning", "tick", "codes", "ranker", "retrieval")
 
 
 def main() -> int:
+    """Run the benchmarks; returns 1 if any failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     add_json_option(parser)
@@ -38,8 +41,8 @@ def main() -> int:
         memory = f"{row.peak_mib:,} / {row.peers_peak_mib or 'same process'}"
         ours, theirs = (f"{rate:,.1f} {row.unit}" for rate in (row.ours, row.theirs))
         facts = ", ".join(f"{name} {value:.4g} {unit}" for name, (value, unit) in row.facts.items())
-        named = f"{row.name} ({facts})" if facts else row.name
-        print("| " + " | ".join(map(str, (named, row.goal, spread, row.cpu_ratio, ours, theirs, memory))) + " |")
+        label = f"{row.name} ({facts})" if facts else row.name
+        print("| " + " | ".join(map(str, (label, row.goal, spread, row.cpu_ratio, ours, theirs, memory))) + " |")
         record(row, out)
     for name in failed:
         out.add(f"{name}: failed", None, "no number")

@@ -1,9 +1,9 @@
-"""What a second day costs after the first: two retrains in a workspace of their own, one day after the other.
+"""The cost of a second day after the first: two retrains in a new workspace.
 
     .venv/bin/python -m benchmarks.speed.second_day --workspace /tmp/two_days [--day 2025-06-08] [--profile laptop]
 
-The archive is simulated and the backbone fetched before the clock starts. CPU seconds are given beside the wall's, because
-another program on the machine changes the one and hardly the other.
+The archive is simulated and the backbone fetched before the clock starts. CPU seconds are given beside wall seconds, because
+other programs on the machine change them much less.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from orchestration.retrain import prepare
 
 
 class Cost(NamedTuple):
-    """Of one retrain, its processes together."""
+    """The cost of one retrain, all its processes together."""
 
     seconds: float
     cpu_seconds: float
@@ -33,7 +33,7 @@ class Cost(NamedTuple):
 
 
 def main() -> None:
-    """One line a stage, one for all."""
+    """Retrain twice; print and record a row for each stage and one for all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workspace", type=Path, required=True, help="folder for both retrains; one that is not there yet")
     parser.add_argument("--day", type=date.fromisoformat, default=date(2025, 6, 8), help="the first of the two")
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def retrain(workspace: Workspace, day: date, profile: str) -> Cost:
-    """`make retrain` for one day."""
+    """Run `make retrain`'s command for one day."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "orchestration.retrain", "--day", str(day), "--profile", profile]
     subprocess.run(command, check=True)
@@ -68,7 +68,7 @@ def retrain(workspace: Workspace, day: date, profile: str) -> Cost:
 
 
 def show(name: str, first: float, second: float, out: JsonRows) -> None:
-    """One row."""
+    """Print and record one row."""
     ratio = second / max(first, 1e-9)
     print(f"{name:<24}{first:10.1f}{second:10.1f}{ratio:8.2f}", flush=True)
     out.add(f"{name}: first day", first, "s")

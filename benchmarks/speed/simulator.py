@@ -1,9 +1,9 @@
-"""How fast, and in how much memory, the simulated platform is made.
+"""Speed and memory of the simulator.
 
     python -m benchmarks.speed.simulator --impressions 10000000
 
-Users are as many as that many impressions need in eight days, authors one for 3 users. Prints seconds, peak memory and
-impressions a second.
+There are as many users as that many impressions need in eight days, and one author for 3 users. Prints seconds, peak memory
+and impressions a second.
 """
 
 import argparse
@@ -22,6 +22,7 @@ USERS_PER_AUTHOR = 3
 
 
 def main() -> None:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--impressions", type=int, default=10_000_000, help="at least so many (default: %(default)s)")
     parser.add_argument("--days", type=int, default=8)

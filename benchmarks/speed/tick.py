@@ -1,10 +1,11 @@
-"""How many rooms one tick of 30 seconds can refresh: the tuned encoder on rooms' new texts, at growing numbers of rooms.
+"""The number of rooms that one tick of 30 seconds can refresh.
 
     python -m benchmarks.speed.tick --rooms 100 1000 10000
 
-The ratio is rooms a second ÷ that of the smallest number of rooms: 1.0 means that the cost grows with the rooms and nothing
-else. Only the encoder is in it; it is all but a few hundredths of a tick. More rooms than a tick holds are refreshed in
-rotation, oldest first. Ten thousand rooms are minutes of work: name fewer, or fewer repeats, where that is too long.
+The tuned encoder runs on rooms' new texts, at growing numbers of rooms. The ratio is rooms a second ÷ that of the smallest
+number of rooms: 1.0 means that the cost is proportional to the rooms. Only the encoder is measured; the rest is a few
+hundredths of a tick. More rooms than a tick holds are refreshed in rotation, oldest first. Ten thousand rooms take minutes:
+name fewer rooms or repeats to save time.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.encoder import fresh_adapter, simulated_texts
-from benchmarks.speed.rows import compared, cost_of, in_turns, show
+from benchmarks.speed.rows import comparison, cost_of, in_turns, show
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import Encoder
@@ -24,6 +25,7 @@ TICK_SECONDS = 30
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--rooms", type=int, nargs="+", default=[100, 1_000, 10_000])
@@ -46,7 +48,7 @@ def main() -> int:
         a_tick = TICK_SECONDS * rooms / sorted(cost.wall for cost in ours)[len(ours) // 2]
         facts = {f"in {TICK_SECONDS} s": (a_tick, "rooms")}
         name = f"tick of {rooms} rooms: rooms/s ÷ those of {fewest} rooms"
-        show(compared(name, "", ours, theirs, (rooms, fewest, "rooms/s"), facts=facts), out)
+        show(comparison(name, "", ours, theirs, (rooms, fewest, "rooms/s"), facts=facts), out)
     out.write()
     return 0
 

@@ -1,9 +1,10 @@
-"""The tuning loop against sentence-transformers' trainer: the same weights, layers, LoRA, pairs and batch; one step in turns.
+"""Speed of the tuning loop, compared with sentence-transformers' trainer.
 
     python -m benchmarks.speed.tuning --repeats 5
 
-The peer's model is cut to the layers that ours uses, then has all layers, as its user has it. Both read every token of every
-text once a step; the rate counts real tokens only. Ours has no head start: nothing is read before the step is measured.
+Both have the same weights, layers, LoRA, pairs and batch, and run one step in turns. The peer's model is cut to the layers that
+ours uses, then has all layers, as its user has it. Both read every token of every text once a step; the rate counts only real
+tokens. Nothing of ours is computed before the step is measured.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.encoder import simulated_texts
-from benchmarks.speed.rows import Peer, compared, cost_of, in_turns, show
+from benchmarks.speed.rows import Peer, comparison, cost_of, in_turns, show
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import layers_of, tokenize
@@ -29,6 +30,7 @@ from livealign.tuning.pairs import NO_USER, TextPairs
 
 
 def main() -> int:
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Home.from_environment("simulator").models)
     parser.add_argument("--repeats", type=int, default=5)
@@ -76,7 +78,7 @@ def main() -> int:
             peer.close()
         which = "all" if layers == backbone.n_layers else "the same"
         show(
-            compared(
+            comparison(
                 f"tuning: useful tokens/s ÷ sentence-transformers' trainer, the same LoRA, {which} {layers} layers",
                 "at least 1.5",
                 ours,

@@ -1,12 +1,12 @@
-"""Landing and warehouse at the size of KuaiLive-M3: what they cost, what one more day costs, and pandas beside them.
+"""The cost of landing and warehouse at the size of KuaiLive-M3, compared with pandas.
 
     python -m benchmarks.warehouse.at_scale --scale 0.05
 
 Writes a made-up archive in KuaiLive-M3's format (`m3_archive.py`), lands it with the real adapter, builds all marts of all days
-but the last with dbt, tests included, as the pipeline does, and then the last day on top. At most at scale 0.05, for it
-holds everything in memory: the statistics of segments by pandas in two ways (`pandas_segments.py`), which must be the mart's,
-and by the models' own queries without dbt, texts and files (`segment_queries.py`). Each step runs in a process of its own;
-beside its seconds stand those of the processor, which other work on the machine does not stretch.
+but the last with dbt, tests included, as the pipeline does, and then the last day. Up to scale 0.05 it also computes the
+statistics of segments by pandas in two ways (`pandas_segments.py`), in memory, which must equal the mart's, and by the models'
+own queries without dbt, texts and files (`segment_queries.py`). Each step runs in a process of its own; its seconds stand
+beside processor seconds, which other work on the machine does not lengthen.
 """
 
 import argparse
@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 class Cost(NamedTuple):
-    """Of one step."""
+    """The cost of one step."""
 
     stage: StageCost
     processor_seconds: float
 
 
 def main() -> None:
-    """Measure one scale and print a table."""
+    """Measure one scale; print and record the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scale", type=float, default=0.05, help="share of the published rows (default: %(default)s)")
     parser.add_argument("--memory", default="6GB", help="of dbt's DuckDB (default: %(default)s)")
@@ -65,13 +65,13 @@ def main() -> None:
         bench = Bench(folder.resolve(), arguments.scale)
         bench.everything()
         if arguments.scale <= PANDAS_AT_MOST:
-            bench.beside_pandas()
+            bench.compare_with_pandas()
         bench.report(out)
     out.write()
 
 
 class Bench:
-    """The steps, what each cost, and the sizes of what they made; everything lies in `folder`."""
+    """The steps, their costs, and the sizes of their results; all files are in `folder`."""
 
     def __init__(self, folder: Path, scale: float) -> None:
         self.folder, self.scale = folder, scale
@@ -81,7 +81,7 @@ class Bench:
         self.days: list[date] = []
 
     def everything(self) -> None:
-        """Write, land, build all days but the last, then the last."""
+        """Write the archive, land it, build all days but the last, then the last."""
         if not self.archive.exists():
             self._step("write the archive", lambda: _in_a_process(write_m3, self.archive, self.scale))
         self.days = self._step("land", lambda: _in_a_process(_land, self.archive, self.landing))
@@ -98,16 +98,16 @@ class Bench:
             self.notes[f"rows/{mart}"] = duckdb.read_parquet(f"{self.folder}/marts/{mart}/dt=*/*.parquet").shape[0]
         land_and_build = sum(cost.stage.seconds for name, cost in self.costs.items() if name != "write the archive")
         full, more = (self.costs[f"dbt build, {what}"] for what in (f"{len(before)} days", "one more day"))
-        made = self.notes["bytes/landing"] + self.notes["bytes/warehouse"]
+        disk = self.notes["bytes/landing"] + self.notes["bytes/warehouse"]
         self.notes |= {
             "landing and dbt, minutes": land_and_build / 60,
             "one more day / all days before": more.stage.seconds / full.stage.seconds,
             "one more day / all days before, of the processor": more.processor_seconds / full.processor_seconds,
-            "disk of landing, warehouse and marts / archive": made / self.notes["bytes/archive"],
+            "disk of landing, warehouse and marts / archive": disk / self.notes["bytes/archive"],
         }
 
-    def beside_pandas(self) -> None:
-        """The model `segments` with all that it needs by dbt; its statistics alone by pandas, and by the models' queries."""
+    def compare_with_pandas(self) -> None:
+        """Compare dbt's model `segments` with its statistics by pandas and by the models' queries."""
         folder = self.folder / "segments"
         self._step("segments by dbt", lambda: self._dbt(folder, self.days, "run", "--select", "+segments"))
         by_pandas = {
@@ -117,9 +117,9 @@ class Bench:
         warehouse, alone = folder / "warehouse.duckdb", "statistics by the models' queries"
         by_queries = self._step(alone, lambda: _in_a_process(statistics_by_queries, warehouse, self.days))
         of_mart = _statistics_of_mart(folder / "tables" / "segments")
-        for name, found in {**by_pandas, "the models' queries": by_queries}.items():
-            if not np.allclose(of_mart, found, rtol=1e-9):
-                raise SystemExit(f"dbt and {name} differ: {of_mart} against {found} (segments, sums of {STATISTICS})")
+        for name, statistics in {**by_pandas, "the models' queries": by_queries}.items():
+            if not np.allclose(of_mart, statistics, rtol=1e-9):
+                raise SystemExit(f"dbt and {name} differ: {of_mart} against {statistics} (segments, sums of {STATISTICS})")
         for way in PANDAS:
             theirs = self.costs[f"segments by {way}"]
             for name, step in (("dbt", "segments by dbt"), ("the models' queries", alone)):
@@ -131,7 +131,7 @@ class Bench:
                 }
 
     def report(self, out: JsonRows) -> None:
-        """Print the table, and record it."""
+        """Print and record the table."""
         table = Table("step", "seconds", "of the processor", "peak memory", title=f"scale {self.scale}")
         for name, (stage, processor) in self.costs.items():
             table.add_row(name, f"{stage.seconds:,.1f}", f"{processor:,.1f}", f"{stage.peak_rss_bytes / 2**30:.2f} GiB")
@@ -156,28 +156,28 @@ class Bench:
     def _dbt(self, folder: Path, days: list[date], *command: str) -> None:
         folder.mkdir(exist_ok=True)
         project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-        written = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
+        outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder)]
         environment = {"LIVEALIGN_LANDING": str(self.landing), "LIVEALIGN_WAREHOUSE_FILE": str(folder / "warehouse.duckdb")}
         environment |= {"LIVEALIGN_START_DAY": str(days[0]), "LIVEALIGN_END_DAY": str(days[-1])}
         dbt = str(Path(sys.executable).parent / "dbt")
-        subprocess.run([dbt, *command, "--quiet", *project, *written], env=os.environ | environment, check=True)
+        subprocess.run([dbt, *command, "--quiet", *project, *outputs], env=os.environ | environment, check=True)
 
 
 def unit_of(note: str) -> str:
-    """The unit of a note, by its name."""
+    """The unit of a note, from its name."""
     if "minutes" in note:
         return "minutes"
     return {"bytes": "bytes", "rows": "rows"}.get(note.partition("/")[0], "ratio")
 
 
 def _processor_seconds() -> float:
-    """Of all processes that have ended under this one."""
+    """Processor seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _in_a_process(work: Callable[..., T], *arguments: object) -> T:
-    """In a process of its own, so that its memory is its own."""
+    """Run the work in a new process, so that its memory can be measured alone."""
     pool = multiprocessing.get_context("spawn").Pool(1)
     try:
         return pool.apply(work, arguments)

@@ -1,8 +1,9 @@
-"""An archive in the format of KuaiLive-M3, of its published size times a scale, written in chunks so that memory stays small.
+"""A made-up archive in the format and size of KuaiLive-M3, times a scale.
 
 Of the published files it has `live_room_meta`, `live_interaction`, `live_show`, `live_like`, `live_comment`, `author_profile`
-and `user_id_set`; shares, questionnaires and the vectors are left out. Times are on the clock of Shanghai, as the adapter
-has to find out. Few rooms have most of the audience, few sessions have most of the likes; everything else is drawn evenly.
+and `user_id_set`; shares, questionnaires and the vectors are left out. It is written in chunks, so that memory stays small.
+Times are on the clock of Shanghai, which the adapter has to detect. Few rooms have most of the audience, few sessions have most
+of the likes; everything else is drawn evenly.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""The statistics of segments by pandas, in memory: what a team without a warehouse would write. For warehouse/at_scale.py.
+"""The statistics of segments by pandas, in memory, as the baseline of `at_scale.py`.
 
-In two ways that differ in one step, how a session is laid out over its windows: as it is usually written (a `date_range` for
-each session, exploded), and as somebody writes it who has waited for that (rows repeated by a vector of counts).
+There are two ways, which differ in how a session is laid out over its windows: the usual one (a `date_range` for each session,
+exploded), and a vectorised one (rows repeated by a vector of counts).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,10 @@ STATISTICS = (
 
 
 def by_date_ranges(plays: pd.DataFrame) -> pd.DataFrame:
-    """The sessions, a row for each window (Unix seconds // 30) from `first` to `last`: the usual way."""
+    """The sessions, a row for each window from `first` to `last`: the usual way.
+
+    A window is Unix seconds // 30.
+    """
     windows = [
         pd.date_range(first, last, freq=WINDOW)
         for first, last in zip(_begin_of(plays["first"]), _begin_of(plays["last"]), strict=True)
@@ -29,19 +32,19 @@ def by_date_ranges(plays: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_repeats(plays: pd.DataFrame) -> pd.DataFrame:
-    """The same without a Python object for a session."""
+    """The same without a Python object for each session."""
     present = plays.loc[plays.index.repeat(plays["last"] - plays["first"] + 1)]
     return present.assign(window=present["first"] + present.groupby(level=0).cumcount())
 
 
 def segment_statistics(landing: Path, lay_out: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """STATISTICS of every room and window in which anything happened, indexed by room_id and window (Unix seconds // 30)."""
+    """STATISTICS of every segment, indexed by room_id and window (Unix seconds // 30)."""
     rooms = _read(landing, "rooms", ["room_id", "started_at", "ended_at"])
     plays = _read(landing, "plays", ["play_id", "user_id", "room_id", "entered_at", "left_at"])
     viewers = _viewers(plays, rooms, lay_out)
     comments = _read(landing, "comments", ["room_id", "user_id", "sent_at", "is_bot"]).query("not is_bot")
-    said = _by_window(comments, "sent_at")
-    parts = [viewers, said.size().rename("n_comments"), said["user_id"].nunique().rename("n_commenters")]
+    chat = _by_window(comments, "sent_at")
+    parts = [viewers, chat.size().rename("n_comments"), chat["user_id"].nunique().rename("n_commenters")]
     parts += [
         _by_window(_read(landing, table, ["room_id", "at", "count"]), "at")["count"].sum().rename(f"n_{table}")
         for table in ("likes", "gifts")
@@ -60,7 +63,7 @@ def segment_statistics(landing: Path, lay_out: Callable[[pd.DataFrame], pd.DataF
 
 
 def _viewers(plays: pd.DataFrame, rooms: pd.DataFrame, lay_out: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """n_viewers, n_entered, n_left and retention: every session laid out over its windows, then grouped."""
+    """n_viewers, n_entered, n_left and retention of each segment, from sessions laid out over their windows."""
     plays = plays.merge(rooms, on="room_id")
     plays["until"] = plays[["left_at", "ended_at"]].min(axis=1).fillna(pd.Timestamp("2100-01-01"))
     plays["until"] = np.maximum(plays["entered_at"], np.minimum(plays["until"], plays["entered_at"] + CAP))

@@ -1,7 +1,7 @@
-"""The statistics of segments by the models' own queries, in memory and nothing else. For warehouse/at_scale.py.
+"""The statistics of segments by the models' own queries, in memory, for `at_scale.py`.
 
-What `pandas_segments.py` computes is compared with this: no start of dbt, no texts, no titles, no Parquet. The views are those
-of a warehouse that dbt has built, the rooms are the mart's.
+This is the fair comparison for `pandas_segments.py`: no start of dbt, no texts, no titles, no Parquet. The views are those of a
+warehouse that dbt has built, the rooms are the mart's.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""The live recommender: `service.py` is the BentoML service, `api.py` what goes in and out."""
+"""The live recommender as a service: `service.py` and `messages.py` are the way in."""

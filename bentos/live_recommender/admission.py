@@ -1,7 +1,8 @@
-"""Every request passes here first: who it is from, how often, how large, and whether its body is JSON at all.
+"""ASGI middleware that admits or refuses a request before any model sees it.
 
-What is refused is refused before any model sees it, in words. What passes has its decoded body in the scope under BODY. Each
-request is counted and logged by its route, outcome, size and time, never by its words.
+It checks the key, the rate, the size and whether the body is JSON, and refuses with a reason. An admitted request has its
+decoded body in the scope under BODY. Each request is counted and logged by its route, outcome, size and time, never by its
+text.
 """
 
 import logging
@@ -13,7 +14,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bentos.live_recommender.api_keys import ApiKeys
-from bentos.live_recommender.json_logs import described, log
+from bentos.live_recommender.json_logs import error_fields, log
 from bentos.live_recommender.metrics import Metrics
 from bentos.live_recommender.rate_limits import (
     EVENTS_PER_SECOND,
@@ -26,9 +27,7 @@ from bentos.live_recommender.rate_limits import (
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
 MAX_BYTES = {"/events": 8_000 * KILOBYTE, "/embed": 2_000 * KILOBYTE, "/recommend": 64 * KILOBYTE}  # of a body
-OPEN = frozenset(
-    {"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"}
-)  # no key; nothing of the platform's is in them
+OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 _TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}"}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
@@ -36,7 +35,7 @@ _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", 
 
 @dataclass
 class Limits:
-    """Keys and rates of one process, from its environment."""
+    """The API keys and rate limits of one process, from its environment."""
 
     keys: ApiKeys = field(default_factory=ApiKeys.from_environment)
     requests: RateLimit = field(default_factory=lambda: RateLimit.from_environment(REQUESTS_VARIABLE, REQUESTS_PER_SECOND))
@@ -45,29 +44,29 @@ class Limits:
 
 
 @dataclass
-class Door:
-    """What the guard needs of the service; filled when the service has started, before the first request."""
+class AdmissionSettings:
+    """The limits and metrics of the middleware; set when the service starts, before requests."""
 
     limits: Limits | None = None
     metrics: Metrics | None = None
 
 
 class Refused(Exception):
-    """A request that goes no further."""
+    """The request is refused; carries the status, the reason and the headers of the answer."""
 
     def __init__(self, status: int, error: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(error)
         self.status, self.error, self.headers = status, error, headers
 
 
-class Guard:
-    """ASGI middleware around everything that the service answers."""
+class AdmissionMiddleware:
+    """ASGI middleware around all routes of the service."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        self.app, self.door = app, door
+    def __init__(self, app: ASGIApp, settings: AdmissionSettings) -> None:
+        self.app, self.settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limits, metrics = self.door.limits, self.door.metrics
+        limits, metrics = self.settings.limits, self.settings.metrics
         if scope["type"] != "http" or limits is None or metrics is None:
             await self.app(scope, receive, send)
             return
@@ -87,9 +86,9 @@ class Guard:
         except Refused as refused:
             await answer(counted, refused.status, {"error": refused.error}, refused.headers)
         except Exception as error:
-            log("error", logging.ERROR, route=route, **described(error))
+            log("error", logging.ERROR, route=route, **error_fields(error))
             if status:
-                raise  # half an answer is out: the connection has to end
+                raise  # half of the answer is sent: the connection has to end
             await answer(counted, 500, {"error": "this should not have happened; the service's log says where it did"})
         finally:
             seconds = time.perf_counter() - started
@@ -118,7 +117,7 @@ class Guard:
 
 
 async def answer(send: Send, status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    """Send one JSON document."""
+    """Send one JSON document as a complete response."""
     body = orjson.dumps(content)
     plain = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": plain})
@@ -131,10 +130,10 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
     media_type = fields.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise Refused(415, "send the body as application/json")
-    told = fields.get(b"content-length", b"0")
-    if not told.isdigit() or len(told) > 18:
+    length = fields.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 18:
         raise Refused(400, "content-length is not a number of bytes")
-    if int(told) > most:
+    if int(length) > most:
         raise Refused(413, f"the body is larger than {most} bytes; send less at once")
     body = bytearray()
     while True:
@@ -149,7 +148,7 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
 
 
 def _decoded(raw: bytes) -> Any:
-    """JSON as the standard has it: no NaN, no nesting without end, UTF-8."""
+    """The decoded body: strict JSON in UTF-8, without NaN and with limited nesting."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -176,14 +175,14 @@ def _route(path: str) -> str:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, then what the client does next."""
-    given = False
+    """A `receive` that returns the body that was read, then the client's next messages."""
+    returned = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal returned
+        if returned:
             return await receive()
-        given = True
+        returned = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

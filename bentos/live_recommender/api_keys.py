@@ -1,9 +1,9 @@
-"""Who may write and who may read: API keys from the environment.
+"""API keys from the environment: who may write and who may read.
 
-| variable | what its keys may do | where it is not set |
+| variable | what its keys may do | if it is not set |
 |---|---|---|
-| `LIVEALIGN_API_KEYS` | everything: send events, have lists logged as impressions, read | nobody writes |
-| `LIVEALIGN_READ_KEYS` | read | everybody reads |
+| `LIVEALIGN_API_KEYS` | everything: send events, have lists logged as impressions, read | writing is off |
+| `LIVEALIGN_READ_KEYS` | read | reading needs no key |
 
 Keys are separated by commas, spaces or line breaks. A request carries one as `Authorization: Bearer <key>` or as
 `X-API-Key: <key>`.
@@ -26,34 +26,38 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request may not do what it asks for."""
+    """The status and the reason with which a request is refused."""
 
-    status: int  # 401: no key or a wrong one; 403: a key that may only read, or no key was ever given out
+    status: int  # 401: no key or a wrong one; 403: a key that may only read, or the service has no keys
     error: str
 
 
 @dataclass(frozen=True)
 class ApiKeys:
-    """The keys by their SHA-256, so that all are compared at one length; a comparison takes as long whatever the key."""
+    """The API keys as SHA-256 digests.
+
+    A comparison then takes the same time for every key, whatever its length.
+    """
 
     writers: tuple[bytes, ...]
     readers: tuple[bytes, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ApiKeys":
-        """
+        """The keys in LIVEALIGN_API_KEYS and LIVEALIGN_READ_KEYS.
+
         Raises:
-            LiveAlignError: a key is too short to be one.
+            LiveAlignError: a key is too short.
         """
         return cls(_digests(environment, WRITE_VARIABLE), _digests(environment, READ_VARIABLE))
 
     def refuses_write(self, headers: Headers) -> Refusal | None:
-        """None where the request may write."""
+        """The refusal of a request to write; None if it may."""
         if not self.writers:
             return Refusal(
                 403, f"writing is off: set {WRITE_VARIABLE} where the service starts, then send one of its keys {HOW}"
             )
-        key = presented(headers)
+        key = request_key(headers)
         if key is None:
             return Refusal(401, f"this needs an API key: send one {HOW}")
         if _is_one_of(key, self.writers):
@@ -63,18 +67,18 @@ class ApiKeys:
         return Refusal(401, "this API key is not known")
 
     def refuses_read(self, headers: Headers) -> Refusal | None:
-        """None where the request may read."""
+        """The refusal of a request to read; None if it may."""
         if not self.readers:
             return None
-        key = presented(headers)
+        key = request_key(headers)
         if key is None:
             return Refusal(401, f"reading needs an API key here: send one {HOW}")
         known = _is_one_of(key, self.readers + self.writers)
         return None if known else Refusal(401, "this API key is not known")
 
 
-def presented(headers: Headers) -> bytes | None:
-    """The key that a request carries."""
+def request_key(headers: Headers) -> bytes | None:
+    """The API key that a request carries, None without one."""
     for name, value in headers:
         lower = name.lower()
         if lower == b"authorization" and value[:7].lower() == b"bearer ":
@@ -85,10 +89,10 @@ def presented(headers: Headers) -> bytes | None:
 
 
 def _is_one_of(key: bytes, known: tuple[bytes, ...]) -> bool:
-    digest, found = hashlib.sha256(key).digest(), False
-    for one in known:  # all of them, so that the time does not tell which
-        found |= hmac.compare_digest(digest, one)
-    return found
+    digest, matches = hashlib.sha256(key).digest(), False
+    for known_digest in known:  # all of them, so that the time does not show which one matched
+        matches |= hmac.compare_digest(digest, known_digest)
+    return matches
 
 
 def _digests(environment: Mapping[str, str], variable: str) -> tuple[bytes, ...]:

@@ -1,8 +1,7 @@
-"""The endpoints that are routes of the service's own: quicker than BentoML's, whose validation and threads an answer of a few
-milliseconds would feel. Each asks the live core and writes JSON; nothing is decided here.
+"""HTTP endpoints beside BentoML's own, which would add milliseconds to an answer of a few.
 
-Work that takes the processor runs in threads of the desk, so that the event loop stays free: lists have theirs, events have
-theirs, and neither waits for the other.
+Each calls the live core and writes JSON; nothing is decided here. Work for the processor runs in threads, so that the event
+loop stays free: lists and events have separate threads and do not wait for each other.
 """
 
 import asyncio
@@ -38,12 +37,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROOMS_SECONDS = 1.0  # a page of rooms is made at most so often, however many look
+ROOMS_SECONDS = 1.0  # a page of rooms is made at most this often, however many clients ask for it
 
 
 @dataclass
-class Desk:
-    """The live core behind HTTP."""
+class Endpoints:
+    """The routes of the live core as HTTP handlers."""
 
     core: "LiveCore"
     limits: Limits
@@ -55,12 +54,12 @@ class Desk:
     _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
 
     def close(self) -> None:
-        """Let the work in hand end and take no more."""
+        """Finish the requests in hand and take no more."""
         for pool in (self._lists, self._events, self._looks):
             pool.shutdown()
 
     async def recommend(self, request: Request) -> Response:
-        """POST /recommend"""
+        """POST /recommend: ranked live rooms."""
         asked = RecommendRequest.model_validate(request.scope[BODY])
         wanted = asked.record and asked.content and asked.at is None
         logged = wanted and self.limits.keys.refuses_write(request.scope["headers"]) is None
@@ -73,7 +72,7 @@ class Desk:
         return _json(recommended_json(answer, logged))
 
     async def events(self, request: Request) -> Response:
-        """POST /events"""
+        """POST /events: a batch of events for the log and the live state."""
         body = request.scope[BODY]
         events = body.get("events") if isinstance(body, dict) else None
         if not isinstance(events, list) or len(body) != 1:
@@ -84,27 +83,26 @@ class Desk:
             report: IngestReport = await self._in(self._events, lambda: self.core.ingest(events))
         except EventLogError as error:
             self.metrics.failed("log", str(error))
-            said = "the events could not be put on disk, none was kept; send the batch again later"
-            raise Refused(503, said, ((b"retry-after", b"5"),)) from error
+            reason = "the events could not be put on disk, none was kept; send the batch again later"
+            raise Refused(503, reason, ((b"retry-after", b"5"),)) from error
         content = {
             "accepted": len(report.accepted),
             "duplicate": report.duplicate,
             "rejected": len(report.rejected),
-            "rejections": [one._asdict() for one in report.rejected],
+            "rejections": [rejection._asdict() for rejection in report.rejected],
         }
         if report.rejected and not report.accepted and not report.duplicate:
-            one = report.rejected[0]
-            return _json({"error": f"no event was taken; the first: {one.detail}", **content}, 422)
+            return _json({"error": f"no event was taken; the first: {report.rejected[0].detail}", **content}, 422)
         return _json(content)
 
     async def rooms(self, request: Request) -> Response:
-        """GET /rooms"""
+        """GET /rooms: a page of live rooms."""
         limit, offset = _number(request, "limit", 50, 1, MAX_ROOMS), _number(request, "offset", 0, 0, 1_000_000)
         page, total = await self._in(self._looks, lambda: self._page(limit, offset))
         return _json({"at": timestamp(int(time.time() * 1000)), "total": total, "rooms": page})
 
     async def room(self, request: Request) -> Response:
-        """GET /rooms/{room_id}"""
+        """GET /rooms/{room_id}: one room with its last windows."""
         room_id = _room_id(request)
         room = await self._in(self._looks, lambda: self.core.room(room_id))
         if room is None:
@@ -112,30 +110,30 @@ class Desk:
         return _json(room_json(room))
 
     async def similar(self, request: Request) -> Response:
-        """GET /similar/{room_id}"""
+        """GET /similar/{room_id}: live rooms with the most similar vectors."""
         room_id, k = _room_id(request), _number(request, "k", 10, 1, MAX_K)
-        found = await self._in(self._looks, lambda: self.core.similar(room_id, k))
-        if found is None:
+        similar = await self._in(self._looks, lambda: self.core.similar(room_id, k))
+        if similar is None:
             raise Refused(404, f"there is no room {room_id} now")
-        rooms = [{"similarity": one.similarity, "room": room_json(one.room)} for one in found]
+        rooms = [{"similarity": item.similarity, "room": room_json(item.room)} for item in similar]
         return _json({"room_id": room_id, "rooms": rooms})
 
     async def version(self, request: Request) -> Response:
-        """GET /version"""
+        """GET /version: the release in service."""
         return _json(self.core.version()._asdict())
 
     async def status(self, request: Request) -> Response:
-        """GET /status"""
+        """GET /status: the health of the service."""
         rates = self.metrics.events_rate.per_second(), self.metrics.lists_rate.per_second()
         return _json(status_json(self.core.status(), *rates))
 
     async def series(self, request: Request) -> Response:
-        """GET /metrics"""
+        """GET /metrics: the Prometheus series."""
         content, media_type = await self._in(self._looks, exposition)
         return Response(content, media_type=media_type)
 
     def _page(self, limit: int, offset: int) -> tuple[list[Any], int]:
-        """Rooms as JSON and how many there are, made at most once in ROOMS_SECONDS."""
+        """A page of rooms as JSON and the number of live rooms, made at most once in ROOMS_SECONDS."""
         now = time.monotonic()
         if now - self._paged_at > ROOMS_SECONDS:
             self._pages, self._paged_at = {}, now
@@ -150,15 +148,15 @@ class Desk:
 
 
 async def invalid(_: Request, error: Exception) -> Response:
-    """400 with what is wrong with which field; never the value, which is a user's."""
+    """The 400 answer that names the wrong fields, never their values, which are a user's."""
     assert isinstance(error, ValidationError)
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    said = f"{'.'.join(map(str, details[0]['loc'])) or 'the body'}: {details[0]['msg']}"
-    return _json({"error": said, "detail": details}, 400)
+    reason = f"{'.'.join(map(str, details[0]['loc'])) or 'the body'}: {details[0]['msg']}"
+    return _json({"error": reason, "detail": details}, 400)
 
 
 async def refused(_: Request, error: Exception) -> Response:
-    """What a handler refuses, as the guard would have put it."""
+    """The answer to a request that a handler refuses, in the middleware's form."""
     assert isinstance(error, Refused)
     response = _json({"error": error.error}, error.status)
     response.raw_headers.extend(error.headers)

@@ -1,7 +1,7 @@
 """Logs as JSON, one object a line on standard output.
 
-No line holds what a user wrote: requests are logged by route and outcome, and of an unexpected error its type and where it
-happened, not its words, which may quote a request.
+No line holds what a user wrote. Requests are logged by route and outcome; an unexpected error by its type and place, not its
+text, which may quote a request.
 """
 
 import logging
@@ -20,9 +20,13 @@ _FRAMES = 8  # innermost places of an error
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object: at, level, logger, event, and the fields given as `extra={"fields": {…}}`."""
+    """A formatter that writes a record as one JSON object.
+
+    Its fields: at, level, logger, event, and those given as `extra={"fields": {…}}`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
         line: dict[str, Any] = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
@@ -31,21 +35,21 @@ class JsonLines(logging.Formatter):
         }
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
-            line |= described(record.exc_info[1])
+            line |= error_fields(record.exc_info[1])
         return orjson.dumps(line, default=str).decode()
 
 
-def described(error: BaseException) -> dict[str, Any]:
-    """Type and places of an error, and its words where they are our own."""
+def error_fields(error: BaseException) -> dict[str, Any]:
+    """Type and place of an error; its text too if the error is ours and quotes no user."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    found: dict[str, Any] = {"error": type(error).__name__, "where": [f"{frame.filename}:{frame.lineno}" for frame in frames]}
+    fields: dict[str, Any] = {"error": type(error).__name__, "where": [f"{frame.filename}:{frame.lineno}" for frame in frames]}
     if isinstance(error, LiveAlignError | OSError):
-        found["says"] = str(error)
-    return found
+        fields["says"] = str(error)
+    return fields
 
 
 def configure() -> None:
-    """Have this process' loggers write JSON lines. Safe to repeat."""
+    """Make this process' loggers write JSON lines. Safe to repeat."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     for name in _TAKEN_OVER:
@@ -55,5 +59,5 @@ def configure() -> None:
 
 
 def log(event: str, level: int = logging.INFO, **fields: object) -> None:
-    """One line about an event of the service."""
+    """Log one event of the service, with fields."""
     LOGGER.log(level, event, extra={"fields": fields})

@@ -1,4 +1,7 @@
-"""What goes in and out of the live recommender, with every bound stated. The OpenAPI document is made of these models."""
+"""Requests and answers of the live recommender as pydantic models, with every bound.
+
+The OpenAPI document is made of these models.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -29,21 +32,17 @@ Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
 
 
 class RecommendRequest(BaseModel):
-    """Whom to recommend live rooms to, and how many."""
+    """A viewer to recommend live rooms to, and the number of rooms."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Id = Field(examples=[17], description="The viewer; one never seen before is welcome.")
+    user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
     k: int = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms not to be recommended.")
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
-    at: datetime | None = Field(
-        None, description="The moment to recommend for, UTC where no zone is given; now if it is left out."
-    )
-    record: bool = Field(True, description="False logs no impressions: for whoever only looks.")
-    content: bool = Field(
-        True, description="False ranks by who is streaming alone, blind to what is on: for comparison, never logged."
-    )
+    at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
+    record: bool = Field(True, description="False logs no impressions, for a client that shows the list to no viewer.")
+    content: bool = Field(True, description="False ranks without content, by the author alone: for comparison, never logged.")
 
     @field_validator("at")
     @classmethod
@@ -66,30 +65,28 @@ class RecommendedRoom(BaseModel):
     room_id: int
     author_id: int
     title: str | None
-    score: float = Field(
-        description="What the list is ordered by: the probability of a click, lower where it was shown lately."
-    )
+    score: float = Field(description="The order of the list: the probability of a click, lowered if the room was shown lately.")
     scores: dict[str, float] = Field(description="Probability by task.")
-    codes: list[int] = Field(description="Semantic codes of the room's present moment, coarse to fine.")
+    codes: list[int] = Field(description="Semantic codes of the room's newest coded window, coarse to fine.")
     code_names: list[str] = Field(description="A name for each code.")
     content_age_seconds: float | None = Field(description="Age of what the codes describe; null before the first window.")
     reason: str
-    explored: bool = Field(description="Takes a place kept for rooms that would not have been on the list.")
+    explored: bool = Field(description="Has a place that is reserved for rooms outside the ranked list.")
 
 
 class RecommendResponse(BaseModel):
     """Rooms that are live, best first."""
 
-    request_id: str = Field(description="Name it in the events that come of this list.")
+    request_id: str = Field(description="To be sent with the events that follow from this list.")
     model_version: str = Field(description="Release id of the bundle that ranked.")
-    at: datetime = Field(description="The moment that the list was made for, UTC.")
+    at: datetime = Field(description="The time that the list was made for, UTC.")
     rooms: list[RecommendedRoom]
-    fallbacks: list[Fallback] = Field(description="What the answer had to do without; empty when nothing.")
-    logged: bool = Field(description="Whether the rooms are in the event log as impressions: with a key that may write.")
+    fallbacks: list[Fallback] = Field(description="What the answer lacks; empty if it is complete.")
+    logged: bool = Field(description="Whether the rooms are logged as impressions, which needs a key that may write.")
 
 
 class EventBatch(BaseModel):
-    """What happened on the platform, at most 1,000 events in any order."""
+    """Events of the platform, at most 1,000 in any order."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -97,16 +94,19 @@ class EventBatch(BaseModel):
 
 
 class RejectedEvent(BaseModel):
-    """An event that was not taken."""
+    """An event that was rejected, and why."""
 
-    place: int = Field(description="In the batch, from 0.")
+    place: int = Field(description="Position in the batch, from 0.")
     event_id: str | None
     reason: str = Field(description="A code to count by: invalid, in_future, too_late, …")
     detail: str
 
 
 class IngestResponse(BaseModel):
-    """What became of a batch; the three counts add up to its size. What is accepted or duplicate is on disk."""
+    """The outcome of a batch; the three counts add up to its size.
+
+    Accepted and duplicate events are on disk.
+    """
 
     accepted: int
     duplicate: int
@@ -115,7 +115,7 @@ class IngestResponse(BaseModel):
 
 
 class Segment(BaseModel):
-    """One moment of a broadcast, as text."""
+    """One segment of a broadcast, as text."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -132,32 +132,32 @@ class Segment(BaseModel):
     author_id: Id | None = Field(None, examples=[900], description="Left out: an unknown author.")
 
     def text(self) -> SegmentText:
-        """As the library takes it."""
+        """The segment as the library's type."""
         return SegmentText(self.title, self.category, self.speech, tuple(self.chat), self.minute, self.author_id)
 
 
 class EmbeddedSegment(BaseModel):
-    """What the models make of one segment."""
+    """The embedding, vector and codes of one segment."""
 
-    embedding: list[float] = Field(description="Of the tuned LLM.")
+    embedding: list[float] = Field(description="From the tuned LLM.")
     vector: list[float] = Field(description="Aligned with the author, of unit length.")
     codes: list[int]
     code_names: list[str]
 
 
 class Window(BaseModel):
-    """One window of a room, as it was encoded."""
+    """One encoded window of a room."""
 
     segment_id: int
     ended_at: datetime
-    text: str = Field(description="What the LLM read: users' words, to be shown as text only.")
+    text: str = Field(description="The text that the LLM read: users' words, to be shown as text only.")
     codes: list[int]
     code_names: list[str]
     counts: dict[str, float]
 
 
 class Room(BaseModel):
-    """A broadcast as the service knows it."""
+    """The state of a broadcast in the service."""
 
     room_id: int
     author_id: int
@@ -170,7 +170,7 @@ class Room(BaseModel):
     code_names: list[str]
     content_age_seconds: float | None
     viewers: int
-    waiting: int = Field(description="Windows with news that are not encoded yet.")
+    waiting: int = Field(description="Windows with new text that are not encoded yet.")
     windows: list[Window] = Field(description="Newest first.")
 
 
@@ -183,21 +183,21 @@ class RoomPage(BaseModel):
 
 
 class SimilarRoomItem(BaseModel):
-    """A room that is about something alike now."""
+    """A room with similar content, and how similar it is."""
 
     similarity: float = Field(description="Cosine of the aligned vectors, -1 to 1.")
     room: Room
 
 
 class SimilarRooms(BaseModel):
-    """What is like this moment of the room, most alike first."""
+    """The live rooms most similar to a room, most similar first."""
 
     room_id: int
     rooms: list[SimilarRoomItem]
 
 
 class Version(BaseModel):
-    """What is being served."""
+    """The release in service."""
 
     release_id: str
     livealign: str
@@ -206,11 +206,11 @@ class Version(BaseModel):
     data_window: dict[str, str]
     codebook_version: str
     backbone: str
-    encodes: bool = Field(description="False: the backbone is not on this machine, rooms keep the codes that they have.")
+    encodes: bool = Field(description="False if the backbone is not on this machine: rooms keep their codes.")
 
 
 class Status(BaseModel):
-    """How the service is."""
+    """The health of the service."""
 
     release_id: str
     ready: bool
@@ -229,18 +229,21 @@ class Status(BaseModel):
     lists_per_second: float = Field(description="Recommendations, over the last half minute.")
 
 
-class Problem(BaseModel):
-    """Why a request was refused."""
+class ErrorBody(BaseModel):
+    """The reason for a refusal."""
 
     error: str
-    detail: list[dict[str, Any]] | None = Field(default=None, description="What is wrong with which field.")
+    detail: list[dict[str, Any]] | None = Field(default=None, description="The wrong fields and what is wrong with each.")
 
 
 Json = dict[str, Any]
 
 
 def recommended_json(answer: Recommendations, logged: bool) -> Json:
-    """A RecommendResponse, not validated again: the library's values are what the model says (a test compares them)."""
+    """A RecommendResponse as JSON values.
+
+    It is not validated again: the library's values fit the model, and a test compares them.
+    """
     return {
         "request_id": answer.request_id,
         "model_version": answer.model_version,
@@ -252,7 +255,7 @@ def recommended_json(answer: Recommendations, logged: bool) -> Json:
 
 
 def room_json(room: RoomState) -> Json:
-    """A Room."""
+    """A Room as JSON values."""
     return {
         **room._asdict(),
         "started_at": timestamp(room.started_at),
@@ -262,7 +265,7 @@ def room_json(room: RoomState) -> Json:
 
 
 def status_json(status: CoreStatus, events_per_second: float, lists_per_second: float) -> Json:
-    """A Status."""
+    """A Status as JSON values."""
     return {
         **status._asdict(),
         "last_tick_at": None if status.last_tick_at is None else timestamp(status.last_tick_at),
@@ -271,10 +274,13 @@ def status_json(status: CoreStatus, events_per_second: float, lists_per_second: 
     }
 
 
-def embedded(found: EmbeddedSegments) -> list[EmbeddedSegment]:
-    """One EmbeddedSegment for each row."""
-    rows = zip(found.embeddings.tolist(), found.vectors.tolist(), found.codes.tolist(), found.code_names, strict=True)
-    return [EmbeddedSegment(embedding=one, vector=vector, codes=codes, code_names=names) for one, vector, codes, names in rows]
+def embedded_segments(batch: EmbeddedSegments) -> list[EmbeddedSegment]:
+    """One EmbeddedSegment for each row of the library's result."""
+    rows = zip(batch.embeddings.tolist(), batch.vectors.tolist(), batch.codes.tolist(), batch.code_names, strict=True)
+    return [
+        EmbeddedSegment(embedding=embedding, vector=vector, codes=codes, code_names=names)
+        for embedding, vector, codes, names in rows
+    ]
 
 
 def timestamp(milliseconds: int) -> datetime:

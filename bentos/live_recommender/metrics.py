@@ -1,7 +1,7 @@
-"""What the service counts, as Prometheus series in the registry that BentoML shows at /metrics.
+"""The Prometheus series of the service, in the registry that BentoML shows at /metrics.
 
-`prometheus_client` decides when it is imported whether its values are shared between processes, from a variable that BentoML
-sets as a worker starts: so it is imported when the first service is made, never with this module.
+When `prometheus_client` is imported it decides whether its values are shared between processes, by a variable that BentoML
+sets as a worker starts. So it is imported when the first service is made, never with this module.
 """
 
 import os
@@ -23,13 +23,14 @@ _TEXTS = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
 class Rate:
-    """Things a second over the last `window` seconds. From any thread."""
+    """Counts per second over the last `window` seconds; safe in threads."""
 
     def __init__(self, window: float = 30.0) -> None:
         self._window, self._lock = window, Lock()
         self._seconds: deque[list[float]] = deque()  # [whole second, count], oldest first
 
     def add(self, count: float) -> None:
+        """Count some events now."""
         now = int(time.monotonic())
         with self._lock:
             if self._seconds and self._seconds[-1][0] == now:
@@ -39,6 +40,7 @@ class Rate:
             self._forget(now)
 
     def per_second(self) -> float:
+        """The mean rate over the window."""
         with self._lock:
             self._forget(int(time.monotonic()))
             return sum(count for _, count in self._seconds) / self._window
@@ -49,13 +51,16 @@ class Rate:
 
 
 class Metrics:
-    """The series of one process; told by the live core (`livealign.live.answers.Observer`) and by the HTTP side."""
+    """The series of one process.
+
+    The live core (`livealign.live.answers.Observer`) and the HTTP side report to it.
+    """
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        def gauge(name: str, says: str, labels: Sequence[str] = ()) -> Any:
-            return Gauge(name, says, labels, multiprocess_mode="livemostrecent")
+        def gauge(name: str, description: str, labels: Sequence[str] = ()) -> Any:
+            return Gauge(name, description, labels, multiprocess_mode="livemostrecent")
 
         self._staleness = Histogram(
             "livealign_room_staleness_seconds",
@@ -84,22 +89,22 @@ class Metrics:
         self._served = ""
         self.events_rate, self.lists_rate = Rate(), Rate()
 
-    # What the live core tells
+    # Reported by the live core
 
     def events(self, outcomes: Mapping[tuple[str, Outcome], int]) -> None:
-        """One batch: number of events by (kind, outcome)."""
+        """Record a batch: number of events by (kind, outcome)."""
         for (kind, outcome), count in outcomes.items():
             self._events.labels(kind, outcome).inc(count)
             if outcome == "accepted":
                 self.events_rate.add(count)
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
-        """The items of a batch that were not taken."""
-        for one in rejections:
-            self._rejections.labels(one.reason).inc()
+        """Record the rejected items of a batch."""
+        for rejection in rejections:
+            self._rejections.labels(rejection.reason).inc()
 
     def recommended(self, seconds: Mapping[str, float], fallbacks: Sequence[str]) -> None:
-        """One list was made."""
+        """Record one list."""
         for stage, spent in seconds.items():
             self._recommend.labels(stage).observe(spent)
         for kind in fallbacks:
@@ -107,7 +112,7 @@ class Metrics:
         self.lists_rate.add(1)
 
     def ticked(self, report: TickReport) -> None:
-        """One refresh is over."""
+        """Record one finished refresh."""
         for age in report.staleness_seconds.tolist():
             self._staleness.observe(age)
         for texts in report.batch_sizes:
@@ -120,38 +125,41 @@ class Metrics:
         self._rooms.labels("encoded").inc(report.encoded)
         self._rooms.labels("deferred").inc(report.deferred)
         self._dropped.inc(report.windows_dropped)
-        untold = ("at", "staleness_seconds", "batch_sizes")
-        log("tick", **{name: value for name, value in report._asdict().items() if name not in untold})
+        not_logged = ("at", "staleness_seconds", "batch_sizes")
+        log("tick", **{name: value for name, value in report._asdict().items() if name not in not_logged})
 
     def took_over(self, release_id: str, seconds: float) -> None:
-        """Another release is in service."""
+        """Record a takeover: another release is in service."""
         self._takeovers.inc()
         self.serving(release_id)
         log("takeover", release_id=release_id, seconds=seconds)
 
     def failed(self, what: str, detail: str) -> None:
-        """Something went wrong that the core survives."""
+        """Record a failure that the core survives."""
         self._failures.labels(what).inc()
         log("failure", 40, what=what, detail=detail)
 
-    # What the HTTP side tells
+    # Reported by the HTTP side
 
     def serving(self, release_id: str) -> None:
-        """The release in service."""
+        """Record the release in service."""
         if self._served and self._served != release_id:
             self._release.labels(self._served).set(0)
         self._served = release_id
         self._release.labels(release_id).set(1)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """One request was answered. `route` is a template, so that the number of series does not grow with what is asked."""
+        """Record one answered request.
+
+        `route` is a template, so that the number of series does not grow with the rooms asked for.
+        """
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
 
 @cache
 def process_metrics() -> Metrics:
-    """The one set of series of this process: a registry takes each name once."""
+    """The one set of series of this process: a registry accepts each name once."""
     return Metrics()
 
 

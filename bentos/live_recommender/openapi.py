@@ -1,7 +1,7 @@
-"""The OpenAPI document of everything that the service answers, at /docs.json.
+"""The OpenAPI document of all endpoints of the service, at /docs.json.
 
-BentoML describes its own endpoints; this adds the others, made of the same models that `api.py` states. Examples run as they
-stand: times are those of the moment at which the document was asked for, because events of long ago are not taken.
+BentoML describes its own endpoints; this module adds the others, made of the models in `messages.py`. Examples run as they
+stand: their times are those of the request for the document, because old events are rejected.
 """
 
 import time
@@ -10,45 +10,45 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bentos.live_recommender import messages as api
+from bentos.live_recommender import messages
 
 Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[BaseModel], ...] = (api.RecommendRequest, api.EventBatch)
+_BODIES: tuple[type[BaseModel], ...] = (messages.RecommendRequest, messages.EventBatch)
 _ANSWERS: tuple[type[BaseModel], ...] = (
-    api.RecommendResponse,
-    api.IngestResponse,
-    api.RoomPage,
-    api.Room,
-    api.SimilarRooms,
-    api.Version,
-    api.Status,
-    api.Problem,
+    messages.RecommendResponse,
+    messages.IngestResponse,
+    messages.RoomPage,
+    messages.Room,
+    messages.SimilarRooms,
+    messages.Version,
+    messages.Status,
+    messages.ErrorBody,
 )
 _REFUSALS = {
-    "400": "The request is not what is described here; `detail` names the field.",
+    "400": "The request does not fit this description; `detail` names the field.",
     "401": "An API key is needed, or the one sent is not known.",
-    "403": "The key may not do this, or no key was ever given out.",
+    "403": "The key may not do this, or the service has no keys.",
     "413": "Too much at once.",
     "415": "The body is not JSON.",
     "422": "No event of the batch was taken; `rejections` says why.",
     "404": "No such room now.",
-    "429": "Too much in too short a time; `Retry-After` says when to come again.",
+    "429": "Too many requests or events; `Retry-After` says when to try again.",
     "503": "Cannot be done now; try again later.",
 }
 _ALWAYS = ("400", "401", "403", "429")
 
 
 def document(bentoml_document: Json) -> Json:
-    """The whole document.
+    """The whole OpenAPI document.
 
     Args:
-        bentoml_document: what BentoML says of its own endpoints and of the health checks.
+        bentoml_document: BentoML's document of its own endpoints and of the health checks.
     """
     paths: Json = {path: item for path, item in bentoml_document["paths"].items() if path != "/embed"}
     embed = bentoml_document["paths"]["/embed"]["post"]
-    embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not what the guard answers
+    embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not the middleware's
     embed["requestBody"]["content"]["application/json"]["example"] = {"segments": [EXAMPLE_SEGMENT]}
     _, definitions = models_json_schema(
         [(model, "validation") for model in _BODIES] + [(model, "serialization") for model in _ANSWERS],
@@ -91,7 +91,7 @@ EXAMPLE_SEGMENT = {
 
 
 def _paths(now: int) -> Json:
-    limit = _query("limit", 1, api.MAX_ROOMS, 50)
+    limit = _query("limit", 1, messages.MAX_ROOMS, 50)
     return {
         "/recommend": {
             "post": _operation(
@@ -107,8 +107,8 @@ def _paths(now: int) -> Json:
         "/events": {
             "post": _operation(
                 "events",
-                "What happened on the platform, at most 1,000 events. What the answer counts as accepted or duplicate is on "
-                "disk. The same event_id again is the same event, so that a batch may be sent again.",
+                "Events of the platform, at most 1,000. Those that the answer counts as accepted or duplicate are on disk. "
+                "An event_id that was sent before is the same event, so that a batch may be sent again.",
                 "IngestResponse",
                 body=("EventBatch", {"events": example_events(now)}),
                 refusals=("413", "415", "422", "503"),
@@ -136,20 +136,24 @@ def _paths(now: int) -> Json:
         "/similar/{room_id}": {
             "get": _operation(
                 "similar",
-                "The live rooms whose present moment is most like this one's.",
+                "The live rooms whose content is most similar to this room's right now.",
                 "SimilarRooms",
-                parameters=[_ROOM_ID, _query("k", 1, api.MAX_K, 10)],
+                parameters=[_ROOM_ID, _query("k", 1, messages.MAX_K, 10)],
                 refusals=("404",),
                 open_to_readers=True,
             )
         },
-        "/version": {"get": _operation("version", "What is being served.", "Version", open_to_readers=True)},
-        "/status": {"get": _operation("status", "How the service is.", "Status", open_to_readers=True)},
+        "/version": {"get": _operation("version", "The release in service.", "Version", open_to_readers=True)},
+        "/status": {"get": _operation("status", "The health of the service.", "Status", open_to_readers=True)},
     }
 
 
 def example_events(now: int) -> list[Json]:
-    """A short broadcast that has just begun, one event of each kind; `now` in epoch milliseconds."""
+    """A short broadcast that has just begun: one event of each kind.
+
+    Args:
+        now: epoch milliseconds.
+    """
     tag = f"example-{now}"
     base = {"at": now - 10_000, "room_id": 4_000_000_001, "author_id": 900}
     viewer = {**base, "user_id": 17}
@@ -179,7 +183,7 @@ _ROOM_ID = {
     "name": "room_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "integer", "minimum": 0, "maximum": api.MAX_ID},
+    "schema": {"type": "integer", "minimum": 0, "maximum": messages.MAX_ID},
     "example": 4_000_000_001,
 }
 
@@ -191,7 +195,7 @@ def _query(name: str, least: int, most: int, default: int) -> Json:
 
 def _operation(
     name: str,
-    says: str,
+    description: str,
     answer: str,
     *,
     body: tuple[str, Json] | None = None,
@@ -203,10 +207,10 @@ def _operation(
     operation: Json = {
         "operationId": name,
         "summary": name,
-        "description": says,
+        "description": description,
         "parameters": parameters or [],
         "security": [{}, *keys] if open_to_readers else keys,
-        "responses": {"200": _content("As described.", answer), **_problems(refusals)},
+        "responses": {"200": _content("As described.", answer), **_error_responses(refusals)},
     }
     if body is not None:
         schema = {"$ref": _REF.format(model=body[0])}
@@ -216,14 +220,14 @@ def _operation(
 
 def _refusals(operation: Json, *statuses: str) -> Json:
     return {
-        "responses": {**operation["responses"], **_problems(statuses)},
+        "responses": {**operation["responses"], **_error_responses(statuses)},
         "security": [{}, {"bearer": []}, {"header": []}],
     }
 
 
-def _problems(refusals: tuple[str, ...]) -> Json:
-    return {status: _content(_REFUSALS[status], "Problem") for status in sorted({*_ALWAYS, *refusals})}
+def _error_responses(refusals: tuple[str, ...]) -> Json:
+    return {status: _content(_REFUSALS[status], "ErrorBody") for status in sorted({*_ALWAYS, *refusals})}
 
 
-def _content(says: str, model: str) -> Json:
-    return {"description": says, "content": {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}}
+def _content(description: str, model: str) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}}

@@ -1,4 +1,4 @@
-"""How much one sender may ask for: token buckets, one for each sender, and never more of them than memory is meant to hold."""
+"""Rate limits: a token bucket for each sender, and a bounded number of buckets."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from livealign.errors import LiveAlignError
 REQUESTS_VARIABLE, EVENTS_VARIABLE = "LIVEALIGN_REQUESTS_PER_SECOND", "LIVEALIGN_EVENTS_PER_SECOND"
 REQUESTS_PER_SECOND, EVENTS_PER_SECOND = 2_000.0, 100_000.0
 BURST_SECONDS = 2.0
-SENDERS = 10_000  # remembered; one that is forgotten starts with a full bucket
+SENDERS = 10_000  # with a bucket in memory; a forgotten sender starts with a full one
 
 
 @dataclass
@@ -25,7 +25,8 @@ class RateLimit:
 
     @classmethod
     def from_environment(cls, variable: str, default: float, environment: Mapping[str, str] = os.environ) -> "RateLimit":
-        """
+        """The limit in an environment variable, or the default.
+
         Raises:
             LiveAlignError: the variable holds no positive number.
         """
@@ -39,7 +40,7 @@ class RateLimit:
         return cls(per_second)
 
     def wait(self, sender: str, cost: float = 1.0) -> float:
-        """Take `cost` from the sender's bucket: 0.0, or, where it holds too little, the seconds after which it will do.
+        """Take `cost` from the sender's bucket; returns 0.0, or the seconds to wait if it is short.
 
         A cost larger than a whole bucket is taken from a full one.
         """

@@ -12,12 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bentos.live_recommender.admission import Refused
-from bentos.live_recommender.endpoints import Desk, invalid, refused
+from bentos.live_recommender.endpoints import Endpoints, invalid, refused
 from bentos.live_recommender.openapi import document
 
 WALL = Path(__file__).parent / "wall"
 _FILES = {"/": ("wall.html", "text/html"), "/wall.css": ("wall.css", "text/css"), "/wall.js": ("wall.js", "text/javascript")}
-# The page asks this service alone, runs no script but its own, and is framed by nobody.
+# The page connects to this service alone, runs only its own script, and may not be framed.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 )
@@ -31,23 +31,23 @@ _HEADERS = {
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(desk: Callable[[], Desk], bentoml_document: Callable[[], dict[str, Any]]) -> Starlette:
-    """The mounted application.
+def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], dict[str, Any]]) -> Starlette:
+    """The application that the service mounts.
 
     Args:
-        desk: gives the desk of the running service.
-        bentoml_document: gives the OpenAPI document of BentoML's own endpoints.
+        endpoints: returns the handlers of the running service.
+        bentoml_document: returns the OpenAPI document of BentoML's own endpoints.
     """
 
     def asks(name: str) -> Handler:
         async def handler(request: Request) -> Response:
-            answer: Response = await getattr(desk(), name)(request)
+            answer: Response = await getattr(endpoints(), name)(request)
             return answer
 
         return handler
 
     async def openapi(_: Request) -> Response:
-        """GET /docs.json"""
+        """GET /docs.json: the OpenAPI document."""
         return Response(orjson.dumps(document(bentoml_document())), media_type="application/json")
 
     routes = [

@@ -2,7 +2,7 @@
 
     LIVEALIGN_EVENT_LOG=/var/lib/livealign/event_log bentoml serve bentos.live_recommender.service:LiveRecommender
 
-`settings.py` says what it reads of its environment, `keys.py` who may do what, `desk.py` how it answers.
+`settings.py` lists its environment variables, `api_keys.py` who may do what; `endpoints.py` holds the handlers.
 """
 
 import threading
@@ -12,16 +12,16 @@ import bentoml
 from pydantic import Field
 
 from bentos.live_recommender import json_logs as logs
-from bentos.live_recommender.admission import Door, Guard, Limits
-from bentos.live_recommender.endpoints import Desk
-from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded
+from bentos.live_recommender.admission import AdmissionMiddleware, AdmissionSettings, Limits
+from bentos.live_recommender.endpoints import Endpoints
+from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded_segments
 from bentos.live_recommender.metrics import process_metrics
 from bentos.live_recommender.routes import make_app
 from bentos.live_recommender.settings import ROOT, Settings
 from livealign.errors import LiveAlignError
 
 REQUIREMENTS = ROOT / "requirements.txt"  # written by bentos.build; the source tree has none
-DOOR = Door()
+ADMISSION = AdmissionSettings()
 
 
 def _image() -> bentoml.images.Image:
@@ -30,9 +30,9 @@ def _image() -> bentoml.images.Image:
     return image.python_packages(*REQUIREMENTS.read_text().split()) if REQUIREMENTS.exists() else image
 
 
-def _desk() -> Desk:
-    desk: Desk = bentoml.get_current_service().desk
-    return desk
+def _endpoints() -> Endpoints:
+    endpoints: Endpoints = bentoml.get_current_service().endpoints
+    return endpoints
 
 
 def _bentoml_document() -> dict[str, Any]:
@@ -46,13 +46,13 @@ def _bentoml_document() -> dict[str, Any]:
     envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "true"}],
     workers=1,  # the process owns the model and the live state
     traffic={"timeout": 30, "max_concurrency": 512},
-    # Ours instead: BentoML's access log is no JSON, and its series are labelled by path, so that asking for many rooms would
-    # make many series. Nobody exports traces here; a span a request costs more than a small answer.
+    # Ours instead: BentoML's access log is not JSON, and its series are labelled by path, so that requests for many rooms
+    # would make many series. Traces are not exported; a span for each request costs more than a small answer.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
     tracing={"excluded_urls": ["."]},
 )
-@bentoml.asgi_app(make_app(_desk, _bentoml_document), path="/")
+@bentoml.asgi_app(make_app(_endpoints, _bentoml_document), path="/")
 class LiveRecommender:
     """Ranked live rooms for a viewer, by what each room is about at this moment."""
 
@@ -68,8 +68,8 @@ class LiveRecommender:
         limits = Limits()
         self.core = open_core(self._settings, self._metrics)
         self._warm_up, self._warm = warm_up, threading.Event()
-        self.desk = Desk(self.core, limits, self._metrics)
-        DOOR.limits, DOOR.metrics = limits, self._metrics
+        self.endpoints = Endpoints(self.core, limits, self._metrics)
+        ADMISSION.limits, ADMISSION.metrics = limits, self._metrics
         threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
 
     def _get_warm(self) -> None:
@@ -77,30 +77,33 @@ class LiveRecommender:
             seconds = self._warm_up(self.core)
             self.core.start(self._settings.releases)
         except LiveAlignError as error:
-            logs.log("not ready", 40, **logs.described(error))
+            logs.log("not ready", 40, **logs.error_fields(error))
             return
         self._metrics.serving(self.core.version().release_id)
         self._warm.set()
         logs.log("ready", release_id=self.core.version().release_id, warm_up_seconds=seconds)
 
     def __is_ready__(self) -> bool:
-        """What /readyz asks: not before the first list was made and the first text was read."""
+        """The answer of /readyz: true after the first list was made and the first text embedded."""
         return self._warm.is_set()
 
     @bentoml.api(route="/embed", batchable=True, max_batch_size=4 * MAX_SEGMENTS, max_latency_ms=10_000)
     def embed(self, segments: Annotated[list[Segment], Field(max_length=MAX_SEGMENTS)]) -> list[EmbeddedSegment]:
-        """Moments as text → embedding, aligned vector and semantic codes. Calls that come together share a batch."""
+        """Segments as text → embedding, aligned vector and semantic codes.
+
+        Calls that come together share a batch.
+        """
         try:
-            return embedded(self.core.embed([segment.text() for segment in segments]))
+            return embedded_segments(self.core.embed([segment.text() for segment in segments]))
         except LiveAlignError as error:
-            logs.log("embed", 40, **logs.described(error))
+            logs.log("embed", 40, **logs.error_fields(error))
             raise bentoml.exceptions.ServiceUnavailable(str(error)) from error
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Answer what is in hand, then let the core write what waits and close the log."""
-        self.desk.close()
+        """Finish the requests in hand, then let the core write what is waiting and close the log."""
+        self.endpoints.close()
         self.core.stop()
 
 
-LiveRecommender.add_asgi_middleware(Guard, door=DOOR)  # type: ignore[attr-defined]  # a Service now
+LiveRecommender.add_asgi_middleware(AdmissionMiddleware, settings=ADMISSION)  # type: ignore[attr-defined]  # a Service now

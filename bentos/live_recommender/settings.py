@@ -1,4 +1,4 @@
-"""Where the service finds and keeps things, from its environment.
+"""The folders and addresses of the service, from its environment.
 
 | variable | what it names | default |
 |---|---|---|
@@ -28,20 +28,21 @@ class Settings:
 
     bundle: Path
     releases: Path | None
-    event_log: Path  # with a Redis server only the checkpoint lies there
+    event_log: Path  # with a Redis server it holds only the checkpoint
     redis_url: str | None
     models: Path
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state is kept from time to time, so that a start reads few events."""
+        """The folder of the state's checkpoints, which shorten the replay of events at a start."""
         return self.event_log / CHECKPOINT
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """
+        """The settings in the environment variables.
+
         Raises:
-            LiveAlignError: nothing says where events are to be kept.
+            LiveAlignError: no variable says where to keep events.
         """
         root = Path(environment["LIVEALIGN_HOME"]).absolute() if environment.get("LIVEALIGN_HOME") else None
 

@@ -1,4 +1,7 @@
-"""From the settings to a live core that is warm. Imports the models: for the serving process only."""
+"""Open a live core from the settings and warm it up; imports the models.
+
+Only the serving process imports this module.
+"""
 
 import logging
 import time
@@ -19,41 +22,44 @@ STRANGER = 2**62  # no platform's user
 
 
 def open_core(settings: Settings, observer: Observer) -> LiveCore:
-    """A core with its rooms and histories, not yet ticking. Where the first release is damaged, the champion takes its place.
+    """A live core with its rooms and histories, not yet ticking.
 
-    From then on numpy's products stay in the thread that asks for them: those of a list are small, and a second thread of BLAS
-    spins for its core while the LLM has it (18 ms a list beside a refresh instead of 6).
+    If the first release is damaged, the champion takes its place. From then on numpy's products stay in the calling thread:
+    those of a list are small, and a second thread of BLAS spins for its core while the LLM has it (18 ms a list beside a
+    refresh instead of 6).
 
     Raises:
-        LiveAlignError: a setting that there is not, or a value that it cannot have.
+        LiveAlignError: a setting does not exist, or its value is not allowed.
         BundleError: no release can be served.
-        EventLogError: the log is another process', or cannot be read.
+        EventLogError: another process has the log, or it cannot be read.
     """
     threadpool_limits(1, user_api="blas")
     config = load_settings().profile.live
-    kept: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
+    events: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
     try:
-        return LiveCore.open(settings.bundle, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
+        return LiveCore.open(
+            settings.bundle, events, settings.models, config, observer=observer, checkpoint=settings.checkpoint
+        )
     except BundleError as error:
         if settings.releases is None:
-            kept.close()
+            events.close()
             raise
         log("failure", logging.ERROR, what="bundle", detail=str(error))
     try:
         champion = champion_path(settings.releases)
-        return LiveCore.open(champion, kept, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
+        return LiveCore.open(champion, events, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
     except BundleError:
-        kept.close()
+        events.close()
         raise
 
 
 def warm_up(core: LiveCore) -> float:
-    """Have every model do its work once, so that the first request is as quick as the next. Seconds that it took."""
+    """Run every model once, so that the first request is not slow; returns the seconds it took."""
     started = time.perf_counter()
     for content in (True, False):
         core.recommend(STRANGER, 10, content=content, record=False)
     try:
         core.embed([SegmentText(title="warm up")])
-    except BackboneError as error:  # it serves on with the codes that it has, and says so in /version and /status
+    except BackboneError as error:  # it serves with the codes it has; /version and /status show it
         log("failure", logging.WARNING, what="backbone", detail=str(error))
     return round(time.perf_counter() - started, 3)

@@ -1,1 +1,1 @@
-"""The asset graph, one module for each group, in the order in which a day flows through them."""
+"""The assets, one module for each group, in the order in which a day flows through them."""

@@ -1,4 +1,4 @@
-"""[alignment] Two gated towers, and the semantic codes of what they see."""
+"""[alignment] Two gated towers, and semantic codes of their vectors."""
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
@@ -17,7 +17,10 @@ GROUP = "alignment"
 
 @daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("segment_embeddings")])
 def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """User tower and gated room tower, contrastive on who entered what; the aligned vector of every room-moment."""
+    """Trains a user tower and a gated room tower, contrastively, on who entered which room.
+
+    Stores the aligned vector of every segment.
+    """
     day = day_of(context)
     with stage(context, workspace, "aligned_vectors"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
@@ -43,7 +46,10 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
 
 @daily_asset(GROUP, kinds={"faiss"}, deps=[aligned_vectors])
 def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Residual k-means on the aligned vectors of the training segments: three levels of integers for every room-moment."""
+    """Residual k-means on the aligned vectors of the training segments.
+
+    Every segment gets three integers, from coarse to fine.
+    """
     day, artifacts = day_of(context), workspace.artifacts(day_of(context))
     with stage(context, workspace, "semantic_codes"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
@@ -68,7 +74,7 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
 
 
 def _checked(check: ContentCheck | None) -> dict[str, float]:
-    """What content gained over the ID alone on rooms that the towers did not see, and with how many authors it does not."""
+    """The content check as metadata: the gain over the ID alone on unseen rooms, and the authors not trusted."""
     if check is None:
         return {}
     not_trusted = int((check.trust[1:] < 0.5).sum())

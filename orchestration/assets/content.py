@@ -1,4 +1,4 @@
-"""[content] The LLM: tuned on the segments of the training days, then read by every segment that a model will see."""
+"""[content] The LLM: tuned on the training days, then run on every segment a model uses."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from orchestration.runs.stage import day_of, progress, stage
 Metadata = Mapping[str, Any]  # of an asset, as Dagster takes it
 
 GROUP = "content"
-RETUNE = "livealign/retune"  # run tag: why a full tune is asked for
+RETUNE = "livealign/retune"  # run tag: the reason for a full tune
 LAST_FULL_TUNE = "last_full_tune"  # metadata
 LLM_FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
 
@@ -34,9 +34,10 @@ LLM_FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(hours=48), war
     freshness_policy=LLM_FRESHNESS,
 )
 def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """LoRA adapter, tuned so that moments which the same people watch lie close (contrastive, on the training days alone).
+    """The LoRA adapter of the LLM, tuned contrastively on the training days.
 
-    Most days keep the champion's adapter, or go on from it for a few steps; `RetuneConfig` says when it is tuned fully.
+    Segments that the same people watch come to lie close to each other. On most days the champion's adapter is kept, or tuned
+    for a few more steps; `RetuneConfig` says when it is tuned fully.
     """
     day, profile = day_of(context), workspace.profile
     artifacts = workspace.artifacts(day)
@@ -65,11 +66,11 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
 
 
 def _tune(workspace: Workspace, day: date, backbone: Backbone, warm_start: Path | None) -> Metadata:
-    """Tune on the training days' pairs; what is to be seen of it."""
+    """Tune on the training days' pairs; returns the metadata of the tuning."""
     profile, marts, training_days = workspace.profile, workspace.home.marts, workspace.training_days(day)
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(marts, training_days, profile)
-    described = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
+    descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
     with progress("tuning") as advance:
         report = tune_adapter(
             backbone,
@@ -80,7 +81,7 @@ def _tune(workspace: Workspace, day: date, backbone: Backbone, warm_start: Path 
             workspace.artifacts(day).adapter,
             warm_start=warm_start,
             progress=advance,
-            descriptions=described,
+            descriptions=descriptions,
         )
     curve = loss_curve(report.losses, list(zip(report.validation_steps, report.validation_losses, strict=True)))
     return {
@@ -98,7 +99,10 @@ def _tune(workspace: Workspace, day: date, backbone: Backbone, warm_start: Path 
 
 @daily_asset(GROUP, kinds={"torch", "numpy"}, deps=[llm_adapter])
 def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """What the LLM makes of each segment that an impression or a history names: raw and tuned, from one pass."""
+    """The LLM's embeddings of each segment that an impression or a history names.
+
+    One pass gives the raw embedding, of the LLM without adapter, and the tuned one.
+    """
     day = day_of(context)
     artifacts = workspace.artifacts(day)
     with stage(context, workspace, "segment_embeddings"), progress("embedding") as advance:

@@ -1,4 +1,4 @@
-"""[evaluation] The held-out day: how good is the challenger, and is the day still the world that the champion learned?"""
+"""[evaluation] The held-out day: the challenger's metrics, and the day's drift."""
 
 from typing import Any
 
@@ -23,14 +23,17 @@ GROUP = "evaluation"
 
 @daily_asset(GROUP, kinds={"numpy"}, deps=[AssetKey("ranker"), AssetKey("comparison"), AssetKey("retriever")])
 def offline_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Every variant on the same held-out impressions: AUC, UAUC, GAUC, NDCG, slices, calibration, and the true ceilings."""
+    """Metrics of every variant on the same held-out impressions.
+
+    AUC, UAUC, GAUC and NDCG, slices, calibration, and the ceilings of the simulator's truth.
+    """
     day, home = day_of(context), workspace.home
     file = reports_of(home, day) / "report.html"
     with stage(context, workspace, "offline_report"):
         corpus = day_corpus(home, day, workspace.dataset)
-        shown_day = evaluate_day(corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file)
-    report = shown_day.evaluation
-    shown = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(shown_day.pictures.values(), 1)}
+        evaluated = evaluate_day(corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file)
+    report = evaluated.evaluation
+    images = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(evaluated.pictures.values(), 1)}
     rows = {**report.variants, **report.oracle}
     table = [
         f"| {name} | {m.auc or 0:.4f} | {m.uauc or 0:.4f} | {m.gauc or 0:.4f} | {m.ndcg or 0:.4f} |" for name, m in rows.items()
@@ -43,8 +46,8 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
             "variants": MetadataValue.md(
                 "\n".join(["| variant | AUC | UAUC | GAUC | NDCG@10 |", "|---|---|---|---|---|", *table])
             ),
-            "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in shown_day.highlights.items()}),
-            **{name: MetadataValue.md(image) for name, image in shown.items()},
+            "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in evaluated.highlights.items()}),
+            **{name: MetadataValue.md(image) for name, image in images.items()},
             "report": report_link(home, file),
         }
     )
@@ -52,11 +55,14 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
 
 @daily_asset(GROUP, kinds={"evidently"}, deps=[AssetKey("semantic_codes"), AssetKey(["warehouse", "exported_marts"])])
 def drift_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Evidently: the day's impressions, words, embeddings, codes and scores against the champion's days and yesterday."""
+    """Evidently's report on the day: impressions, words, embeddings, codes and scores.
+
+    Each is compared with the champion's days and with the day before.
+    """
     day = day_of(context)
     with stage(context, workspace, "drift_report"):
-        found = measure_drift(workspace, day)
-    result, yesterday = found.champion, found.yesterday
+        drift = measure_drift(workspace, day)
+    result, yesterday = drift.champion, drift.yesterday
     metadata: dict[str, Any] = {
         "drifted": result.drifted,
         "content_drifted": result.content_drifted,
@@ -64,15 +70,15 @@ def drift_report(context: AssetExecutionContext, workspace: Workspace) -> Materi
         "columns_drifted": sum(column.drifted for column in result.columns.values()),
         "verdict": result.sentence(),
         "new_words": " ".join(result.columns[NEW_WORDS].examples) if NEW_WORDS in result.columns else "no words",
-        "scores_of": found.scored_by,
-        **_shown(workspace.home, result, ""),
+        "scores_of": drift.scored_by,
+        **_links(workspace.home, result, ""),
     }
     if yesterday is not None:
-        metadata |= {"against_yesterday": yesterday.sentence(), **_shown(workspace.home, yesterday, "_yesterday")}
+        metadata |= {"against_yesterday": yesterday.sentence(), **_links(workspace.home, yesterday, "_yesterday")}
     return MaterializeResult(metadata=metadata)
 
 
-def _shown(home: Home, result: DriftResult, suffix: str) -> dict[str, MetadataValue]:
+def _links(home: Home, result: DriftResult, suffix: str) -> dict[str, MetadataValue]:
     scores = {name: (column.score, column.threshold) for name, column in result.columns.items()}
     return {
         f"scores{suffix}": MetadataValue.md(plots.to_markdown_image(plots.drift_bars(scores))),

@@ -1,4 +1,4 @@
-"""[landing] One asset for each landing table: the archive's days, translated to the contract, with rejects kept aside."""
+"""[landing] One asset for each landing table: the archive's days in the contract's form."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -22,7 +22,7 @@ from livealign.platforms.registry import land
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.runs.code_version import code_version
-from orchestration.runs.daily_asset import OWNERS, RETRIES, only_passing_failures_are_retried, reported
+from orchestration.runs.daily_asset import OWNERS, RETRIES, reported, retry_transient_errors
 from orchestration.runs.stage import stage
 
 GROUP = "landing"
@@ -44,23 +44,27 @@ SPECS = [
         _spec(table.name, f"One row for each {', '.join(table.primary_key)}, by day of `{table.time_column}`.")
         for table in TABLES.values()
     ),
-    _spec("ledger", "How many rows of each file were read, landed and rejected; written last, it marks a day as complete."),
-    _spec("rejects", "Rows that do not fit the contract, with file, line and reason."),
+    _spec("ledger", "Rows read, landed and rejected of each file. It is written last and marks a day as complete."),
+    _spec("rejects", "Rows that break the contract, with file, line and reason."),
 ]
 
 
 @multi_asset(specs=SPECS, partitions_def=days, backfill_policy=BackfillPolicy.single_run(), retry_policy=RETRIES)
 def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> Iterator[MaterializeResult]:
+    """Lands the days of the run's range.
+
+    Reports each landing table, the ledger and the rejects.
+    """
     landed_days = [date.fromisoformat(key) for key in context.partition_keys]
     home = workspace.home
-    with only_passing_failures_are_retried(), stage(context, workspace, "landing"):
+    with retry_transient_errors(), stage(context, workspace, "landing"):
         summary = land(home.platform, workspace.archive, home.landing, landed_days)
         for line in warnings(summary):
             context.log.warning(line)
         failed = failures(summary, home.landing, workspace.profile.landing)
         if failed:
             raise LandingError("; ".join(failed))
-    counted: dict[str, dict[str, Any]] = {
+    metadata_of: dict[str, dict[str, Any]] = {
         name: {
             "dagster/row_count": counts.landed,
             "read": counts.read,
@@ -70,8 +74,8 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
         for name, counts in summary.tables.items()
     }
     totals = {name: getattr(summary, name) for name in ("read", "landed", "rejected")} | {"reasons": dict(summary.reasons)}
-    counted |= {"ledger": totals, "rejects": {"dagster/row_count": summary.rejected, **totals}}
+    metadata_of |= {"ledger": totals, "rejects": {"dagster/row_count": summary.rejected, **totals}}
     for name in [*TABLES, "ledger", "rejects"]:
         key = AssetKey(["landing", name])
-        metadata = {**counted[name], "path": MetadataValue.path(str(home.landing / name))}
+        metadata = {**metadata_of[name], "path": MetadataValue.path(str(home.landing / name))}
         yield MaterializeResult(asset_key=key, metadata=reported(context, workspace, "landing", metadata, key))

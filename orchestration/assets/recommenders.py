@@ -1,4 +1,4 @@
-"""[recommenders] What finds rooms, what ranks them, and what both are compared with."""
+"""[recommenders] The retriever, the ranker, and the variants they are compared with."""
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
@@ -14,7 +14,10 @@ GROUP = "recommenders"
 
 @daily_asset(GROUP, kinds={"faiss"}, deps=[AssetKey("aligned_vectors")])
 def retriever(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The rooms live at each click of the held-out day, searched by dot product: is the room that was entered found?"""
+    """Retrieval on the held-out day: the live rooms at each click, searched by dot product.
+
+    Reports how often the entered room is among those found.
+    """
     day = day_of(context)
     with stage(context, workspace, "retriever"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
@@ -24,7 +27,10 @@ def retriever(context: AssetExecutionContext, workspace: Workspace) -> Materiali
 
 @daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("semantic_codes")])
 def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The release's ranker (`aligned_codes`): click, long view, like, comment, gift, on codes and histories."""
+    """The release's ranker (`aligned_codes`): five tasks from codes and histories.
+
+    It predicts click, long view, like, comment and gift.
+    """
     day = day_of(context)
     with stage(context, workspace, "ranker"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
@@ -42,7 +48,10 @@ def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
 
 @daily_asset(GROUP, kinds={"torch"}, deps=[AssetKey("segment_embeddings")])
 def comparison(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The same ranker without the method: by popularity, by author ID alone, with the frozen LLM's vector pasted in."""
+    """The variants that the release is compared with, on the same impressions.
+
+    Popularity, the ranker with the author ID alone, and the ranker with the frozen LLM's vectors as input.
+    """
     day = day_of(context)
     with stage(context, workspace, "comparison"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)

@@ -1,4 +1,4 @@
-"""[release] The challenger as a bundle and a Bento, and the decision whether it becomes the champion."""
+"""[release] The challenger's bundle and Bento, the promotion, and retention."""
 
 import json
 import subprocess
@@ -48,7 +48,10 @@ def bundle(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
 
 @daily_asset(GROUP, kinds={"bentoml"}, deps=[bundle], retried=True)
 def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The bundle packed with the code that serves it, started as a process and asked for recommendations."""
+    """The bundle packed with the code that serves it.
+
+    It is smoke-tested: started as a process and asked for recommendations.
+    """
     artifacts = workspace.artifacts(day_of(context))
     bundle_path = workspace.home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
     with stage(context, workspace, "bento"):
@@ -58,11 +61,14 @@ def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeRe
 
 
 def promotion(guards: Sequence[AssetCheckKey]) -> AssetsDefinition:
-    """The asset `promotion`, which asks for the last results of these checks, whichever run they ran in."""
+    """The asset `promotion`, which asks for the latest results of these checks from any run."""
 
     @daily_asset(GROUP, kinds={"file"}, deps=[bento])
     def promotion(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-        """Champion against challenger on the held-out day; the pointer moves only if the challenger is not worse."""
+        """Compares the challenger with the champion on the held-out day.
+
+        The champion pointer moves only if the challenger is not worse and every check passed.
+        """
         day, home = day_of(context), workspace.home
         artifacts = workspace.artifacts(day)
         with stage(context, workspace, "promotion"):
@@ -91,17 +97,20 @@ def promotion(guards: Sequence[AssetCheckKey]) -> AssetsDefinition:
 
 @daily_asset(GROUP, kinds={"file"}, deps=[AssetKey("promotion")])
 def retention(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """Partitions, artifacts, bundles and Bentos older than the policy go; never what the champion or a rollback needs."""
+    """Removes partitions, artifacts, bundles and Bentos that are older than the policy allows.
+
+    What the champion or a rollback needs is never removed.
+    """
     with stage(context, workspace, "retention"):
         planned = plan_pruning(workspace.home, workspace.profile.retention, workspace.archive)
         removed = prune(workspace.home, planned)
     return MaterializeResult(
         metadata={
             "removed": len(removed),
-            "bytes": sum(one.bytes for one in removed),
+            "bytes": sum(item.bytes for item in removed),
             "protected_releases": ", ".join(planned.protected) or "none",
             "what": MetadataValue.md(
-                "\n".join(f"- {one.kind}: `{one.path.name}`, {one.reason}" for one in removed) or "nothing"
+                "\n".join(f"- {item.kind}: `{item.path.name}`, {item.reason}" for item in removed) or "nothing"
             ),
         }
     )
@@ -119,10 +128,12 @@ def slices_table(slices: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:
-    """Run `python -m bentos build` (the graph imports no service) and return what it printed as its last line, JSON.
+    """Run `python -m bentos build` and return its last line of output, decoded from JSON.
+
+    It is a process of its own because the graph imports no service.
 
     Raises:
-        Failure: the Bento could not be built, or it does not answer as it should.
+        Failure: the Bento could not be built, or it failed its smoke test.
     """
     home = workspace.home
     command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(home.bento_store), "--models", str(home.models)]

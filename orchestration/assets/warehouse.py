@@ -1,4 +1,4 @@
-"""[warehouse] The dbt models on DuckDB, incremental by day, and their marts as Parquet for everything downstream."""
+"""[warehouse] The dbt models on DuckDB, incremental by day, and their marts as Parquet."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -19,17 +19,20 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from livealign.dataset.marts import MARTS, publish_marts
 from orchestration.dbt.command import BUILD, PROVES_SQL
-from orchestration.dbt.metadata import dbt_failure, told_of_models
+from orchestration.dbt.metadata import dbt_failure, model_metadata
 from orchestration.dbt.project import WarehouseTranslator, dbt_environment, set_days
 from orchestration.partitions import days
 from orchestration.resources import WAREHOUSE_POOL, Workspace
-from orchestration.runs.daily_asset import RETRIES, daily_asset, only_passing_failures_are_retried
+from orchestration.runs.daily_asset import RETRIES, daily_asset, retry_transient_errors
 from orchestration.runs.instance import LAUNCHED_BY
 from orchestration.runs.stage import stage
 
 
 def warehouse_assets(project: DbtProject) -> AssetsDefinition:
-    """The dbt models and their tests; a failed test of severity error is a failed blocking check and stops what follows."""
+    """The dbt models and their tests as assets and checks.
+
+    A failed test of severity error is a failed blocking check and stops everything downstream.
+    """
 
     @dbt_assets(
         manifest=project.manifest_path,
@@ -47,25 +50,28 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
         events: list[Any] = []
         try:
             with (
-                only_passing_failures_are_retried(),
+                retry_transient_errors(),
                 stage(context, workspace, "warehouse"),
-                dbt_talks_to(context, workspace.home.warehouse / "dbt.log"),
+                dbt_output_to(context, workspace.home.warehouse / "dbt.log"),
             ):
                 try:
                     events.extend(dbt.cli([*BUILD], context=context).stream())
                 except DagsterDbtCliRuntimeError as error:
                     raise dbt_failure(error) from error
-        finally:  # what was built and which tests failed is told of a failed build too
-            yield from told_of_models(context, workspace, events)
+        finally:  # a failed build reports too what was built and which tests failed
+            yield from model_metadata(context, workspace, events)
 
     return dbt_models
 
 
 @contextmanager
-def dbt_talks_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
-    """Send dbt's line for each of its hundred nodes to a file when `make retrain` shows its own progress in the terminal."""
+def dbt_output_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
+    """Send dbt's terminal output to a file in a run of `make retrain`.
+
+    Such a run shows its own progress in the terminal.
+    """
     if LAUNCHED_BY not in context.run.tags:
-        yield  # a run of the UI keeps them in its compute log
+        yield  # a run of the UI keeps the output in its compute log
         return
     with log.open("w") as file, redirect_stdout(file):
         yield
@@ -82,7 +88,10 @@ def dbt_talks_to(context: AssetExecutionContext, log: Path) -> Iterator[None]:
     pool=WAREHOUSE_POOL,
 )
 def exported_marts(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The days whose tests passed, published as Parquet, so that no model training ever holds the warehouse file."""
+    """The marts of the days whose tests passed, published as Parquet.
+
+    Model training reads these files and never opens the warehouse file.
+    """
     with stage(context, workspace, "marts"):
         rows = publish_marts(workspace.home.warehouse_tables, workspace.home.marts)
     return MaterializeResult(

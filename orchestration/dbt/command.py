@@ -1,7 +1,10 @@
-"""What dbt is asked for when days are built, here and in benchmarks; no imports, so that it costs nothing to know."""
+"""The arguments of dbt for building days. This module imports nothing.
 
-# Unit tests and keys of views prove the SQL, not the day: `make test` runs them. In the graph such a test must be no check
-# either (`exclude` of its assets): it would be planned for every day and come to no end, which the gate takes for a failure.
+The graph and the benchmarks share them.
+"""
+
+# Unit tests and tests of the keys of views check the SQL, not a day: `make test` runs them. The graph excludes them from the
+# asset checks too (`exclude`): such a check would be planned for every day and never run, which the gate counts as failed.
 PROVES_SQL = "tag:proves_sql"
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 BUILD_A_DAY = (*BUILD, "--exclude", PROVES_SQL)

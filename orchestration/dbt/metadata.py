@@ -1,4 +1,4 @@
-"""What dbt reports to Dagster: rows of each table, how long it took, what changed since the day before, why it failed."""
+"""The metadata of dbt models in Dagster: rows, seconds, changes; and dbt's errors as ours."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,8 @@ LONGEST_REASON = 1_000  # characters
 NOT_OF_THE_DAY = ("unique_id", "invocation_id")  # dbt's own names, different at every run
 
 
-def told_of_models(context: AssetExecutionContext, workspace: Workspace, events: Sequence[Any]) -> Iterator[Any]:
-    """dbt's events with more metadata on every model; all other events as they are."""
+def model_metadata(context: AssetExecutionContext, workspace: Workspace, events: Sequence[Any]) -> Iterator[Any]:
+    """Yield dbt's events, with more metadata on every model and all others unchanged."""
     for event in events:
         if not isinstance(event, Output):
             yield event
@@ -42,19 +42,22 @@ def told_of_models(context: AssetExecutionContext, workspace: Workspace, events:
 
 
 def dbt_failure(error: DagsterDbtCliRuntimeError) -> LiveAlignError:
-    """dbt's error as one of ours: in one line what failed and where dbt's log is.
+    """dbt's error as one of ours: one line with what failed and where dbt's log is.
 
-    As dagster-dbt raises it, it would be tried again whatever the cause.
+    The error that dagster-dbt raises would be retried whatever its cause.
     """
-    said, _, found = (error.description or "").partition("Errors parsed from dbt logs:")
-    log = re.search(r"debug log: (\S+?)\.?$", said, re.MULTILINE)
-    reason = re.sub(r"\s*\.{3,}\s*", " ", found or said.partition("failed with")[2])
+    summary, _, errors = (error.description or "").partition("Errors parsed from dbt logs:")
+    log = re.search(r"debug log: (\S+?)\.?$", summary, re.MULTILINE)
+    reason = re.sub(r"\s*\.{3,}\s*", " ", errors or summary.partition("failed with")[2])
     place = f"; dbt's log is {log[1]}" if log else ""
     return LiveAlignError(f"dbt failed: {' '.join(reason.split())[:LONGEST_REASON]}{place}")
 
 
 def rows_of_days(table: Path, days: Sequence[str]) -> int | None:
-    """Rows that dbt's files of a table have for these days, from their footers; None for a view, which has no files."""
+    """The number of rows of these days in a table's files, from the Parquet footers.
+
+    None for a view, which has no files.
+    """
     if not table.is_dir():
         return None
     files = [partition(table.parent, table.name, date.fromisoformat(day)) for day in days]

@@ -1,4 +1,4 @@
-"""What the dbt project asks of this machine beside SQL: DuckDB writes files, but makes no folders for them."""
+"""A dbt-duckdb plugin that lets SQL make folders: DuckDB writes files, but makes no folders."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from duckdb import DuckDBPyConnection
 
 
 class Plugin(BasePlugin):
-    """Loaded by dbt-duckdb (dbt_project/profiles.yml)."""
+    """The plugin that dbt-duckdb loads (dbt_project/profiles.yml)."""
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Give SQL the function `make_folder(path)`, which returns the path."""

@@ -1,4 +1,4 @@
-"""The dbt project as Dagster sees it: its manifest, its environment, and how its models become assets."""
+"""The dbt project in Dagster: manifest, environment, and asset keys of its models."""
 
 import os
 import sys
@@ -17,9 +17,9 @@ PROJECT_FOLDER = Path(__file__).parents[2] / "dbt_project"
 
 
 def prepared_project() -> DbtProject:
-    """The dbt project with a manifest that is newer than its sources; `@dbt_assets` cannot do without one.
+    """The dbt project with an up-to-date manifest, which `@dbt_assets` needs.
 
-    The only place where the manifest is made. Processes that load the graph at the same time wait for each other.
+    This is the only place that makes the manifest. Processes that load the graph at the same time wait for each other.
     """
     project = DbtProject(PROJECT_FOLDER)
     target = PROJECT_FOLDER / "target"
@@ -38,7 +38,7 @@ def _is_stale(manifest: Path) -> bool:
 
 
 def dbt_environment(home: Home) -> None:
-    """Tell dbt, by its environment, where landing and warehouse of this workspace are."""
+    """Set the variables by which dbt finds this workspace's landing and warehouse."""
     os.environ.update(
         LIVEALIGN_LANDING=str(home.landing),
         LIVEALIGN_WAREHOUSE_FILE=str(home.warehouse_file),
@@ -48,18 +48,21 @@ def dbt_environment(home: Home) -> None:
 
 
 def set_days(first: str, last: str) -> None:
-    """Tell dbt which days to build, `YYYY-MM-DD`, both included (dbt_project/macros/days.sql)."""
+    """Set the days for dbt to build, `YYYY-MM-DD`, both included (dbt_project/macros/days.sql)."""
     os.environ.update(LIVEALIGN_START_DAY=first, LIVEALIGN_END_DAY=last)
 
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
-    """dbt of this environment, whether or not the environment is on PATH."""
+    """The dbt of this Python environment, even if it is not on PATH."""
     executable = Path(sys.executable).parent / "dbt"
     return DbtCliResource(project_dir=project, dbt_executable=str(executable), global_config_flags=["--no-use-colors"])
 
 
 class WarehouseTranslator(DagsterDbtTranslator):
-    """dbt sources are the landing assets; all models are in the group `warehouse`, keyed by layer and name."""
+    """Asset keys of dbt's models and sources.
+
+    Sources are the landing assets; all models are in the group `warehouse`, keyed by layer and name.
+    """
 
     def __init__(self) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=False))

@@ -1,8 +1,8 @@
-"""What differences chance alone shows between two sets of rooms: drift scores after whole rooms have changed sides at random.
+"""Drift scores that chance alone gives, from permutations of whole rooms.
 
-The moments of one room resemble each other, so rows are not independent and permuting them would call every day drift. Rooms
-are the exchangeable unit (a block permutation test). All scores are functions of sums over rooms, so thousands of permutations
-are a few matrix products.
+The segments of one room resemble each other, so rows are not independent, and permuting rows would call every day drift.
+Rooms are the exchangeable unit (a block permutation test). All scores are functions of sums over rooms, so thousands of
+permutations are a few matrix products.
 """
 
 from dataclasses import dataclass
@@ -14,31 +14,35 @@ from numpy.typing import NDArray
 
 from livealign.operation_config import DriftConfig
 
-MINIMUM_ROOMS = 3  # on each side; with fewer, permuted rooms say nothing
+MINIMUM_ROOMS = 3  # on each side; with fewer, permutations mean nothing
 MAXIMUM_ROOMS = 1_000  # on each side; more are merged at random, which keeps the test valid and the products small
 BINS = 256  # of numeric columns, for the permuted scores only
 
 
 class RoomTest(NamedTuple):
-    """What a test whose unit is the room found: a score, and the threshold that chance keeps below."""
+    """The result of a test whose unit is the room: a score and its threshold."""
 
     score: float
     threshold: float
     p_value: float
-    examples: tuple[str, ...] = ()  # what the score is made of, the most telling first
+    examples: tuple[str, ...] = ()  # of what raises the score, the strongest first
 
 
 @dataclass(frozen=True)
 class RoomPermutations:
-    """Rows of the reference, then of the day, by room; and random assignments of the rooms to the two sides."""
+    """Random assignments of the rooms to the two sides, the reference and the day."""
 
-    room: NDArray[np.int64]  # [n + m] 0..R-1, a room that both sides saw counts on each
+    room: NDArray[np.int64]  # [n + m] 0..R-1, rows of the reference first; a room on both sides counts as two
     label: NDArray[np.float64]  # [R] 1 for rooms of the reference
     permuted: NDArray[np.float64]  # [permutations, R]; no rows where a side has too few rooms
 
     @classmethod
     def of(cls, reference: NDArray, current: NDArray, config: DriftConfig) -> "RoomPermutations":
-        """reference [n], current [m]: room id of each row. The seed decides the permutations."""
+        """The permutations of two sides' rooms; the seed decides them.
+
+        Args:
+            reference, current: [n] and [m], the room id of each row.
+        """
         left, right = (np.unique(side, return_inverse=True)[1].reshape(-1) % MAXIMUM_ROOMS for side in (reference, current))
         counts = [int(side.max()) + 1 if len(side) else 0 for side in (left, right)]
         label = np.repeat([1.0, 0.0], counts)
@@ -48,7 +52,10 @@ class RoomPermutations:
         return cls(np.concatenate([left, right + counts[0]]).astype(np.int64), label, permuted)
 
     def column_scores(self, reference: pd.Series, current: pd.Series, kind: str) -> NDArray[np.float64]:
-        """Drift scores [permutations] of one column: Wasserstein distance in standard deviations, or Jensen-Shannon."""
+        """Drift scores [permutations] of one column.
+
+        Wasserstein distance in standard deviations for numeric columns, Jensen-Shannon distance for categories.
+        """
         values = pd.concat([reference, current])
         known = values.notna().to_numpy()
         if kind == "numeric":
@@ -71,12 +78,15 @@ class RoomPermutations:
 
 
 def chance_threshold(null: NDArray, tests: int, config: DriftConfig) -> float:
-    """The score that chance exceeds with probability false_alarms / tests (Bonferroni); 0 where chance is not known."""
+    """The score that chance exceeds with probability false_alarms / tests (Bonferroni).
+
+    0 if there are no permutations.
+    """
     return float(np.quantile(null, 1 - config.false_alarms / max(tests, 1))) if len(null) else 0.0
 
 
 def p_value(score: float, null: NDArray) -> float:
-    """Share of the permuted scores that reach the real one, which counts as one of them."""
+    """The share of permuted scores that reach the real one, which counts as one of them."""
     return (1 + int((null >= score).sum())) / (1 + len(null))
 
 

@@ -1,4 +1,4 @@
-"""The named columns that drift is watched on, one row for each impression, read from the marts."""
+"""The columns whose drift is measured, one row for each impression, read from the marts."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -13,11 +13,11 @@ from livealign.errors import LiveAlignError
 from livealign.files import duckdb_path
 from livealign.operation_config import DriftConfig
 
-SCORE = "score"  # of the champion; a side without it was not scored, which is no drift
+SCORE = "score"  # of the champion; a side may lack it because it was not scored, which is not drift
 NUMERIC = (
-    "text_characters",  # of speech and chat in the segment shown; null where no window had ended
-    "is_empty",  # 1 if nobody said anything in it
-    "latin_share",  # of its letters: tells languages apart by script where the platform names none; null without letters
+    "text_characters",  # of speech and chat in the segment shown; null if no window had ended
+    "is_empty",  # 1 if the segment has no text
+    "latin_share",  # of its letters: separates scripts where the platform gives no language; null without letters
     "n_comments",  # in that segment
     "n_viewers",  # in that segment
     "has_content",  # 1 if a window had ended when the room was shown
@@ -26,7 +26,7 @@ NUMERIC = (
     "click",
     "long_view",
     "watch_seconds",
-    SCORE,  # the champion's click probability, where given
+    SCORE,  # the champion's click probability, if scored
 )
 CATEGORICAL = (
     "category",
@@ -34,11 +34,11 @@ CATEGORICAL = (
     "surface",
     "user_activity",  # band of the user's impressions on that day
     "author_popularity",  # band of the author's share of that day's impressions
-    "code_1",  # level-one code of the segment, where given
+    "code_1",  # level-one code of the segment, if codes are given
 )
 # Measured by room, not by impression: `orchestration.drift.words`, `orchestration.drift.surprise`.
 NEW_WORDS, SURPRISE = "new_words", "surprise"
-CONTENT = (  # drift here asks for an LLM re-tune
+CONTENT = (  # drift of these requests an LLM re-tune
     *("text_characters", "is_empty", "latin_share", "has_content", "category", "language", "code_1"),
     NEW_WORDS,
 )
@@ -46,7 +46,7 @@ NO_VALUE = "(none)"
 
 
 class DriftError(LiveAlignError):
-    """The marts or frames that drift is measured on are missing, empty or of another form."""
+    """The marts or frames for measuring drift are missing, empty or of another form."""
 
 
 QUERY = r"""
@@ -93,20 +93,20 @@ def day_frame(
     codes: pd.Series | None = None,
     scores: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """The watched columns of these days' impressions, at most `config.sample_rows` in all, spread evenly over the days.
+    """The watched columns of these days' impressions, one row for each.
 
-    Of the champion's days it is the reference; a release keeps it.
-
-    Only quantities of the day itself are used, never running totals: those grow from day to day and would always drift.
+    At most `config.sample_rows` rows in all, spread evenly over the days. The frame of the champion's days is the reference,
+    which a release keeps. Only quantities of the day itself are used, never running totals: those grow from day to day and
+    would always drift.
 
     Args:
         marts: folder of `<mart>/dt=YYYY-MM-DD/part-0.parquet`.
-        codes: segment_id → level-one code. Of one codebook for reference and day, or the codes mean different things.
-        scores: impression_id → click probability, of one model for reference and day. A day that it was trained on must have
-            none: a model is less surprised by what it has seen.
+        codes: segment_id → level-one code. Reference and day need the same codebook, or the codes differ in meaning.
+        scores: impression_id → click probability, by one model for reference and day. Leave out a day that it was trained on:
+            a model is less surprised by what it has seen.
 
     Returns:
-        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score` and `code_1` only where given.
+        Columns dt (str), room_id (int64), NUMERIC as float64, CATEGORICAL as str; `score` and `code_1` only if given.
 
     Raises:
         DriftError: a day's marts are missing or unreadable.
@@ -137,16 +137,19 @@ def day_frame(
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Only dt, room_id and the watched columns, as float64 and str, so that like is compared with like."""
-    kept: dict[str, pd.Series] = {"dt": frame["dt"].astype(str), "room_id": frame["room_id"].astype(np.int64)}
+    """The frame's dt, room_id and watched columns, as float64 and str.
+
+    Reference and day then have the same types, wherever they were read from.
+    """
+    columns: dict[str, pd.Series] = {"dt": frame["dt"].astype(str), "room_id": frame["room_id"].astype(np.int64)}
     for name in NUMERIC:
         if name in frame:
             values = pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
-            kept[name] = values.replace([np.inf, -np.inf], np.nan)
+            columns[name] = values.replace([np.inf, -np.inf], np.nan)
     for name in CATEGORICAL:
         if name in frame:
-            kept[name] = frame[name].map(_category).astype(object)
-    return pd.DataFrame(kept)
+            columns[name] = frame[name].map(_category).astype(object)
+    return pd.DataFrame(columns)
 
 
 def _category(value: object) -> str:
@@ -159,7 +162,7 @@ def partition(marts: Path, mart: str, day: date) -> Path:
     """The file of one mart's day.
 
     Raises:
-        DriftError: it is missing.
+        DriftError: the file is missing.
     """
     file = day_partition(marts, mart, day)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""The drift of one day: which days are the reference, and what is compared."""
+"""The drift of one day: its reference days, and what is compared."""
 
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -26,20 +26,22 @@ TREND = "drift_trend"  # folder in `reports/`: the Evidently workspace
 
 
 class DayDrift(NamedTuple):
-    """Both reports of a day."""
+    """Both drift reports of a day."""
 
-    champion: DriftResult  # against the champion's days: this one decides
-    yesterday: DriftResult | None  # None where the marts lack the day before
-    scored_by: str  # the release whose scores are compared, or why none are
+    champion: DriftResult  # compared with the champion's days: this report decides
+    yesterday: DriftResult | None  # None if the marts lack the day before
+    scored_by: str  # the release whose scores are compared, or the reason why none are
 
 
 def measure_drift(workspace: Workspace, day: date) -> DayDrift:
-    """Compare `day` with the champion's days (with the challenger's own before there is a champion), and with the day before.
+    """Compare `day` with the champion's days and with the day before.
 
-    Numbers of one model can be compared, those of two cannot. Codes and embeddings of both sides are therefore the
-    challenger's, and scores of both sides the champion's: they are compared where the reference holds the day that the
-    champion was held out on. The champion is the one before `day`, so that a rerun finds the same. The reports are written to
-    `reports/<day>/`, the challenger's own reference to its artifacts, for the bundle.
+    Before there is a champion, it is compared with the challenger's own training days.
+
+    Values are comparable only if one model made them. Codes and embeddings of both sides are therefore the challenger's, and
+    scores of both sides the champion's. Scores are compared if the reference includes the day that the champion was held out
+    on. The champion is the one before `day`, so that a rerun gives the same result. The reports are written to
+    `reports/<day>/`, and the challenger's own reference to its artifacts, for the bundle.
     """
     home, artifacts, config = workspace.home, workspace.artifacts(day), workspace.profile.drift
     corpus = day_corpus(home, day, workspace.dataset)
@@ -55,7 +57,7 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
             day_frame(home.marts, days, config, codes, probability),
             room_words(home.marts, days, config),
             pd.DataFrame() if scored is None or probability is None else room_surprise(home.marts, scored, probability),
-            {one: matrix[rows] for one, matrix in vectors.items()},
+            {name: matrix[rows] for name, matrix in vectors.items()},
             corpus.segment_room_id[rows],
         )
 
@@ -64,21 +66,21 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
         reference, current = side(days, held_out), side([day], day if held_out else None)
         return drift_report(reference, current, config, reports_of(home, day), name, (home.reports / TREND, project))
 
-    days = [one for one in _champion_days(workspace, champion) if one < day] or list(corpus.train_days)
+    days = [past for past in _champion_days(workspace, champion) if past < day] or list(corpus.train_days)
     main = against(days, "drift", "each day against the champion's days")
     yesterday = day - timedelta(days=1)
     beside = None
     if yesterday in built_days(home.marts, "interactions"):
         beside = against([yesterday], "drift_yesterday", "each day against the day before")
     _keep_for_the_bundle(workspace, corpus, artifacts, codes, main)
-    gone = scores.held_out is not None and scores.held_out not in days
-    return DayDrift(
-        main, beside, f"the marts of {scores.held_out}, which {scores.says} scored, are gone" if gone else scores.says
-    )
+    scored_by = scores.scored_by
+    if scores.held_out is not None and scores.held_out not in days:
+        scored_by = f"the marts of {scores.held_out}, which {scored_by} scored, are gone"
+    return DayDrift(main, beside, scored_by)
 
 
 def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
-    """The champion's training days, and the day that it was held against, as far as the marts still have them."""
+    """The champion's training days and its held-out day, as far as the marts still have them."""
     if champion is None:
         return []
     first, last = window_days(champion.manifest["data_window"])
@@ -89,7 +91,7 @@ def _champion_days(workspace: Workspace, champion: Bundle | None) -> list[date]:
 def _segments_of(corpus: Corpus, days: list[date]) -> np.ndarray:
     """Rows of the corpus' segments that began on one of the days."""
     epoch_days = corpus.segment_started_at // DAY_MS
-    wanted = np.isin(epoch_days, [(one - EPOCH).days for one in days])
+    wanted = np.isin(epoch_days, [(day - EPOCH).days for day in days])
     wanted[0] = False
     return np.flatnonzero(wanted)
 

@@ -1,4 +1,4 @@
-"""Have embeddings drifted? The energy distance of two sides' vectors, against whole rooms changing sides."""
+"""Test for drift of embeddings: energy distance, against permutations of whole rooms."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ def energy_test(
     config: DriftConfig,
     tests: int = 1,
 ) -> RoomTest:
-    """Normalised energy distance, 0 (equal) to 1, of the embeddings [n, d] and [m, d] of two sides in rooms [n] and [m].
+    """Normalised energy distance, 0 (equal) to 1, of two sides' embeddings, and its threshold.
 
-    `tests`: how many columns and embeddings share the report's false alarms. With fewer than three rooms on a side the
-    threshold is 1, which no score exceeds.
+    With fewer than three rooms on a side the threshold is 1, which no score exceeds.
+
+    Args:
+        reference, current: embeddings [n, d] and [m, d].
+        reference_rooms, current_rooms: room id of each row, [n] and [m].
+        tests: how many columns and embeddings share the report's false alarms.
     """
     rng = np.random.default_rng(config.seed)
     left, right = (rng.permutation(len(side))[: config.embedding_rows] for side in (reference, current))

@@ -1,7 +1,7 @@
-"""The only module that speaks to Evidently (0.7). Importing it takes seconds, so `orchestration.drift.report` does it when
-called.
+"""Evidently 0.7: the only module that imports it.
 
-Evidently sends no usage data from here: `DO_NOT_TRACK` is set before its first import, and reports are local files.
+The import takes seconds, so `orchestration.drift.report` imports this module when it is called. Evidently sends no usage
+data: `DO_NOT_TRACK` is set before its first import, and reports are local files.
 """
 
 import json
@@ -33,7 +33,7 @@ _TYPES = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical
 
 
 class RoomDrift(SingleValueMetric):
-    """Drift as one number, measured against permuted rooms and shown in the report."""
+    """A metric of Evidently's report: one drift score, tested against permuted rooms."""
 
     what: str  # the embedding's name, or new_words
     measure: str
@@ -44,9 +44,10 @@ class RoomDrift(SingleValueMetric):
 
 
 class RoomDriftCalculation(SingleValueCalculation[RoomDrift]):
-    """Shows the score and tests it against the threshold from permuted rooms."""
+    """The calculation of `RoomDrift`: shows the score and tests it against the threshold."""
 
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
+        """The metric's widget and test; called by Evidently."""
         metric = self.metric
         drifted = metric.score > metric.threshold
         result = self.result(metric.score)
@@ -74,11 +75,12 @@ class RoomDriftCalculation(SingleValueCalculation[RoomDrift]):
         return result
 
     def display_name(self) -> str:
+        """The metric's name in the report."""
         return f"Drift in '{self.metric.what}'"
 
 
 def column_score(reference: pd.Series, current: pd.Series, kind: str) -> float:
-    """Evidently's own drift score of one column without nulls: the number that its report shows for the same data."""
+    """Evidently's own drift score of one column without nulls, as its report shows it."""
     test = get_stattest(reference, current, _TYPES[kind], METHODS[kind])
     return float(test(reference, current, _TYPES[kind], None).drift_score)
 
@@ -95,8 +97,8 @@ def render(
 
     Args:
         columns: name → (kind, threshold), in the order they are shown.
-        by_room: what is measured against permuted rooms, name → (measure, what its test found).
-        timestamp: of the day reported on.
+        by_room: scores that are tested against permuted rooms, name → (measure, result of its test).
+        timestamp: the day of the report.
 
     Returns:
         The HTML, the JSON document, each column's score as Evidently measured it, and the snapshot itself.
@@ -107,7 +109,7 @@ def render(
     )
     shown = list(columns)
     metrics = [
-        *(_room_metric(name, *found) for name, found in by_room.items()),
+        *(_room_metric(name, *tested) for name, tested in by_room.items()),
         *(ValueDrift(column=name, method=METHODS[kind], threshold=threshold) for name, (kind, threshold) in columns.items()),
     ]
     report = Report(metrics, include_tests=True, metadata=dict(metadata))
@@ -129,17 +131,20 @@ def _room_metric(name: str, measure: str, test: RoomTest) -> RoomDrift:
 
 
 def keep_snapshot(folder: Path, name: str, snapshot: Snapshot, day: str, by_room: list[str]) -> None:
-    """Add the day's snapshot to the project of that name, in place of one of the same day; `make drift-ui` shows the trend."""
+    """Add the day's snapshot to an Evidently project, in place of one of the same day.
+
+    `make drift-ui` shows the trend.
+    """
     from evidently.ui.workspace import Workspace
 
     workspace = Workspace.create(str(folder))
-    found = workspace.search_project(name)
-    project = found[0] if found else workspace.create_project(name)
+    projects = workspace.search_project(name)
+    project = projects[0] if projects else workspace.create_project(name)
     known = {panel.title for panel in project.dashboard.model().panels}
     for title, metric, labels in (
-        ("Embeddings: energy distance; new words: share", "RoomDrift", [{"what": one} for one in by_room]),
-        # All that are ever watched: scores come with the first champion, and a panel is made once.
-        ("Columns: drift score", "ValueDrift", [{"column": one} for one in (*NUMERIC, *CATEGORICAL)]),
+        ("Embeddings: energy distance; new words: share", "RoomDrift", [{"what": score} for score in by_room]),
+        # Every possible column: scores come with the first champion, but a panel is made only once.
+        ("Columns: drift score", "ValueDrift", [{"column": column} for column in (*NUMERIC, *CATEGORICAL)]),
     ):
         if title not in known:
             values = [PanelMetric(legend=next(iter(label.values())), metric=metric, metric_labels=label) for label in labels]

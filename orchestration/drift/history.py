@@ -1,4 +1,4 @@
-"""Which earlier days had drifted content: what the tuning of the LLM asks, read from the reports that those days left."""
+"""The earlier days whose content had drifted, read from their own drift reports."""
 
 from datetime import date
 
@@ -10,6 +10,6 @@ VERDICTS = "drift.json"
 
 
 def drifted_days(workspace: Workspace, day: date) -> list[date]:
-    """The training days of `day` whose content had drifted when they were the newest, oldest first."""
-    reports = {one: DayArtifacts.of(workspace.home, one).drift / VERDICTS for one in workspace.training_days(day)}
-    return [one for one, file in reports.items() if file.exists() and read_json(file)["verdict"]["content_drifted"]]
+    """The training days of `day` whose own report found drifted content, oldest first."""
+    reports = {past: DayArtifacts.of(workspace.home, past).drift / VERDICTS for past in workspace.training_days(day)}
+    return [past for past, file in reports.items() if file.exists() and read_json(file)["verdict"]["content_drifted"]]

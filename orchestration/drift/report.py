@@ -1,10 +1,10 @@
-"""Has the day drifted from what the champion was trained on? One Evidently report, with thresholds that quiet days keep below.
+"""The drift report of a day: one Evidently report whose thresholds quiet days stay below.
 
 With 20,000 rows every p value is tiny, so columns are judged by the size of the difference: Wasserstein distance in standard
-deviations for numbers, Jensen-Shannon distance for categories, energy distance for embeddings, share for new words. And a day
-holds only some dozens of rooms, so days differ even when nothing has changed. A threshold is therefore the largest of a floor
-(`DriftConfig`), what chance shows when whole rooms change sides (`orchestration.drift.chance`), and what the reference's days
-show among themselves.
+deviations for numbers, Jensen-Shannon distance for categories, energy distance for embeddings, share for new words. A day has
+only some dozens of rooms, so days differ even if nothing has changed. A threshold is therefore the largest of three: a floor
+(`DriftConfig`), the score that chance gives when whole rooms change sides (`orchestration.drift.chance`), and the largest
+score among the reference's own days.
 """
 
 import json
@@ -37,16 +37,16 @@ ENERGY = "energy distance (normed)"  # of embeddings
 
 @dataclass(frozen=True)
 class DriftSide:
-    """All that is compared of one side, the reference or the day.
+    """The data of one side of the comparison, the reference or the day.
 
     Raises:
         DriftError: an embedding has another number of rows than `vector_rooms`.
     """
 
-    frame: pd.DataFrame  # `drift_frames.day_frame`
-    words: pd.DataFrame = field(default_factory=pd.DataFrame)  # `drift_words.room_words`; empty: nobody says anything
-    surprise: pd.DataFrame = field(default_factory=pd.DataFrame)  # `drift_surprise.room_surprise`; empty: not scored
-    vectors: Mapping[str, NDArray] = field(default_factory=dict)  # name → [n, d], a row a segment, by the same encoder
+    frame: pd.DataFrame  # from `columns.day_frame`
+    words: pd.DataFrame = field(default_factory=pd.DataFrame)  # from `words.room_words`; empty: no text
+    surprise: pd.DataFrame = field(default_factory=pd.DataFrame)  # from `surprise.room_surprise`; empty: not scored
+    vectors: Mapping[str, NDArray] = field(default_factory=dict)  # name → [n, d], a row for each segment, by one encoder
     vector_rooms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # [n] room of each row
 
     def __post_init__(self) -> None:
@@ -59,34 +59,34 @@ class DriftSide:
 
 
 class ColumnDrift(NamedTuple):
-    """The verdict on one column, one embedding, or the words."""
+    """The verdict on one column, one embedding, the words or the surprise."""
 
     method: str
     score: float
     threshold: float
     drifted: bool
-    examples: tuple[str, ...] = ()  # new words, those that most rooms say first
+    examples: tuple[str, ...] = ()  # new words, in order of the number of rooms that say them
 
 
 @dataclass(frozen=True)
 class DriftResult:
-    """The verdict on a day; `columns` holds those most above their threshold first."""
+    """The verdict on a day; `columns` begins with those most above their threshold."""
 
     drifted: bool
-    content_drifted: bool  # text, words, categories, codes or embeddings: asks for an LLM re-tune
+    content_drifted: bool  # text, words, categories, codes or embeddings: requests an LLM re-tune
     columns: dict[str, ColumnDrift]
-    calibrated: bool  # False: too few rooms to know what chance shows, so nothing is called drift
+    calibrated: bool  # False: too few rooms for thresholds, so nothing is called drift
     html: Path
     json: Path
 
     def sentence(self) -> str:
-        """The verdict for people."""
-        found = [_told(name, column) for name, column in self.columns.items() if column.drifted]
+        """The verdict as a sentence for people."""
+        drifted = [_phrase(name, column) for name, column in self.columns.items() if column.drifted]
         if not self.calibrated:
-            return f"Too few rooms to judge drift; {len(found)} of {len(self.columns)} columns are above their floors."
-        if not found:
+            return f"Too few rooms to judge drift; {len(drifted)} of {len(self.columns)} columns are above their floors."
+        if not drifted:
             return f"No drift in {len(self.columns)} columns."
-        return f"{len(found)} of {len(self.columns)} columns drifted: {', '.join(found)}."
+        return f"{len(drifted)} of {len(self.columns)} columns drifted: {', '.join(drifted)}."
 
 
 def drift_report(
@@ -114,32 +114,34 @@ def drift_report(
     shared, one_sided_words = _tested_by_room(reference, current)
     tests = len(kinds) + len(shared)
     thresholds = _thresholds(before, now, kinds, tests, config)
-    by_room = {one: _room_test(one, reference, current, tests, config) for one in shared}
+    by_room = {what: _room_test(what, reference, current, tests, config) for what in shared}
 
     days = sorted(set(before["dt"])), sorted(set(now["dt"]))
     metadata = {"reference": f"{days[0][0]} to {days[0][-1]}", "day": days[1][-1]}
     html, document, scores, snapshot = drift_evidently.render(
         before,
         now,
-        {one: (kind, thresholds[one]) for one, kind in kinds.items()},
-        {one: (METHOD_NAMES.get(one, ENERGY), test) for one, test in by_room.items()},
+        {column: (kind, thresholds[column]) for column, kind in kinds.items()},
+        {what: (METHOD_NAMES.get(what, ENERGY), test) for what, test in by_room.items()},
         metadata,
         datetime.fromisoformat(days[1][-1]),
     )
-    verdicts = {one: ColumnDrift(what, 1.0, 0.0, True) for one, what in (one_sided | one_sided_words).items()}
+    verdicts = {column: ColumnDrift(how, 1.0, 0.0, True) for column, how in (one_sided | one_sided_words).items()}
     verdicts |= {
-        one: ColumnDrift(METHOD_NAMES[kind], scores[one], thresholds[one], scores[one] > thresholds[one])
-        for one, kind in kinds.items()
+        column: ColumnDrift(METHOD_NAMES[kind], scores[column], thresholds[column], scores[column] > thresholds[column])
+        for column, kind in kinds.items()
     }
     verdicts |= {
-        one: ColumnDrift(METHOD_NAMES.get(one, ENERGY), test.score, test.threshold, test.score > test.threshold, test.examples)
-        for one, test in by_room.items()
+        what: ColumnDrift(
+            METHOD_NAMES.get(what, ENERGY), test.score, test.threshold, test.score > test.threshold, test.examples
+        )
+        for what, test in by_room.items()
     }
     calibrated = min(before["room_id"].nunique(), now["room_id"].nunique()) >= MINIMUM_ROOMS
-    found = {one for one, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
+    drifted = {column for column, verdict in verdicts.items() if verdict.drifted} if calibrated else set()
     result = DriftResult(
-        drifted=bool(found),
-        content_drifted=bool(found & {*CONTENT, *current.vectors}),
+        drifted=bool(drifted),
+        content_drifted=bool(drifted & {*CONTENT, *current.vectors}),
         columns=dict(sorted(verdicts.items(), key=_excess)),
         calibrated=calibrated,
         html=out_dir / f"{name}.html",
@@ -153,8 +155,8 @@ def drift_report(
 
 
 def _tested_by_room(reference: DriftSide, current: DriftSide) -> tuple[list[str], dict[str, str]]:
-    """What both sides have that is tested by room: words, surprise, embeddings; and NEW_WORDS if only one side has words."""
-    shared = [one for one in reference.vectors if one in current.vectors]
+    """The room-wise tests that both sides have data for; and NEW_WORDS, if only one side has words, with how it changed."""
+    shared = [name for name in reference.vectors if name in current.vectors]
     if min(len(reference.surprise), len(current.surprise)) >= MINIMUM_ROOMS:
         shared.insert(0, SURPRISE)
     before, now = (not side.words.empty for side in (reference, current))
@@ -176,13 +178,14 @@ def _room_test(name: str, reference: DriftSide, current: DriftSide, tests: int, 
 def _thresholds(
     reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[str, str], tests: int, config: DriftConfig
 ) -> dict[str, float]:
-    """Threshold of each column: the largest of its floor, chance (rooms permuted) and the reference days' own differences."""
+    """The threshold of each column: the largest of its floor, the chance threshold and the reference days' own scores."""
     every = RoomPermutations.of(reference["room_id"].to_numpy(), current["room_id"].to_numpy(), config)
     thresholds = {}
     for name, kind in kinds.items():
         floor = config.numeric_threshold if kind == "numeric" else config.categorical_threshold
         known = [side[[*("dt", "room_id"), name]].dropna() for side in (reference, current)]
-        # Rooms without a value take no part: scores, which one day of the reference has, would have chance look too wide.
+        # Rooms without a value are left out: only one day of the reference has scores, and the other days' rooms would
+        # make chance look too wide.
         chance = every
         if sum(map(len, known)) < len(reference) + len(current):
             chance = RoomPermutations.of(known[0]["room_id"].to_numpy(), known[1]["room_id"].to_numpy(), config)
@@ -192,7 +195,7 @@ def _thresholds(
 
 
 def _quiet_days(column: pd.DataFrame, name: str, kind: str, config: DriftConfig) -> float:
-    """The largest score of a reference day against the other reference days: whole days may differ, weekends for one."""
+    """The largest score of a reference day against the other reference days: whole days may differ, such as weekends."""
     from orchestration.drift import evidently as drift_evidently
 
     days = column["dt"].unique()
@@ -205,7 +208,7 @@ def _quiet_days(column: pd.DataFrame, name: str, kind: str, config: DriftConfig)
 def _kinds(reference: pd.DataFrame, current: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
     """Kind of each column that both sides have values of, and those that only one side has: "appeared", "disappeared".
 
-    A column with values in so few rooms that chance cannot be known is left out, where the other columns have more.
+    A column with values in too few rooms for a permutation test is left out, unless all columns have as few.
     """
     if reference.empty or current.empty:
         raise DriftError(
@@ -222,7 +225,7 @@ def _kinds(reference: pd.DataFrame, current: pd.DataFrame) -> tuple[dict[str, st
         elif min(before, now) == 0 < max(before, now) and name != SCORE:
             one_sided[name] = "disappeared" if before else "appeared"
     if not kinds and not one_sided:
-        raise DriftError("drift cannot be measured: reference and day share no column; make both by drift_frames.day_frame")
+        raise DriftError("drift cannot be measured: reference and day share no column; make both by columns.day_frame")
     return kinds, one_sided
 
 
@@ -235,7 +238,7 @@ def _excess(item: tuple[str, ColumnDrift]) -> float:
     return -item[1].score / item[1].threshold if item[1].threshold else -np.inf
 
 
-def _told(name: str, column: ColumnDrift) -> str:
+def _phrase(name: str, column: ColumnDrift) -> str:
     examples = f": {' '.join(column.examples[:5])}" if column.examples else ""
     return f"{name} ({column.score:.3f}, threshold {column.threshold:.3f}{examples})"
 

@@ -1,7 +1,7 @@
-"""What the champion expects of the day: its scores of two days that it was not trained on, columns that show other tastes.
+"""The champion's click scores of two days that it was not trained on.
 
-A score means something only beside scores of the same model, so a release keeps those that it gave the day it was held out on.
-When it is the champion it scores a new day, and the two are compared.
+They show changed tastes. Scores are comparable only if one model made them, so a release keeps the scores of its held-out
+day. When it is the champion it scores the new day, and the two are compared.
 """
 
 from datetime import date
@@ -22,20 +22,20 @@ from livealign.retrain.champion import champion_scores
 class ChampionScores(NamedTuple):
     """Click probabilities by one release."""
 
-    held_out: date | None  # the day that it was measured on; None where it scored nothing
-    by_impression: pd.Series | None  # impression_id → probability, of that day and of the day reported on
-    says: str  # the release's id, or why there are no scores
+    held_out: date | None  # the release's held-out day; None if there are no scores
+    by_impression: pd.Series | None  # impression_id → probability, of that day and of the day of the report
+    scored_by: str  # the release's id, or the reason why there are no scores
 
 
 def held_out_day(release: Bundle) -> date:
-    """The day that the release was measured on, which it had not been trained on."""
+    """The day that the release was measured on and not trained on."""
     return date.fromisoformat(release.manifest["data_window"]["end"])
 
 
 def scores_of_champion(champion: Bundle | None, corpus: Corpus, home: Home, dataset: DatasetConfig) -> ChampionScores:
-    """The champion's scores of its own held-out day and of the corpus'.
+    """The champion's scores of its own held-out day and of the corpus' held-out day.
 
-    A champion that cannot score must not keep its successor from being made: then there are none, and `says` tells why.
+    A champion that cannot score must not stop the retrain: there are no scores then, and `scored_by` gives the reason.
     """
     if champion is None:
         return ChampionScores(None, None, "no release before the day")

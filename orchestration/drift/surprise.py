@@ -1,8 +1,9 @@
-"""Have tastes changed? How much more the day's clicks surprise the champion than those of the day it was held out on did.
+"""Test for changed tastes: how much the day's clicks surprise the champion.
 
-A change of tastes moves no average: as much is clicked as before, by others. A model that knew the tastes shows it. What counts
-is its log loss beyond what its own probabilities promise, so that rooms that are harder to foresee do not look like change, and
-the mean over all impressions of two days, because a tenth of the users is lost in the spread of single clicks.
+The surprise is compared with that of the champion's held-out day. A change of tastes moves no average: there are as many
+clicks as before, by other users. A model that knew the tastes shows it. The measure is its log loss beyond the loss that its
+own probabilities predict, so that rooms that are harder to predict do not look like change. It is averaged over all
+impressions of two days, because a change of a tenth of the users is lost in the spread of single clicks.
 """
 
 from datetime import date
@@ -17,7 +18,7 @@ from livealign.operation_config import DriftConfig
 from orchestration.drift.chance import RoomPermutations, RoomTest, chance_threshold, p_value
 from orchestration.drift.columns import DriftError, partition
 
-# A probability nearer to 0 or 1 counts as this near: one sure mistake must not be all of a day's surprise.
+# Probabilities are clipped: one mistake made with certainty must not be all of a day's surprise.
 QUERY = """
 with shown as (
     select interactions.room_id, interactions.click::double as click, greatest(1e-6, least(1 - 1e-6, scores.score)) as p
@@ -32,16 +33,16 @@ from shown group by room_id order by room_id
 
 
 def room_surprise(marts: Path, day: date, scores: pd.Series) -> pd.DataFrame:
-    """How much more each room's clicks of the day surprised the model than it expected.
+    """The excess surprise of the model at the day's clicks, by room.
 
     Args:
         marts: folder of `interactions/dt=YYYY-MM-DD/part-0.parquet`.
         scores: impression_id → click probability, by a model that was not trained on the day.
 
     Returns:
-        One row a room: room_id (int64), impressions (int64) that have a score and a known click, and excess (float64), the sum
-        over them of log loss minus expected log loss (the entropy of the score), in nats. It is 0 on average where scores are
-        calibrated.
+        A row for each room: room_id (int64), impressions (int64) that have a score and a known click, and excess (float64), the
+        sum over them of log loss minus expected log loss (the entropy of the score), in nats. It is 0 on average if the scores
+        are calibrated.
 
     Raises:
         DriftError: the day's interactions are missing or unreadable.
@@ -56,9 +57,9 @@ def room_surprise(marts: Path, day: date, scores: pd.Series) -> pd.DataFrame:
 
 
 def surprise_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConfig, tests: int = 1) -> RoomTest:
-    """Mean excess surprise of the day's impressions minus that of the reference's, in nats, against whole rooms changing sides.
+    """The day's mean excess surprise minus the reference's, in nats, and its threshold.
 
-    Only more surprise is drift: a day that is easier to foresee has a score of 0.
+    Only more surprise is drift: a day that is easier to predict has a score of 0.
 
     Args:
         reference, current: from `room_surprise`, of the same model, at least three rooms each.
@@ -69,7 +70,7 @@ def surprise_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftC
     sums = np.stack([np.bincount(chance.room, both[name], len(chance.label)) for name in ("excess", "impressions")], axis=1)
 
     def difference(label: np.ndarray) -> np.ndarray:
-        """[k] for labels [k, rooms], 1 for rooms of the reference."""
+        """The score of each row of labels [k, rooms], 1 for rooms of the reference: [k]."""
         before, now = label @ sums, (1 - label) @ sums
         return np.maximum(now[:, 0] / now[:, 1] - before[:, 0] / before[:, 1], 0)
 

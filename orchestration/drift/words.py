@@ -1,8 +1,8 @@
-"""Do people say words that nobody said before? The share of new words in the day's rooms, against whole rooms changing sides.
+"""Test for new words: their share in the day's rooms, against permutations of whole rooms.
 
-A new topic moves every average of the text a little and is lost among forty rooms that differ anyway. What sets it apart is
-that its words were in no room before. Some words always are: names, typing errors. How many is known from the rooms
-themselves, by asking the same of rooms that change sides at random.
+A new topic moves every average of the text a little, and that is lost among forty rooms that differ anyway. What sets it
+apart is that its words were in no room before. Some words are always new: names, typing errors. How many is estimated from
+the rooms themselves, by the same measure after rooms changed sides at random.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,20 +42,22 @@ select distinct room_id, word from words order by room_id, word
 
 
 def room_words(marts: Path, days: Sequence[date], config: DriftConfig) -> pd.DataFrame:
-    """What is said and written in the rooms of these days, at most `config.word_rooms` rooms, spread evenly over the days.
+    """The words said and written in the rooms of these days.
+
+    At most `config.word_rooms` rooms, spread evenly over the days.
 
     Args:
         marts: folder of `segments/dt=YYYY-MM-DD/part-0.parquet`.
 
     Returns:
-        A row for each day, room and word of it: dt (str), room_id (int64), word (category). A room without a word has none.
+        A row for each day, room and word of it: dt (str), room_id (int64), word (category). A room without words has no row.
 
     Raises:
         DriftError: a day's segments are missing or unreadable.
     """
     if not days:
         raise DriftError("drift needs at least one day")
-    found = []
+    frames = []
     with duckdb.connect() as connection:
         for day in days:
             file = partition(marts, "segments", day)
@@ -70,28 +72,28 @@ def room_words(marts: Path, days: Sequence[date], config: DriftConfig) -> pd.Dat
             except duckdb.Error as error:
                 raise DriftError(f"{file} cannot be read ({error}); materialize the mart segments of {day} again") from error
             words = table.column("word").combine_chunks().dictionary_encode()
-            found.append(table.set_column(1, "word", words).to_pandas().assign(dt=str(day)))
-    kinds = pd.api.types.union_categoricals([one["word"] for one in found]).categories
-    for one in found:
-        one["word"] = one["word"].cat.set_categories(kinds)
-    return pd.concat(found, ignore_index=True)[["dt", "room_id", "word"]]
+            frames.append(table.set_column(1, "word", words).to_pandas().assign(dt=str(day)))
+    kinds = pd.api.types.union_categoricals([frame["word"] for frame in frames]).categories
+    for frame in frames:
+        frame["word"] = frame["word"].cat.set_categories(kinds)
+    return pd.concat(frames, ignore_index=True)[["dt", "room_id", "word"]]
 
 
 def words_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConfig, tests: int = 1) -> RoomTest:
-    """Mean over the day's rooms of the share of their words that no room of the reference says, and its threshold.
+    """The mean share of new words in the day's rooms, and its threshold.
 
-    Words count once a room, so that one line repeated a hundred times is no more than once.
+    A word is new if no room of the reference says it. A word counts once in a room, however often it is said.
 
-    The threshold is the largest of three: what chance shows on average plus the floor, what it exceeds only with probability
-    `false_alarms / tests`, and what a day of the reference shows against the others. With fewer than three rooms on a side
-    it is 1, which no score exceeds.
+    The threshold is the largest of three: the mean of chance plus the floor, the score that chance exceeds only with
+    probability `false_alarms / tests`, and the largest share of a reference day against the others. With fewer than three
+    rooms on a side it is 1, which no score exceeds.
 
     Args:
         reference, current: from `room_words`, neither empty.
         tests: how many columns and embeddings share the report's false alarms.
 
     Returns:
-        `examples` are new words, those that most rooms say first.
+        The test; `examples` are new words, in order of the number of rooms that say them.
     """
     words = pd.api.types.union_categoricals([reference["word"], current["word"]])
     chance = RoomPermutations.of(_rooms(reference), _rooms(current), config)
@@ -107,26 +109,26 @@ def words_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConf
 
 
 def _quiet_days(reference: pd.DataFrame, config: DriftConfig) -> float:
-    """The largest share of new words of a reference day against the other reference days; 0 where there are too few days."""
+    """The largest share of new words of a reference day against the other reference days; 0 if there are too few days."""
     room = _rooms(reference)
     day = reference["dt"].to_numpy()[np.unique(room, return_index=True)[1]]  # [R]
     if len(set(day)) < config.quiet_days:
         return 0.0
     cells = _Cells.of(room, reference["word"].array)
-    return float(cells.new_share(np.array([day != one for one in sorted(set(day))])).max())
+    return float(cells.new_share(np.array([day != quiet for quiet in sorted(set(day))])).max())
 
 
 def _rooms(words: pd.DataFrame) -> NDArray[np.int64]:
-    """[n] 0..R-1: what is said in a room after midnight is counted as another room's."""
+    """The room of each row, [n] 0..R-1: a room after midnight counts as another room."""
     return words.groupby(["dt", "room_id"]).ngroup().to_numpy()
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """Which room says which word; in order of the words, so that each has its cells side by side."""
+    """Pairs of a room and a word that it says, sorted by word, so that the cells of a word are adjacent."""
 
     room: NDArray[np.int64]  # [cells] 0..R-1
-    share: NDArray[np.float64]  # [cells] of the room's words: one of how many
+    share: NDArray[np.float64]  # [cells] 1 / the number of the room's words
     first: NDArray[np.int64]  # [words] each word's first cell
     words: NDArray  # [words] str
 
@@ -138,7 +140,7 @@ class _Cells:
         return cls(room[order], share[order], first, np.asarray(words.categories[code[first]], object))
 
     def new_share(self, labels: NDArray) -> NDArray[np.float64]:
-        """[k] mean share of new words in the rooms of the day, for `labels` [k, R]: true (1) for rooms of the reference."""
+        """The mean share of new words in the day's rooms [k], for `labels` [k, R]: 1 for rooms of the reference."""
         is_day = np.asarray(labels) == 0
         bits = np.packbits(is_day.T, axis=1)  # [R, k / 8]: a bit for each of the k assignments
         total = np.zeros(len(is_day))
@@ -150,14 +152,14 @@ class _Cells:
         return total / np.maximum(is_day.sum(axis=1), 1)
 
     def new_words(self, label: NDArray) -> tuple[str, ...]:
-        """The new words that most rooms say first, of those said by equally many those of the rooms with the fewest words."""
+        """The new words by falling number of rooms; ties by their summed share of the rooms' words."""
         new = np.logical_and.reduceat(label[self.room] == 0, self.first)
         rooms, share = np.diff(np.append(self.first, len(self.room))), np.add.reduceat(self.share, self.first)
         order = np.lexsort((self.words.astype(str), -share, -rooms))
-        return tuple(str(self.words[one]) for one in order[new[order]][:EXAMPLES])
+        return tuple(str(self.words[place]) for place in order[new[order]][:EXAMPLES])
 
     def _pieces(self) -> Iterator[tuple[slice, slice]]:
-        """The words, and the cells of these words, a bounded number of cells at once."""
+        """Yield slices of the words and of their cells, with a bounded number of cells each."""
         ends = np.append(self.first[1:], len(self.room))
         word = 0
         while word < len(self.first):

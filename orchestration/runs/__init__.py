@@ -1,1 +1,1 @@
-"""What every run has: days, locks, cost, code versions, the failure webhook, report pages."""
+"""Parts that every run shares: days, locks, cost, code versions, failures, report pages."""

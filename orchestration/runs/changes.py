@@ -1,4 +1,4 @@
-"""What changed since yesterday: an asset's metadata of a day beside that of the day before it."""
+"""The metadata table of what changed in an asset since the day before."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from orchestration.runs.dagster_private import normalize_metadata
 
 LONGEST_TEXT = 60  # characters; longer texts are reports, tables and pictures, not values to compare
 SCHEMA = TableSchema([TableColumn("what"), TableColumn("before"), TableColumn("now"), TableColumn("change")])
-SINCE = "changed_since"  # the day that is compared with
+SINCE = "changed_since"  # metadata: the day of the comparison
 CHANGES = "what_changed"
 
 
@@ -30,7 +30,10 @@ class Earlier(NamedTuple):
 
 
 def with_changes(instance: DagsterInstance, key: AssetKey, partition: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata with a table of what differs from the newest earlier day's; an asset's first day has an empty one."""
+    """The metadata with a table of its differences from the newest earlier day's.
+
+    The table is empty on an asset's first day.
+    """
     earlier = earlier_day(instance, key, partition)
     rows = list(_rows(earlier.metadata, normalize_metadata(dict(metadata)))) if earlier else []
     return {
@@ -41,7 +44,7 @@ def with_changes(instance: DagsterInstance, key: AssetKey, partition: str, metad
 
 
 def earlier_day(instance: DagsterInstance, key: AssetKey, partition: str) -> Earlier | None:
-    """The asset's materialization of the newest day before the partition, or None on its first day."""
+    """The newest materialization before the partition's day, None on the first day."""
     before = [day for day in instance.get_materialized_partitions(key) if day < partition]
     if not before:
         return None

@@ -1,4 +1,4 @@
-"""What `make retrain` says at the end, from `reports/latest/summary.json`."""
+"""The closing tables of `make retrain`, from `reports/latest/summary.json`."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from orchestration.runs.stage import console
 
 
 def print_closing_table(workspace: Workspace) -> None:
-    """Variants and their metrics, what each stage cost, what was promoted and why, and what to run next."""
+    """Print metrics of the variants, costs of the stages, the promotion and next steps."""
     summary = json.loads((workspace.home.reports / "latest" / "summary.json").read_text())
     console.print()
     console.print(_variants_table(summary))

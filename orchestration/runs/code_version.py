@@ -1,7 +1,4 @@
-"""The version of an asset's code: a hash of the module that defines it and of all that it imports from this repository.
-
-Dagster's UI marks an asset whose code is newer than its last materialization.
-"""
+"""The version of an asset's code: a hash of its module and of our modules that it imports."""
 
 import ast
 import hashlib
@@ -14,7 +11,10 @@ DIGITS = 12
 
 
 def code_version(module: str) -> str:
-    """12 hex digits that change when the named module, or one of ours that it imports, however far away, changes."""
+    """The first 12 hex digits of a hash over a module and all that it imports of ours.
+
+    It changes when any of these modules changes, imported directly or not.
+    """
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:

@@ -1,4 +1,4 @@
-"""The names of Dagster that are not public yet, all in one place: an upgrade that moves one breaks this module alone.
+"""The private names of Dagster that we use, so that an upgrade breaks one module.
 
 `dagster` 1.13 exports none of them at its top level.
 """

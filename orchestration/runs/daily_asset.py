@@ -1,9 +1,10 @@
-"""What all assets of the graph have in common: days, an owner, a code version, retries where they help, and a report.
+"""The decorator of all daily assets: owner, code version, retries, cost and changes.
 
     @daily_asset("content", kinds={"torch"}, deps=[…])
     def segment_embeddings(context, workspace) -> MaterializeResult: …
 
-adds to what the function reports how long it took, the memory it needed, and what changed since the day before.
+To the metadata that the function returns it adds the seconds and memory of the stage, and a table of what changed since the
+day before.
 """
 
 import errno
@@ -34,7 +35,7 @@ from orchestration.runs.changes import with_changes
 from orchestration.runs.code_version import code_version
 from orchestration.runs.stage import cost_of
 
-OWNERS = {  # group → who is asked when one of its assets fails; teams, as Dagster's UI lists them
+OWNERS = {  # group → the team, as Dagster's UI lists it, that is responsible when an asset fails
     "landing": "team:data",
     "warehouse": "team:data",
     "content": "team:models",
@@ -44,9 +45,9 @@ OWNERS = {  # group → who is asked when one of its assets fails; teams, as Dag
     "release": "team:quality",
 }
 RETRIES = RetryPolicy(max_retries=3, delay=5, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)  # 5, 10, 20 seconds
-PASSING = (ConnectionError, TimeoutError, BlockingIOError, InterruptedError, subprocess.TimeoutExpired)
-PASSING_ERRNO = frozenset({errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ESTALE, errno.ETXTBSY, errno.ENETUNREACH})
-LOCKED = ("could not set lock", "conflicting lock", "database is locked")  # what DuckDB and SQLite say of another writer
+TRANSIENT = (ConnectionError, TimeoutError, BlockingIOError, InterruptedError, subprocess.TimeoutExpired)
+TRANSIENT_ERRNO = frozenset({errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ESTALE, errno.ETXTBSY, errno.ENETUNREACH})
+LOCKED = ("could not set lock", "conflicting lock", "database is locked")  # DuckDB's and SQLite's texts for another writer
 
 Compute = Callable[[AssetExecutionContext, Workspace], MaterializeResult]
 
@@ -63,23 +64,23 @@ def daily_asset(
     backfill_policy: BackfillPolicy | None = None,
     freshness_policy: FreshnessPolicy | None = None,
 ) -> Callable[[Compute], AssetsDefinition]:
-    """An asset of one day: the function's docstring is its description.
+    """Decorator: an asset partitioned by day, described by the function's docstring.
 
     Args:
         stage: the name under which the function measures its cost; default: the asset's.
-        retried: what the asset does depends on files, locks or processes that may be back in a moment (`is_passing`).
+        retried: the asset uses files, locks or processes whose errors can be transient (`is_transient`).
     """
 
     def make(compute: Compute) -> AssetsDefinition:
         name = compute.__name__
 
-        def told(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
-            with only_passing_failures_are_retried():
+        def run_stage(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
+            with retry_transient_errors():
                 result = compute(context, workspace)
             return MaterializeResult(metadata=reported(context, workspace, stage or name, result.metadata or {}))
 
         return asset(
-            told,
+            run_stage,
             name=None if key else name,
             key=key,
             description=" ".join((compute.__doc__ or "").split()),
@@ -105,22 +106,25 @@ def reported(
     metadata: Mapping[str, Any],
     key: AssetKey | None = None,
 ) -> dict[str, Any]:
-    """The metadata, with the stage's cost and the table of changes since the day before the run's first."""
+    """The metadata with the stage's cost and a table of the changes since the day before.
+
+    "The day before" is relative to the first day of the run's range.
+    """
     cost = cost_of(context, workspace, stage)
     costs = {"seconds": round(cost["seconds"], 1), "peak_memory_mib": round(cost["peak_rss_bytes"] / 2**20)}
     return with_changes(context.instance, key or context.asset_key, context.partition_keys[0], {**metadata, **costs})
 
 
 @contextmanager
-def only_passing_failures_are_retried() -> Iterator[None]:
-    """Let a failure that may pass through to the asset's retry policy; any other ends the step at once."""
+def retry_transient_errors() -> Iterator[None]:
+    """Leave transient errors to the asset's retry policy; fail the step at once on any other."""
     try:
         yield
     except Failure:
         raise
     except Exception as error:
         forget_locals(error)
-        if is_passing(error):
+        if is_transient(error):
             raise
         raise Failure(str(error) or type(error).__name__, allow_retries=False) from error
 
@@ -136,13 +140,13 @@ def forget_locals(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def is_passing(error: BaseException | None) -> bool:
-    """Whether the same call may succeed in a moment: another process has the file, a machine or a disk does not answer.
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same call may succeed later: a locked file, a machine that does not answer.
 
-    What the data, the settings or a full disk cause stays as it is until a person changes it.
+    Errors from the data, the settings or a full disk are not transient: they stay until a person changes something.
     """
     while error is not None:
-        if isinstance(error, PASSING) or (isinstance(error, OSError) and error.errno in PASSING_ERRNO):
+        if isinstance(error, TRANSIENT) or (isinstance(error, OSError) and error.errno in TRANSIENT_ERRNO):
             return True
         if any(text in str(error).lower() for text in LOCKED):
             return True

@@ -1,4 +1,4 @@
-"""A note to whoever runs the platform when a run has failed, posted to the webhook of `LIVEALIGN_WEBHOOK_URL`.
+"""A sensor that posts a note of every failed run to the webhook `LIVEALIGN_WEBHOOK_URL`.
 
 The URL often holds a secret, so it is never logged, shown or put into an error.
 """
@@ -30,7 +30,7 @@ class NoteError(LiveAlignError):
     name="failed_run_note",
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
-    description=f"Posts a note of every failed run to the webhook in {WEBHOOK}; does nothing where it is not set.",
+    description=f"Posts a note of every failed run to the webhook in {WEBHOOK}; does nothing if it is not set.",
 )
 def failed_run_note(context: RunFailureSensorContext) -> SkipReason | None:
     url = os.environ.get(WEBHOOK)
@@ -42,7 +42,7 @@ def failed_run_note(context: RunFailureSensorContext) -> SkipReason | None:
 
 
 def note_of(job: str, run_id: str, tags: Mapping[str, str], reason: str) -> dict[str, str]:
-    """The note: `text` for chat services, and the same in fields."""
+    """The note: `text` for chat services, and the same facts in fields."""
     day = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start") or "no day"
     reason = reason.strip()[:LONGEST_REASON]
     text = f"LiveAlign: {job} for {day} failed ({run_id}). {reason} The champion serves on; `make ui` shows the run's log."
@@ -50,10 +50,10 @@ def note_of(job: str, run_id: str, tags: Mapping[str, str], reason: str) -> dict
 
 
 def post_note(url: str, note: Mapping[str, str], pause_seconds: float = 1.0) -> None:
-    """POST the note as JSON, a few times if need be.
+    """POST the note as JSON, with up to ATTEMPTS attempts.
 
     Raises:
-        NoteError: the URL is none, or no attempt was answered with 2xx.
+        NoteError: the URL is not an HTTP URL, or no attempt was answered with 2xx.
     """
     try:
         scheme = urllib.parse.urlsplit(url).scheme
@@ -62,7 +62,7 @@ def post_note(url: str, note: Mapping[str, str], pause_seconds: float = 1.0) -> 
     if scheme not in ("http", "https"):
         raise NoteError(f"{WEBHOOK} is no http or https URL; correct it or unset it")
     headers = {"content-type": "application/json", "user-agent": "livealign"}
-    said = ""
+    outcome = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(pause_seconds * 2 ** (attempt - 1))
@@ -71,9 +71,9 @@ def post_note(url: str, note: Mapping[str, str], pause_seconds: float = 1.0) -> 
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310
                 return
         except urllib.error.HTTPError as error:
-            said = f"it answered {error.code}"
+            outcome = f"it answered {error.code}"
             if error.code < 500 and error.code != 429:
                 break  # the same note will be refused again
         except (OSError, HTTPException, ValueError) as error:
-            said = type(error).__name__  # the text of the error may hold the URL
-    raise NoteError(f"the webhook in {WEBHOOK} did not take the note: {said}; check the URL and that its server is up")
+            outcome = type(error).__name__  # the text of the error may hold the URL
+    raise NoteError(f"the webhook in {WEBHOOK} did not take the note: {outcome}; check the URL and that its server is up")

@@ -1,4 +1,4 @@
-"""A failure in one line, and the file that keeps its stack."""
+"""A failure as one line, and the file that keeps its stack trace."""
 
 import traceback
 from collections.abc import Sequence
@@ -10,33 +10,34 @@ from dagster import AssetCheckSeverity, DagsterEvent, DagsterEventType
 from livealign.files import replace_bytes
 from orchestration.runs.dagster_private import SerializableErrorInfo
 
-OURS = "livealign."  # what the name of every error that a person can act on begins with
+OURS = "livealign."  # the names of all errors that a person can act on begin with it
 
 
 def failed_run(job: str, run_id: str, events: Sequence[DagsterEvent], log: Path) -> str:
-    """One line: what failed and why. The stacks of the steps go to the file `log`, which the line names where they are needed.
+    """One line that names what failed and why.
 
-    They are not needed for an error of ours, whose text has the remedy.
+    The stack traces of the steps are written to the file `log`, which the line names. An error of ours needs no stack: its
+    text has the remedy.
     """
-    found = [finding for event in events if (finding := _finding(event))]
-    stopped = {step for step, _ in found}
+    findings = [finding for event in events if (finding := _finding(event))]
+    stopped = {step for step, _ in findings}
     errors = [event for event in events if event.is_step_failure and event.step_key not in stopped]
-    reasons = [reason for _, reason in found]
+    reasons = [reason for _, reason in findings]
     reasons += [f"{event.step_key}: {one_line(root_cause(event.step_failure_data.error))}" for event in errors]
     stacks = [f"{event.step_key}\n{event.step_failure_data.error_display_string}" for event in errors]
-    kept = keep_stacks(log, stacks) if stacks else ""
-    place = "" if all(_is_ours(event.step_failure_data.error) for event in errors) else f"{kept}; "
+    saved = save_stacks(log, stacks) if stacks else ""
+    place = "" if all(_is_ours(event.step_failure_data.error) for event in errors) else f"{saved}; "
     return f"{job} failed in {'; '.join(reasons) or 'its set-up'} ({place}run {run_id}; `make ui` shows its log)"
 
 
 def unexpected_error(error: BaseException, log: Path) -> str:
-    """One line: the error's name and text, and the file `log`, which gets its stack."""
-    kept = keep_stacks(log, ["".join(traceback.format_exception(error))])
-    return f"{one_line(f'{type(error).__name__}: {error}')} ({kept})"
+    """One line: the error's name and text, and the file `log`, which gets its stack trace."""
+    saved = save_stacks(log, ["".join(traceback.format_exception(error))])
+    return f"{one_line(f'{type(error).__name__}: {error}')} ({saved})"
 
 
-def keep_stacks(log: Path, stacks: Sequence[str]) -> str:
-    """Write the stacks in place of those of an earlier failure; where they are, as a part of a sentence."""
+def save_stacks(log: Path, stacks: Sequence[str]) -> str:
+    """Write the stack traces over those of an earlier failure; returns a clause about the file."""
     text = "\n\n".join([datetime.now(UTC).isoformat(timespec="seconds"), *stacks])
     try:
         replace_bytes(log, text.encode())
@@ -51,13 +52,13 @@ def one_line(text: str) -> str:
 
 
 def root_cause(error: SerializableErrorInfo | None) -> str:
-    """The first error of ours, which names file and remedy, else the one that began it all."""
+    """The text of the first error of ours in the chain of causes, else of the original error."""
     while error and error.cause and not error.message.startswith(OURS):
         error = error.cause
     if error is None:
         return "unknown"
-    said = error.message.strip()
-    return said.partition(": ")[2] if said.startswith(OURS) else said
+    text = error.message.strip()
+    return text.partition(": ")[2] if text.startswith(OURS) else text
 
 
 def _is_ours(error: SerializableErrorInfo | None) -> bool:
@@ -68,7 +69,7 @@ def _is_ours(error: SerializableErrorInfo | None) -> bool:
 
 
 def _finding(event: DagsterEvent) -> tuple[str | None, str] | None:
-    """(step, what it found) of a check of ours that stops a run: Dagster's own error has its name alone."""
+    """(step, description) of a failed blocking check: Dagster's own error has only the check's name."""
     if event.event_type is not DagsterEventType.ASSET_CHECK_EVALUATION:
         return None
     check = event.asset_check_evaluation_data

@@ -11,8 +11,8 @@ from livealign.home import Home
 
 LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
 
-# One slot in each pool: the only pool guards the warehouse file, which takes one writer. A run whose process dies gives its
-# slots back, and is started again; one whose step fails is not, for steps know themselves whether to try again.
+# One slot in each pool: the only pool guards the warehouse file, which allows one writer. A run whose process dies gives its
+# slots back and is started again. A run whose step fails is not: the step's own retry policy decides.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -39,7 +39,7 @@ freshness:
 
 
 def prepare_dagster_home(home: Home) -> None:
-    """Write the instance's settings and point DAGSTER_HOME at them, for this process and those it starts."""
+    """Write the instance's settings and set DAGSTER_HOME for this process and its children."""
     settings = home.dagster / "dagster.yaml"
     if not settings.exists() or settings.read_text() != DAGSTER_YAML:
         replace_bytes(settings, DAGSTER_YAML.encode())
@@ -48,15 +48,19 @@ def prepare_dagster_home(home: Home) -> None:
 
 @contextmanager
 def open_instance(home: Home) -> Iterator[DagsterInstance]:
+    """The workspace's Dagster instance, for the time of the block."""
     prepare_dagster_home(home)
     with DagsterInstance.get() as instance:
         yield instance
 
 
-def bury_dead_runs(instance: DagsterInstance, job_names: set[str]) -> int:
-    """Mark runs of the jobs that a killed process left "started" as failed, and free the pool slots that they held.
+def fail_dead_runs(instance: DagsterInstance, job_names: set[str]) -> int:
+    """Mark runs that a killed process left "started" as failed, and free their pool slots.
 
-    To be called under the retrain lock, when none of these runs can be alive in another process. Returns how many there were.
+    Call it under the retrain lock, when none of these runs can be alive in another process.
+
+    Returns:
+        The number of such runs.
     """
     dead = [
         run

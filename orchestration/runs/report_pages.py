@@ -1,8 +1,7 @@
-"""The reports of all days as pages of 127.0.0.1, to be linked to in Dagster's UI: no page may link to a file.
+"""A local web server for the reports, because a page of Dagster's UI cannot link to a file.
 
-`make ui` starts it beside the webserver; `python -m orchestration.runs.report_pages` alone. It serves what lies under
-`reports/` of
-the workspace, for reading only, and ends with the process that started it.
+`make ui` starts it beside the webserver; `python -m orchestration.runs.report_pages` starts it alone. It serves the
+workspace's `reports/` on 127.0.0.1, read-only, and ends with the process that started it.
 """
 
 import os
@@ -25,33 +24,33 @@ _LOOK_SECONDS = 1.0
 
 
 class Reports(SimpleHTTPRequestHandler):
-    """GET and HEAD of files below one folder; nothing that a link in it leads out of it to."""
+    """GET and HEAD of the files below one folder; a link that leads out of it is not followed."""
 
     server_version, sys_version = "reports", ""
 
     def translate_path(self, path: str) -> str:
-        """The file that the URL names, or one that there is not where it lies outside."""
+        """The file that the URL names, or a path that does not exist if it lies outside."""
         root = Path(self.directory).resolve()
         found = Path(super().translate_path(path)).resolve()
         return str(found) if found.is_relative_to(root) else str(root / "outside" / "of-the-reports")
 
     def end_headers(self) -> None:
-        """A report may have been written again since."""
+        """Add headers that forbid caching: a report may be written again."""
         self.send_header("Cache-Control", "no-cache")
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing: who reads which report is nobody's business."""
+        """Log nothing: who reads which report is private."""
 
 
 def reports_port() -> int:
-    """Where the reports are served: LIVEALIGN_REPORTS_PORT, or 3004."""
+    """The port of the report pages: LIVEALIGN_REPORTS_PORT, or 3004."""
     return port_of(PORT_VARIABLE, USUAL_PORT)
 
 
 def report_link(home: Home, file: Path) -> UrlMetadataValue:
-    """The page of a file below `home.reports`, for the metadata of an asset."""
+    """The URL of a file below `home.reports`, for the metadata of an asset."""
     return MetadataValue.url(f"http://127.0.0.1:{reports_port()}/{file.relative_to(home.reports).as_posix()}")
 
 
@@ -59,14 +58,14 @@ def report_server(reports: Path, port: int) -> ThreadingHTTPServer:
     """A server of this folder on 127.0.0.1, not running yet.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     reports.mkdir(parents=True, exist_ok=True)
     return ThreadingHTTPServer(("127.0.0.1", port), partial(Reports, directory=str(reports)))
 
 
 def main() -> None:
-    """Serve until the process that started this one is gone."""
+    """Serve the reports until the process that started this one has ended."""
     reports, port, parent = Workspace.from_environment().home.reports, reports_port(), os.getppid()
     try:
         server = report_server(reports, port)

@@ -1,4 +1,4 @@
-"""What every asset does around its work: wait its turn, say that it runs, measure it, keep the cost for the closing table."""
+"""The frame of every stage: take its locks, print it, measure it, save its cost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from livealign.console import PlainConsole, styled
 from livealign.files import read_json
 from livealign.retrain.stage_cost import stage_cost
 from orchestration.resources import Workspace
-from orchestration.runs.locks import turn
+from orchestration.runs.locks import stage_lock
 
 console = PlainConsole(stderr=True)
 
@@ -23,7 +23,10 @@ def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> It
     day, keys = day_of(context), context.partition_keys
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))
-    with turn(workspace.home, name, day, context.log.info), stage_cost(name, workspace.artifacts(day).stages) as cost:
+    with (
+        stage_lock(workspace.home, name, day, context.log.info),
+        stage_cost(name, workspace.artifacts(day).stages) as cost,
+    ):
         yield
     spent = f"{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB"
     console.say(styled(("✓", "bold green"), f" {name} ", (spent, "dim")))
@@ -41,7 +44,7 @@ def day_of(context: AssetExecutionContext | AssetCheckExecutionContext) -> date:
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; the block is given `advance(done, total)`."""
+    """A progress bar; the block receives `advance(done, total)`."""
     columns = (
         TextColumn("  {task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Cheap content in the LLM's place."""
+"""The cheap content that replaces the LLM's in comparisons."""
 
 import numpy as np
 import pytest

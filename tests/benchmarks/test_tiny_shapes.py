@@ -1,4 +1,4 @@
-"""Every benchmark starts and can write its numbers as JSON rows; those that are quick at tiny shapes do it here."""
+"""Every benchmark starts and writes JSON rows; the quick ones run at tiny shapes."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from benchmarks import json_rows
 from benchmarks.json_rows import MARKER, REPEATS, ROOT, JsonRows
 from benchmarks.speed import gpu as bench_gpu
-from benchmarks.speed.rows import Cost, Row, compared, in_turns, record, show
+from benchmarks.speed.rows import Cost, Row, comparison, in_turns, record, show
 from livealign.errors import LiveAlignError
 from livealign.llm.backbone import choose_dtype
 
@@ -239,7 +239,7 @@ def test_made_up_texts_have_the_length_mix_and_the_vocabulary() -> None:
 
 def test_a_row_is_the_median_of_ratios_of_rates(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = [Cost(1.0, 2.0), Cost(2.0, 2.0), Cost(4.0, 2.0)], [Cost(4.0, 4.0)] * 3
-    row = compared("name", "goal", ours, theirs, (10, 10, "texts/s"), facts={"recall": (0.5, "share")})
+    row = comparison("name", "goal", ours, theirs, (10, 10, "texts/s"), facts={"recall": (0.5, "share")})
     assert (row.ratio, row.low, row.high, row.cpu_ratio) == (2.0, 1.0, 4.0, 2.0)
     assert (row.ours, row.theirs, row.unit) == (5.0, 2.5, "texts/s")
     out = JsonRows(None, seed=17)

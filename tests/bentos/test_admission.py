@@ -1,4 +1,4 @@
-"""Keys, rates and sizes are enforced before anything else sees a request, and logs hold no one's words."""
+"""Keys, rates and sizes are enforced before a handler sees a request; logs hold no user's words."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from bentos.live_recommender import json_logs as logs
-from bentos.live_recommender.admission import BODY, Door, Guard, Limits
+from bentos.live_recommender.admission import BODY, AdmissionMiddleware, AdmissionSettings, Limits
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.metrics import Rate, process_metrics
 from bentos.live_recommender.rate_limits import BURST_SECONDS, RateLimit
@@ -29,8 +29,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: RateLimit) -> TestClient:
-    door = Door(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
-    return TestClient(Guard(app, door))
+    settings = AdmissionSettings(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
+    return TestClient(AdmissionMiddleware(app, settings))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -104,10 +104,10 @@ def test_what_is_no_json_is_told_so(path: str, body: bytes, says: str) -> None:
 @pytest.mark.parametrize(("path", "most"), [("/recommend", 64_000), ("/events", 8_000_000), ("/embed", 2_000_000)])
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(path: str, most: int) -> None:
     client = client_of({WRITE_VARIABLE: WRITER})
-    told = client.post(path, content=b" " * (most + 1), headers=bearer(WRITER))
+    declared = client.post(path, content=b" " * (most + 1), headers=bearer(WRITER))
     streamed = client.post(path, content=iter([b" " * 1_000_000] * (most // 1_000_000 + 1)), headers=bearer(WRITER))
-    assert [told.status_code, streamed.status_code] == [413, 413]
-    assert str(most) in told.json()["error"]
+    assert [declared.status_code, streamed.status_code] == [413, 413]
+    assert str(most) in declared.json()["error"]
     assert client.post(path, content=b"1" + b" " * (most - 1), headers=bearer(WRITER)).status_code == 200
 
 
@@ -130,7 +130,7 @@ def test_the_application_gets_the_decoded_body_and_can_still_read_it() -> None:
 
 def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
     sent: list[Any] = []
-    door = Door(Limits(ApiKeys.from_environment({})), process_metrics())
+    settings = AdmissionSettings(Limits(ApiKeys.from_environment({})), process_metrics())
     scope = {"type": "http", "method": "POST", "path": "/recommend", "headers": [], "client": ("::1", 1)}
 
     async def receive() -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(echo, door)(scope, receive, send))
+    asyncio.run(AdmissionMiddleware(echo, settings)(scope, receive, send))
     assert sent[0]["status"] == 400
 
 
@@ -149,7 +149,7 @@ def test_a_sender_who_asks_too_often_waits_and_others_do_not() -> None:
     statuses = [client.get("/rooms").status_code for _ in range(4)]
     assert statuses == [200, 200, 429, 429]
     assert int(client.get("/rooms").headers["retry-after"]) >= 1
-    assert client.get("/healthz").status_code == 200  # whoever asks whether it lives is never turned away
+    assert client.get("/healthz").status_code == 200  # health checks are never refused
     assert slow.wait("somebody else") == 0.0
 
 

@@ -1,4 +1,4 @@
-"""A process that is to end with its parent does, even when the parent is killed without a word or ignores what ends others."""
+"""A process ends with its parent, even if the parent is killed or ignores signals."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Events in, rooms and lists out, over HTTP in this process; what is wrong with an event or a request is said."""
+"""The endpoints over HTTP in this process: events, rooms, lists, and the errors of each."""
 
 import time
 from collections.abc import Iterator
@@ -73,16 +73,16 @@ def test_a_batch_is_told_what_became_of_each_event(client: TestClient) -> None:
     wrong, elsewhere = comment("c-4", text=17), comment("c-5", room=4711)
     answer = send(client, good, late, good, early, wrong, elsewhere, "no event")
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["accepted"], told["duplicate"], told["rejected"]) == (1, 1, 5)
-    assert [(one["place"], one["event_id"], one["reason"]) for one in told["rejections"]] == [
+    counts = answer.json()
+    assert (counts["accepted"], counts["duplicate"], counts["rejected"]) == (1, 1, 5)
+    assert [(one["place"], one["event_id"], one["reason"]) for one in counts["rejections"]] == [
         (1, "c-2", "too_late"),
         (3, "c-3", "in_future"),
         (4, "c-4", "invalid"),
         (5, "c-5", "unknown_room"),
         (6, None, "invalid"),
     ]
-    assert "text" in told["rejections"][2]["detail"]
+    assert "text" in counts["rejections"][2]["detail"]
     again = send(client, good)
     assert (again.status_code, again.json()["duplicate"]) == (200, 1)
 

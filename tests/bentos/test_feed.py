@@ -1,4 +1,4 @@
-"""A landed day becomes events of now: all of them valid, in order, with rooms before what happens in them."""
+"""A landed day as new events: valid, in order, each room before what happens in it."""
 
 import time
 from datetime import UTC, date, datetime
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.feed import Clock, busiest, feed, feed_events
+from bentos.feed import Clock, busiest_quarter, feed, feed_events
 from livealign.errors import LiveAlignError
 from livealign.events.models import MAX_TEXT, parse_events
 from tests.planted.landing import DAYS, planted_rows
@@ -49,9 +49,9 @@ def test_every_event_is_valid_when_its_time_comes_and_no_room_is_spoken_of_befor
 def test_a_comment_keeps_its_words_its_user_and_its_place_in_time(landing: Path) -> None:
     clock = Clock(NOON, 10_000_000_000, 2.0)
     events = [event.item for event in feed_events(landing, DAYS[0], clock, minutes=30, run="run")]
-    told = {event["text"] for event in events if event["kind"] == "comment"}
+    texts = {event["text"] for event in events if event["kind"] == "comment"}
     rows = [row for row in planted_rows()["comments"] if row["room_id"] == 1]
-    assert told >= {row["text"][-MAX_TEXT:] for row in rows if row["text"]}
+    assert texts >= {row["text"][-MAX_TEXT:] for row in rows if row["text"]}
     first = next(event for event in events if event["kind"] == "comment" and event["text"] == rows[0]["text"])
     sent = int(rows[0]["sent_at"].replace(tzinfo=UTC).timestamp() * 1000)
     assert first["at"] == 10_000_000_000 + (sent - NOON) // 2
@@ -66,7 +66,7 @@ def test_the_same_day_played_twice_is_two_days(landing: Path) -> None:
 
 
 def test_it_begins_shortly_before_most_is_said(landing: Path) -> None:
-    start = busiest(landing, DAYS[0])
+    start = busiest_quarter(landing, DAYS[0])
     assert start.date() in (DAYS[0], date(2025, 5, 31))
     assert start.minute % 15 == 10
 

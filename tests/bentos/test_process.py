@@ -1,4 +1,4 @@
-"""The service as a process of its own, on the days that go wrong: killed, out of disk, handed a damaged release."""
+"""The service as a process when things go wrong: killed, disk full, damaged release."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from livealign.events.log import EventLog
 from livealign.release.registry import promote, rollback
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
-from tests.support.service_client import served
+from tests.support.service_client import release_server
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,7 @@ def test_a_new_champion_is_taken_over_in_seconds_without_a_failed_request_and_a_
     first, second = (release.bundle for release in releases)
     folder = first.parent
     promote(folder, first.name)
-    with served(first, LIVEALIGN_RELEASES=str(folder)) as server, Requests(server) as requests:
+    with release_server(first, LIVEALIGN_RELEASES=str(folder)) as server, Requests(server) as requests:
 
         def serves(name: str) -> bool:
             return bool(server.request("GET", "/version")[1]["release_id"] == name)
@@ -115,7 +115,7 @@ def test_killed_in_the_middle_of_events_it_has_lost_none_that_it_acknowledged(
     releases: list[PlantedRelease], tmp_path: Path
 ) -> None:
     log, acknowledged = tmp_path / "event_log", []
-    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
+    with release_server(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
         server.request("POST", "/events", {"events": [room_started(1)]})
         workers = [one for one in psutil.Process(server.pid).children(recursive=True) if "worker" in " ".join(one.cmdline())]
         assert workers
@@ -145,7 +145,7 @@ def test_killed_in_the_middle_of_events_it_has_lost_none_that_it_acknowledged(
     assert set(acknowledged) <= set(kept)
     assert len(kept) == len(set(kept))
     assert (log / "torn").is_dir()
-    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
+    with release_server(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(log)) as server:
         until(lambda: server.request("GET", "/rooms/1")[0] == 200, 5)
         assert server.request("GET", "/rooms/1")[1]["title"] == "room 1"
         again = [comment(one, 1) for one in acknowledged[:500]]
@@ -173,7 +173,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_when_there_is_room(
     releases: list[PlantedRelease], small_disk: Path
 ) -> None:
-    with served(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(small_disk / "event_log")) as server:
+    with release_server(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(small_disk / "event_log")) as server:
         assert server.request("POST", "/events", {"events": [room_started(1)]})[0] == 200
         ballast = small_disk / "ballast"
         ballast.write_bytes(b"x" * 500_000)
@@ -201,5 +201,5 @@ def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_wh
 def test_without_a_bundle_it_does_not_start_and_says_why(tmp_path: Path) -> None:
     from bentos.build import BentoError
 
-    with pytest.raises(BentoError, match="is no release bundle"), served(tmp_path / "nothing"):
+    with pytest.raises(BentoError, match="is no release bundle"), release_server(tmp_path / "nothing"):
         pass

@@ -1,4 +1,4 @@
-"""The service answers over HTTP, refuses what is wrong in words, and its Bento proves itself as a process of its own."""
+"""The service over HTTP, its refusals, and the smoke test of its Bento."""
 
 import os
 import shutil

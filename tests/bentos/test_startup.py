@@ -1,4 +1,4 @@
-"""Opening a core makes no model work; warming it up makes all of them work, and leaves no trace in the log."""
+"""Opening a core runs no model; warming it up runs all of them and logs nothing."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The live wall in a real browser: what is said in a room shows at the next tick, as text, and two lists stand side by side."""
+"""The live wall in a real browser: new text at the next tick, shown as text, and two lists."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from bentos.smoke import Server
 from tests.planted.live_release import plant_live_releases
-from tests.support.service_client import served
+from tests.support.service_client import release_server
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ TICK_SECONDS = 45  # a window, its lateness, and time for a busy machine
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (release,) = plant_live_releases(tmp_path_factory.mktemp("live"))
-    with served(release.bundle) as server:
+    with release_server(release.bundle) as server:
         yield server
 
 
@@ -70,7 +70,7 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.2)
 
 
-def told(text: str, batch: int) -> list[dict[str, Any]]:
+def speech_events(text: str, batch: int) -> list[dict[str, Any]]:
     """Something is said in every room now: the tick at the end of the window reads it."""
     at = int(time.time() * 1000)
     return [
@@ -101,7 +101,7 @@ def test_the_wall_shows_rooms_as_they_change_and_lists_side_by_side(server: Serv
         }
         for room in range(1, ROOMS + 1)
     ]
-    assert server.request("POST", "/events", {"events": begin + told("the host plays chess", 1)})[0] == 200
+    assert server.request("POST", "/events", {"events": begin + speech_events("the host plays chess", 1)})[0] == 200
 
     def script(code: str) -> Any:
         return browser.execute_script(f"return {code}")
@@ -116,7 +116,7 @@ def test_the_wall_shows_rooms_as_they_change_and_lists_side_by_side(server: Serv
     until(lambda: all("plays chess" in text for text in texts("#rooms blockquote")), TICK_SECONDS, "what is said in each room")
     assert all(" s old" in text for text in texts("#rooms .age"))
     assert all(script("[...document.querySelectorAll('#rooms .path')].map((one) => one.children.length)"))
-    assert server.request("POST", "/events", {"events": told("the host bakes bread", 2)})[0] == 200
+    assert server.request("POST", "/events", {"events": speech_events("the host bakes bread", 2)})[0] == 200
     until(lambda: all("bakes bread" in text for text in texts("#rooms blockquote")), TICK_SECONDS, "what is said now")
 
     user = browser.find_element("id", "user")
@@ -127,7 +127,7 @@ def test_the_wall_shows_rooms_as_they_change_and_lists_side_by_side(server: Serv
     assert all(texts("#by-content > li em"))
     assert script("document.getElementById('live-rooms').textContent") == str(ROOMS)
     until(lambda: texts("#staleness-p99")[0].endswith(" s"), 5, "staleness")
-    many = [event for batch in range(3, 43) for event in told("the host sings", batch)]
+    many = [event for batch in range(3, 43) for event in speech_events("the host sings", batch)]
     assert server.request("POST", "/events", {"events": many})[0] == 200
     until(lambda: int(texts("#events-rate")[0]) >= len(many) // 30, 10, "throughput of the last half minute")
 

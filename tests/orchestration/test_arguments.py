@@ -1,4 +1,4 @@
-"""What a retrain says of arguments and variables that cannot be: one line, before anything is written."""
+"""The one-line errors of a retrain for wrong arguments and variables, before anything is written."""
 
 import os
 import subprocess

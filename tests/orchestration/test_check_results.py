@@ -1,4 +1,4 @@
-"""What the promotion learns of checks that ran before it, in whichever run."""
+"""The latest check results that the promotion reads, from any run."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What every daily asset gets: a code version that follows its code, retries of what may pass, and the table of changes."""
+"""The decorator of daily assets: code version, retries of transient errors, table of changes."""
 
 import errno
 import subprocess
@@ -27,20 +27,20 @@ def instance() -> Iterator[DagsterInstance]:
         yield made
 
 
-def tell(instance: DagsterInstance, partition: str, **metadata: object) -> None:
+def materialized(instance: DagsterInstance, partition: str, **metadata: object) -> None:
     instance.report_runless_asset_event(AssetMaterialization(AssetKey("ranker"), partition=partition, metadata=metadata))
 
 
 def changes(instance: DagsterInstance, **metadata: object) -> dict[str, tuple[str, str, str]]:
-    told = with_changes(instance, AssetKey("ranker"), DAY, metadata)
-    records = [record.data for record in told[CHANGES].records]
+    metadata_with_changes = with_changes(instance, AssetKey("ranker"), DAY, metadata)
+    records = [record.data for record in metadata_with_changes[CHANGES].records]
     return {str(row["what"]): (str(row["before"]), str(row["now"]), str(row["change"])) for row in records}
 
 
 def test_what_changed_is_held_against_the_newest_earlier_day(instance: DagsterInstance) -> None:
-    tell(instance, "2025-06-07", rows=1)
-    tell(instance, "2025-06-08", rows=1_000, gauc=0.65, codebook="abc", gone=3, plot=MetadataValue.md("x" * 5_000))
-    tell(instance, "2025-06-10", rows=9)
+    materialized(instance, "2025-06-07", rows=1)
+    materialized(instance, "2025-06-08", rows=1_000, gauc=0.65, codebook="abc", gone=3, plot=MetadataValue.md("x" * 5_000))
+    materialized(instance, "2025-06-10", rows=9)
     found = changes(instance, rows=1_250, gauc=0.65, codebook="xyz", fresh=True, plot=MetadataValue.md("y" * 5_000))
     assert found == {
         "rows": ("1,000", "1,250", "+250 (+25.0%)"),
@@ -53,7 +53,7 @@ def test_what_changed_is_held_against_the_newest_earlier_day(instance: DagsterIn
 
 
 def test_numbers_inside_a_document_are_compared_by_their_path(instance: DagsterInstance) -> None:
-    tell(instance, "2025-06-08", level={"used": 32, "names": ["a"]}, zero=0)
+    materialized(instance, "2025-06-08", level={"used": 32, "names": ["a"]}, zero=0)
     assert changes(instance, level={"used": 24, "names": ["b"]}, zero=2) == {
         "level.used": ("32", "24", "−8 (-25.0%)"),
         "zero": ("0", "2", "+2"),
@@ -102,10 +102,10 @@ def test_the_code_version_follows_every_module_that_is_imported_however_far_away
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
-    assert daily.is_passing(error) == passes
+    assert daily.is_transient(error) == passes
     wrapped = LiveAlignError("a stage failed")
     wrapped.__cause__ = error
-    assert daily.is_passing(wrapped) == passes
+    assert daily.is_transient(wrapped) == passes
 
 
 @pytest.mark.parametrize(("error", "calls"), [(ConnectionError("down"), 3), (ValueError("wrong"), 1)])

@@ -1,4 +1,4 @@
-"""The asset graph as it is defined: what hangs on what, what guards what, when it runs."""
+"""The asset graph as defined: dependencies, blocking checks, schedule."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ from orchestration.resources import WAREHOUSE_POOL, Workspace
 from orchestration.runs import code_version
 from orchestration.runs.daily_asset import OWNERS
 from orchestration.runs.failures import root_cause
-from orchestration.runs.instance import bury_dead_runs, open_instance
+from orchestration.runs.instance import fail_dead_runs, open_instance
 from orchestration.sensors import new_archive_days
 
 PARENTS = {
@@ -193,9 +193,9 @@ def test_a_dead_run_is_marked_failed_and_gives_its_slot_back(workspace: Workspac
             tags={"livealign/launched_by": "retrain"},
             status=DagsterRunStatus.STARTED,
         )
-        assert bury_dead_runs(instance, {"build_history"}) == 1
+        assert fail_dead_runs(instance, {"build_history"}) == 1
         assert instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
-        assert bury_dead_runs(instance, {"build_history"}) == 0
+        assert fail_dead_runs(instance, {"build_history"}) == 0
 
 
 def test_history_ends_the_day_before_and_starts_where_something_is_missing(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Runs take turns: who touches the same thing waits, whoever else does not, and a process that dies lets go."""
+"""Locks between runs: a second run waits for the same thing, and a dead process lets go."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livealign.home import Home
-from orchestration.runs.locks import turn
+from orchestration.runs.locks import stage_lock
 
 DAY = date(2025, 6, 9)
 HOLD = """
@@ -16,10 +16,10 @@ import sys, time
 from datetime import date
 from pathlib import Path
 from livealign.home import Home
-from orchestration.runs.locks import turn
+from orchestration.runs.locks import stage_lock
 def say(text):
     print(text, flush=True)
-with turn(Home(Path(sys.argv[1]), "simulator"), sys.argv[2], date.fromisoformat(sys.argv[3]), say):
+with stage_lock(Home(Path(sys.argv[1]), "simulator"), sys.argv[2], date.fromisoformat(sys.argv[3]), say):
     say("mine")
     if sys.argv[4] == "block":
         sys.stdin.readline()
@@ -29,7 +29,7 @@ if sys.argv[4] == "process":
 
 
 class Run:
-    """Another process that takes a turn and keeps it until it is told, or killed."""
+    """Another process that takes the lock of a stage and holds it until it gets a line of input, or is killed."""
 
     def __init__(self, folder: Path, stage: str, day: str = str(DAY), until: str = "block") -> None:
         command = [sys.executable, "-c", HOLD, str(folder), stage, day, until]
@@ -87,6 +87,6 @@ def test_the_models_of_a_day_belong_to_one_run_until_its_process_ends(tmp_path: 
 def test_one_process_takes_the_same_day_again_without_waiting(tmp_path: Path) -> None:
     said: list[str] = []
     for stage in ("llm_adapter", "aligned_vectors", "promotion"):
-        with turn(Home(tmp_path, "simulator"), stage, DAY, said.append):
+        with stage_lock(Home(tmp_path, "simulator"), stage, DAY, said.append):
             pass
     assert not said

@@ -1,4 +1,4 @@
-"""Reports as pages: what lies in the folder, nothing else, and only for reading."""
+"""The report pages: the files of the folder, nothing else, read-only."""
 
 import http.client
 import os

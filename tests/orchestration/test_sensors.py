@@ -1,4 +1,4 @@
-"""What the sensors ask for, on an instance of their own: news of the archive, drifted content, an LLM that is too old."""
+"""The sensors' run requests: new days in the archive, drifted content, an old LLM."""
 
 import json
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def workspace_of(tmp_path: Path, platform: str = "simulator") -> Workspace:
     return Workspace(home, tmp_path / "archive", profile, profile.dataset)
 
 
-def tell(instance: DagsterInstance, key: str | AssetKey, partition: str, **metadata: object) -> None:
+def materialized(instance: DagsterInstance, key: str | AssetKey, partition: str, **metadata: object) -> None:
     asset_key = AssetKey(key) if isinstance(key, str) else key
     instance.report_runless_asset_event(AssetMaterialization(asset_key, partition=partition, metadata=metadata))
 
@@ -53,12 +53,12 @@ def drift_tick(instance: DagsterInstance, cursor: str | None) -> SensorResult:
 
 
 def test_drifted_content_asks_for_a_full_tune_of_the_first_day_that_learns_from_it(instance: DagsterInstance) -> None:
-    tell(instance, "llm_adapter", "2025-06-06", tuned="warm")
-    tell(instance, "drift_report", "2025-06-05", content_drifted=False)
-    tell(instance, "drift_report", "2025-06-06", content_drifted=True)
+    materialized(instance, "llm_adapter", "2025-06-06", tuned="warm")
+    materialized(instance, "drift_report", "2025-06-05", content_drifted=False)
+    materialized(instance, "drift_report", "2025-06-06", content_drifted=True)
     first = drift_tick(instance, None)
     assert not first.run_requests, "the drifted day is held out by its own retrain: tuning for it again would learn nothing"
-    tell(instance, "llm_adapter", "2025-06-07", tuned="warm")
+    materialized(instance, "llm_adapter", "2025-06-07", tuned="warm")
     second = drift_tick(instance, first.cursor)
     assert [request.partition_key for request in second.run_requests or []] == ["2025-06-07"]
     assert (second.run_requests or [])[0].tags[RETUNE] == "content drifted on 2025-06-06"
@@ -66,8 +66,8 @@ def test_drifted_content_asks_for_a_full_tune_of_the_first_day_that_learns_from_
 
 
 def test_a_day_that_was_tuned_fully_anyway_is_not_tuned_again(instance: DagsterInstance) -> None:
-    tell(instance, "drift_report", "2025-06-06", content_drifted=True)
-    tell(instance, "llm_adapter", "2025-06-07", tuned="fully")
+    materialized(instance, "drift_report", "2025-06-06", content_drifted=True)
+    materialized(instance, "llm_adapter", "2025-06-07", tuned="fully")
     assert not drift_tick(instance, None).run_requests
 
 
@@ -78,10 +78,10 @@ def test_a_warehouse_far_ahead_of_the_last_full_tune_asks_for_one(instance: Dags
         return stale_llm(build_sensor_context(instance), workspace=workspace)
 
     assert "nothing has been tuned" in str(tick())
-    tell(instance, MARTS, "2025-06-09")
-    tell(instance, "llm_adapter", "2025-06-09", tuned="warm", last_full_tune="2025-06-02")
+    materialized(instance, MARTS, "2025-06-09")
+    materialized(instance, "llm_adapter", "2025-06-09", tuned="warm", last_full_tune="2025-06-02")
     assert "7 days" in str(tick()), "at the limit, not past it"
-    tell(instance, MARTS, "2025-06-10")
+    materialized(instance, MARTS, "2025-06-10")
     asked = tick()
     assert getattr(asked, "partition_key", None) == "2025-06-10"
     assert "8 days behind" in getattr(asked, "tags", {})[RETUNE]

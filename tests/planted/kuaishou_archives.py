@@ -1,4 +1,4 @@
-"""Small archives in the formats that Kuaishou published, byte by byte as they are, quirks included, with their truth."""
+"""Small archives in Kuaishou's published formats, with their quirks and their truth."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ class Room:
 
 @dataclass
 class World:
-    """What happened, before it is written in one format or another."""
+    """The events of an archive, before they are put into one format or another."""
 
     rooms: list[Room]
     plays: list[tuple[int, int, int, int | None]] = field(default_factory=list)  # user, live, entered, left
@@ -46,7 +46,10 @@ class World:
 
 
 def small_world() -> World:
-    """Four broadcasts of three hosts on two UTC days, over UTC and Shanghai midnight, one still live; four viewers."""
+    """Four broadcasts of three hosts on two UTC days, and four viewers.
+
+    Some cross UTC and Shanghai midnight, one is still live.
+    """
     rooms = [
         Room(9001, 71, "唱歌, 聊天", NOON, NOON + 2 * HOUR),
         Room(9002, 72, "game @fan_1 night", NOON + HOUR, NOON + 5 * HOUR),  # over 16:00 UTC, midnight in Shanghai
@@ -67,22 +70,23 @@ def small_world() -> World:
     return world
 
 
-def written(milliseconds: int | None, clock_ms: int) -> str:
-    """A time as the CSV files write it, on a clock that is `clock_ms` ahead of UTC; empty for none."""
+def csv_time(milliseconds: int | None, clock_ms: int) -> str:
+    """A time as the CSV files write it, on a clock `clock_ms` ahead of UTC; empty for None."""
     if milliseconds is None:
         return ""
-    moment = datetime.fromtimestamp((milliseconds + clock_ms) / 1_000, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{milliseconds % 1_000:03d}"
+    time = datetime.fromtimestamp((milliseconds + clock_ms) / 1_000, UTC)
+    return time.strftime("%Y-%m-%d %H:%M:%S.") + f"{milliseconds % 1_000:03d}"
 
 
 def shanghai_date(milliseconds: int) -> str:
+    """The day in Shanghai, as YYYYMMDD."""
     return datetime.fromtimestamp((milliseconds + SHANGHAI) / 1_000, UTC).strftime("%Y%m%d")
 
 
 def write_csv(
     path: Path, header: Sequence[str], rows: Sequence[Sequence[object]], end: str = "\n", packed: bool = False
 ) -> None:
-    """As pandas writes: quotes only where they are needed, doubled inside; None is empty."""
+    """Write a CSV as pandas does: quotes only where needed, doubled inside; None is empty."""
 
     def cell(value: object) -> str:
         text = "" if value is None else str(value)
@@ -99,7 +103,10 @@ def write_csv(
 def write_m3(
     archive: Path, world: World | None = None, layout: str = "folders", clock_ms: int = SHANGHAI, packed: bool = False
 ) -> World:
-    """A KuaiLive-M3 archive: flat as the loader expects it, or in `live/` and `short_video/` as published."""
+    """A KuaiLive-M3 archive, in `live/` and `short_video/` as published, or flat.
+
+    The loader expects the flat layout.
+    """
     world = world or small_world()
     live = archive / "live" if layout == "folders" else archive
     photo = archive / "short_video" if layout == "folders" else archive
@@ -123,7 +130,7 @@ def write_m3(
         "send_gift_num follow_author_cnt cancel_follow_author_cnt share_cnt report_live_cnt",
         [
             [
-                *(user, world.author_of(live), live, written(at, clock_ms), written(left, clock_ms), shanghai_date(at)),
+                *(user, world.author_of(live), live, csv_time(at, clock_ms), csv_time(left, clock_ms), shanghai_date(at)),
                 *("feed", "slide", 0, 0, 0, "" if left is None else left - at, 2, 1),
                 *(int(user == 102) * 2, int(user == 102) * 9, int(user == 101), 0, 0, 0),
             ]
@@ -135,12 +142,12 @@ def write_m3(
         "live_stream_id user_id author_id content comment_ts",
         [[live, user, world.author_of(live), text, at] for user, live, at, text in world.comments],
     )
-    write("live_like.csv", "user_id live_id like_timestamp", [[u, r, written(at, clock_ms)] for u, r, at in world.likes])
+    write("live_like.csv", "user_id live_id like_timestamp", [[u, r, csv_time(at, clock_ms)] for u, r, at in world.likes])
     write(
         "live_share.csv",
         "user_id live_id author_id share_timestamp is_share_success",
         [
-            [user, live, world.author_of(live), written(at + MINUTE, clock_ms), int(user != 103)]
+            [user, live, world.author_of(live), csv_time(at + MINUTE, clock_ms), int(user != 103)]
             for user, live, at, _ in world.plays
         ],
     )
@@ -155,7 +162,7 @@ def write_m3(
 
 
 def write_m3_parquet(live: Path, world: World, clock_ms: int) -> None:
-    """The Parquet half: times on the same unnamed clock, string ids in the shards."""
+    """Write the Parquet files: times on the same unnamed clock, string ids in the shards."""
     times = pa.timestamp("ms")
 
     def clock(values: Sequence[int | None]) -> pa.Array:
@@ -197,9 +204,10 @@ def write_m3_parquet(live: Path, world: World, clock_ms: int) -> None:
 
 
 def write_kuailive(archive: Path, world: World | None = None, spelling: str = "streamer", packed: bool = False) -> World:
-    """A KuaiLive archive as the documentation spells it ("streamer") or as the published scripts do ("author").
+    """A KuaiLive archive in one of its two spellings.
 
-    A stream over (Shanghai) midnight lies under both of its dates; the second row begins where the day does.
+    "streamer" as the documentation has it, or "author" as the published scripts do. A stream over (Shanghai) midnight lies
+    under both of its dates; the second row begins where the day does.
     """
     world = world or small_world()
     host = f"{spelling}_id"
@@ -266,7 +274,7 @@ def write_kuailive(archive: Path, world: World | None = None, spelling: str = "s
 
 
 def landed(landing: Path, table: str) -> list[dict]:
-    """All rows of a landed table, every day of it."""
+    """All rows of a landed table, of every day."""
     return [
         row
         for path in sorted(landing.glob(f"{table}/dt=*/part-0.parquet"))

@@ -1,4 +1,4 @@
-"""A landing folder with a planted truth: a few rooms whose marts are known by hand, beside a random crowd. Not a test itself.
+"""A landing folder with a planted truth: rooms whose marts are known, and a random crowd.
 
 The rooms of the crowd have ids from 1000 on; `tests/planted/slow_warehouse.py` computes their marts the slow and obvious way.
 """
@@ -15,7 +15,10 @@ ACTION = {"author_id": 10, "room_id": 1}
 
 
 def hand_made() -> dict[str, list[dict[str, Any]]]:
-    """Room 1 on the first day, room 2 over the midnight after it, room 3 live when the last day ends."""
+    """Rows of three rooms whose marts are known by hand.
+
+    Room 1 on the first day, room 2 over the midnight after it, room 3 live when the last day ends.
+    """
     seen = {"author_id": 10, "room_id": 1, "surface": "feed"}
     return {
         "rooms": [
@@ -38,9 +41,9 @@ def hand_made() -> dict[str, list[dict[str, Any]]]:
             {"impression_id": 22, "user_id": 2, "author_id": 20, "room_id": 2, "shown_at": at("02 00:00:10")},
             # Late on the last day: still watching at the horizon, long enough for a long view, too short for "no like".
             {"impression_id": 31, "user_id": 1, "author_id": 30, "room_id": 3, "shown_at": at("03 23:55:00")},
-            # Entered 30 s before the horizon: no long view can be told.
+            # Entered 30 s before the horizon: a long view is unknown.
             {"impression_id": 32, "user_id": 2, "author_id": 30, "room_id": 3, "shown_at": at("03 23:59:20")},
-            # Shown 50 s before the horizon: even the click cannot be told.
+            # Shown 50 s before the horizon: even the click is unknown.
             {"impression_id": 33, "user_id": 3, "author_id": 30, "room_id": 3, "shown_at": at("03 23:59:10")},
         ],
         "plays": [
@@ -134,7 +137,10 @@ REJECTS = [
 
 
 def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> dict[str, list[dict[str, Any]]]:
-    """A random crowd in rooms of all three days, some over midnight, with short, long, repeated and overlapping sessions."""
+    """A random crowd in rooms of all three days, some over midnight.
+
+    Its sessions are short, long, repeated and overlapping.
+    """
     rng = np.random.default_rng(seed)
     made: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("rooms", "impressions", "plays", "likes", "gifts", "comments", "speech", "content_vectors")
@@ -204,7 +210,7 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
 
 
 def planted_rows() -> dict[str, list[dict[str, Any]]]:
-    """Everything together."""
+    """The rows of both together."""
     rows = hand_made()
     for name, more in crowd().items():
         rows[name] = [*rows.get(name, []), *more]

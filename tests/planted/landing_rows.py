@@ -1,4 +1,4 @@
-"""Hand-made landing folders: rows as plain dicts, written straight to the layout of contract 1. Not a test itself."""
+"""Hand-made landing folders: rows as plain dicts, written in the layout of the contract."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -16,12 +16,14 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def at(text: str) -> datetime:
-    """'01 12:00:30' is that time of June 2025; '01 12:00:30.500' has milliseconds."""
+    """A time of June 2025 from '01 12:00:30' or, with milliseconds, '01 12:00:30.500'."""
     return datetime.fromisoformat(f"2025-06-{text}")
 
 
 def write_landing(root: Path, days: Sequence[date], rows: Rows, rejects: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Write every table of these days; rows of other days are left out, columns that a row does not name are null.
+    """Write every table of these days; rows of other days are left out.
+
+    Columns that a row does not name are null.
 
     Args:
         rows: rows by table.

@@ -1,4 +1,4 @@
-"""A planted release that reads texts too: with the tiny backbone and an adapter for it. No test itself."""
+"""A planted release with an encoder: the tiny backbone and an adapter for it."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ from livealign.release.bundle import ADAPTER, open_bundle, write_bundle
 from tests.planted.marts import Planted
 from tests.planted.release import PlantedRelease, plant_platform, plant_release
 
-HIDDEN = 64  # of the tiny backbone: the size of what the planted alignment aligns
+HIDDEN = 64  # of the tiny backbone: the size of the content that the planted alignment reads
 
 
 def plant_live_platform(marts: Path) -> Planted:
@@ -25,9 +25,9 @@ def plant_live_platform(marts: Path) -> Planted:
 
 
 def with_encoder(release: PlantedRelease, out: Path, number: int = 0, **manifest: Any) -> PlantedRelease:
-    """The release with an encoder, written to the releases folder `out`; each `number` gives another release id.
+    """The release with an encoder, written to the releases folder `out`.
 
-    `manifest`: fields of the manifest that are to be others.
+    Each `number` gives another release id. `manifest`: fields that replace those of the manifest.
     """
     source, profile = open_bundle(release.bundle), load_profile("tiny")
     backbone = load_backbone("tiny", Path("none"))

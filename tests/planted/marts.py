@@ -1,7 +1,7 @@
-"""Marts with a planted truth: known topics, tastes and content vectors, at any size. Not a test itself.
+"""Marts of any size with a planted truth: known topics, tastes and content vectors.
 
-Rooms move between topics as a Markov chain; whether a user enters depends on their taste for the topic *at that moment*,
-on the author, and on the position. Content vectors are a topic direction, an author's style and noise.
+Rooms move between topics as a Markov chain; whether a user enters depends on their taste for the topic *at that time*, on the
+author, and on the position. Content vectors are a topic direction, an author's style and noise.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FIRST_DAY = date(2025, 3, 1)
 
 @dataclass(frozen=True)
 class Planted:
-    """Where the marts are and what is true in them."""
+    """The folder of the marts and their truth."""
 
     marts: Path
     days: tuple[date, ...]

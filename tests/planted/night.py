@@ -1,4 +1,4 @@
-"""A night of the planted platform: two releases that can score its last day, and what a retrain left. No test itself."""
+"""A night of the planted platform: a retrained day and two releases that can score it."""
 
 import shutil
 from dataclasses import dataclass
@@ -35,29 +35,33 @@ class Night:
 
     @property
     def artifacts(self) -> DayArtifacts:
+        """The artifacts of the night's day."""
         return DayArtifacts.of(self.home, self.corpus.day)
 
     def copied(self, root: Path) -> "Night":
         """The same night in a home of its own, which a test may change."""
         shutil.copytree(self.home.root, root)
         home = Home(root, self.home.platform)
-        champion, challenger = (open_bundle(home.releases / one.release_id) for one in (self.champion, self.challenger))
+        champion, challenger = (open_bundle(home.releases / own.release_id) for own in (self.champion, self.challenger))
         return Night(home, self.planted, self.corpus, self.profile, champion, challenger)
 
-    def scored(self) -> NDArray[np.float32]:
-        """The champion's own scores."""
+    def champion_scores(self) -> NDArray[np.float32]:
+        """The champion's own scores of the day."""
         return champion_scores(self.champion, self.corpus, self.home, self.profile.dataset)
 
     def plant_scores(self, champion: NDArray, challenger: NDArray) -> None:
-        """Put click scores [n] of the last day where the retrain has left those of both releases."""
-        self.scored()  # with the record of what they are computed from
+        """Write click scores [n] of the last day for both releases, where a retrain leaves them."""
+        self.champion_scores()  # also writes the record of their inputs
         np.save(self.artifacts.champion / f"{self.champion.release_id}.npy", _as_tasks(champion), allow_pickle=False)
         self.artifacts.ranker.mkdir(parents=True, exist_ok=True)
         np.save(self.artifacts.ranker / "scores.npy", _as_tasks(challenger), allow_pickle=False)
 
 
 def plant_night(root: Path) -> Night:
-    """Plant the platform and two releases that were not trained on its last day; the first is the champion."""
+    """Plant the platform and two releases that were not trained on its last day.
+
+    The first one is the champion.
+    """
     home, profile = Home(root, "planted"), load_profile("tiny")
     planted = plant_platform(home.marts, users=60, rooms_per_day=16, requests_per_day=120, days=3, dim=HIDDEN)
     _say_topics(planted)
@@ -75,18 +79,18 @@ def plant_night(root: Path) -> Night:
 
 
 def _say_topics(planted: Planted) -> None:
-    """Give the mart `segments` what texts are made of: the host names the topic of the window."""
+    """Add texts to the mart `segments`: the host names the topic of the window."""
     topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
     for path in sorted((planted.marts / "segments").glob("dt=*/part-0.parquet")):
         table = pq.ParquetFile(path).read()
-        said = [f"now we play {WORDS[topics[one]]}" for one in table["segment_id"].to_pylist()]
+        speech = [f"now we play {WORDS[topics[segment]]}" for segment in table["segment_id"].to_pylist()]
         started = table["started_at"].cast(pa.int64()).to_numpy()
         columns = {
             "window": pa.array(started // 30_000),
-            "title": pa.array(["a room"] * len(said)),
-            "category": pa.nulls(len(said), pa.string()),
-            "speech_text": pa.array(said),
-            "chat_text": pa.nulls(len(said), pa.string()),
+            "title": pa.array(["a room"] * len(speech)),
+            "category": pa.nulls(len(speech), pa.string()),
+            "speech_text": pa.array(speech),
+            "chat_text": pa.nulls(len(speech), pa.string()),
         }
         for name, column in columns.items():
             table = table.append_column(name, column)

@@ -1,4 +1,4 @@
-"""The planted marts as a platform that can be served: with the rooms mart, titles, and moments to ask about. No test itself."""
+"""The planted marts as a platform that can be served: the mart rooms, titles, and a release."""
 
 import json
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from livealign.release.contents import SegmentMoments, moments_with_content, wri
 from livealign.release.snapshot import busy_moment, write_snapshot
 from tests.planted.marts import WINDOW, Planted, plant_marts
 
-WORDS = ("chess", "boxing", "karaoke", "baking", "racing", "painting", "yoga", "poker")  # what a topic is called
+WORDS = ("chess", "boxing", "karaoke", "baking", "racing", "painting", "yoga", "poker")  # a name for each topic
 
 
 def plant_platform(marts: Path, **sizes: int) -> Planted:
-    """`plant_marts` and what the catalogue adds: segments.ended_at and the mart rooms."""
+    """`plant_marts`, with segments.ended_at and the mart rooms added."""
     planted = plant_marts(marts, **sizes)
     for path in sorted((marts / "segments").glob("dt=*/part-0.parquet")):
         segments = pq.ParquetFile(path).read()
@@ -88,14 +88,14 @@ def plant_release(folder: Path, planted: Planted, moment: int | None = None, nam
 
 
 def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_names: Mapping[str, str]) -> dict[str, Path]:
-    """Write what a release serves with into `folder` (made if needed): models, vocabularies, code names.
+    """Write the models, vocabularies and code names of a release into `folder`.
 
     Args:
         trained: an aligned variant with codes (variants.FULL_METHOD).
-        code_names: by code path (`code_names.name_codes`).
+        code_names: by code path (`codes.names.name_codes`).
 
     Returns:
-        Name in the bundle → file or folder, as `bundle.write_bundle` takes them.
+        Name in the bundle → file or folder, for `bundle.write_bundle`.
 
     Raises:
         BundleError: the variant has no alignment, codebook or ranker.
@@ -112,7 +112,7 @@ def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_nam
 
 
 def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
-    """Vectors and codes of the corpus' segments that have content: what `snapshot.write_snapshot` is given."""
+    """Vectors and codes of the corpus' segments with content, for `snapshot.write_snapshot`."""
     content, (vectors, codes) = trained.content, trained.items
     if content is None or vectors is None or codes is None:
         raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")

@@ -1,4 +1,4 @@
-"""The columns that drift is watched on, straight from a simulated archive: seconds instead of a warehouse. No test itself."""
+"""Marts for drift straight from a simulated archive: seconds instead of a warehouse."""
 
 from datetime import date
 from pathlib import Path
@@ -61,7 +61,7 @@ join read_parquet($truth || '/segments/dt=' || $day || '/part-0.parquet', hive_p
 
 
 class SimulatedMarts(NamedTuple):
-    """Marts of some days, and what stands for an embedding of each segment."""
+    """Marts of some days, and a stand-in for the embedding of each segment."""
 
     folder: Path
     day: NDArray  # [segments] str
@@ -72,8 +72,11 @@ class SimulatedMarts(NamedTuple):
 
 
 def simulated_marts(archive: Path, folder: Path, fitted_days: int, seed: int) -> SimulatedMarts:
-    """Write `segments` and `interactions` of every archived day; clusters are fitted to the first `fitted_days`."""
-    found = []
+    """Write `segments` and `interactions` of every archived day.
+
+    Clusters are fitted to the first `fitted_days`.
+    """
+    by_day = []
     for source in sorted(archive.glob("dt=*")):
         with duckdb.connect() as connection:
             for table in ("rooms", "speech", "comments", "impressions", "plays"):
@@ -84,8 +87,8 @@ def simulated_marts(archive: Path, folder: Path, fitted_days: int, seed: int) ->
                 file = folder / mart / source.name / "part-0.parquet"
                 file.parent.mkdir(parents=True)
                 connection.execute(f"copy ({query}) to '{file}' (format parquet)")
-        found.append(segments.assign(day=source.name.removeprefix("dt=")))
-    every = pd.concat(found, ignore_index=True)
+        by_day.append(segments.assign(day=source.name.removeprefix("dt=")))
+    every = pd.concat(by_day, ignore_index=True)
     words = HashingVectorizer(n_features=512, alternate_sign=False).transform(every["speech_text"] + " " + every["chat_text"])
     vectors = np.asarray(GaussianRandomProjection(16, random_state=seed).fit_transform(words))
     days = every["day"].to_numpy()
@@ -96,7 +99,10 @@ def simulated_marts(archive: Path, folder: Path, fitted_days: int, seed: int) ->
 
 
 def taste_scores(archive: Path, day: date, known: date) -> pd.Series:
-    """Click probabilities of the day's impressions by a champion that knows the moment, and the tastes of the day `known`."""
+    """Click probabilities of the day's impressions by a champion that knows the topics.
+
+    It knows the tastes of the day `known`.
+    """
     truth = archive / "truth"
     with duckdb.connect() as connection:
         shown = connection.execute(TASTE_SCORES, {"archive": str(archive), "truth": str(truth), "day": str(day)}).df()

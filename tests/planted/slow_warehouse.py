@@ -1,4 +1,4 @@
-"""The marts computed the slow and obvious way, row by row, to hold the SQL against. Not a test itself."""
+"""The marts computed row by row, the slow and obvious way, to compare the SQL with."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,17 @@ FOREVER = datetime(9999, 1, 1)
 
 
 def window_of(time: datetime) -> int:
+    """The window of a time: Unix seconds // 30."""
     return int(time.replace(tzinfo=UTC).timestamp() // 30)
 
 
 def start_of(window: int) -> datetime:
+    """The start of a window."""
     return datetime.fromtimestamp(window * 30, UTC).replace(tzinfo=None)
 
 
 def session_end(play: Row, room: Row | None) -> tuple[datetime | None, datetime]:
-    """When the session ended as far as anybody can tell, and until when it is taken to last."""
+    """The known end of a session, if any, and the end that it is taken to have."""
     ends = [end for end in (play["left_at"], room and room["ended_at"]) if end is not None]
     capped = play["entered_at"] + CAP
     stayed = max(play["entered_at"], min([*ends, capped]))
@@ -30,7 +32,7 @@ def session_end(play: Row, room: Row | None) -> tuple[datetime | None, datetime]
 
 
 def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple[int, int], dict[str, Any]]:
-    """By (room, window): the counts of the segments mart."""
+    """The counts of the segments mart by (room, window)."""
     made: dict[tuple[int, int], dict[str, Any]] = {}
     for room in rows["rooms"]:
         room_id, start, end = room["room_id"], room["started_at"], room["ended_at"] or FOREVER
@@ -69,7 +71,7 @@ def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple
 
 
 def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[int, dict[str, Any]]:
-    """By impression: segment and labels, each label with the time from which it may be known."""
+    """Segment and labels by impression, each label with the time from which it may be known."""
     rooms = {row["room_id"]: row for row in rows["rooms"]}
     windows = defaultdict(list)
     for room_id, window in segments(rows, horizon):
@@ -112,7 +114,10 @@ def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[i
 
 
 def vectors(rows: Mapping[str, Sequence[Row]], windows: Iterable[tuple[int, int]]) -> dict[tuple[int, int, str], list[float]]:
-    """By (room, window, source): the latest vector that had ended with the window, of its day or the day before."""
+    """The latest vector that had ended with the window, by (room, window, source).
+
+    Vectors of the window's day and the day before count.
+    """
     made: dict[tuple[int, int, str], list[float]] = {}
     for room_id, window in windows:
         earliest = start_of(window).replace(hour=0, minute=0, second=0) - timedelta(days=1)
@@ -127,7 +132,7 @@ def vectors(rows: Mapping[str, Sequence[Row]], windows: Iterable[tuple[int, int]
 
 
 def _attributed(rows: Mapping[str, Sequence[Row]]) -> dict[int, Row]:
-    """By impression: its first session."""
+    """The first session of each impression."""
     first: dict[int, Row] = {}
     for play in sorted(rows["plays"], key=lambda play: (play["entered_at"], play["play_id"])):
         candidates = [

@@ -1,4 +1,4 @@
-"""A simulated archive's truth for any corpus, written by hand. No test itself."""
+"""The truth of a simulated archive for any corpus, written by hand."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,10 @@ def _write(file: Path, table: pa.Table) -> None:
 
 
 def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None = None, without: tuple[str, ...] = ()) -> Path:
-    """A truth for the corpus: topics 0 to 2 in turn, the second segment of low quality, three users with their tastes."""
+    """Write a truth for the corpus: topics, a segment of low quality, three users' tastes.
+
+    Topics 0 to 2 alternate, and the second segment is of low quality.
+    """
     windows, shown = len(corpus.segment_ids) - 1, len(corpus.test)
     of_windows = {
         "room_id": corpus.segment_room_id[1:],
@@ -30,7 +33,7 @@ def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None 
         "low_quality": np.arange(windows) == 1,
     }
     days = (*corpus.train_days, corpus.day)
-    for day in days:  # each window on each day: only what is looked up counts
+    for day in days:  # every window on each day: the reader looks up those it needs
         table = pa.table({name: values for name, values in of_windows.items() if name not in without})
         _write(truth_file(folder, "segments", day), table)
     order = np.arange(shown)[::-1]

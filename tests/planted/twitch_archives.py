@@ -1,4 +1,4 @@
-"""Makers of platform archives in small, byte-faithful to what archivers write, quirks included."""
+"""Small Twitch archives, byte-faithful to what archivers write, quirks included."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ def twitch_user(login: str) -> dict[str, Any]:
 
 
 def old_message(offset: float, login: str, text: str, bits: int = 0, badges: Sequence[str] = ()) -> dict[str, Any]:
-    """The older generation: contentId, body, bitsSpent; badges are left out where there are none."""
+    """A message of the older generation: contentId, body, bitsSpent; no empty badges."""
     message: dict[str, Any] = {"body": text, "bitsSpent": bits, "fragments": _fragments(text, "old")}
     if badges:
         message["userBadges"] = [{"_id": name, "version": "1"} for name in badges]
@@ -30,7 +30,7 @@ def old_message(offset: float, login: str, text: str, bits: int = 0, badges: Seq
 
 
 def new_message(offset: float, login: str | None, text: str, badges: Sequence[str] = ()) -> dict[str, Any]:
-    """The newer generation: no body, commenter may be null, badges may be empty objects."""
+    """A message of the newer generation: no body, perhaps no commenter, empty badges."""
     message: dict[str, Any] = {"fragments": _fragments(text, "new")}
     if badges:
         message["userBadges"] = [{"setID": name, "version": "1"} for name in badges] + [{}]
@@ -53,7 +53,7 @@ def write_broadcast(
     title: str = "a title",
     generation: str = "old",
 ) -> Path:
-    """One broadcast's folder; returns it."""
+    """Write one broadcast's folder and return it."""
     folder = archive / channel / f"{started_at:%Y-%m-%d_%H-%M-%S}_{vod_id}"
     folder.mkdir(parents=True)
     vod: dict[str, Any]
@@ -70,12 +70,12 @@ def write_broadcast(
 
 
 def write_chat(folder: Path, content: bytes) -> None:
-    """The chat with these bytes in it; the same bytes give the same file."""
+    """Write the chat with these bytes; the same bytes give the same file."""
     (folder / "verbose_chat.json.gz").write_bytes(gzip.compress(content, mtime=0))
 
 
 def small_twitch_archive(archive: Path) -> None:
-    """Two channels at one evening, both generations, one broadcast over midnight."""
+    """Two channels on one evening, both generations, one broadcast over midnight."""
     evening = datetime(2025, 12, 22, 22, 0, 0)
     streamelements = "alice is now live! Streaming Silent Hill: Homecoming: spooky night: part 2"
     write_broadcast(

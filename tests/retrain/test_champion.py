@@ -17,7 +17,7 @@ from tests.planted.night import Night, plant_night
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Night:
     night = plant_night(tmp_path_factory.mktemp("night") / "home")
-    night.scored()
+    night.champion_scores()
     return night
 
 
@@ -42,24 +42,24 @@ def encoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_second_reader_of_a_night_loads_no_encoder_and_gets_the_same_bytes(night: Night, encoders: list[str]) -> None:
     (night.artifacts.champion / f"{night.champion.release_id}.json").unlink()  # as if nothing had been scored yet
-    first = night.scored()
+    first = night.champion_scores()
     assert encoders == [night.champion.release_id]
     assert first.shape == (len(night.corpus.test), 5)
     assert first.dtype == np.float32
-    second = night.scored()
+    second = night.champion_scores()
     assert encoders == [night.champion.release_id]
     assert second.tobytes() == first.tobytes()
     assert second.dtype == first.dtype
 
 
 def test_scores_of_other_data_are_not_read(night: Night, encoders: list[str]) -> None:
-    before = night.scored()
+    before = night.champion_scores()
     assert encoders == []
     mart = night.home.marts / "segments" / f"dt={night.corpus.day}" / "part-0.parquet"
     table = pq.ParquetFile(mart).read()
     place = table.schema.get_field_index("speech_text")
     pq.write_table(table.set_column(place, "speech_text", pa.array(["quite another matter"] * len(table))), mart)
-    after = night.scored()
+    after = night.champion_scores()
     assert encoders == [night.champion.release_id]
     assert not np.array_equal(after, before)
 
@@ -70,27 +70,27 @@ def test_scores_of_other_settings_another_code_or_another_release_are_not_read(
     fewer = replace(night.profile.dataset, train_days=1)
     champion_scores(night.champion, night.corpus, night.home, fewer)
     assert len(encoders) == 1
-    night.scored()
+    night.champion_scores()
     assert len(encoders) == 2, "those of the other settings took the place"
     champion_scores(night.challenger, night.corpus, night.home, night.profile.dataset)
     assert encoders[2:] == [night.challenger.release_id]
-    night.scored()
+    night.champion_scores()
     (tmp_path / "edited").mkdir()
     (tmp_path / "edited" / "__init__.py").write_text("X = 1\n")
     monkeypatch.setattr(champions.livealign, "__file__", str(tmp_path / "edited" / "__init__.py"))
-    night.scored()
+    night.champion_scores()
     assert len(encoders) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])
 def test_damaged_scores_are_computed_again(night: Night, encoders: list[str], damage: bytes | None) -> None:
-    whole = night.scored()
+    whole = night.champion_scores()
     file = night.artifacts.champion / f"{night.champion.release_id}.npy"
     if damage is None:
         np.save(file, whole[:-1], allow_pickle=False)
     else:
         file.write_bytes(damage)
-    assert night.scored().tobytes() == whole.tobytes()
+    assert night.champion_scores().tobytes() == whole.tobytes()
     assert len(encoders) == 1
     assert np.load(file).tobytes() == whole.tobytes()
 

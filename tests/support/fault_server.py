@@ -1,7 +1,8 @@
-"""Runs single stages of the graph in processes that may be killed: one import, then a fork for every attempt. No test itself.
+"""A server that runs single stages of the graph in processes that may be killed.
 
     python -m tests.support.fault_server        reads one JSON command a line, answers one JSON line
 
+It imports the graph once and forks for every attempt.
 A command: {home, archive, day, stages: [name], kill_at: n, kill_after: seconds, profile: {stage: {field: value}}}.
 `kill_at` sends SIGKILL to the attempt's process group before its n-th rename in the workspace, counted
 from 1; `kill_after` so many seconds after the stage began. The answer: {ok, killed, error, renames: {stage: n}, log}.
@@ -30,7 +31,7 @@ from livealign.profiles import load_profile
 from orchestration.resources import Workspace
 from orchestration.retrain import QUIET
 from orchestration.runs.failures import root_cause
-from orchestration.runs.instance import LAUNCHED_BY, bury_dead_runs, open_instance
+from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, open_instance
 
 STAGES = (
     *("landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes", "retriever"),
@@ -61,7 +62,10 @@ def workspace_of(command: Mapping[str, Any]) -> Workspace:
 
 
 def attempt(command: Mapping[str, Any], answer: int) -> None:
-    """Run the stages; everything that is known is written to `answer` as soon as it is, for a killed process says no more."""
+    """Run the stages and write the report to `answer`.
+
+    A killed process writes no report.
+    """
     os.setsid()
     workspace = workspace_of(command)
     report: dict[str, Any] = {"ok": False, "killed": False, "error": None, "renames": {}}
@@ -71,7 +75,7 @@ def attempt(command: Mapping[str, Any], answer: int) -> None:
         workspace.home.activate()
         defs = graph.build_definitions(workspace)
         with open_instance(workspace.home) as instance:
-            bury_dead_runs(instance, {"daily_retrain"})
+            fail_dead_runs(instance, {"daily_retrain"})
             for stage[0] in command["stages"]:
                 if command.get("kill_after"):
                     threading.Timer(command["kill_after"], os.killpg, (0, signal.SIGKILL)).start()
@@ -100,7 +104,7 @@ def _root(event: Any) -> str:
 
 
 def _count_renames(home: Home, renames: dict[str, int], stage: list[str], kill_at: int | None) -> None:
-    """Count what is put in place below the workspace, without Dagster's own; die before the `kill_at`-th."""
+    """Count renames in the workspace, without Dagster's own, and kill the process before the `kill_at`-th."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "os.rename":
@@ -129,20 +133,20 @@ def run(command: Mapping[str, Any]) -> dict[str, Any]:
                 os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as answer:
-            said = answer.read()
+            report = answer.read()
         _, status = os.waitpid(child, 0)
         log.seek(0)
         text = log.read().decode(errors="replace")
     if os.WIFSIGNALED(status):
         return {"ok": False, "killed": os.WTERMSIG(status) == signal.SIGKILL, "error": None, "renames": {}, "log": text}
-    return json.loads(said) | {"log": text}
+    return json.loads(report) | {"log": text}
 
 
 def main() -> None:
-    """Answer commands until there are none."""
+    """Answer commands until the input ends."""
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints does not mix with the answers
+    os.dup2(2, 1)  # prints must not mix with the answers
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), file=answers, flush=True)

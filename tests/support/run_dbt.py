@@ -1,4 +1,4 @@
-"""Runs the dbt project in this process, with everything it writes in a folder of its own. Not a test itself."""
+"""The dbt project run in this process, with all its files in a folder of its own."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[2] / "dbt_project"
 
 @dataclass(frozen=True)
 class DbtRun:
-    """How a dbt command ended, with the status of each node by name and what it said."""
+    """The result of a dbt command: success, the status of each node by name, and messages."""
 
     success: bool
     statuses: dict[str, str]
@@ -35,8 +35,8 @@ class DbtRun:
 class Dbt:
     """The dbt project on one landing folder at a time.
 
-    The project is parsed once for all runs, which is most of the time of a small one. So its landing folder is always
-    `root/landing`, a link that `run` points to the folder that is meant, and every warehouse file is `warehouse.duckdb`.
+    The project is parsed once for all runs, which takes most of the time of a small one. So its landing folder is always
+    `root/landing`, a link that `run` points to the wanted folder, and every warehouse file is `warehouse.duckdb`.
     """
 
     root: Path
@@ -45,7 +45,11 @@ class Dbt:
     def run(
         self, command: str, landing: Path, warehouse: Path, days: list[date], *more: str, project: Path = PROJECT
     ) -> DbtRun:
-        """Run `dbt <command>` for the first to the last of `days` on the warehouse file; `more` are further arguments."""
+        """Run `dbt <command>` for the first to the last of `days` on the warehouse file.
+
+        Args:
+            more: further arguments of dbt.
+        """
         assert warehouse.name == "warehouse.duckdb"
         link = self.root / "landing"
         link.unlink(missing_ok=True)
@@ -77,7 +81,7 @@ class Dbt:
 
 
 def document(folder: Path, landing: Path, warehouse: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`dbt docs generate`: the catalogue of what is in the warehouse, and the manifest of what is said of it."""
+    """`dbt docs generate`: the catalogue of the warehouse and the manifest."""
     where = [
         "--project-dir",
         str(PROJECT),
@@ -110,7 +114,10 @@ def copy_warehouse(warehouse: Path, folder: Path) -> Path:
 
 
 def spoil(warehouse: Path, mart: str, statement: str) -> None:
-    """Change rows of a mart behind dbt's back: the statement changes `spoilt`, whose rows then are the mart's."""
+    """Change rows of a mart behind dbt's back.
+
+    The statement changes the table `spoilt`, whose rows then become the mart's.
+    """
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute(f"create temp table spoilt as select * from marts.{mart}")  # noqa: S608  a name from a test
         connection.execute(statement)

@@ -1,4 +1,4 @@
-"""The service as tests ask it: in this process, or as one of its own. No test itself."""
+"""The service for tests: in this process, or as one of its own."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from bentos.smoke import Server, serving
+from bentos.smoke import Server, bento_server
 
 KEY = "test-key-" + "k" * 16
 READY_SECONDS = 30.0
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[TestClient]:
-    """A client of the service with `bundle`, ready; what it writes lies in `folder`."""
-    told = {
+    """A client of the ready service with `bundle`; its files are in `folder`."""
+    environment = {
         "LIVEALIGN_BUNDLE": str(bundle),
         "LIVEALIGN_EVENT_LOG": str(folder / "event_log"),
         "LIVEALIGN_MODELS": str(folder / "models"),
@@ -28,7 +28,7 @@ def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[Tes
         **variables,
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         from bentos.live_recommender.service import LiveRecommender
 
@@ -41,8 +41,8 @@ def service_client(bundle: Path, folder: Path, **variables: str) -> Iterator[Tes
 
 
 @contextmanager
-def served(bundle: Path, **variables: str) -> Iterator[Server]:
+def release_server(bundle: Path, **variables: str) -> Iterator[Server]:
     """The service with `bundle` as a process of its own, from the source tree."""
     environment = {"LIVEALIGN_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT), **variables}
-    with serving("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
+    with bento_server("bentos.live_recommender.service:LiveRecommender", environment=environment) as server:
         yield server

@@ -1,5 +1,7 @@
-"""One tiny platform, all the way: the service computes what the batch pipeline computed, and what was served is what the next
-release learns from."""
+"""One tiny platform through the whole loop: batch, service, and training on its log.
+
+The service computes what the batch pipeline computed, and the next release learns from what was served.
+"""
 
 import json
 import os

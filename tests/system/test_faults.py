@@ -1,4 +1,4 @@
-"""What a bad night leaves behind: kill -9 at every stage, full disks, damaged files, diverged trainings, clocks that jump.
+"""Faults in a retrain: kill -9 at every stage, full disks, damaged files, jumping clocks.
 
 All with real processes on the tiny graph. One workspace is built undisturbed; every case works on a copy of it.
 """
@@ -306,7 +306,7 @@ def mounted(target: Path, *arguments: str) -> Iterator[None]:
         pytest.skip("only root can mount a small or read-only file system")
     done = subprocess.run([mount, *arguments, str(target)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"this machine lets nobody mount: {done.stderr.strip()}")
+        pytest.skip(f"mounting is not allowed on this machine: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -1,4 +1,7 @@
-"""`make retrain` on the tiny profile, with real processes: what it leaves, what bad data stops. Kills are in test_faults.py."""
+"""`make retrain` on the tiny profile, with real processes: its results, and bad data that stops it.
+
+Kills are in test_faults.py.
+"""
 
 import json
 import os
@@ -94,7 +97,7 @@ def test_a_challenger_is_held_against_the_champion_on_the_day_that_neither_saw(u
     before, after = (open_bundle(undisturbed.releases / release) for release in (champion, promotion["release"]))
     artifacts = DayArtifacts.of(undisturbed, date.fromisoformat(SECOND_DAY))
     assert read_json(artifacts.adapter / "tuning.json")["went_on_from"] == champion, "an ordinary day keeps the adapter"
-    assert read_json(artifacts.alignment / "towers.json")["went_on_from"] == champion, "and goes on from the towers"
+    assert read_json(artifacts.alignment / "towers.json")["went_on_from"] == champion, "and starts from its towers"
     assert after.manifest["codebook_version"] == before.manifest["codebook_version"], "so that codes keep their meaning"
     assert read_json(artifacts.codes / "health.json")["churn_per_retrain"]["known"] > 0
 

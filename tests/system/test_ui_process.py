@@ -1,5 +1,7 @@
-"""`make ui` as a person uses it, with real processes: the schedule fires, a range is backfilled, runs meet and end well, and
-every asset then answers what it is, from what, how long it took and what changed."""
+"""`make ui` as a person uses it, with real processes: schedule, backfill, concurrent runs.
+
+Every asset then shows what it is, what it depends on, how long it took and what changed.
+"""
 
 import json
 import os
@@ -184,8 +186,10 @@ def test_every_asset_answers_what_it_is_from_what_how_long_and_what_changed(retr
         if name.startswith(("warehouse/stg_", "warehouse/int_")):  # views: nothing of them is kept that could be counted
             continue
         # What there is of it, or how good it is: numbers beside those that every asset has.
-        told = [one for one in last["metadataEntries"] if one["__typename"] in ("IntMetadataEntry", "FloatMetadataEntry")]
-        assert {one["label"] for one in told} - costs, f"{name}: {sorted(labels)}"
+        numbers = [
+            entry for entry in last["metadataEntries"] if entry["__typename"] in ("IntMetadataEntry", "FloatMetadataEntry")
+        ]
+        assert {entry["label"] for entry in numbers} - costs, f"{name}: {sorted(labels)}"
 
 
 @pytest.mark.parametrize(

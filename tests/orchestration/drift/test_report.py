@@ -1,4 +1,4 @@
-"""Drift against a planted truth: days drawn alike stay quiet, a planted shift is found and the right columns come first."""
+"""Drift against a planted truth: quiet days stay quiet, a planted shift is found."""
 
 import json
 from dataclasses import replace

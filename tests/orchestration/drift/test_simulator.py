@@ -1,4 +1,4 @@
-"""Drift on the simulated platform, five seeds: quiet days stay quiet, and the planted shift is found on its day."""
+"""Drift on the simulator, five seeds: quiet days stay quiet, the shift is found on its day."""
 
 import re
 from datetime import date
@@ -59,8 +59,8 @@ def test_the_planted_shift_is_found_on_its_day_and_its_new_words_are_named_first
         first = next(iter(result.columns))
         assert first == "new_words", f"seed {seed}: {result.sentence()}"
         assert result.columns["surprise"].drifted, f"seed {seed}: {result.sentence()}"
-        told = set(result.columns[first].examples)
-        assert len(told & NEW_TOPIC_WORDS) >= len(told) / 2, f"seed {seed}: {sorted(told)}"
+        examples = set(result.columns[first].examples)
+        assert len(examples & NEW_TOPIC_WORDS) >= len(examples) / 2, f"seed {seed}: {sorted(examples)}"
 
 
 def test_of_twenty_quiet_days_at_most_one_raises_an_alarm(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How surprised the champion is: counted by hand, blind to what is hard to foresee, awake to tastes that have changed."""
+"""The champion's surprise: counted by hand, blind to hard rooms, sensitive to changed tastes."""
 
 from dataclasses import replace
 from datetime import date
@@ -39,7 +39,7 @@ def write(marts: Path, day: date, room: NDArray, click: NDArray) -> None:
     file = partition(marts, "interactions", day)
     file.parent.mkdir(parents=True, exist_ok=True)
     clicks = pa.array(click, from_pandas=True).cast(pa.int8())
-    served = np.full(len(room), 0.9)  # by whatever served them: never to be taken for the champion's
+    served = np.full(len(room), 0.9)  # by the model that served them, not by the champion
     pq.write_table(pa.table({"impression_id": np.arange(len(room)), "room_id": room, "click": clicks, "score": served}), file)
 
 
@@ -85,8 +85,8 @@ def test_a_change_of_tastes_is_seen_in_the_surprise_and_in_no_other_column(tmp_p
     assert not shifted.content_drifted, "other tastes are no reason to tune the LLM again"
 
 
-def test_days_that_are_harder_to_foresee_are_no_change_of_tastes(tmp_path: Path) -> None:
-    """The champion knows that nobody can tell who clicks: its loss is higher, its surprise is not."""
+def test_days_that_are_harder_to_predict_are_no_change_of_tastes(tmp_path: Path) -> None:
+    """The champion knows that clicks are hard to predict: its loss is higher, its surprise is not."""
     alarms = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""New words: a share counted by hand, the same as plain sets give, quiet where rooms are drawn alike, planted words found."""
+"""The share of new words: counted by hand, equal to plain sets, quiet without a planted change."""
 
 from collections.abc import Sequence
 from dataclasses import replace
