@@ -43,7 +43,10 @@ def planted_pairs(count: int = 1_000, seed: int = 3) -> TextPairs:
 
 
 def planted_marts(rooms: int = 12, windows: int = 20) -> tuple[pa.Table, pa.Table]:
-    """Rooms about one subject each; users 0..3 each love one subject and watch its rooms, the others click on nothing."""
+    """Segments and interactions of rooms about one subject each.
+
+    Users 0..3 each love one subject and watch its rooms; user 77 watches no room for long.
+    """
     rng = np.random.default_rng(1)
     names = list(SUBJECTS)[:4]
     rows, views = [], []
