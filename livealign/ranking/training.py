@@ -103,9 +103,9 @@ def _train(
     for _ in range(config.epochs):
         network.train()
         total = 0.0
-        for rows in _shuffled(len(examples), config.batch_size, device):
-            batch = table.batch(rows)
-            loss = masked_loss(network(batch), table.columns["labels"][rows], weights) + user_l2 * network.penalty(batch)
+        for batch_rows in _shuffled(len(examples), config.batch_size, device):
+            batch = table.batch(batch_rows)
+            loss = masked_loss(network(batch), table.columns["labels"][batch_rows], weights) + user_l2 * network.penalty(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
