@@ -28,7 +28,7 @@ from livealign.files import read_json
 from livealign.home import Home
 from livealign.live.core import LiveCore
 from livealign.release.bundle import SNAPSHOT, Bundle, open_bundle
-from livealign.release.contents import moments_with_content, read_vocabulary, with_snapshot
+from livealign.release.contents import read_vocabulary, rows_with_content, with_snapshot
 from livealign.release.snapshot import write_snapshot
 from livealign.replay.events import Timed, day_events, landed_number
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
@@ -212,7 +212,7 @@ def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:
 def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifacts, moment: int, scratch: Path) -> Path:
     """The same release, with a snapshot of the day's beginning."""
     length = int(bundle.manifest["config"]["dataset"]["history_length"])
-    moments = moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
+    moments = rows_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
     snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, moment, *moments, history_length=length)
     return with_snapshot(bundle, snapshot, scratch / "release")
 

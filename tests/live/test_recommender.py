@@ -23,7 +23,7 @@ from livealign.release.bundle import MANIFEST, open_bundle, write_bundle
 from livealign.release.contents import snapshot_files
 from livealign.release.snapshot import write_snapshot
 from tests.planted.marts import Planted
-from tests.planted.release import WORDS, PlantedRelease, plant_platform, plant_release, segment_moments, write_models
+from tests.planted.release import WORDS, PlantedRelease, coded_segment_rows, plant_platform, plant_release, write_models
 
 UNKNOWN = -(2**62)
 
@@ -73,8 +73,8 @@ def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: Planted
     user = recommender.known_user()
     answer = recommender.recommend(user, 5)
     view = recommender.state.view()
-    live = set(view.room_id[view.live_at(release.moment)].tolist())
-    assert answer.at == release.moment
+    live = set(view.room_id[view.live_at(release.taken_at)].tolist())
+    assert answer.at == release.taken_at
     assert answer.model_version == release.bundle.name
     assert answer.fallbacks == ()
     assert len(answer.rooms) == min(5, len(live))
@@ -102,7 +102,7 @@ def test_the_served_score_is_the_offline_score(planted: Planted, release: Plante
         parts = {path.relative_to(release.bundle).as_posix(): path for path in open_bundle(release.bundle).path.rglob("*")}
         parts = {name: path for name, path in parts.items() if path.is_file() and name != MANIFEST}
         folder, moment = tmp_path / str(number), int(test.shown_at[row])
-        segments = segment_moments(release.trained, release.corpus)
+        segments = coded_segment_rows(release.trained, release.corpus)
         write_snapshot(folder / "snapshot", planted.marts, moment, *segments, history_length=8)
         parts |= {f"snapshot/{path.name}": path for path in (folder / "snapshot").iterdir()}
         manifest = json.loads((release.bundle / MANIFEST).read_text())
@@ -142,7 +142,7 @@ def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, r
     assert [room.room_id for room in rest] == everything[2:]
     nothing = recommender.recommend(UNKNOWN, 5, exclude=everything)
     assert (nothing.rooms, nothing.fallbacks[-1]) == ((), "all_excluded")
-    later = recommender.recommend(UNKNOWN, 5, at=release.moment + 30 * DAY_MS)
+    later = recommender.recommend(UNKNOWN, 5, at=release.taken_at + 30 * DAY_MS)
     assert (later.rooms, later.fallbacks[-1]) == ((), "no_live_rooms")
 
 
@@ -154,8 +154,8 @@ def test_the_number_of_rooms_has_bounds(k: int, recommender: Desk) -> None:
 
 def test_a_room_that_has_just_started_is_ranked_by_its_author(recommender: Desk, release: PlantedRelease) -> None:
     author = int(recommender.state.view().author_id[0])
-    recommender.state.start_room(77, author, release.moment + 1_000, "fresh", None, None)
-    recommender.state.start_room(78, 123_456_789, release.moment + 1_000, "fresh, by a stranger", None, None)
+    recommender.state.start_room(77, author, release.taken_at + 1_000, "fresh", None, None)
+    recommender.state.start_room(78, 123_456_789, release.taken_at + 1_000, "fresh, by a stranger", None, None)
     answer = recommender.recommend(UNKNOWN, 100)
     fresh = {room.room_id: room for room in answer.rooms}
     assert "author_only" in answer.fallbacks

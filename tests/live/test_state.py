@@ -19,7 +19,7 @@ from livealign.errors import BundleError, TrainingError
 from livealign.live.startup import Snapshot, read_snapshot, state_of
 from livealign.live.state.moments import Moments
 from livealign.live.state.state import N_VIEWERS, NEVER_ENDS, LiveState
-from livealign.release.snapshot import busy_moment, snapshot_segments, write_snapshot
+from livealign.release.snapshot import busiest_time, snapshot_segments, write_snapshot
 from tests.planted.marts import Planted
 from tests.planted.release import plant_platform
 
@@ -71,9 +71,9 @@ def milliseconds_of(time: datetime) -> int:
     return round(time.replace(tzinfo=UTC).timestamp() * 1_000)
 
 
-def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Planted) -> None:
+def test_the_busiest_time_is_the_last_at_which_half_the_peak_is_live(planted: Planted) -> None:
     day = planted.days[-1]
-    moment = busy_moment(planted.marts, day)
+    moment = busiest_time(planted.marts, day)
     rooms = mart(planted, "rooms")
     start, end = milliseconds(rooms["started_at"]), milliseconds(rooms["ended_at"])
     grid = midnight(day) + 30_000 * np.arange(1, 2_881)
@@ -83,7 +83,7 @@ def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Pla
 
 
 def test_a_snapshot_holds_the_rooms_live_then_each_with_its_last_ended_window(planted: Planted, tmp_path: Path) -> None:
-    at_moment = busy_moment(planted.marts, planted.days[-1]) + 12_345
+    at_moment = busiest_time(planted.marts, planted.days[-1]) + 12_345
     state = state_at(tmp_path, planted, at_moment)
     rooms, segments = mart(planted, "rooms").to_pylist(), mart(planted, "segments")
     shown, window, outcomes = mart(planted, "interactions").to_pylist(), at_moment // 30_000 * 30_000, 0
@@ -130,12 +130,12 @@ def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_f
 
 def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_yet(planted: Planted, tmp_path: Path) -> None:
     day = planted.days[1]
-    noon = busy_moment(planted.marts, day)
+    noon = busiest_time(planted.marts, day)
     built = pq.ParquetFile(partition(planted.marts, "authors_daily", day)).read().to_pylist()
     state = state_at(tmp_path / "built", planted, noon)
     for row in built:
         assert state.author_counts.known[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
-    tomorrow = state_at(tmp_path / "tomorrow", planted, busy_moment(planted.marts, planted.days[-1]) + DAY_MS)
+    tomorrow = state_at(tmp_path / "tomorrow", planted, busiest_time(planted.marts, planted.days[-1]) + DAY_MS)
     interactions = mart(planted, "interactions")
     for user_id in (500, 501, 502):
         mine = interactions.filter(pc.equal(interactions["user_id"], user_id))
@@ -143,7 +143,7 @@ def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_ye
 
 
 def test_windows_without_a_vector_give_way_to_earlier_ones_and_then_to_the_author(planted: Planted, tmp_path: Path) -> None:
-    moment = busy_moment(planted.marts, planted.days[-1])
+    moment = busiest_time(planted.marts, planted.days[-1])
     whole = state_at(tmp_path / "whole", planted, moment)
     last = np.array([present(whole, room_id)["segment_id"] for room_id in whole.rooms])
     earlier = state_at(tmp_path / "earlier", planted, moment, without=last)
@@ -158,7 +158,7 @@ def test_windows_without_a_vector_give_way_to_earlier_ones_and_then_to_the_autho
 
 
 def test_the_segments_that_a_snapshot_asks_for_are_all_that_it_uses(planted: Planted, tmp_path: Path) -> None:
-    moment = busy_moment(planted.marts, planted.days[-1])
+    moment = busiest_time(planted.marts, planted.days[-1])
     asked = snapshot_segments(planted.marts, moment, LENGTH)
     whole = state_at(tmp_path / "whole", planted, moment)
     asked_only = state_at(tmp_path / "asked", planted, moment, without=np.setdiff1d(planted.segment_ids, asked))
@@ -177,14 +177,14 @@ def test_a_day_without_anyone_live_gives_an_empty_state(planted: Planted, tmp_pa
 
 def test_marts_that_are_not_there_are_named(planted: Planted, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="build the warehouse"):
-        busy_moment(tmp_path, planted.days[0])
+        busiest_time(tmp_path, planted.days[0])
     with pytest.raises(TrainingError, match="build the warehouse"):
-        snapshot(tmp_path / "s", planted, busy_moment(planted.marts, planted.days[0]) - 40 * DAY_MS)
+        snapshot(tmp_path / "s", planted, busiest_time(planted.marts, planted.days[0]) - 40 * DAY_MS)
 
 
 @pytest.mark.parametrize("name", ["items.parquet", "rooms.parquet", "histories.parquet", "state.json"])
 def test_a_snapshot_with_a_file_missing_or_not_fitting_is_refused(name: str, planted: Planted, tmp_path: Path) -> None:
-    files = snapshot(tmp_path, planted, busy_moment(planted.marts, planted.days[-1]))
+    files = snapshot(tmp_path, planted, busiest_time(planted.marts, planted.days[-1]))
     with pytest.raises(BundleError, match="build the release again"):
         read_snapshot({key: path for key, path in files.items() if key != name}, of_authors)
     files[name].write_bytes(b"{}")
@@ -193,7 +193,7 @@ def test_a_snapshot_with_a_file_missing_or_not_fitting_is_refused(name: str, pla
 
 
 def test_items_that_rooms_point_to_must_be_there(planted: Planted, tmp_path: Path) -> None:
-    files = snapshot(tmp_path, planted, busy_moment(planted.marts, planted.days[-1]))
+    files = snapshot(tmp_path, planted, busiest_time(planted.marts, planted.days[-1]))
     items = pq.ParquetFile(files["items.parquet"]).read()
     pq.write_table(items.slice(0, 1), files["items.parquet"])
     with pytest.raises(BundleError):
