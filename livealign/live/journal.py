@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from livealign.config import LiveConfig
-from livealign.errors import LiveAlignError
+from livealign.errors import EventLogError, LiveAlignError
 from livealign.events.intake import EventIntake, RecentIds
-from livealign.events.log import START, EventLogError, Log
-from livealign.events.models import Event, ImpressionShown, Placed, Rejection, RoomEnded, RoomStarted, event_of, record_of
+from livealign.events.log import START, Log
+from livealign.events.models import Event, ImpressionShown, PlacedEvent, Rejection, RoomEnded, RoomStarted, event_of, record_of
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import read_checkpoint, snapshot_of, write_checkpoint
@@ -45,7 +45,7 @@ class Journal:
         number: EventNumber,
     ) -> None:
         self._log, self._config, self._observer, self._file, self._number = log, config, observer, checkpoint, number
-        self.intake = EventIntake(log, clock, known=RecentIds(config.event_ids), receiver=self)
+        self.intake = EventIntake(log, clock, recent_ids=RecentIds(config.event_ids), receiver=self)
         self.moving = False  # whether any event has come
         self._state: LiveState | None = None
         self._position = START  # of a shared log: up to here it was read
@@ -74,7 +74,7 @@ class Journal:
                 self._observer.failed("checkpoint", str(error))
             else:
                 state, self._position, self.moving, since = kept.state, kept.position, True, 0
-                self.intake.known.add(kept.event_ids)
+                self.intake.recent_ids.add(kept.event_ids)
                 if kept.release_id != serving.release_id:
                     adopt(state, serving, snapshot)
         self._state = state
@@ -93,9 +93,9 @@ class Journal:
         for position, record in self._log.read(self._position):
             event = event_of(record)
             self._position, self.moving = position, True
-            if event.event_id in self.intake.known:
+            if event.event_id in self.intake.recent_ids:
                 continue
-            self.intake.known.add([event.event_id])
+            self.intake.recent_ids.add([event.event_id])
             # What the snapshot knows already is not told twice; but it may not know of every room.
             if event.at > since or isinstance(event, RoomStarted | RoomEnded):
                 apply(state, event, self._number)
@@ -105,7 +105,7 @@ class Journal:
 
     # Events
 
-    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
+    def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
         """Events of rooms that nobody told of."""
         state = self._current()
         started = {one.event.room_id for one in events if isinstance(one.event, RoomStarted)}
@@ -135,9 +135,9 @@ class Journal:
         for position, record in self._log.read(self._position):
             self._position = position
             event = event_of(record)
-            if event.event_id not in self.intake.known:
+            if event.event_id not in self.intake.recent_ids:
                 fresh.append(event)
-                self.intake.known.add([event.event_id])
+                self.intake.recent_ids.add([event.event_id])
         with state.lock:
             for event in fresh:
                 apply(state, event, self._number)
@@ -178,7 +178,7 @@ class Journal:
             self._problem = str(error)
             return
         self._problem = None
-        self.intake.known.add(event.event_id for event in events)
+        self.intake.recent_ids.add(event.event_id for event in events)
         self._observer.events({("impression", "accepted"): len(events)})
 
     def behind(self) -> int:
@@ -200,7 +200,7 @@ class Journal:
             if self._shown:
                 return  # the log cannot be written; a checkpoint would be ahead of it
             position = self._position if self._log.shared else self._log.end()
-            kept = snapshot_of(state, release_id, position, self.intake.known)
+            kept = snapshot_of(state, release_id, position, self.intake.recent_ids)
         try:
             write_checkpoint(self._file, kept)
         except OSError as error:

@@ -19,7 +19,7 @@ from livealign.config import RetentionConfig
 from livealign.dataset.marts import MARTS
 from livealign.days import day_of, day_range
 from livealign.errors import BundleError
-from livealign.events.log import CLOSED, log_files, read_lines
+from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
 from livealign.files import TEMPORARY_PREFIX, exclusive
 from livealign.home import Home

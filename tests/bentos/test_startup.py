@@ -8,7 +8,8 @@ import pytest
 
 from bentos.live_recommender.startup import warm_up
 from livealign.config import LiveConfig
-from livealign.events.log import EventLog, log_files
+from livealign.events.log import EventLog
+from livealign.events.log_files import log_files
 from livealign.live.core import LiveCore
 from livealign.llm.encoder import Encoder
 from livealign.ranking.ranker import Ranker

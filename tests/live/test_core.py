@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from livealign.config import LiveConfig
-from livealign.errors import BackboneError, BundleError
-from livealign.events.log import START, EventLog, EventLogError, FollowedLog, Log, log_files
+from livealign.errors import BackboneError, BundleError, EventLogError
+from livealign.events.followed_log import FollowedLog
+from livealign.events.log import START, EventLog, Log
+from livealign.events.log_files import log_files
 from livealign.events.models import event_of
 from livealign.live.answers import SegmentText, SilentObserver, TickReport
 from livealign.live.core import LiveCore

@@ -15,7 +15,8 @@ from livealign.config import RetentionConfig
 from livealign.days import partition
 from livealign.errors import BundleError
 from livealign.events.intake import EventIntake
-from livealign.events.log import EventLog, log_files
+from livealign.events.log import EventLog
+from livealign.events.log_files import log_files
 from livealign.home import Home
 from livealign.release.decisions import write_decision
 from livealign.release.promotion import Decision
