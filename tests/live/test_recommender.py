@@ -49,13 +49,13 @@ class Desk:
     def open(cls, bundle: Path, **settings: float) -> "Desk":
         config = replace(LiveConfig(publish_seconds=0.0, exploration_share=0.0, max_same_code=100), **settings)
         recommender = Recommender.open(bundle, config)
-        snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.author_moments)
+        snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.encode_authors)
         return cls(recommender, state_of(snapshot, config, recommender.alignment.history_length, 30_000))
 
     def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
         at = self.state.clock if at is None else at
-        history, moments = self.state.users.history(user, at), self.state.moments
-        known = (moments[name][history.moment] for name in ("author_id", "vector", "codes"))
+        history, coded_windows = self.state.users.history(user, at), self.state.coded_windows
+        known = (coded_windows[name][history.coded_row] for name in ("author_id", "vector", "codes"))
         reader = Reader(user, *known, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at))
         return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
 
@@ -207,7 +207,7 @@ def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: P
         drawn |= set(explored)
     assert len(drawn) > 1
     reader = Reader(
-        UNKNOWN, *(desk.state.moments[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
+        UNKNOWN, *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
     )
     same = [
         desk.recommender.recommend(desk.state.view(), reader, Request(desk.state.clock, 4, request_id="one")) for _ in range(2)

@@ -17,8 +17,9 @@ from livealign.dataset.features import WINDOW_COUNTS
 from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import BundleError, TrainingError
 from livealign.live.startup import Snapshot, read_snapshot, state_of
-from livealign.live.state.moments import Moments
-from livealign.live.state.state import N_VIEWERS, NEVER_ENDS, LiveState
+from livealign.live.state.coded_windows import CodedWindows
+from livealign.live.state.rooms import N_VIEWERS, NEVER_ENDS
+from livealign.live.state.state import LiveState
 from livealign.release.snapshot import busiest_time, snapshot_segments, write_snapshot
 from tests.planted.marts import Planted
 from tests.planted.release import plant_platform
@@ -54,9 +55,9 @@ def state_at(folder: Path, planted: Planted, moment: int, without: NDArray | Non
 
 
 def present(state: LiveState, room_id: int) -> dict[str, NDArray]:
-    """The room's present moment, by column."""
-    row = state.table["moment"][state.rooms[room_id].row]
-    return {name: state.moments[name][row] for name in ("segment_id", "author_id", "ended_at", "vector", "codes")}
+    """The columns of the room's newest coded window."""
+    row = state.table["coded_row"][state.rooms[room_id].row]
+    return {name: state.coded_windows[name][row] for name in ("segment_id", "author_id", "ended_at", "vector", "codes")}
 
 
 def mart(planted: Planted, name: str) -> pa.Table:
@@ -123,8 +124,8 @@ def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_f
         history = state.users.history(row["user_id"], moment)
         before = [one for one in clicks[row["user_id"]] if one["click_known_at"] < row["shown_at"]][:LENGTH]
         assert len(before) >= 3
-        assert state.moments["author_id"][history.moment].tolist() == [one["author_id"] for one in before]
-        assert state.moments["segment_id"][history.moment].tolist() == [one["segment_id"] or 0 for one in before]
+        assert state.coded_windows["author_id"][history.coded_row].tolist() == [one["author_id"] for one in before]
+        assert state.coded_windows["segment_id"][history.coded_row].tolist() == [one["segment_id"] or 0 for one in before]
         assert (history.at < moment).all()
 
 
@@ -134,7 +135,7 @@ def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_ye
     built = pq.ParquetFile(partition(planted.marts, "authors_daily", day)).read().to_pylist()
     state = state_at(tmp_path / "built", planted, noon)
     for row in built:
-        assert state.author_counts.known[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
+        assert state.author_counts.from_release[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
     tomorrow = state_at(tmp_path / "tomorrow", planted, busiest_time(planted.marts, planted.days[-1]) + DAY_MS)
     interactions = mart(planted, "interactions")
     for user_id in (500, 501, 502):
@@ -205,8 +206,8 @@ def test_items_that_rooms_point_to_must_be_there(planted: Planted, tmp_path: Pat
 
 def empty_state(**settings: float) -> LiveState:
     config = replace(LiveConfig(publish_seconds=0.0), **settings)
-    moments = Moments(DIM, LEVELS, of_authors)
-    nothing = Snapshot(1_000, moments, {}, {}, {}, {}, [])
+    coded_windows = CodedWindows(DIM, LEVELS, of_authors)
+    nothing = Snapshot(1_000, coded_windows, {}, {}, {}, {}, [])
     return state_of(nothing, config, 3, 30_000)
 
 
@@ -214,8 +215,8 @@ def tell(state: LiveState, room_id: int, ended_at: int) -> None:
     """The room's window that ended then has been encoded; everything about it is that number."""
     author = np.array([state.rooms[room_id].author_id])
     vector, codes = np.full((1, DIM), ended_at, np.float32), np.full((1, LEVELS), ended_at)
-    row = int(state.moments.add(np.array([ended_at]), author, np.array([ended_at]), vector, codes)[0])
-    state.tell(state.rooms[room_id], row, ended_at, tuple(float(ended_at) for _ in WINDOW_COUNTS))
+    row = int(state.coded_windows.add(np.array([ended_at]), author, np.array([ended_at]), vector, codes)[0])
+    state.set_coded(state.rooms[room_id], row, ended_at, tuple(float(ended_at) for _ in WINDOW_COUNTS))
 
 
 def test_a_room_lives_from_its_start_to_its_end_and_follows_its_windows() -> None:
@@ -249,7 +250,7 @@ def test_a_click_remembers_the_room_as_it_was_when_it_was_shown() -> None:
         state.enter(f"again {at}", 5, 7, at + 3_000, f"list {at}")  # the same impression is clicked once
     history = state.users.history(5, 10**9)
     assert history.at.tolist() == [122_000, 92_000, 62_000]
-    assert state.moments["ended_at"][history.moment].tolist() == [120_000, 90_000, 60_000]
+    assert state.coded_windows["ended_at"][history.coded_row].tolist() == [120_000, 90_000, 60_000]
     assert state.users.history(5, 92_000).at.tolist() == [62_000]  # known strictly before
     assert len(state.users.history(6, 10**9).at) == 0
 
@@ -267,7 +268,7 @@ def test_a_play_is_a_click_as_in_the_warehouse() -> None:
     assert state.users.not_entered(5, 0, 80_000).tolist() == [7]
 
 
-def test_rooms_and_moments_that_nobody_needs_are_forgotten() -> None:
+def test_rooms_and_coded_windows_that_are_not_used_are_forgotten() -> None:
     state = empty_state(room_memory_seconds=10.0, room_silence_seconds=100.0)
     for room_id in range(5):
         state.start_room(room_id, room_id, 2_000, f"room {room_id}", None, None)
@@ -279,10 +280,10 @@ def test_rooms_and_moments_that_nobody_needs_are_forgotten() -> None:
     assert state.forget_rooms(75_000) == 1
     assert [room.title for room in state.view().rooms] == [f"room {state.table['room_id'][row]}" for row in range(4)]
     state.compact()
-    assert sorted(state.moments["segment_id"][state.table["moment"]].tolist()) == [60_000] * 4
+    assert sorted(state.coded_windows["segment_id"][state.table["coded_row"]].tolist()) == [60_000] * 4
     history = state.users.history(5, 10**9)
-    assert state.moments["author_id"][history.moment].tolist() == [1]
-    assert len(state.moments) == 6  # row 0, four rooms, one engagement
+    assert state.coded_windows["author_id"][history.coded_row].tolist() == [1]
+    assert len(state.coded_windows) == 6  # row 0, four rooms, one engagement
     assert state.forget_rooms(3_000_000) == 4  # silent for long: ended, and then forgotten
 
 
