@@ -28,6 +28,10 @@ class BundleError(LiveAlignError):
     """A release bundle is missing, incomplete, damaged, or of an unknown format."""
 
 
+class EventLogError(LiveAlignError):
+    """The event log cannot be written or read; no record of the call was acknowledged."""
+
+
 class MartError(LiveAlignError):
     """A published mart is missing, damaged, or was built by other code."""
 

@@ -68,7 +68,7 @@ def fill(core: LiveCore, clock: Clock, rooms: int, users: int, rng: np.random.Ge
         core.ingest([event("room_started", room, now, title=f"room {room} of the evening") for room in numbers])
     length, state = core.state.users.history_length, core.state
     with state.lock:
-        known = state.table["moment"]
+        known = state.table["coded_row"]
         for user in range(users):
             picked = rng.integers(0, len(known), length)
             state.users.replace_history(user, known[picked], now - np.arange(length, dtype=np.int64) * 60_000)

@@ -27,8 +27,8 @@ from bentos.live_recommender.messages import (
     timestamp,
 )
 from bentos.live_recommender.metrics import Metrics, exposition
+from livealign.errors import EventLogError
 from livealign.events.intake import IngestReport
-from livealign.events.log import EventLogError
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
 

@@ -12,7 +12,6 @@ from livealign.events.models import MAX_NAME, MAX_TEXT, Event
 from livealign.ids import MAX_ID
 from livealign.live.answers import (
     MAX_K,
-    CodedWindow,
     CoreStatus,
     EmbeddedSegments,
     Fallback,
@@ -21,6 +20,7 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
 )
+from livealign.live.state.coded_windows import CodedWindow
 
 MAX_EVENTS = 1_000  # of one batch
 MAX_EXCLUDED = 1_000

@@ -1,6 +1,7 @@
-"""What a platform sends while it runs, and the durable log in which it is kept.
+"""What a platform sends while it runs, and the durable log of it.
 
 Read `models` first (one model per kind of event), then `intake` (validate, deduplicate, append) and `log`
-(checksummed lines on disk). `redis_log` is the same log shared by several machines; `redis_export` writes it to files
-that can be landed. Imports the ground modules only; no torch, no web framework.
+(checksummed lines on disk, in the files of `log_files`). `followed_log` reads the log of another process;
+`redis_log` is a log shared by several machines, and `redis_export` writes it to files that can be landed.
+Imports only the ground modules: no torch, no web framework.
 """

@@ -1,7 +1,7 @@
-"""Items from outside → events in the log, each once.
+"""Validate and deduplicate a batch of events, then append it to the log.
 
 intake = EventIntake(log)
-report = intake.ingest(items)        # what it accepts is on disk when it returns
+report = intake.ingest(items)        # accepted events are on disk when it returns
 """
 
 import time
@@ -13,98 +13,103 @@ from typing import NamedTuple, Protocol
 from pydantic_core import from_json
 
 from livealign.events.log import START, Log
-from livealign.events.models import Event, Placed, Rejection, TimeBounds, parse_events, record_of
+from livealign.events.models import Event, PlacedEvent, Rejection, TimeBounds, parse_events, record_of
 
-REMEMBERED = 1_000_000  # event ids; the sender's retries come long before as many others
+REMEMBERED = 1_000_000  # event ids; a sender retries long before that many newer events have come
 
 
 class IngestReport(NamedTuple):
-    """What became of one batch; the three add up to its items."""
+    """The outcome of one batch; accepted, duplicate and rejected add up to its items."""
 
     accepted: list[Event]  # in the log, in the order of the batch
-    duplicate: int  # were in the log already
+    duplicate: int  # events that the log had already
     rejected: list[Rejection]
 
 
 class Receiver(Protocol):
-    """Whoever keeps a state from the events. Called by one thread at a time, in the order of the log."""
+    """Keeps a state from the events; called by one thread at a time, in the order of the log."""
 
-    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
-        """Those of the batch that say nothing to the state and shall not be kept."""
+    def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
+        """The events of a batch that the state cannot use and the log must not keep."""
 
     def receive(self, events: Sequence[Event]) -> None:
-        """These are in the log now."""
+        """Apply events that have just been appended to the log."""
 
 
-class _Nobody:
-    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
+class _NoReceiver:
+    def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
         return []
 
     def receive(self, events: Sequence[Event]) -> None: ...
 
 
 class RecentIds:
-    """The last `size` ids, in order of arrival. Not for two threads at once."""
+    """The last `size` ids, in order of arrival; not thread-safe."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
         self._ids: dict[str, None] = {}
 
-    def __contains__(self, one: str) -> bool:
-        return one in self._ids
+    def __contains__(self, event_id: str) -> bool:
+        return event_id in self._ids
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def add(self, ids: Iterable[str]) -> None:
-        """Remember them, and forget the oldest where there are too many."""
+        """Add ids, and drop the oldest beyond `size`."""
         self._ids.update(dict.fromkeys(ids))
         while len(self._ids) > self._size:
             del self._ids[next(iter(self._ids))]
 
     def newest(self, count: int) -> list[str]:
-        """The last `count` of them, oldest first."""
+        """The last `count` ids, oldest first."""
         return list(self._ids)[-count:]
 
 
 @dataclass
 class EventIntake:
-    """Takes batches from any thread. A batch is judged beside the log; only duplicates, the write and the receiver wait for
-    each other: while `lock` is held, the receiver knows exactly what the log holds."""
+    """Takes batches of items from any thread.
+
+    A batch is parsed without the lock. Deduplication, the write and the receiver run under `lock`: while it is held, the
+    receiver has exactly the events that the log has.
+    """
 
     log: Log
     clock: Callable[[], float] = time.time  # seconds since 1970
     bounds: TimeBounds = field(default_factory=TimeBounds)
-    known: RecentIds = field(default_factory=RecentIds)
-    receiver: Receiver = field(default_factory=_Nobody)
+    recent_ids: RecentIds = field(default_factory=RecentIds)
+    receiver: Receiver = field(default_factory=_NoReceiver)
     lock: Lock = field(default_factory=Lock, init=False)
 
     @classmethod
     def open(cls, log: Log, clock: Callable[[], float] = time.time, bounds: TimeBounds | None = None) -> "EventIntake":
-        """An intake that knows the ids that the log holds."""
+        """An intake that has read the event ids of the log."""
         intake = cls(log, clock, bounds or TimeBounds())
-        intake.known.add(from_json(record)["event_id"] for _, record in log.read(START))
+        intake.recent_ids.add(from_json(record)["event_id"] for _, record in log.read(START))
         return intake
 
     def ingest(self, items: Sequence[object]) -> IngestReport:
-        """Keep the events among the items that are not known yet. An event that is counted as a duplicate is on disk too.
+        """Append the new events among the items to the log.
+
+        A duplicate is on disk too when this returns.
 
         Raises:
-            EventLogError: the log could not be written; nothing of the batch was kept, and it may be sent again.
+            EventLogError: the log could not be written; no event of the batch was kept, and it may be sent again.
         """
         events, rejected = parse_events(items, int(self.clock() * 1000), self.bounds)
         with self.lock:
-            fresh: dict[str, Placed] = {}
-            for one in events:
-                if one.event.event_id not in self.known:
-                    fresh.setdefault(one.event.event_id, one)
+            fresh: dict[str, PlacedEvent] = {}
+            for placed in events:
+                if placed.event.event_id not in self.recent_ids:
+                    fresh.setdefault(placed.event.event_id, placed)
             duplicate = len(events) - len(fresh)
-            if refused := self.receiver.refused(list(fresh.values())):
-                places = {one.place for one in refused}
-                fresh = {name: one for name, one in fresh.items() if one.place not in places}
-                rejected = sorted([*rejected, *refused])
-            new = [one.event for one in fresh.values()]
+            if unusable := self.receiver.rejections(list(fresh.values())):
+                places = {rejection.place for rejection in unusable}
+                fresh = {event_id: placed for event_id, placed in fresh.items() if placed.place not in places}
+                rejected = sorted([*rejected, *unusable])
+            new = [placed.event for placed in fresh.values()]
             self.log.append([record_of(event) for event in new])
-            self.known.add(fresh)
+            self.recent_ids.add(fresh)
             self.receiver.receive(new)
         return IngestReport(new, duplicate, rejected)

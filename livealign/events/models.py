@@ -1,7 +1,7 @@
-"""What a platform tells the service while it runs: one model for each kind of event, and the bounds that an event must keep.
+"""One pydantic model per kind of event, with its bounds.
 
 Ids are those of the landing contract (63 bits). `at` is the platform's own time: epoch milliseconds, or ISO 8601 text, in UTC
-where it names no zone. Every event has an `event_id` of the sender's choice; the same id again is the same event.
+if it names no zone. Every event has an `event_id` of the sender's choice; an event with the same id is the same event.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ def _milliseconds(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        moment = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("not a time: give epoch milliseconds or ISO 8601 text") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
@@ -142,13 +142,16 @@ class ImpressionShown(_Action):
 
 
 Event = RoomStarted | RoomEnded | Speech | Comment | Like | Gift | Share | Follow | PlayStarted | PlayEnded | ImpressionShown
-_Told = Annotated[Event, Field(discriminator="kind")]
-_ONE: TypeAdapter[Event] = TypeAdapter(_Told)
-_MANY: TypeAdapter[list[Event]] = TypeAdapter(list[_Told])
+_TaggedEvent = Annotated[Event, Field(discriminator="kind")]
+_EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
+_EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])
 
 
 class Rejection(NamedTuple):
-    """Why the item at `place` of the batch was not taken. `reason` is a code to count by, `detail` is for the sender."""
+    """Why the item at `place` of a batch was rejected.
+
+    `reason` is a code to count by, `detail` a message for the sender.
+    """
 
     place: int
     event_id: str | None
@@ -164,7 +167,7 @@ class TimeBounds:
     late_ms: int = 60 * MINUTE_MS
 
 
-class Placed(NamedTuple):
+class PlacedEvent(NamedTuple):
     """An event and its place in the batch."""
 
     place: int
@@ -173,20 +176,20 @@ class Placed(NamedTuple):
 
 def parse_events(
     items: Sequence[object], now_ms: int, bounds: TimeBounds | None = None
-) -> tuple[list[Placed], list[Rejection]]:
-    """The events among `items`, in their order, and why the others are none.
+) -> tuple[list[PlacedEvent], list[Rejection]]:
+    """The events among `items`, in their order, and a rejection for every other item.
 
     Args:
-        items: decoded JSON, nothing of it trusted.
+        items: decoded JSON from outside; not trusted.
         now_ms: the service's clock, epoch milliseconds.
     """
     bounds = bounds or TimeBounds()
     parsed, rejected = _parsed(items)
     first, last = now_ms - bounds.late_ms, now_ms + bounds.future_ms
-    events: list[Placed] = []
+    events: list[PlacedEvent] = []
     for index, event in parsed:
         if first <= event.at <= last:
-            events.append(Placed(index, event))
+            events.append(PlacedEvent(index, event))
         elif event.at > last:
             detail = f"at is {event.at - now_ms} ms ahead of the service's clock; at most {bounds.future_ms} are taken"
             rejected.append(Rejection(index, event.event_id, "in_future", detail))
@@ -205,32 +208,32 @@ def event_of(record: bytes) -> Event:
     """The event of a record.
 
     Raises:
-        ValueError: it is no event.
+        ValueError: the record is not an event.
     """
-    return _ONE.validate_json(record)
+    return _EVENT.validate_json(record)
 
 
 def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:
-    """All at once where all are good; one by one where any is not."""
+    """Parse all items at once; item by item if any of them is invalid."""
     try:
-        return list(enumerate(_MANY.validate_python(items))), []
+        return list(enumerate(_EVENTS.validate_python(items))), []
     except ValidationError:
         parsed, rejected = [], []
     for index, item in enumerate(items):
         try:
-            parsed.append((index, _ONE.validate_python(item)))
+            parsed.append((index, _EVENT.validate_python(item)))
         except ValidationError as error:
             rejected.append(Rejection(index, _event_id(item), "invalid", _detail(error)))
     return parsed, rejected
 
 
 def _event_id(item: Any) -> str | None:
-    found = item.get("event_id") if isinstance(item, dict) else None
-    return found if isinstance(found, str) and len(found) <= 64 else None
+    event_id = item.get("event_id") if isinstance(item, dict) else None
+    return event_id if isinstance(event_id, str) and len(event_id) <= 64 else None
 
 
 def _detail(error: ValidationError) -> str:
-    """The first thing that is wrong, by field; never the value, which is a user's."""
+    """The first error, by field; never the value, which is a user's."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     return f"{where}: {first['msg']}"[:300] if where else str(first["msg"])[:300]

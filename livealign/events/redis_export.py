@@ -1,11 +1,12 @@
-"""The shared log in Redis → the checksummed files that platform `served` lands, each record once; then the stream is trimmed.
+"""Export the Redis log to closed files that can be landed.
 
     export = RedisExport.open(log, folder)
     export.step()        # again and again, by one process
 
-The files are those of `event_log.EventLog`, closed by size and by hour. How far the stream has been written is kept in
-`exported.json`, after the records themselves: an export that dies between the two finds on its next start which records it had
-written already, by comparing, and goes on behind them.
+The files are those of `livealign.events.log.EventLog`, closed by size and by hour; platform `served` lands them. Each record is
+written once, and then the stream is trimmed. `exported.json` records how far the stream has been written. It is updated after
+the records are written: if an export dies between the two, the next start compares records to find those already written, and
+continues after them.
 """
 
 import time
@@ -15,41 +16,42 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from livealign.events.log import START, EventLog, EventLogError, Position
+from livealign.errors import EventLogError
+from livealign.events.log import START, EventLog, Position
 from livealign.events.redis_log import RedisLog
 from livealign.files import read_json, replace_json
 
 STATE = "exported.json"
 BATCH = 2_000  # records of one write
-KEEP_SECONDS = 24 * 3_600  # of the stream: what a service that starts restores its rooms and histories from
+KEEP_SECONDS = 24 * 3_600  # of the stream, from which a starting service restores its rooms and histories
 
 
 class Step(NamedTuple):
-    """What one step did."""
+    """The counts of one step."""
 
     written: int
     trimmed: int
-    closed_files: int  # there are now
+    closed_files: int  # in the folder now
 
 
 @dataclass(eq=False)
 class RedisExport:
-    """One exporter; a second one on the same folder is refused by the files' own lock."""
+    """Exports one stream to one folder; the lock of the files keeps a second exporter out."""
 
     log: RedisLog
     files: EventLog
     keep_seconds: float = KEEP_SECONDS
     stream: Position = START  # the last record that is in the files
-    file: Position = START  # and where it ends there
+    file: Position = START  # where that record ends in the files
 
     @classmethod
     def open(
         cls, log: RedisLog, folder: Path, keep_seconds: float = KEEP_SECONDS, clock: Callable[[], float] = time.time
     ) -> "RedisExport":
-        """Lock the folder, recover its files, and find the place in the stream where the last export stopped.
+        """Lock the folder, recover its files, and find where the last export stopped.
 
         Raises:
-            EventLogError: another process exports into it, or files and stream do not belong together.
+            EventLogError: another process exports to the folder, or files and stream do not belong together.
         """
         export = cls(log, EventLog(folder, clock), keep_seconds)
         try:
@@ -60,34 +62,34 @@ class RedisExport:
         return export
 
     def step(self) -> Step:
-        """Write what is new, note it, trim what is old and written.
+        """Write the new records, record the progress, and trim old written records.
 
         Raises:
-            EventLogError: the server or the disk fails; the next step goes on where this one stopped.
+            EventLogError: the server or the disk fails; the next step continues where this one stopped.
         """
         written = 0
         while batch := list(islice(self.log.read(self.stream), BATCH)):
             self.files.append([record for _, record in batch])
-            self._note(batch[-1][0], _end_of(self.files, self.file))
+            self._save_progress(batch[-1][0], _end_of(self.files, self.file))
             written += len(batch)
         closed = len(self.files.closed_files())
         return Step(written, self._trim(), closed)
 
     def close(self) -> None:
-        """Close the open file, so that it can be landed, and let go of the folder."""
+        """Close the open file, so that it can be landed, and release the folder."""
         self.files.close()
 
     def _resume(self) -> None:
         state = self.files.folder / STATE
         if state.exists():
-            known = read_json(state)
-            self.stream, self.file = Position(*known["stream"]), Position(*known["file"])
+            progress = read_json(state)
+            self.stream, self.file = Position(*progress["stream"]), Position(*progress["file"])
         elif self.log.trimmed() != START:
             raise EventLogError(
                 f"{self.files.folder} has no {STATE}, and the stream was trimmed by an export to another folder; "
                 "name that folder, or clear the stream"
             )
-        # Records that are in the files and not noted: the last export died between the two.
+        # Records that are in the files but not in exported.json: the last export died between the two writes.
         in_stream: Iterator[tuple[Position, bytes]] = self.log.read(self.stream)
         for place, record in self.files.read(self.file):
             position, expected = next(in_stream, (START, b""))
@@ -95,9 +97,9 @@ class RedisExport:
                 raise EventLogError(
                     f"{self.files.folder} holds a record that the stream does not have there; keep one exporter"
                 )
-            self._note(position, place)
+            self._save_progress(position, place)
 
-    def _note(self, stream: Position, file: Position) -> None:
+    def _save_progress(self, stream: Position, file: Position) -> None:
         self.stream, self.file = stream, file
         replace_json(self.files.folder / STATE, {"stream": list(stream), "file": list(file)})
 
@@ -108,7 +110,7 @@ class RedisExport:
 
 
 def _end_of(files: EventLog, after: Position) -> Position:
-    """Where the last record of the files ends."""
+    """The position where the last record of the files ends."""
     for position, _ in files.read(after):
         after = position
     return after

@@ -1,15 +1,15 @@
-"""The event log in a Redis stream, for service processes on several machines: `event_log.Log` behind one server.
+"""The event log in a Redis stream, shared by several machines.
 
     log = RedisLog.open("redis://:password@host:6379/0")
     log.append([b'{"kind": "like"}'])     # returns when the server has it on disk
 
 A record is one entry of the stream; its id is its position. Appended means fsynced: the server must run with `appendonly yes`
-and `appendfsync always`, where a reply is sent after the fsync that covers it and a server that cannot fsync stops. `open` asks
-the server for its settings and refuses others. All records of a call are added in one transaction: all of them or none.
+and `appendfsync always`. It then replies after the fsync that covers a write, and stops if it cannot fsync. `open` checks the
+server's settings. All records of a call are added in one transaction: all of them or none.
 
-The stream is not the archive: `livealign.events.redis_export` writes it to closed files and then trims it. What was not
-exported is
-never trimmed, and a server that is full refuses to append instead of forgetting (`noeviction`): nothing acknowledged is lost.
+The stream is not the archive: `livealign.events.redis_export` writes it to closed files and then trims it. It never trims a
+record that was not exported. A full server rejects writes instead of evicting records (`noeviction`), so no acknowledged record
+is lost.
 """
 
 import logging
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-from livealign.events.log import START, EventLogError, Position
+from livealign.errors import EventLogError
+from livealign.events.log import START, Position
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -31,12 +32,15 @@ URL = "LIVEALIGN_REDIS_URL"  # in the environment, for it may hold a password
 FIELD = b"r"
 PAGE = 1_000  # entries of one read
 TIMEOUT_SECONDS = 10.0
-WANTED = {"appendonly": "yes", "appendfsync": "always"}
+REQUIRED_SETTINGS = {"appendonly": "yes", "appendfsync": "always"}
 
 
 @dataclass(eq=False)
 class RedisLog:
-    """One client of the shared log; any number of processes may append to it and read from it. Safe for many threads."""
+    """One client of the shared log; thread-safe.
+
+    Any number of processes may append to the log and read from it.
+    """
 
     client: "Redis"
     stream: str = STREAM
@@ -44,12 +48,12 @@ class RedisLog:
     shared = True
 
     @classmethod
-    def open(cls, url: str, stream: str = STREAM, insist: bool = True) -> Self:
-        """Connect and see whether the server keeps what it acknowledges.
+    def open(cls, url: str, stream: str = STREAM, require_durable: bool = True) -> Self:
+        """Connect, and check that the server keeps what it acknowledges.
 
         Args:
             url: redis://, rediss:// (TLS) or unix://; a password belongs into the environment that makes the URL.
-            insist: refuse a server that is not durable, or will not say; False only warns, for trials.
+            require_durable: raise if the server is not durable, or hides its settings; False only warns, for trials.
 
         Raises:
             EventLogError: the package `redis` is missing, no server answers, or it would lose what it acknowledged.
@@ -62,7 +66,7 @@ class RedisLog:
             raise EventLogError(
                 f"no Redis server answers at {_without_secret(url)} ({error}); see docs/operations.md"
             ) from error
-        if problems and insist:
+        if problems and require_durable:
             raise EventLogError(f"the Redis server at {_without_secret(url)} could lose events: {'; '.join(problems)}")
         for problem in problems:
             logger.warning("the event log in Redis could lose events: %s", problem)
@@ -70,20 +74,20 @@ class RedisLog:
 
     @classmethod
     def from_environment(cls) -> Self | None:
-        """The log that LIVEALIGN_REDIS_URL names, or None where it is not set.
+        """The log that LIVEALIGN_REDIS_URL names, or None if it is not set.
 
         Raises:
-            EventLogError: as `open`.
+            EventLogError: the same as for `open`.
         """
         url = os.environ.get(URL)
         return cls.open(url) if url else None
 
     def append(self, records: Sequence[bytes]) -> None:
-        """Keep the records, all of them or none; when it returns the server has them on disk.
+        """Append all of the records or none; the server has them on disk when it returns.
 
         Raises:
-            EventLogError: the server is gone, full or read-only. After a lost connection nobody knows whether they were kept:
-                send them again, their ids tell duplicates.
+            EventLogError: the server is unreachable, full or read-only. After a lost connection it is unknown whether the
+                records were kept: send them again, duplicates are found by their ids.
         """
         if not records:
             return
@@ -98,10 +102,10 @@ class RedisLog:
                 raise EventLogError(f"{self.stream}: {len(records)} events were not acknowledged ({error})") from error
 
     def read(self, after: Position = START) -> Iterator[tuple[Position, bytes]]:
-        """Every record after the position, oldest first. From START: every record that was not trimmed.
+        """Every record after the position, oldest first; from START every untrimmed record.
 
         Raises:
-            EventLogError: records after the position have been trimmed, or the server is gone.
+            EventLogError: records after the position have been trimmed, or the server is unreachable.
         """
         try:
             if after != START and after < self.trimmed():
@@ -113,7 +117,7 @@ class RedisLog:
                 page = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)  # the package types all its modes at once
                 for entry, fields in page:
                     after = _position_of(entry)
-                    if FIELD in fields:  # another's entry is none of ours
+                    if FIELD in fields:  # entries of other programs are skipped
                         yield after, fields[FIELD]
                 if len(page) < PAGE:
                     return
@@ -121,10 +125,10 @@ class RedisLog:
             raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
 
     def end(self) -> Position:
-        """The position after the last record that there is.
+        """The position after the last record.
 
         Raises:
-            EventLogError: the server is gone.
+            EventLogError: the server is unreachable.
         """
         try:
             last = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrevrange(self.stream, count=1))
@@ -133,7 +137,10 @@ class RedisLog:
         return _position_of(last[0][0]) if last else self.trimmed()
 
     def trim(self, before: Position) -> int:
-        """Forget the records up to and with the position, which somebody has put into files; returns how many went."""
+        """Delete the records up to and including a position; returns how many were deleted.
+
+        The caller has exported them to files.
+        """
         limit = Position(before.file, before.offset + 1)
         with self.client.pipeline(transaction=True) as transaction:
             transaction.set(f"{self.stream}:trimmed", _id_of(before))
@@ -145,22 +152,22 @@ class RedisLog:
 
     def trimmed(self) -> Position:
         """The last position that was trimmed."""
-        found = cast("bytes | None", self.client.get(f"{self.stream}:trimmed"))
-        return _position_of(found) if found else START
+        entry = cast("bytes | None", self.client.get(f"{self.stream}:trimmed"))
+        return _position_of(entry) if entry else START
 
     def now_ms(self) -> int:
-        """The server's clock, which makes the positions: epoch milliseconds."""
+        """The server's clock, which the positions are made from: epoch milliseconds."""
         seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.client.close()
 
 
 def _package() -> Any:
     try:
-        import redis  # an optional extra: only who uses Redis needs it
+        import redis  # an optional extra, needed only with Redis
     except ImportError as error:
         raise EventLogError(
             "the package `redis` is missing; install livealign with its extra: pip install -e '.[redis]'"
@@ -169,7 +176,7 @@ def _package() -> Any:
 
 
 def _durability_problems(client: "Redis") -> list[str]:
-    """What the server's settings say against it; empty for one that keeps what it acknowledged."""
+    """Why the server could lose acknowledged records; empty if it is durable."""
     if client.info("replication").get("role") != "master":
         return ["it is a replica, and takes no writes; name the master"]
     persistence = client.info("persistence")
@@ -179,8 +186,8 @@ def _durability_problems(client: "Redis") -> list[str]:
     try:
         settings = client.config_get("append*") | client.config_get("maxmemory*")
     except _package().ResponseError as error:
-        return [*problems, f"it does not tell its settings ({error}); allow this user CONFIG GET"]
-    for name, wanted in WANTED.items():
+        return [*problems, f"it does not show its settings ({error}); allow this user CONFIG GET"]
+    for name, wanted in REQUIRED_SETTINGS.items():
         if settings.get(name) != wanted:
             problems.append(f"{name} is {settings.get(name)}; set {name} {wanted}")
     if settings.get("maxmemory", "0") != "0" and settings.get("maxmemory-policy") != "noeviction":
@@ -198,7 +205,7 @@ def _position_of(entry: bytes) -> Position:
 
 
 def _without_secret(url: str) -> str:
-    """The URL as a message may show it."""
+    """The URL without user and password, for messages."""
     parts = urlsplit(url)
     place = parts.hostname or parts.path
     return f"{parts.scheme}://{place}{f':{parts.port}' if parts.port else ''}"

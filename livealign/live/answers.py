@@ -1,4 +1,7 @@
-"""What the live core answers and tells: plain values, no model behind them, cheap to import for whoever serves them."""
+"""Everything the live core returns, as plain values.
+
+Cheap to import: this module needs no model.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -7,32 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.events.models import Rejection
+from livealign.live.state.coded_windows import CodedWindow
 
 MAX_K = 100
 Fallback = Literal[
-    "unknown_user",  # not seen in training: ranked for anyone, by what is on now
-    "no_history",  # nothing known of what the user engaged with
-    "no_live_rooms",  # nobody is live at that moment: the list is empty
+    "unknown_user",  # not seen in training: ranked by what is on now
+    "no_history",  # the user has no known engagement
+    "no_live_rooms",  # no room is live at that time: the list is empty
     "all_excluded",  # every live room was excluded: the list is empty
-    "author_only",  # a room of the list has no encoded window yet: its author alone was ranked
-    "old_content",  # a room of the list waits for the LLM: what is said of it is of an earlier window
-    "no_refresh",  # the backbone is not there: rooms keep the codes that they had
+    "author_only",  # a room of the list has no encoded window yet: ranked by its author alone
+    "old_content",  # a room of the list waits for the LLM: its content is of an earlier window
+    "no_refresh",  # the backbone is missing: rooms keep their codes
 ]
 
 
-class CodedWindow(NamedTuple):
-    """One window of a room, as it was encoded."""
-
-    segment_id: int
-    ended_at: int  # epoch milliseconds
-    text: str  # what the LLM read; user text, to be shown as text only
-    codes: list[int]  # coarse to fine
-    code_names: list[str]
-    counts: dict[str, float]  # by `dataset_features.WINDOW_COUNTS`; what is unknown is left out
-
-
 class RoomState(NamedTuple):
-    """A broadcast as the core knows it now."""
+    """One room now."""
 
     room_id: int
     author_id: int
@@ -43,30 +36,30 @@ class RoomState(NamedTuple):
     ended_at: int | None
     codes: list[int]
     code_names: list[str]
-    content_age_seconds: float | None  # None before the first window: the codes are those of the author alone
+    content_age_seconds: float | None  # None before the first encoded window: the codes are the author's alone
     viewers: int  # at the end of the last window
-    waiting: int  # windows with news that are not encoded yet
+    waiting: int  # closed windows that are not encoded yet
     windows: tuple[CodedWindow, ...]  # the last ones, newest first; `rooms()` gives the newest alone
 
 
 class SimilarRoom(NamedTuple):
-    """A room that is about something alike now."""
+    """A room whose present content is similar."""
 
     room: RoomState
     similarity: float  # cosine of the aligned vectors, -1 to 1
 
 
 class EmbeddedSegments(NamedTuple):
-    """n segments that are no part of the state."""
+    """Vectors and codes of n segments from outside the state."""
 
     embeddings: NDArray[np.float32]  # [n, hidden] of the tuned LLM
-    vectors: NDArray[np.float32]  # [n, dim] aligned with the author where one is given, of unit length
+    vectors: NDArray[np.float32]  # [n, dim] of unit length, aligned with the author if given
     codes: NDArray[np.int64]  # [n, levels]
     code_names: list[list[str]]
 
 
 class SegmentText(NamedTuple):
-    """One moment to embed."""
+    """One segment to embed, as text."""
 
     title: str = ""
     category: str = ""
@@ -77,21 +70,21 @@ class SegmentText(NamedTuple):
 
 
 class TickReport(NamedTuple):
-    """What one refresh did."""
+    """The counts and times of one refresh."""
 
     at: int  # epoch milliseconds
-    rooms_with_news: int  # had a window that ended since they were encoded
-    encoded: int  # of them, in this tick
-    deferred: int  # of them, left for later: they keep their last codes
-    distinct_texts: int  # that went through the LLM
+    rooms_with_news: int  # with a window that closed since they were last encoded
+    encoded: int  # of these rooms, in this tick
+    deferred: int  # of these rooms, left for later: they keep their last codes
+    distinct_texts: int  # texts that went through the LLM
     windows_waiting: int  # not encoded after the tick, all rooms together
-    windows_dropped: int  # came too late, or gave way to newer ones of their room
+    windows_dropped: int  # replaced by a newer window of their room before they were encoded
     seconds: float  # of the whole tick
-    encode_seconds: float  # of it in the LLM
+    encode_seconds: float  # of these, in the LLM
     batch_sizes: tuple[int, ...]  # texts in each pass of the LLM
-    staleness_seconds: NDArray[np.float32]  # [live rooms with content] age of what their codes describe
+    staleness_seconds: NDArray[np.float32]  # [live rooms with content] age of the window that their codes describe
     degraded: bool  # rooms were deferred, or the LLM failed
-    error: str | None  # why the LLM failed
+    error: str | None  # why the LLM failed, if it did
 
 
 class CoreVersion(NamedTuple):
@@ -104,16 +97,16 @@ class CoreVersion(NamedTuple):
     data_window: Mapping[str, str]
     codebook_version: str
     backbone: str
-    encodes: bool  # False: the backbone is not on this machine, so that rooms keep the codes that they have
+    encodes: bool  # False: the backbone is not on this machine, and rooms keep their codes
 
 
 class CoreStatus(NamedTuple):
-    """How the core is."""
+    """The health of the core."""
 
     release_id: str
     ready: bool
     degraded: bool
-    problems: tuple[str, ...]  # what a person should look into, empty when nothing
+    problems: tuple[str, ...]  # for a person to look into; empty if there are none
     live_rooms: int
     rooms: int
     users: int
@@ -130,30 +123,40 @@ Outcome = Literal["accepted", "duplicate", "rejected"]
 
 
 class Observer(Protocol):
-    """Told of everything worth counting. Called from several threads, outside of locks; what it raises is the core's end."""
+    """Receives everything worth counting.
+
+    Called from several threads, without locks held. It must not raise: the core does not catch its exceptions.
+    """
 
     def events(self, outcomes: Mapping[tuple[str, Outcome], int]) -> None:
-        """One batch: number of events by (kind, outcome); a rejected item of no known kind is of kind `unknown`."""
+        """Counts of one batch of events, by (kind, outcome).
+
+        Duplicates and rejected items are counted under the kind "any".
+        """
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
-        """The items of a batch that were not taken; only called where there are any."""
+        """The rejected items of a batch; only called if there are any."""
 
     def recommended(self, seconds: Mapping[str, float], fallbacks: Sequence[str]) -> None:
-        """One list was made: seconds by `Stage`, and what it had to do without."""
+        """One list was made: seconds by `Stage`, and its fallbacks."""
 
     def ticked(self, report: TickReport) -> None:
-        """One refresh is over."""
+        """One refresh has ended."""
 
     def took_over(self, release_id: str, seconds: float) -> None:
         """Another release is in service."""
 
     def failed(self, what: str, detail: str) -> None:
-        """Something went wrong that the core survives: encode, log, takeover, checkpoint, backbone; refresh, journal or
-        champion for what nobody foresaw in these threads."""
+        """An error that the core survives.
+
+        Args:
+            what: encode, log, takeover, checkpoint or backbone; refresh, journal or champion for an unexpected error in the
+                thread of that name.
+        """
 
 
 class SilentObserver:
-    """Listens to nothing."""
+    """An observer that does nothing."""
 
     def events(self, outcomes: Mapping[tuple[str, Outcome], int]) -> None: ...
     def rejected(self, rejections: Sequence[Rejection]) -> None: ...
@@ -169,13 +172,13 @@ class RankedRoom(NamedTuple):
     room_id: int
     author_id: int
     title: str | None
-    score: float  # what the list is ordered by: the probability of a click, lowered where the room was shown lately
+    score: float  # the list is ordered by it: the probability of a click, lowered if the room was shown lately
     scores: dict[str, float]  # probability by task
-    codes: list[int]  # of the room's present moment, coarse to fine
+    codes: list[int]  # of the room's present content, coarse to fine
     code_names: list[str]
-    content_age_seconds: float | None  # age of what the codes describe; None before the first window has ended
+    content_age_seconds: float | None  # age of the window that the codes describe; None before the first
     reason: str
-    explored: bool = False  # takes a place that is kept for rooms that would not have been on the list
+    explored: bool = False  # takes a place reserved for rooms outside of the list
 
 
 class Recommendations(NamedTuple):
@@ -183,8 +186,8 @@ class Recommendations(NamedTuple):
 
     request_id: str
     model_version: str  # release id
-    at: int  # epoch milliseconds, the moment recommended for
+    at: int  # epoch milliseconds, the time that the list is for
     rooms: tuple[RankedRoom, ...]
     fallbacks: tuple[Fallback, ...]
     surface: str | None = None
-    seconds: dict[str, float] | None = None  # by stage (`live_answers.Stage`)
+    seconds: dict[str, float] | None = None  # by `Stage`

@@ -1,4 +1,4 @@
-"""An event of the log → a change of the live state. The same for an event that has just come and for one that is read again."""
+"""Apply one event to the live state; the same code for new events and for replayed ones."""
 
 from collections.abc import Callable
 
@@ -18,19 +18,22 @@ from livealign.events.models import (
 )
 from livealign.ids import hashed_id
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import Said
+from livealign.live.state.windows import Utterance
 
 EventNumber = Callable[[Event], int]
-"""The id under which an event lands, by which messages of one millisecond are ordered."""
+"""Gives the id under which an event lands; messages of one millisecond are ordered by it."""
 
 
 def landed_number(event: Event) -> int:
-    """As `platforms.served` numbers events."""
+    """The id that `livealign.platforms.served` lands the event under."""
     return hashed_id(event.kind, event.event_id)
 
 
 def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -> bool:
-    """Change the state, whose lock is held. False where the event tells nothing: of a room that is not known, or too late."""
+    """Apply an event to the state; returns False if its room is unknown or its window is closed.
+
+    The caller holds the state's lock.
+    """
     if isinstance(event, RoomStarted):
         state.start_room(event.room_id, event.author_id, event.at, event.title, event.category, event.language)
         return True
@@ -53,13 +56,13 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
     if isinstance(event, RoomEnded):
         state.end_room(event.room_id, event.at)
         return True
-    # It belongs to the window of its last instant, but of none before that in which it began (dbt: last_window_of).
+    # The event belongs to the window of its last instant, but not to one before its start (dbt: last_window_of).
     at = max(event.ended_at - 1, event.at) if isinstance(event, Speech) else event.at
     window = state.happened(event.room_id, at)
     if window is None:
         return False
     if isinstance(event, Speech):
-        window.speech.append(Said(event.at, number(event), event.text))
+        window.speech.append(Utterance(event.at, number(event), event.text))
     elif isinstance(event, Like):
         window.n_likes += event.count
     elif isinstance(event, Gift):

@@ -1,4 +1,4 @@
-"""What a live core does beside its callers: refresh at the end of every window, log what was shown, follow log and champion."""
+"""The threads of a core: refresh, journal, and following the champion."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from livealign.live.answers import TickReport
 from livealign.live.journal import Journal
 from livealign.live.state.state import LiveState
 
-_LOOK_SECONDS = 0.5  # a clock that is not the wall's may jump: look at it so often
+_LOOK_SECONDS = 0.5  # between looks at the clock: a clock other than the wall clock may jump
 
 
 class Core(Protocol):
-    """What the background needs of a live core."""
+    """The part of a live core that the background threads use."""
 
     state: LiveState
 
@@ -34,23 +34,23 @@ class Background:
         self._threads: list[Thread] = []
 
     def start(self, releases: Path | None) -> None:
-        """Begin; without `releases` no champion is followed."""
+        """Start the threads; without `releases` no champion is followed."""
         work = [("refresh", self._refresh), ("journal", self._keep_journal)]
         if releases is not None:
             work.append(("champion", lambda: self._follow(releases)))
-        self._threads = [Thread(target=self._guarded, args=one, name=f"livealign-{one[0]}", daemon=True) for one in work]
+        self._threads = [Thread(target=self._guarded, args=job, name=f"livealign-{job[0]}", daemon=True) for job in work]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End them, each after what it is doing."""
+        """Stop the threads; each finishes its current step."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
         self._threads = []
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
-        """Go on after an error that nobody foresaw: it is told, and a service that answers is worth more than none."""
+        """Report an unexpected error and continue: the service must go on answering."""
         while not self._stop.is_set():
             try:
                 work()
@@ -60,16 +60,16 @@ class Background:
 
     def _refresh(self) -> None:
         window, late = self._core.state.window_ms / 1000, self._config.lateness_seconds
-        kept_at = time.monotonic()
+        saved_at = time.monotonic()
         done = (self._clock() - late) // window
         while not self._stop.is_set():
             now = self._clock()
             if (now - late) // window > done:
                 done = (now - late) // window
                 self._core.tick()
-                if time.monotonic() - kept_at >= self._config.checkpoint_seconds:
+                if time.monotonic() - saved_at >= self._config.checkpoint_seconds:
                     self._core.checkpoint()
-                    kept_at = time.monotonic()
+                    saved_at = time.monotonic()
                 continue
             self._stop.wait(min(_LOOK_SECONDS, max(0.005, (done + 1) * window + late - now)))
 

@@ -1,7 +1,8 @@
-"""The live state as one file, so that a start reads the events after it and not the whole log.
+"""Save and restore the live state as one file.
 
-An npz without pickle: numpy columns, and JSON for what is text. It is written whole or not at all and carries checksums
-(zip); a file that cannot be read is not used, for the log can give everything again.
+With a checkpoint, a start reads only the events after it and not the whole log. The file is an npz without pickle: NumPy
+columns, and JSON for text. It is written completely or not at all, and carries checksums (zip). A file that cannot be read is
+not used: the log has every event.
 """
 
 import io
@@ -25,34 +26,43 @@ from livealign.events.intake import RecentIds
 from livealign.events.log import Position
 from livealign.files import replace_bytes
 from livealign.live.startup import LONG_VIEW_MS, SESSION_CAP_MS
+from livealign.live.state.coded_windows import CodedWindow, CodedWindows, EncodeAuthors
 from livealign.live.state.counts import RunningCounts
-from livealign.live.state.moments import AuthorMoments, Moments
+from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent, named_counts, ordered_counts
 from livealign.live.state.sessions import Sessions
-from livealign.live.state.state import ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
+from livealign.live.state.state import LiveState
 from livealign.live.state.users import Users
-from livealign.live.state.windows import OpenWindow, Said
+from livealign.live.state.windows import OpenWindow, Utterance
 from livealign.llm.segment_text import WindowText
 
 _FORMAT = "livealign-live-state-2"
-_IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old
+_IDS = 200_000  # number of event ids that are saved; senders repeat events that are minutes old
+
+# Columns whose names in the file are older than those in the code.
+_FILE_NAMES = {
+    "rooms.coded_row": "rooms.moment",
+    "users.history_coded_row": "users.history_moment",
+    "users.shown_coded_row": "users.shown_moment",
+}
+_CODE_NAMES = {old: new for new, old in _FILE_NAMES.items()}
 
 
-class Kept(NamedTuple):
-    """A state as it was."""
+class Checkpoint(NamedTuple):
+    """A restored state, and what it was saved with."""
 
     state: LiveState
     release_id: str
-    position: Position  # of the log, up to which everything is in the state
+    position: Position  # in the log; the state has every event up to it
     event_ids: list[str]
 
 
-def snapshot_of(state: LiveState, release_id: str, position: Position, known: RecentIds) -> dict[str, NDArray]:
-    """The state as arrays. Held still while it is copied; nothing is written yet."""
+def checkpoint_arrays(state: LiveState, release_id: str, position: Position, event_ids: RecentIds) -> dict[str, NDArray]:
+    """The state as arrays, copied under its lock; nothing is written yet."""
     with state.lock:
         rooms = sorted(state.rooms.values(), key=lambda room: room.row)
         since = state.clock - int(60_000 * state.config.seen_minutes)
         arrays = {
-            **_named("moments", state.moments.arrays()),
+            **_named("moments", state.coded_windows.arrays()),
             **_named("users", state.users.arrays(since)),
             **_named("sessions", state.sessions.table.arrays()),
             **_named("rooms", state.table.arrays()),
@@ -64,20 +74,22 @@ def snapshot_of(state: LiveState, release_id: str, position: Position, known: Re
             "window_ms": state.window_ms,
             "closed_until": state.closed_until,
             "clock": state.clock,
-            "dim": state.moments.dim,
-            "levels": state.moments.levels,
+            "dim": state.coded_windows.dim,
+            "levels": state.coded_windows.levels,
             "history_length": state.users.history_length,
             "plays": list(state.sessions.names),
-            "user_counts": _counts_told(state.user_counts),
-            "author_counts": _counts_told(state.author_counts),
+            "user_counts": _counts_json(state.user_counts),
+            "author_counts": _counts_json(state.author_counts),
             "outcomes": state.outcomes.to_plain(),
         }
-        told_rooms = [_room_told(room) for room in rooms]
+        room_rows = [_room_json(room) for room in rooms]
         contents = [room.content for room in rooms]
         open_windows = [
-            [window, room_id, _open_told(one)] for window, by_room in state.open.items() for room_id, one in by_room.items()
+            [number, room_id, _open_json(window)]
+            for number, by_room in state.open.items()
+            for room_id, window in by_room.items()
         ]
-    hidden = next((len(one.vector) for one in contents if one is not None), 0)
+    hidden = next((len(content.vector) for content in contents if content is not None), 0)
     parts = np.zeros((len(contents), 3, hidden), dtype=np.float32)
     for row, content in enumerate(contents):
         if content is not None:
@@ -87,54 +99,54 @@ def snapshot_of(state: LiveState, release_id: str, position: Position, known: Re
     arrays["contents"] = parts
     for name, values in (
         ("about", [about]),
-        ("told", told_rooms),
+        ("told", room_rows),
         ("open", open_windows),
-        ("event_ids", known.newest(_IDS)),
+        ("event_ids", event_ids.newest(_IDS)),
     ):
         arrays[f"json.{name}"] = _json_lines(values)
-    return arrays
+    return {_FILE_NAMES.get(name, name): values for name, values in arrays.items()}
 
 
 def write_checkpoint(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    """Write the file whole.
+    """Write the file in one step.
 
     Raises:
-        OSError: the disk does not let it; the old file stays.
+        OSError: the file cannot be written; the old file stays.
     """
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **arrays)
     replace_bytes(path, out.getvalue())
 
 
-def read_checkpoint(path: Path, config: LiveConfig, author_moments: AuthorMoments) -> Kept:
-    """The state that the file holds.
+def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:
+    """Restore the state from a file.
 
     Raises:
         LiveAlignError: the file is damaged, or of another version.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return _restored(arrays, config, author_moments)
+            arrays = {_CODE_NAMES.get(name, name): file[name] for name in file.files}
+        return _restored(arrays, config, encode_authors)
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise LiveAlignError(
-            f"{path} is no checkpoint that can be read ({error!r}); it is not used, and the log is read from its beginning"
+            f"{path} cannot be read as a checkpoint ({error!r}); it is not used, and the log is read from its beginning"
         ) from error
 
 
-def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments: AuthorMoments) -> Kept:
+def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:
     (about,) = _lines(arrays, "about")
     if about["format"] != _FORMAT:
         raise ValueError(f"format {about['format']!r}")
-    moments = Moments(about["dim"], about["levels"], author_moments)
-    moments.restore(_part(arrays, "moments"))
+    coded_windows = CodedWindows(about["dim"], about["levels"], encode_authors)
+    coded_windows.restore(_part(arrays, "moments"))
     users = Users(about["history_length"], config.seen_rooms, config.max_users)
     users.restore(_part(arrays, "users"))
     sessions = Sessions(about["window_ms"], SESSION_CAP_MS, LONG_VIEW_MS)
     sessions.restore(_part(arrays, "sessions"), about["plays"])
     state = LiveState(
         config,
-        moments,
+        coded_windows,
         users,
         sessions,
         _counts_of(about["user_counts"], len(USER_COUNTS)),
@@ -144,23 +156,23 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments:
     )
     state.closed_until = about["closed_until"]
     state.outcomes = RoomOutcomes.from_plain(about["outcomes"])
-    for told, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
-        _restore_room(state, told, parts)
+    for row, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
+        _restore_room(state, row, parts)
     for name, column in _part(arrays, "rooms").items():
         state.table[name][:] = column
-    for window, room_id, one in _lines(arrays, "open"):
-        state.open[window][room_id] = _open_of(one)
+    for number, room_id, window in _lines(arrays, "open"):
+        state.open[number][room_id] = _open_of(window)
     state.publish()
-    return Kept(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
+    return Checkpoint(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
 
 
-def _restore_room(state: LiveState, told: dict[str, Any], parts: NDArray[np.float32]) -> None:
-    room = state.start_room(*(told[name] for name in _ROOM))
-    room.heard_at, room.shown_in = told["heard_at"], set(told["shown_in"])
-    room.earlier = tuple(_moment_of(one) for one in told["earlier"])
-    room.waiting, room.encoded = _closed_of(told["waiting"]), _closed_of(told["encoded"])
-    room.windows = deque(CodedMoment(*one) for one in told["windows"])
-    if (content := told["content"]) is not None:
+def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float32]) -> None:
+    room = state.start_room(*(row[name] for name in _ROOM))
+    room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
+    room.earlier = tuple(_text_of(text) for text in row["earlier"])
+    room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
+    room.windows = deque(CodedWindow(*columns, named_counts(counts)) for *columns, counts in row["windows"])
+    if (content := row["content"]) is not None:
         before = None if content["before"] is None else RecentContent(parts[2], *content["before"])
         room.content = RoomContent(content["text"], parts[0], before, RecentContent(parts[1], *content["average"]))
 
@@ -168,15 +180,15 @@ def _restore_room(state: LiveState, told: dict[str, Any], parts: NDArray[np.floa
 _ROOM = ("room_id", "author_id", "started_at", "title", "category", "language")
 
 
-def _room_told(room: LiveRoom) -> dict[str, Any]:
+def _room_json(room: LiveRoom) -> dict[str, Any]:
     content = room.content
     return {
         **{name: getattr(room, name) for name in (*_ROOM, "heard_at")},
         "shown_in": sorted(room.shown_in),
         "earlier": room.earlier,
-        "waiting": _closed_told(room.waiting),
-        "encoded": _closed_told(room.encoded),
-        "windows": list(room.windows),
+        "waiting": _closed_json(room.waiting),
+        "encoded": _closed_json(room.encoded),
+        "windows": [(*window[:4], ordered_counts(window.counts)) for window in room.windows],
         "content": None
         if content is None
         else {
@@ -187,44 +199,44 @@ def _room_told(room: LiveRoom) -> dict[str, Any]:
     }
 
 
-def _closed_told(window: ClosedWindow | None) -> list[Any] | None:
-    return None if window is None else [window.moment, window.earlier, window.counts, window.shown_before]
+def _closed_json(window: ClosedWindow | None) -> list[Any] | None:
+    return None if window is None else [window.text, window.earlier, window.counts, window.shown_before]
 
 
-def _closed_of(told: list[Any] | None) -> ClosedWindow | None:
-    if told is None:
+def _closed_of(columns: list[Any] | None) -> ClosedWindow | None:
+    if columns is None:
         return None
-    moment, earlier, counts, shown_before = told
-    return ClosedWindow(_moment_of(moment), tuple(_moment_of(one) for one in earlier), tuple(counts), shown_before)
+    text, earlier, counts, shown_before = columns
+    return ClosedWindow(_text_of(text), tuple(_text_of(older) for older in earlier), tuple(counts), shown_before)
 
 
-def _moment_of(told: list[Any]) -> WindowText:
-    window, age, title, category, speech, chat = told
+def _text_of(columns: list[Any]) -> WindowText:
+    window, age, title, category, speech, chat = columns
     return WindowText(window, age, title, category, speech, tuple(chat))
 
 
-def _open_told(window: OpenWindow) -> dict[str, Any]:
+def _open_json(window: OpenWindow) -> dict[str, Any]:
     return {**asdict(window), "commenters": sorted(window.commenters)}
 
 
-def _open_of(told: dict[str, Any]) -> OpenWindow:
-    said = {name: [Said(*one) for one in told[name]] for name in ("chat", "speech")}
-    return OpenWindow(**{**told, **said, "commenters": set(told["commenters"])})
+def _open_of(columns: dict[str, Any]) -> OpenWindow:
+    utterances = {name: [Utterance(*utterance) for utterance in columns[name]] for name in ("chat", "speech")}
+    return OpenWindow(**{**columns, **utterances, "commenters": set(columns["commenters"])})
 
 
-def _counts_told(counts: RunningCounts) -> dict[str, Any]:
+def _counts_json(counts: RunningCounts) -> dict[str, Any]:
     return {
-        "known": list(counts.known.items()),
-        "known_day": counts.known_day,
+        "known": list(counts.from_release.items()),
+        "known_day": counts.release_day,
         "by_day": [
             [day, [(person, tuple(values)) for person, values in people.items()]] for day, people in counts.by_day.items()
         ],
     }
 
 
-def _counts_of(told: dict[str, Any], width: int) -> RunningCounts:
-    counts = RunningCounts(width, {person: tuple(values) for person, values in told["known"]}, told["known_day"])
-    for day, people in told["by_day"]:
+def _counts_of(columns: dict[str, Any], width: int) -> RunningCounts:
+    counts = RunningCounts(width, {person: tuple(values) for person, values in columns["known"]}, columns["known_day"])
+    for day, people in columns["by_day"]:
         counts.by_day[day] = dict(people)
     return counts
 
@@ -238,7 +250,7 @@ def _part(arrays: Mapping[str, NDArray], part: str) -> dict[str, NDArray]:
 
 
 def _json_lines(values: list[Any]) -> NDArray[np.uint8]:
-    """One value a line, dumped one by one, so that other threads have their turn in between."""
+    """One value a line; dumped one by one, so that other threads run in between."""
     return np.frombuffer(b"\n".join(json.dumps(value).encode() for value in values), dtype=np.uint8)
 
 

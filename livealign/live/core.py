@@ -1,8 +1,8 @@
-"""The live core: a release, what the platform is doing right now, and the log of what was seen; all that the service answers.
+"""The live core: events in, lists out, refresh, takeover.
 
     core = LiveCore.open(bundle, EventLog(folder), home.models)
-    core.start()                                      # refresh every 30 s, follow the champion, beside the callers
-    core.ingest(items)                                # durable when it returns
+    core.start()                                      # threads: refresh every 30 s, follow the champion
+    core.ingest(items)                                # the events are durable when it returns
     core.recommend(user_id=17, k=10)                  # never waits for the LLM
     core.stop()
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
-from livealign.errors import BackboneError, BundleError
+from livealign.errors import BundleError
 from livealign.events.intake import IngestReport
 from livealign.events.log import Log
 from livealign.live.answers import (
@@ -37,19 +37,23 @@ from livealign.live.answers import (
 )
 from livealign.live.apply import EventNumber, landed_number
 from livealign.live.background import Background
-from livealign.live.describe import described, newest_window
+from livealign.live.describe import room_of, rooms_page, similar_rooms
+from livealign.live.embed import embed_segments
 from livealign.live.journal import Journal
 from livealign.live.recommender import Reader, Request, without_content
-from livealign.live.refresh import Refreshed, close_windows, rooms_with_news
 from livealign.live.serving import Serving, open_serving
-from livealign.live.state.state import LiveState, LiveView
+from livealign.live.state.rooms import LiveView
+from livealign.live.state.state import LiveState
 from livealign.live.takeover import take_over
-from livealign.llm.segment_text import WindowText, compose_text
+from livealign.live.tick import run_tick
 from livealign.release.registry import champion_path, read_champion
 
 
 class LiveCore:
-    """One process's live state. Made by `open`."""
+    """The live service of one process: a release, the live state and the event log.
+
+    `open` makes it.
+    """
 
     def __init__(
         self,
@@ -66,8 +70,8 @@ class LiveCore:
         self._ticking, self._changing = Lock(), Lock()  # one refresh, one takeover at a time
         self._last: TickReport | None = None
         self._problems: dict[str, str] = {} if serving.problem is None else {"backbone": serving.problem}
-        self._refused = ""  # the champion that could not be taken over
-        self._without: tuple[LiveView, LiveView] | None = None  # a view, and the same without content
+        self._refused = ""  # id of the champion that could not be taken over
+        self._without: tuple[LiveView, LiveView] | None = None  # a view, and the same view without content
         self._background = Background(self, journal, config, clock)
 
     @classmethod
@@ -83,18 +87,18 @@ class LiveCore:
         checkpoint: Path | None = None,
         number: EventNumber = landed_number,
     ) -> "LiveCore":
-        """Verify the bundle, load its models, and restore rooms and histories: the snapshot, then the log's events.
+        """Load a release, and restore rooms and histories from its snapshot and the log.
 
-        Where the release's backbone is not in `models` the core serves what it has and says so (`status().problems`, the
-        fallback `no_refresh`): rooms are not refreshed.
+        The bundle is verified first. If the release's backbone is not in `models`, the core serves without refreshing rooms and
+        reports it (`status().problems`, the fallback `no_refresh`).
 
         Args:
-            log: where events are kept; the core owns it from now on and closes it.
+            log: the event log; the core owns it from now on and closes it.
             models: folder of the backbones (`Home.models`).
             clock: seconds since 1970.
-            checkpoint: file in which the state is kept from time to time, so that a start reads few events; None reads
-                the whole log. A file that cannot be read is told to the observer and not used.
-            number: the ids under which events land (`live_apply`).
+            checkpoint: file in which the state is saved from time to time, so that a start reads few events; None reads the
+                whole log. A file that cannot be read is reported to the observer and not used.
+            number: gives the ids under which events land (`live.apply`).
 
         Raises:
             BundleError: the bundle is missing or damaged.
@@ -106,16 +110,15 @@ class LiveCore:
         state = journal.restored(serving)
         return cls(serving, state, journal, models, config, clock, observer)
 
-    # What comes in
+    # Events in
 
     def ingest(self, items: Sequence[object]) -> IngestReport:
-        """Take a batch of decoded events: judged, in the log on disk, applied to rooms and histories, in that order.
+        """Take a batch of decoded events: validate, append to the log, then apply to the state.
 
-        Events of rooms that are not known are rejected: the platform has to tell that a room has started before anything
-        that happens in it.
+        Events of unknown rooms are rejected: the platform must send a room's start before the room's other events.
 
         Raises:
-            EventLogError: the log could not be written; nothing of the batch was kept, and it may be sent again.
+            EventLogError: the log could not be written; no event of the batch was kept, and it may be sent again.
         """
         report = self._journal.intake.ingest(items)
         outcomes: Counter[tuple[str, Outcome]] = Counter()
@@ -129,7 +132,7 @@ class LiveCore:
         self._observer.events(outcomes)
         return report
 
-    # What goes out
+    # Lists out
 
     def recommend(
         self,
@@ -141,27 +144,27 @@ class LiveCore:
         content: bool = True,
         record: bool = True,
     ) -> Recommendations:
-        """At most `k` rooms that are live, best first. Shown rooms are logged as impressions under the request id.
+        """At most `k` live rooms, best first.
 
-        Until the first event the platform stands still at the moment of the release's snapshot, and nothing is logged.
+        The rooms are logged as impressions under the request id. Until the first event, the time stands still at that of the
+        release's snapshot, and nothing is logged.
 
         Args:
-            user_id: one never seen in training gets a list too, by what is on now.
+            user_id: a user who was not seen in training gets a list too, by what is on now.
             k: 1 to MAX_K. exclude: room ids to leave out.
             surface: where the list is shown, for the log.
-            at: epoch milliseconds; None for now. Lists of other moments than now are not logged.
-            content: False ranks by who is streaming alone, as if nothing were known of the moment; such a list is for
-                comparison and is not logged.
-            record: False logs nothing and remembers nothing as shown: for whoever only looks, or may not write.
+            at: epoch milliseconds; None for now. Only lists for now are logged.
+            content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
+            record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
         """
-        moment = self.now() if at is None else at
-        request = Request(moment, k, exclude, surface, content)
+        asked_at = self.now() if at is None else at
+        request = Request(asked_at, k, exclude, surface, content)
         with self.state.lock:
             serving, view = self._serving, self.state.view()
-            reader = self._reader(view, user_id, moment)
+            reader = self._reader(view, user_id, asked_at)
             if not content:
                 view = self._without_content(view)
         answer = serving.recommender.recommend(view, reader, request)
@@ -173,81 +176,50 @@ class LiveCore:
         return answer
 
     def embed(self, segments: Sequence[SegmentText]) -> EmbeddedSegments:
-        """Embeddings, aligned vectors and codes of segments that are no part of the state.
+        """Embeddings, aligned vectors and codes of segments from outside the state.
 
         Raises:
             BackboneError: the release's backbone is not on this machine.
         """
-        serving = self._serving
-        if serving.refresher is None:
-            raise BackboneError(serving.problem or "the release has no encoder")
-        config = serving.refresher.segments
-        windows = [60 * one.minute // config.window_seconds for one in segments]
-        texts = [
-            compose_text(WindowText(age, age, one.title, one.category, one.speech, tuple(one.chat)), (), config)
-            for age, one in zip(windows, segments, strict=True)
-        ]
-        embeddings = serving.refresher.encode(texts)
-        authors = np.array([-1 if one.author_id is None else one.author_id for one in segments], dtype=np.int64)
-        vectors, codes = serving.recommender.aligned(authors, embeddings)
-        return EmbeddedSegments(embeddings, vectors, codes, [serving.recommender.names(path) for path in codes.tolist()])
+        return embed_segments(self._serving, segments)
 
     def rooms(self, limit: int = 50, offset: int = 0) -> tuple[RoomState, ...]:
-        """A page of the rooms that are live now, those with most viewers first; of each the newest window alone."""
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-        now = self.now()
-        rows = view.live_at(now)
-        viewers = np.nan_to_num(view.counts[rows, 0])
-        order = rows[np.lexsort((view.room_id[rows], -viewers))][offset : offset + limit]
-        return tuple(newest_window(described(view, int(row), serving.recommender, now)) for row in order)
+        """A page of the live rooms, those with most viewers first; each has its newest window."""
+        serving, view = self._serving_and_view()
+        return rooms_page(view, serving.recommender, self.now(), limit, offset)
 
     def room(self, room_id: int) -> RoomState | None:
-        """One room with its last windows, also shortly after its end; None where it is not known."""
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-        rows = np.flatnonzero(view.room_id == room_id)
-        return described(view, int(rows[0]), serving.recommender, self.now()) if len(rows) else None
+        """One room and its latest windows, also shortly after its end; None if it is unknown."""
+        serving, view = self._serving_and_view()
+        return room_of(view, serving.recommender, self.now(), room_id)
 
     def similar(self, room_id: int, k: int = 10) -> tuple[SimilarRoom, ...] | None:
-        """The live rooms whose present moment is most like this one's; None where the room is not known."""
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-        here = np.flatnonzero(view.room_id == room_id)
-        if not len(here):
-            return None
-        now = self.now()
-        rows = view.live_at(now)
-        rows = rows[rows != here[0]]
-        likeness = view.vectors[rows] @ view.vectors[here[0]]
-        best = np.argsort(-likeness, kind="stable")[:k]
-        return tuple(
-            SimilarRoom(newest_window(described(view, int(rows[one]), serving.recommender, now)), float(likeness[one]))
-            for one in best
-        )
+        """The live rooms whose present content is most similar; None if the room is unknown."""
+        serving, view = self._serving_and_view()
+        return similar_rooms(view, serving.recommender, self.now(), room_id, k)
 
     def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
-        """Probabilities [rooms, tasks] of a user and these rooms at a moment; NaN for a room that is not known.
+        """Probabilities [rooms, tasks] of a user for rooms at a time; NaN for an unknown room.
 
-        What `recommend` ranks by, without any list: for comparison with the batch pipeline.
+        `recommend` ranks by them. This method makes no list; it is for comparison with the batch pipeline.
         """
         with self.state.lock:
             serving, view = self._serving, self.state.view()
             reader = self._reader(view, user_id, at)
-        place = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
-        known = [number for number, room_id in enumerate(room_ids) if room_id in place]
+        row_of = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
+        found = [number for number, room_id in enumerate(room_ids) if room_id in row_of]
         scores = np.full((len(room_ids), len(serving.recommender.ranker.config.tasks)), np.nan, dtype=np.float32)
-        if known:
-            rows = np.array([place[room_ids[number]] for number in known], dtype=np.int64)
-            scores[known] = serving.recommender.scores(view, rows, reader, at)
+        if found:
+            rows = np.array([row_of[room_ids[number]] for number in found], dtype=np.int64)
+            scores[found] = serving.recommender.scores(view, rows, reader, at)
         return scores
 
     def version(self) -> CoreVersion:
-        """What is being served."""
+        """The release in service."""
         return self._serving.version()
 
     def status(self) -> CoreStatus:
-        """How the core is; cheap."""
+        """The health of the core; cheap to call."""
         now, last = self.now(), self._last
         with self.state.lock:
             view, users = self.state.view(), len(self.state.users)
@@ -273,59 +245,30 @@ class LiveCore:
         )
 
     def now(self) -> int:
-        """Epoch milliseconds: the clock's, or the snapshot's moment as long as no event has come."""
+        """Epoch milliseconds of the clock; the snapshot's time until the first event."""
         return int(self._clock() * 1000) if self._journal.moving else self.state.clock
 
-    # What time does
+    # As time passes
 
     def tick(self, now: float | None = None) -> TickReport:
-        """Encode the windows that have ended by `now` (seconds since 1970; None for the clock) and show them.
+        """Encode the windows that ended by `now` (seconds since 1970; None: the clock).
 
-        Rooms of most value (viewers × age of their codes) come first; what the budget does not allow waits and keeps its last
-        codes. A failed encode is reported, not raised.
+        Rooms of most value (viewers × age of their codes) come first. What the time budget does not allow waits, and keeps its
+        last codes. A failed encode is reported, not raised.
         """
         began = time.perf_counter()
         at = int((self._clock() if now is None else now) * 1000)
         with self._ticking:
-            state, refresher = self.state, self._serving.refresher
-            with state.lock:
-                if self._journal.moving:
-                    state.new_day(at)
-                    state.forget_rooms(at)
-                if len(state.moments) > self._config.max_moments:
-                    state.compact()
-            until = int(at - 1000 * self._config.lateness_seconds) // state.window_ms - 1
-            dropped = close_windows(state, until, self._serving.segments)
-            rooms = rooms_with_news(state, at)
-            done = Refreshed(deferred=len(rooms))
-            if refresher is not None:
-                done = refresher.refresh(state, rooms, self._config.tick_budget_seconds)
-            ages = [*done.ages_ms, *self._defer(rooms, at)]
-            report = TickReport(
-                at=at,
-                rooms_with_news=len(rooms),
-                encoded=done.encoded,
-                deferred=done.deferred,
-                distinct_texts=done.distinct_texts,
-                windows_waiting=done.deferred,
-                windows_dropped=dropped,
-                seconds=time.perf_counter() - began,
-                encode_seconds=done.encode_seconds,
-                batch_sizes=tuple(done.batch_sizes),
-                staleness_seconds=(np.array(ages) / 1000).astype(np.float32),
-                degraded=done.deferred > 0,
-                error=done.error,
-            )
+            report = run_tick(self.state, self._serving, at, self._journal.moving, began)
         self._last = report
-        self._note("encode", done.error)
+        self._note("encode", report.error)
         self._observer.ticked(report)
         return report
 
     def follow_champion(self, releases: Path) -> bool:
-        """Take over the champion of `releases` where it is another release than the one in service; whether it did.
+        """Take over the champion of `releases` if it is not in service yet; returns whether it did.
 
-        Requests are answered by the old release until the new one has its rooms, then by the new one. A damaged
-        champion is reported and not taken.
+        The old release answers requests until the new one has encoded its rooms. A damaged champion is reported and not taken.
         """
         with self._changing:
             try:
@@ -347,55 +290,49 @@ class LiveCore:
             return True
 
     def start(self, releases: Path | None = None) -> None:
-        """Begin to tick at the end of every window and, where `releases` is given, to follow its champion."""
+        """Start the threads: a tick after every window and, with `releases`, following the champion."""
         self._background.start(releases)
 
     def stop(self) -> None:
-        """End the background work, write what waits, leave a checkpoint, and close the log. Safe to repeat."""
+        """Stop the threads, write a checkpoint and the waiting lists, and close the log; repeatable."""
         self._background.stop()
         with self._ticking:
             self._journal.close(self.state, self._serving.release_id)
 
     def checkpoint(self) -> None:
-        """Keep the state as it is, so that a start from here reads only what comes after."""
+        """Save the state, so that the next start reads only later events."""
         with self._ticking:
             self._journal.checkpoint(self.state, self._serving.release_id)
 
     def failed(self, what: str, error: str) -> None:
-        """Something in the background went wrong that nobody foresaw."""
+        """Record an unexpected error of a background thread."""
         self._note(what, error)
 
-    # Inside
+    # Helpers
+
+    def _serving_and_view(self) -> tuple[Serving, LiveView]:
+        """The release and a view of the rooms that belong together."""
+        with self.state.lock:
+            return self._serving, self.state.view()
 
     def _reader(self, view: LiveView, user_id: int, at: int) -> Reader:
         history = self.state.users.history(user_id, at)
         since = at - int(60_000 * self._config.seen_minutes)
-        moments = view.moments
+        coded_windows = view.coded_windows
         return Reader(
             user_id,
-            moments["author_id"][history.moment],
-            moments["vector"][history.moment],
-            moments["codes"][history.moment],
+            coded_windows["author_id"][history.coded_row],
+            coded_windows["vector"][history.coded_row],
+            coded_windows["codes"][history.coded_row],
             self.state.user_before(user_id),
             self.state.users.not_entered(user_id, since, at),
         )
 
     def _without_content(self, view: LiveView) -> LiveView:
-        known = self._without
-        if known is None or known[0] is not view:
-            known = self._without = (view, without_content(view))
-        return known[1]
-
-    def _defer(self, rooms: Sequence, at: int) -> list[int]:
-        """Mark the rooms that have to wait, and tell how old their codes are, in milliseconds."""
-        with self.state.lock:
-            left = [room for room in rooms if room.waiting is not None and self.state.rooms.get(room.room_id) is room]
-            for room in left:
-                self.state.table["waiting"][room.row] = True
-            if left:
-                self.state.publish()
-            told = [int(self.state.table["content_at"][room.row]) for room in left]
-        return [at - one for one in told if one]
+        cached = self._without
+        if cached is None or cached[0] is not view:
+            cached = self._without = (view, without_content(view))
+        return cached[1]
 
     def _swap(self, fresh: Serving) -> None:
         self._serving, self._without = fresh, None

@@ -1,25 +1,19 @@
-"""A row of a view → what is told of the room."""
+"""Rooms of a view as `RoomState`: one room, a page of live rooms, and similar rooms.
 
-from livealign.live.answers import CodedWindow, RoomState
+`now` is in epoch milliseconds. A room of a page has only its newest coded window.
+"""
+
+import numpy as np
+
+from livealign.live.answers import RoomState, SimilarRoom
 from livealign.live.recommender import Recommender
-from livealign.live.state.state import N_VIEWERS, NEVER_ENDS, LiveView, named_counts
+from livealign.live.state.rooms import N_VIEWERS, NEVER_ENDS, LiveView
 
 
-def described(view: LiveView, row: int, recommender: Recommender, now: int) -> RoomState:
-    """The room with its last windows; `now` in epoch milliseconds."""
+def room_state(view: LiveView, row: int, recommender: Recommender, now: int) -> RoomState:
+    """One room and its latest coded windows."""
     room, codes = view.rooms[row], view.codes[row].tolist()
     content_at, ended_at, viewers = int(view.content_at[row]), int(view.ended_at[row]), view.counts[row, N_VIEWERS]
-    windows = tuple(
-        CodedWindow(
-            segment_id=one.segment_id,
-            ended_at=one.ended_at,
-            text=one.text,
-            codes=list(one.codes),
-            code_names=recommender.names(one.codes),
-            counts=named_counts(one.counts),
-        )
-        for one in tuple(room.windows)
-    )
     return RoomState(
         room_id=room.room_id,
         author_id=room.author_id,
@@ -33,10 +27,38 @@ def described(view: LiveView, row: int, recommender: Recommender, now: int) -> R
         content_age_seconds=max(0.0, (now - content_at) / 1000) if content_at else None,
         viewers=int(viewers) if viewers == viewers else 0,
         waiting=int(room.waiting is not None),
-        windows=windows,
+        windows=tuple(window._replace(code_names=recommender.names(window.codes)) for window in tuple(room.windows)),
     )
 
 
-def newest_window(state: RoomState) -> RoomState:
-    """The same with the newest window alone."""
+def rooms_page(view: LiveView, recommender: Recommender, now: int, limit: int, offset: int) -> tuple[RoomState, ...]:
+    """A page of the live rooms, those with most viewers first."""
+    rows = view.live_at(now)
+    viewers = np.nan_to_num(view.counts[rows, 0])
+    order = rows[np.lexsort((view.room_id[rows], -viewers))][offset : offset + limit]
+    return tuple(_newest_window(room_state(view, int(row), recommender, now)) for row in order)
+
+
+def room_of(view: LiveView, recommender: Recommender, now: int, room_id: int) -> RoomState | None:
+    """A room by id, or None if the view does not have it."""
+    rows = np.flatnonzero(view.room_id == room_id)
+    return room_state(view, int(rows[0]), recommender, now) if len(rows) else None
+
+
+def similar_rooms(view: LiveView, recommender: Recommender, now: int, room_id: int, k: int) -> tuple[SimilarRoom, ...] | None:
+    """The live rooms most similar to a room, or None if the view does not have it."""
+    room_rows = np.flatnonzero(view.room_id == room_id)
+    if not len(room_rows):
+        return None
+    rows = view.live_at(now)
+    rows = rows[rows != room_rows[0]]
+    similarity = view.vectors[rows] @ view.vectors[room_rows[0]]
+    best = np.argsort(-similarity, kind="stable")[:k]
+    return tuple(
+        SimilarRoom(_newest_window(room_state(view, int(rows[place]), recommender, now)), float(similarity[place]))
+        for place in best
+    )
+
+
+def _newest_window(state: RoomState) -> RoomState:
     return state._replace(windows=state.windows[:1])

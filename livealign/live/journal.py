@@ -1,4 +1,7 @@
-"""Between the live state and the log: what comes in is kept and applied, what was shown is kept, and a start reads it again."""
+"""Keep the live state and the event log in step.
+
+The journal applies logged events, logs shown lists, and replays the log at a start.
+"""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,23 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from livealign.config import LiveConfig
-from livealign.errors import LiveAlignError
+from livealign.errors import EventLogError, LiveAlignError
 from livealign.events.intake import EventIntake, RecentIds
-from livealign.events.log import START, EventLogError, Log
-from livealign.events.models import Event, ImpressionShown, Placed, Rejection, RoomEnded, RoomStarted, event_of, record_of
+from livealign.events.log import START, Log
+from livealign.events.models import Event, ImpressionShown, PlacedEvent, Rejection, RoomEnded, RoomStarted, event_of, record_of
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
-from livealign.live.checkpoint import read_checkpoint, snapshot_of, write_checkpoint
+from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
 from livealign.live.refresh import close_windows
 from livealign.live.serving import Serving
 from livealign.live.startup import state_of
 from livealign.live.state.state import LiveState
 from livealign.live.takeover import adopt
 
-_MOST_BEHIND = 200_000  # impressions that wait for a log that cannot be written; the oldest give way
+_MOST_BEHIND = 200_000  # impressions that wait while the log cannot be written; the oldest are dropped
 
 
-class _Shown(NamedTuple):
+class _ShownList(NamedTuple):
     """A list that is not in the log yet."""
 
     user_id: int
@@ -33,7 +36,7 @@ class _Shown(NamedTuple):
 
 
 class Journal:
-    """The log of one live core. Receives the events of its intake, and keeps the state in step with the log."""
+    """The log of one live core, and the receiver of its intake."""
 
     def __init__(
         self,
@@ -45,18 +48,18 @@ class Journal:
         number: EventNumber,
     ) -> None:
         self._log, self._config, self._observer, self._file, self._number = log, config, observer, checkpoint, number
-        self.intake = EventIntake(log, clock, known=RecentIds(config.event_ids), receiver=self)
+        self.intake = EventIntake(log, clock, recent_ids=RecentIds(config.event_ids), receiver=self)
         self.moving = False  # whether any event has come
         self._state: LiveState | None = None
-        self._position = START  # of a shared log: up to here it was read
-        self._shown: deque[_Shown] = deque()
+        self._position = START  # in a shared log: read up to here
+        self._shown: deque[_ShownList] = deque()
         self._behind, self._gate, self._closed = 0, Lock(), False
         self._problem: str | None = None
 
     # A start
 
     def restored(self, serving: Serving) -> LiveState:
-        """The state: the checkpoint's or else the snapshot's, and the events of the log after it.
+        """The state of the checkpoint, or else of the snapshot, with the log's later events applied.
 
         Raises:
             BundleError: the snapshot cannot be read. EventLogError: the log cannot be read.
@@ -66,16 +69,16 @@ class Journal:
             state_of(snapshot, self._config, serving.history_length, 1000 * serving.segments.window_seconds),
             START,
         )
-        since = snapshot.moment
+        since = snapshot.taken_at
         if self._file is not None and self._file.exists():
             try:
-                kept = read_checkpoint(self._file, self._config, serving.recommender.author_moments)
+                saved = read_checkpoint(self._file, self._config, serving.recommender.encode_authors)
             except LiveAlignError as error:
                 self._observer.failed("checkpoint", str(error))
             else:
-                state, self._position, self.moving, since = kept.state, kept.position, True, 0
-                self.intake.known.add(kept.event_ids)
-                if kept.release_id != serving.release_id:
+                state, self._position, self.moving, since = saved.state, saved.position, True, 0
+                self.intake.recent_ids.add(saved.event_ids)
+                if saved.release_id != serving.release_id:
                     adopt(state, serving, snapshot)
         self._state = state
         try:
@@ -83,7 +86,7 @@ class Journal:
         except EventLogError:
             if self._position == START:
                 raise
-            self._position = START  # what the checkpoint names is not there any more: read what there is
+            self._position = START  # the checkpoint's position is gone from the log: read all that is left
             self._read(since, serving)
         state.publish()
         return state
@@ -93,31 +96,33 @@ class Journal:
         for position, record in self._log.read(self._position):
             event = event_of(record)
             self._position, self.moving = position, True
-            if event.event_id in self.intake.known:
+            if event.event_id in self.intake.recent_ids:
                 continue
-            self.intake.known.add([event.event_id])
-            # What the snapshot knows already is not told twice; but it may not know of every room.
+            self.intake.recent_ids.add([event.event_id])
+            # Events in the snapshot are not applied twice; but the snapshot may lack a room.
             if event.at > since or isinstance(event, RoomStarted | RoomEnded):
                 apply(state, event, self._number)
-            over = state.clock // state.window_ms - ahead - 1
-            if over > state.closed_until + 1:
-                close_windows(state, over, serving.segments)
+            last_over = state.clock // state.window_ms - ahead - 1
+            if last_over > state.closed_until + 1:
+                close_windows(state, last_over, serving.segments)
 
     # Events
 
-    def refused(self, events: Sequence[Placed]) -> list[Rejection]:
-        """Events of rooms that nobody told of."""
+    def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
+        """Rejections of the events of unknown rooms."""
         state = self._current()
-        started = {one.event.room_id for one in events if isinstance(one.event, RoomStarted)}
-        strangers = [one for one in events if one.event.room_id not in state.rooms and one.event.room_id not in started]
-        if strangers and self._log.shared:
+        started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
+        unknown = [
+            placed for placed in events if placed.event.room_id not in state.rooms and placed.event.room_id not in started
+        ]
+        if unknown and self._log.shared:
             self._follow()
-            strangers = [one for one in strangers if one.event.room_id not in state.rooms]
-        told = "room_id is of no room that is live or ended lately; send room_started first"
-        return [Rejection(one.place, one.event.event_id, "unknown_room", told) for one in strangers]
+            unknown = [placed for placed in unknown if placed.event.room_id not in state.rooms]
+        detail = "room_id is of no room that is live or ended lately; send room_started first"
+        return [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
 
     def receive(self, events: Sequence[Event]) -> None:
-        """Apply what is in the log now, in the order of time."""
+        """Apply events that have just been logged, in the order of time."""
         state = self._current()
         with state.lock:
             for event in sorted(events, key=_time):
@@ -125,7 +130,7 @@ class Journal:
         self.moving = self.moving or bool(events)
 
     def follow(self) -> None:
-        """Read what others have appended to a shared log."""
+        """Apply the events that other processes have appended to a shared log."""
         if self._log.shared:
             with self.intake.lock:
                 self._follow()
@@ -135,29 +140,29 @@ class Journal:
         for position, record in self._log.read(self._position):
             self._position = position
             event = event_of(record)
-            if event.event_id not in self.intake.known:
+            if event.event_id not in self.intake.recent_ids:
                 fresh.append(event)
-                self.intake.known.add([event.event_id])
+                self.intake.recent_ids.add([event.event_id])
         with state.lock:
             for event in fresh:
                 apply(state, event, self._number)
         self.moving = self.moving or bool(fresh)
 
-    # What was shown
+    # Shown lists
 
     def show(self, state: LiveState, user_id: int, answer: Recommendations) -> None:
-        """The list was shown: the state knows at once, the log soon (`flush`)."""
+        """Record a shown list: in the state at once, in the log at the next `flush`."""
         rooms = np.array([room.room_id for room in answer.rooms], dtype=np.int64)
         with state.lock:
             state.show(user_id, rooms, answer.at, answer.request_id)
         with self._gate:
-            self._shown.append(_Shown(user_id, answer))
+            self._shown.append(_ShownList(user_id, answer))
             self._behind += len(answer.rooms)
             while self._behind > _MOST_BEHIND:
                 self._behind -= len(self._shown.popleft().answer.rooms)
 
     def flush(self) -> None:
-        """Put the lists that wait into the log. Where that fails they wait on, and the observer is told."""
+        """Append the waiting lists to the log; if that fails they wait on, and it is reported."""
         with self.intake.lock:
             self._flush()
 
@@ -166,7 +171,7 @@ class Journal:
             waiting, self._shown, self._behind = list(self._shown), deque(), 0
         if not waiting:
             return
-        events = [event for one in waiting for event in impressions(one.user_id, one.answer)]
+        events = [event for shown in waiting for event in impressions(shown.user_id, shown.answer)]
         try:
             self._log.append([record_of(event) for event in events])
         except EventLogError as error:
@@ -178,36 +183,36 @@ class Journal:
             self._problem = str(error)
             return
         self._problem = None
-        self.intake.known.add(event.event_id for event in events)
+        self.intake.recent_ids.add(event.event_id for event in events)
         self._observer.events({("impression", "accepted"): len(events)})
 
     def behind(self) -> int:
-        """Impressions that are not in the log yet."""
+        """Number of impressions that are not in the log yet."""
         return self._behind
 
     def problems(self) -> tuple[str, ...]:
-        """What a person should look into."""
+        """Problems for a person to look into."""
         return () if self._problem is None else (self._problem,)
 
     # The end
 
     def checkpoint(self, state: LiveState, release_id: str) -> None:
-        """Keep the state in the file; one that cannot be written is told to the observer, and the old one stays."""
+        """Save the state to the file; if that fails the old file stays, and it is reported."""
         if self._file is None or not self.moving:
             return
-        with self.intake.lock:  # nobody appends: the state is what the log says up to its end
+        with self.intake.lock:  # no event is appended meanwhile: the state has every event of the log
             self._flush()
             if self._shown:
                 return  # the log cannot be written; a checkpoint would be ahead of it
             position = self._position if self._log.shared else self._log.end()
-            kept = snapshot_of(state, release_id, position, self.intake.known)
+            arrays = checkpoint_arrays(state, release_id, position, self.intake.recent_ids)
         try:
-            write_checkpoint(self._file, kept)
+            write_checkpoint(self._file, arrays)
         except OSError as error:
             self._observer.failed("checkpoint", f"{self._file} cannot be written ({error}); a restart reads more of the log")
 
     def close(self, state: LiveState, release_id: str) -> None:
-        """Put everything away. Safe to repeat."""
+        """Write a checkpoint and the waiting lists, and close the log; repeatable."""
         if self._closed:
             return
         self._closed = True
@@ -221,7 +226,10 @@ class Journal:
 
 
 def impressions(user_id: int, answer: Recommendations) -> list[ImpressionShown]:
-    """What the log says of a list. A client that reports one itself under the same event id changes nothing."""
+    """The impressions of a list, as events for the log.
+
+    A client that reports an impression under the same event id sends a duplicate.
+    """
     return [
         ImpressionShown(
             event_id=f"{answer.request_id}:{room.room_id}",

@@ -1,10 +1,10 @@
-"""A release's models and a picture of the live rooms → ranked rooms, each with a reason.
+"""Rank the live rooms for one user, with reasons.
 
     recommender = Recommender.open(bundle_path)
     answer = recommender.recommend(view, reader, request)
 
-It knows what a release knows (models, vocabularies, names) and no state: what is live, and what the user did, it is given. It
-needs no LLM: the rooms' vectors and codes are in the view, put there by the refresh (`livealign.live.refresh`).
+A recommender holds a release's models, vocabularies and names, and no state: the live rooms and the user's history are
+arguments. It needs no LLM: the view has the rooms' vectors and codes from the refresh (`livealign.live.refresh`).
 """
 
 import time
@@ -27,7 +27,7 @@ from livealign.dataset.examples import KnownIds, serving_examples
 from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
 from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
-from livealign.live.state.state import LiveView
+from livealign.live.state.rooms import LiveView
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker
 from livealign.release.bundle import Bundle, open_bundle
@@ -39,25 +39,25 @@ Floats = NDArray[np.float32]
 
 
 class Reader(NamedTuple):
-    """Whom a list is for; h engagements, newest first, all known before the moment of the list."""
+    """The user that a list is for; h engagements before the list's time, newest first."""
 
     user_id: int
     authors: Ints  # [h] landed ids
     vectors: Floats  # [h, dim]
     codes: Ints  # [h, levels]
     counts: tuple[float, ...]  # USER_COUNTS of the days before
-    ignored: Ints  # rooms shown lately and not entered, as often as they were shown
+    ignored: Ints  # rooms shown lately and not entered, repeated as often as shown
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for."""
+    """The parameters of a list."""
 
     at: int  # epoch milliseconds
     k: int
     exclude: Collection[int] = ()
     surface: str | None = None
-    content: bool = True  # False: the view is one `without_content`
+    content: bool = True  # False: the view was made by `without_content`
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -72,14 +72,14 @@ class Recommender:
     vocabulary: KnownIds
     code_names: dict[str, str]
     config: LiveConfig
-    _paths: dict[tuple[int, ...], list[str]] = field(default_factory=dict, init=False, repr=False)  # names made so far
+    _paths: dict[tuple[int, ...], list[str]] = field(default_factory=dict, init=False, repr=False)  # cache of names
 
     @classmethod
     def open(cls, path: Path, config: LiveConfig | None = None, device: torch.device | str = "cpu") -> "Recommender":
         """Verify the bundle and load its models.
 
         Raises:
-            BundleError: a file is missing or damaged, or the parts are not of one retrain.
+            BundleError: a file is missing or damaged, or the models are not of one retrain.
         """
         bundle = open_bundle(path)
         models = ReleaseModels.load(bundle, device)
@@ -98,12 +98,12 @@ class Recommender:
         """The release id."""
         return self.bundle.release_id
 
-    def author_moments(self, author_ids: Ints) -> tuple[Floats, Ints]:
-        """Vectors [n, dim] and codes [n, levels] of authors' rooms without any content."""
+    def encode_authors(self, author_ids: Ints) -> tuple[Floats, Ints]:
+        """Vectors [n, dim] and codes [n, levels] of authors alone, without content."""
         return self.aligned(author_ids, np.zeros((len(author_ids), self.alignment.sizes.content_dim), dtype=np.float32))
 
     def aligned(self, author_ids: Ints, content: Floats) -> tuple[Floats, Ints]:
-        """Content [n, hidden] of rooms of these authors → vectors [n, dim] and codes [n, levels]."""
+        """Content [n, hidden] of these authors' rooms → vectors [n, dim] and codes [n, levels]."""
         vectors = self.alignment.room_vectors(self.vocabulary.authors.lookup(author_ids), content)
         return vectors, self.codebook.encode(vectors).astype(np.int64)
 
@@ -115,11 +115,11 @@ class Recommender:
         return self._paths[path]
 
     def recommend(self, view: LiveView, reader: Reader, request: Request) -> Recommendations:
-        """At most `k` rooms that are live, best first.
+        """At most `k` live rooms, best first.
 
-        Of many rooms those nearest to the user's vector are ranked (`LiveConfig.candidates`). Rooms shown lately and not
-        entered rank lower; at most `max_same_code` share their first code, as far as there are others; some places go to
-        candidates drawn by the request id.
+        Of many rooms, only those nearest to the user's vector are ranked (`LiveConfig.candidates`). Rooms shown lately and not
+        entered rank lower. At most `max_same_code` rooms share their first code, if there are enough others. Some places go to
+        candidates drawn at random, seeded by the request id.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
@@ -142,14 +142,14 @@ class Recommender:
         user = self._user_vector(reader)
         clock.lap("user")
         if len(rows) > self.config.candidates:
-            near = (view.vectors @ user)[rows]  # all of them: picking rows out of the table costs more than their products
+            near = (view.vectors @ user)[rows]  # of all rooms: indexing the rows first costs more than the products
             rows = np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
         clock.lap("candidates")
         scores = self.scores(view, rows, reader, request.at)
         clock.lap("rank")
         chosen, explored = self._chosen(view, rows, scores, reader, request)
         listed = tuple(
-            self._listed(view, int(rows[one]), scores[one], reader, request, one in explored) for one in chosen.tolist()
+            self._listed(view, int(rows[place]), scores[place], reader, request, place in explored) for place in chosen.tolist()
         )
         if request.content and any(room.content_age_seconds is None for room in listed):
             fallbacks.append("author_only")
@@ -162,12 +162,12 @@ class Recommender:
 
     @torch.inference_mode()
     def scores(self, view: LiveView, rows: Ints, reader: Reader, at: int) -> Floats:
-        """Probabilities [len(rows), tasks] of the reader and these rooms of the view, as in training."""
+        """Probabilities [len(rows), tasks] of the reader for rooms of the view, as in training."""
         one_thread()
         n = len(rows)
         impressions, clicks = reader.counts
         content_at = view.content_at[rows]
-        seen_at = np.minimum(at, view.ended_at[rows])  # a room that has ended is what it was at its end
+        seen_at = np.minimum(at, view.ended_at[rows])  # an ended room counts as at its end
         columns = {
             **view.columns(rows),
             "minute_in_room": (seen_at - view.started_at[rows]) / 60_000,
@@ -195,7 +195,7 @@ class Recommender:
 
     @torch.inference_mode()
     def _user_vector(self, reader: Reader) -> Floats:
-        """[dim] the user's side of the alignment."""
+        """The user's vector [dim] of the alignment."""
         impressions, clicks = reader.counts
         columns = {"user_impressions": np.array([impressions]), "user_clicks": np.array([clicks])}
         return self.alignment.user_vectors(
@@ -206,7 +206,7 @@ class Recommender:
         )[0]
 
     def _chosen(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> tuple[Ints, set[int]]:
-        """Places in `rows` of the rooms of the list, in its order, and those of them that are there to explore."""
+        """Places in `rows` of the list's rooms in order, and those of them that explore."""
         click = scores[:, self.ranker.config.tasks.index("click")]
         if len(reader.ignored):
             times = (view.room_id[rows][:, None] == reader.ignored).sum(1)
@@ -215,15 +215,15 @@ class Recommender:
         best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
         draws = int(self.config.exploration_share * len(best))
         listed = set(best)
-        others = np.array([one for one in order if one not in listed], dtype=np.int64) if draws else np.zeros(0, dtype=np.int64)
+        others = np.array([place for place in order if place not in listed] if draws else [], dtype=np.int64)
         draws = min(draws, len(others))
         if not draws:
             return np.array(best, dtype=np.int64), set()
         rng = np.random.default_rng(int.from_bytes(request.request_id.encode(), "big"))
         drawn = rng.choice(others, draws, replace=False).tolist()
         # The first place is never given away.
-        for place, one in zip(sorted(1 + rng.choice(len(best) - 1, draws, replace=False)), drawn, strict=True):
-            best[place] = one
+        for rank, place in zip(sorted(1 + rng.choice(len(best) - 1, draws, replace=False)), drawn, strict=True):
+            best[rank] = place
         return np.array(best, dtype=np.int64), set(drawn)
 
     def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request, explored: bool) -> RankedRoom:
@@ -249,39 +249,42 @@ _JUST_STARTED, _BY_AUTHOR = "Just started: chosen by who is streaming.", "Chosen
 
 
 def without_content(view: LiveView) -> LiveView:
-    """The rooms as they would be if nothing were known of the moment. The lock of the state is held."""
-    alone = view.moments.of_authors(view.author_id)
+    """The view with each room as its author alone; the caller holds the state's lock."""
+    alone = view.coded_windows.of_authors(view.author_id)
     return view._replace(
-        vectors=view.moments["vector"][alone],
-        codes=view.moments["codes"][alone],
+        vectors=view.coded_windows["vector"][alone],
+        codes=view.coded_windows["codes"][alone],
         content_at=np.zeros_like(view.content_at),
         counts=np.full_like(view.counts, np.nan),
     )
 
 
 def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> list[int]:
-    """The first `k` of `order` of which at most `most` share a code; where there are not enough, the best of the others."""
+    """The first `k` of `order` with at most `most` of each code.
+
+    If that gives fewer than `k`, the best of the passed ones are added.
+    """
     counts: Counter[int] = Counter()
     taken: list[int] = []
     passed: list[int] = []
-    for one in order:
+    for place in order:
         if len(taken) == k:
             break
-        if counts[codes[one]] < most:
-            counts[codes[one]] += 1
-            taken.append(one)
+        if counts[codes[place]] < most:
+            counts[codes[place]] += 1
+            taken.append(place)
         else:
-            passed.append(one)
+            passed.append(place)
     if len(taken) < k:
-        place = {one: number for number, one in enumerate(order)}
-        taken = sorted([*taken, *passed[: k - len(taken)]], key=place.__getitem__)
+        rank = {place: number for number, place in enumerate(order)}
+        taken = sorted([*taken, *passed[: k - len(taken)]], key=rank.__getitem__)
     return taken
 
 
 def reason(codes: Sequence[int], names: Sequence[str], author_id: int, reader: Reader) -> str:
-    """One sentence on what is on now (`names`, one for each level of `codes`) and what in the user's history speaks for it.
+    """One sentence: what is on now, and which part of the user's history speaks for it.
 
-    Moments are similar when they share the first, coarsest, code.
+    `names` has one name for each level of `codes`. Moments are similar if they share the first, coarsest code.
     """
     now = f"Now: {names[min(1, len(codes) - 1)]}"
     similar = int((reader.codes[:, 0] == codes[0]).sum())
@@ -296,13 +299,13 @@ def reason(codes: Sequence[int], names: Sequence[str], author_id: int, reader: R
 
 
 def one_thread() -> None:
-    """Have torch work in the calling thread alone: for a few hundred rows the others would cost more than they do."""
+    """Let torch use one thread: for a few hundred rows more threads cost more than they gain."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
 
 class _Stages:
-    """Seconds by stage."""
+    """A stopwatch: seconds by stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

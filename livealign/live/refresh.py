@@ -1,11 +1,10 @@
-"""The refresh: windows that are over become texts, vectors and codes, and the rooms are about something else.
+"""Turn closed windows into texts, vectors and codes.
 
-    close_windows(state, window)                 # gather; no LLM
-    refresher.refresh(state, rooms_with_news(state, now), deadline)
+    close_windows(state, window)                 # collects texts; no LLM
+    refresher.refresh(state, rooms_with_news(state, now), budget_seconds)
 
-A room's content is the average over its windows (`livealign.dataset.recent_content`), taken as training takes it: over those
-that
-somebody was shown, the room's first, and the present one.
+A room's content is the average over its windows (`livealign.dataset.recent_content`). As in training, it is taken over the
+windows that a user was shown, the room's first window, and the present one.
 """
 
 import time
@@ -25,28 +24,30 @@ from livealign.days import DAY_MS
 from livealign.errors import BackboneError
 from livealign.ids import segment_ids
 from livealign.live.recommender import Recommender
-from livealign.live.state.state import N_VIEWERS, ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
-from livealign.live.state.windows import OpenWindow, moment_of
+from livealign.live.state.coded_windows import CodedWindow
+from livealign.live.state.rooms import N_VIEWERS, ClosedWindow, LiveRoom, RoomContent, named_counts
+from livealign.live.state.state import LiveState
+from livealign.live.state.windows import OpenWindow, text_of
 from livealign.llm.encoder import Encoder
 from livealign.llm.segment_text import compose_text, remember
 
 Floats = NDArray[np.float32]
 
 _LONG_VIEWS = AUTHOR_COUNTS.index("long_views")
-_ALL_WINDOWS = 10  # after a longer pause only windows in which something was said or done are gone through
-_FAILURES = 3  # passes of the LLM in a row that may fail before a tick gives up
+_ALL_WINDOWS = 10  # after a longer pause only windows with events are closed one by one
+_FAILURES = 3  # a tick gives up after so many failed passes of the LLM in a row
 
 
 @dataclass
 class Refreshed:
-    """What one refresh did; rooms are counted once."""
+    """The counts of one refresh; each room counts once."""
 
     encoded: int = 0
     deferred: int = 0
     distinct_texts: int = 0
     encode_seconds: float = 0.0
     batch_sizes: list[int] = field(default_factory=list)
-    ages_ms: list[int] = field(default_factory=list)  # of the codes of each room just before they gave way
+    ages_ms: list[int] = field(default_factory=list)  # age of each room's codes just before they were replaced
     error: str | None = None
 
 
@@ -57,18 +58,18 @@ class _Encoded(NamedTuple):
 
 
 def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:
-    """Gather the windows up to `until` that are still open; each room keeps the newest that has something to tell.
+    """Close the open windows up to `until`; each room keeps its newest one for the LLM.
 
     Returns:
-        How many windows gave way to a newer one of their room before they were encoded.
+        How many windows were replaced by a newer window of their room before they were encoded.
     """
     dropped = 0
     with state.lock:
         first = state.closed_until + 1
         windows = list(range(first, until + 1))
         if len(windows) > _ALL_WINDOWS:
-            told = [window for window in sorted(state.open) if first <= window <= until]
-            windows = sorted({*told, *windows[-_ALL_WINDOWS:]})
+            with_events = [window for window in sorted(state.open) if first <= window <= until]
+            windows = sorted({*with_events, *windows[-_ALL_WINDOWS:]})
     for window in windows:
         dropped += _close(state, window, config)
     with state.lock:
@@ -77,7 +78,7 @@ def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:
 
 
 def rooms_of_value(state: LiveState, now: int) -> list[LiveRoom]:
-    """The live rooms, those of most value first: viewers × age of what is known of them."""
+    """The live rooms, those of most value (viewers × age of their content) first."""
     with state.lock:
         content_at, started_at, ended_at = (state.table[name] for name in ("content_at", "started_at", "ended_at"))
         value = {}
@@ -87,16 +88,19 @@ def rooms_of_value(state: LiveState, now: int) -> list[LiveRoom]:
                 viewers = 0.0 if newest is None else _number(newest.counts[N_VIEWERS])
                 age = now - max(int(content_at[room.row]), int(started_at[room.row]))
                 value[room.room_id] = (1.0 + viewers) * max(age, 1)
-        return [state.rooms[one] for one in sorted(value, key=lambda one: (-value[one], one))]
+        return [state.rooms[room_id] for room_id in sorted(value, key=lambda room_id: (-value[room_id], room_id))]
 
 
 def rooms_with_news(state: LiveState, now: int) -> list[LiveRoom]:
-    """Those of `rooms_of_value` that wait for the LLM."""
+    """The rooms of `rooms_of_value` that wait for the LLM."""
     return [room for room in rooms_of_value(state, now) if room.waiting is not None]
 
 
 class Refresher:
-    """The release's way from a window to vectors and codes. One thread refreshes; `encode` may be called by others too."""
+    """Encodes windows into vectors and codes with the models of one release.
+
+    `refresh` is for one thread; `encode` is thread-safe.
+    """
 
     def __init__(self, recommender: Recommender, encoder: Encoder, clock: Callable[[], float], chunk: int) -> None:
         config = recommender.bundle.manifest["config"]
@@ -104,14 +108,16 @@ class Refresher:
         self.segments = SegmentConfig(**config["segments"])
         self._half_life = float(config["dataset"]["half_life_seconds"])
         self._clock, self._chunk = clock, chunk
-        self._threads = torch.get_num_threads()  # as the backbone was loaded for; those who recommend take one
-        self._one_pass = Lock()  # tokenizers are not made for two threads
+        self._threads = torch.get_num_threads()  # that the backbone was loaded with; recommending uses one
+        self._one_pass = Lock()  # tokenizers are not thread-safe
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """[n, hidden] of n texts, in passes of at most a chunk, so that others have their turn.
+        """Embeddings [n, hidden] of n texts, in passes of at most one chunk.
+
+        Between passes other callers get their turn.
 
         Raises:
-            BackboneError: what came out is not finite.
+            BackboneError: an embedding is not finite.
         """
         parts = []
         for start in range(0, len(texts), self._chunk):
@@ -124,9 +130,10 @@ class Refresher:
         return vectors
 
     def refresh(self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float) -> Refreshed:
-        """Encode what these rooms wait for, in their order, and show it chunk by chunk; what the budget does not allow stays.
+        """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
-        The first chunk is always encoded. A pass that fails leaves its rooms as they are and is told in `error`.
+        The first chunk is always encoded; rooms beyond the time budget wait on. A failed pass leaves its rooms unchanged and is
+        reported in `error`.
         """
         done, failures, started, slowest = Refreshed(), 0, time.perf_counter(), 0.0
         for start in range(0, len(rooms), self._chunk):
@@ -139,19 +146,19 @@ class Refresher:
                 failures, done.error = failures + 1, f"{type(error).__name__}: {error}"
                 continue
             failures = 0
-            self._show(state, encoded, done)
+            self._publish(state, encoded, done)
             slowest = max(slowest, time.perf_counter() - began)
         done.deferred = len(rooms) - done.encoded
         return done
 
     def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed) -> list[_Encoded]:
         windows = [(room, window) for room in rooms if (window := room.waiting) is not None]
-        texts = [compose_text(window.moment, window.earlier, self.segments) for _, window in windows]
-        known = {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
-        new = [text for text in dict.fromkeys(texts) if text not in known]
+        texts = [compose_text(window.text, window.earlier, self.segments) for _, window in windows]
+        vectors = {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
+        new = [text for text in dict.fromkeys(texts) if text not in vectors]
         began = time.perf_counter()
         if new:
-            known |= dict(zip(new, self.encode(new), strict=True))
+            vectors |= dict(zip(new, self.encode(new), strict=True))
             done.distinct_texts += len(new)
             done.batch_sizes.append(len(new))
         done.encode_seconds += time.perf_counter() - began
@@ -159,37 +166,36 @@ class Refresher:
         for (room, window), text in zip(windows, texts, strict=True):
             before = None
             if (content := room.content) is not None:
-                # Training averages over the windows that somebody was shown, and the room's first.
+                # Training averages over the windows that a user was shown, and the room's first window.
                 before = content.average if window.shown_before or content.before is None else content.before
-            started_at = window.moment.window * 1000 * self.segments.window_seconds
-            average = RecentContent.step(before, known[text], started_at, self._half_life)
-            encoded.append(_Encoded(room, window, RoomContent(text, known[text], before, average)))
+            started_at = window.text.window * 1000 * self.segments.window_seconds
+            average = RecentContent.step(before, vectors[text], started_at, self._half_life)
+            encoded.append(_Encoded(room, window, RoomContent(text, vectors[text], before, average)))
         return encoded
 
-    def _show(self, state: LiveState, encoded: Sequence[_Encoded], done: Refreshed) -> None:
+    def _publish(self, state: LiveState, encoded: Sequence[_Encoded], done: Refreshed) -> None:
         if not encoded:
             return
-        authors = np.array([one.room.author_id for one in encoded], dtype=np.int64)
-        vectors, codes = self.recommender.aligned(authors, np.stack([one.content.average.average for one in encoded]))
-        numbers = [one.window.moment.window for one in encoded]
-        ids = segment_ids([one.room.room_id for one in encoded], numbers)
-        ended_at = (np.array(numbers, dtype=np.int64) + 1) * state.window_ms
+        authors = np.array([result.room.author_id for result in encoded], dtype=np.int64)
+        vectors, codes = self.recommender.aligned(authors, np.stack([result.content.average.average for result in encoded]))
+        windows = [result.window.text.window for result in encoded]
+        ids = segment_ids([result.room.room_id for result in encoded], windows)
+        ended_at = (np.array(windows, dtype=np.int64) + 1) * state.window_ms
         now = int(self._clock() * 1000)
         with state.lock:
-            rows = state.moments.add(ids, authors, ended_at, vectors, codes)
-            told = zip(encoded, rows.tolist(), ids.tolist(), ended_at.tolist(), codes.tolist(), strict=True)
-            for one, row, segment, end, path in told:
-                room = one.room
+            rows = state.coded_windows.add(ids, authors, ended_at, vectors, codes)
+            columns = zip(encoded, rows.tolist(), ids.tolist(), ended_at.tolist(), codes.tolist(), strict=True)
+            for (room, window, content), row, segment, end, path in columns:
                 if state.rooms.get(room.room_id) is not room:
                     continue  # forgotten meanwhile
                 if content_at := int(state.table["content_at"][room.row]):
                     done.ages_ms.append(now - content_at)
-                state.tell(room, row, end, one.window.counts)
-                room.content, room.encoded = one.content, one.window
-                if room.waiting is one.window:
+                state.set_coded(room, row, end, window.counts)
+                room.content, room.encoded = content, window
+                if room.waiting is window:
                     room.waiting = None
                     state.table["waiting"][room.row] = False
-                room.windows.appendleft(CodedMoment(segment, end, one.content.text, tuple(path), one.window.counts))
+                room.windows.appendleft(CodedWindow(segment, end, content.text, path, named_counts(window.counts)))
                 while len(room.windows) > state.config.windows_kept:
                     room.windows.pop()
             done.encoded += len(encoded)
@@ -208,7 +214,7 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
     counted = dict(zip(viewers.room_id.tolist(), zip(*(column.tolist() for column in viewers[1:]), strict=True), strict=True))
     dropped = 0
     for room_id in {**happened, **counted}:
-        with state.lock:  # for one room at a time: a recommendation need not wait for all
+        with state.lock:  # room by room, so that a recommendation need not wait for all of them
             room = state.rooms.get(room_id)
             if room is None:
                 continue
@@ -216,28 +222,28 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
             last = max(int(state.table["ended_at"][room.row]) - 1, room.started_at) // state.window_ms
             if not first <= window <= last:
                 continue
-            moment = moment_of(window, window - first, room.title, room.category, happened.get(room_id))
-            shown = any(one <= window for one in room.shown_in)
+            text = text_of(window, window - first, room.title, room.category, happened.get(room_id))
+            shown = any(shown_window <= window for shown_window in room.shown_in)
             if room.waiting is not None:
                 dropped, shown = dropped + 1, room.waiting.shown_before
             counts = _counts(happened.get(room_id), counted.get(room_id, (0, 0, 0, np.nan)))
-            room.waiting = ClosedWindow(moment, room.earlier, counts, shown)
-            room.shown_in = {one for one in room.shown_in if one > window}
-            room.earlier = remember(room.earlier, moment, config)
+            room.waiting = ClosedWindow(text, room.earlier, counts, shown)
+            room.shown_in = {shown_window for shown_window in room.shown_in if shown_window > window}
+            room.earlier = remember(room.earlier, text, config)
     return dropped
 
 
 def _counts(happened: OpenWindow | None, viewers: tuple[float, float, float, float]) -> tuple[float, ...]:
-    """In the order of WINDOW_COUNTS."""
-    what = happened or OpenWindow()
-    told = dict(zip(("n_viewers", "n_entered", "n_left", "retention"), viewers, strict=True))
-    told |= {
-        "n_comments": what.n_comments,
-        "n_commenters": len(what.commenters),
-        "n_likes": what.n_likes,
-        "n_gifts": what.n_gifts,
+    """The counts of a window in the order of WINDOW_COUNTS."""
+    window = happened or OpenWindow()
+    counts = dict(zip(("n_viewers", "n_entered", "n_left", "retention"), viewers, strict=True))
+    counts |= {
+        "n_comments": window.n_comments,
+        "n_commenters": len(window.commenters),
+        "n_likes": window.n_likes,
+        "n_gifts": window.n_gifts,
     }
-    return tuple(float(told[name]) for name in WINDOW_COUNTS)
+    return tuple(float(counts[name]) for name in WINDOW_COUNTS)
 
 
 def _number(value: float) -> float:

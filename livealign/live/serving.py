@@ -1,4 +1,4 @@
-"""A release in service: its models, and its encoder where the backbone is on this machine."""
+"""The release in service: its models and, if present, its encoder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,32 +16,33 @@ from livealign.release.models import load_encoder
 
 @dataclass(frozen=True)
 class Serving:
-    """Everything that belongs to one release; swapped as a whole."""
+    """Everything that belongs to one release; replaced as a whole."""
 
     recommender: Recommender
     refresher: Refresher | None
-    problem: str | None  # why there is no refresher
+    problem: str | None  # why there is no refresher, if there is none
 
     @property
     def release_id(self) -> str:
+        """Id of the release."""
         return self.recommender.model_version
 
     @property
     def segments(self) -> SegmentConfig:
-        """How the release's windows are read."""
+        """How the release makes texts of windows."""
         return SegmentConfig() if self.refresher is None else self.refresher.segments
 
     @property
     def history_length(self) -> int:
-        """Engagements of a user that the release reads."""
+        """Number of a user's engagements that the release reads."""
         return self.recommender.alignment.history_length
 
     def snapshot(self) -> Snapshot:
-        """What the release knows of rooms and users to start with."""
-        return read_snapshot(snapshot_files(self.recommender.bundle), self.recommender.author_moments)
+        """The rooms and users of the release's snapshot."""
+        return read_snapshot(snapshot_files(self.recommender.bundle), self.recommender.encode_authors)
 
     def version(self) -> CoreVersion:
-        """What a caller may know of it."""
+        """The release as the service reports it."""
         manifest = self.recommender.bundle.manifest
         return CoreVersion(
             release_id=manifest["release_id"],
@@ -56,9 +57,11 @@ class Serving:
 
 
 def open_serving(
-    bundle: Path, models: Path, config: LiveConfig, clock: Callable[[], float], before: Serving | None = None
+    bundle: Path, models: Path, config: LiveConfig, clock: Callable[[], float], previous: Serving | None = None
 ) -> Serving:
-    """Verify the bundle and load what it serves with; a backbone that `before` has loaded is used again.
+    """Verify a bundle and load its models and encoder.
+
+    A backbone that `previous` has loaded is used again.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -66,7 +69,7 @@ def open_serving(
     recommender = Recommender.open(bundle, config)
     if "config" not in recommender.bundle.manifest:
         raise BundleError(f"{bundle} does not say how it was made; build the release again")
-    loaded = None if before is None or before.refresher is None else before.refresher.encoder.backbone
+    loaded = None if previous is None or previous.refresher is None else previous.refresher.encoder.backbone
     try:
         encoder = load_encoder(recommender.bundle, models, loaded)
     except BackboneError as error:

@@ -1,8 +1,8 @@
-"""Another release takes over a running state: the same rooms and users, seen by other models.
+"""Switch a running state to another release: same rooms and users, other models.
 
-What rooms and histories point to keeps its row and gets the new release's vectors and codes: from the release's own snapshot
-where that knows the segment, else from the author alone. Rooms of most value are read again by the new encoder before the swap,
-the others in the ticks after it.
+Each coded window keeps its row and gets the new release's vector and codes: from the release's snapshot if that has the
+segment, else from the author alone. The rooms of most value are encoded by the new encoder before the swap, the others in the
+ticks after it.
 """
 
 import time
@@ -15,14 +15,17 @@ from livealign.ids import segment_ids
 from livealign.live.refresh import rooms_of_value
 from livealign.live.serving import Serving
 from livealign.live.startup import Snapshot
-from livealign.live.state.state import ClosedWindow, LiveRoom, LiveState, RoomContent
+from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent
+from livealign.live.state.state import LiveState
 from livealign.llm.segment_text import compose_text
 
 Contents = dict[int, RoomContent]  # by room id
 
 
-def take_over(state: LiveState, before: Serving, fresh: Serving, now: int, swap: Callable[[], None]) -> None:
-    """Prepare beside the running release, then swap under the state's lock. No refresh runs meanwhile.
+def take_over(state: LiveState, previous: Serving, fresh: Serving, now: int, swap: Callable[[], None]) -> None:
+    """Prepare the new release beside the running one, then swap under the state's lock.
+
+    No refresh may run meanwhile.
 
     Args:
         now: epoch milliseconds. swap: puts `fresh` in service.
@@ -32,29 +35,29 @@ def take_over(state: LiveState, before: Serving, fresh: Serving, now: int, swap:
     """
     snapshot = fresh.snapshot()
     with state.lock:
-        moments = state.moments.retold(snapshot.moments, snapshot.of_segment)
-    contents = _contents(state, before, fresh, now)
+        coded_windows = state.coded_windows.recoded(snapshot.coded_windows, snapshot.of_segment)
+    contents = _contents(state, previous, fresh, now)
     with state.lock:
-        moments.catch_up(state.moments, snapshot.moments, snapshot.of_segment)
-        state.moments = moments
+        coded_windows.catch_up(state.coded_windows, snapshot.coded_windows, snapshot.of_segment)
+        state.coded_windows = coded_windows
         _adopt(state, fresh, snapshot, contents)
         swap()
         state.publish()
 
 
 def adopt(state: LiveState, fresh: Serving, snapshot: Snapshot) -> None:
-    """The same for a state that nobody uses yet: rooms are read again in the first ticks."""
-    state.moments = state.moments.retold(snapshot.moments, snapshot.of_segment)
+    """The same for a state that is not in use yet: rooms are encoded in the first ticks."""
+    state.coded_windows = state.coded_windows.recoded(snapshot.coded_windows, snapshot.of_segment)
     _adopt(state, fresh, snapshot, {})
     state.publish()
 
 
-def _contents(state: LiveState, before: Serving, fresh: Serving, now: int) -> Contents:
-    """What the new encoder makes of the rooms; of very many, of those of most value."""
+def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int) -> Contents:
+    """Contents of the rooms by the new encoder; those of most value, if time is short."""
     refresher = fresh.refresher
     if refresher is None:
         return {}
-    if before.refresher is not None and before.refresher.encoder.version(True) == refresher.encoder.version(True):
+    if previous.refresher is not None and previous.refresher.encoder.version(True) == refresher.encoder.version(True):
         with state.lock:
             return {room.room_id: room.content for room in state.rooms.values() if room.content is not None}
     contents: Contents = {}
@@ -65,27 +68,27 @@ def _contents(state: LiveState, before: Serving, fresh: Serving, now: int) -> Co
         if time.perf_counter() > deadline:
             break
         chunk = rooms[start : start + step]
-        texts = [compose_text(window.moment, window.earlier, config) for _, window in chunk]
+        texts = [compose_text(window.text, window.earlier, config) for _, window in chunk]
         for (room, window), text, vector in zip(chunk, texts, refresher.encode(texts), strict=True):
-            started_at = window.moment.window * 1000 * config.window_seconds
+            started_at = window.text.window * 1000 * config.window_seconds
             contents[room.room_id] = RoomContent(text, vector, None, RecentContent.step(None, vector, started_at, 0))
     return contents
 
 
 def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Contents) -> None:
-    """The state's table of moments is the new one already."""
-    moments = state.moments
-    state.table["content_at"][:] = moments["ended_at"][state.table["moment"]]
-    told = [room for room in state.rooms.values() if room.room_id in contents]
-    if told:
-        authors = np.array([room.author_id for room in told], dtype=np.int64)
-        averages = np.stack([contents[room.room_id].average.average for room in told])
+    """Give rooms, histories and counts the new release's content; its coded windows are set."""
+    coded_windows = state.coded_windows
+    state.table["content_at"][:] = coded_windows["ended_at"][state.table["coded_row"]]
+    encoded = [room for room in state.rooms.values() if room.room_id in contents]
+    if encoded:
+        authors = np.array([room.author_id for room in encoded], dtype=np.int64)
+        averages = np.stack([contents[room.room_id].average.average for room in encoded])
         vectors, codes = fresh.recommender.aligned(authors, averages)
-        ends = np.array([_started(contents[room.room_id]) + state.window_ms for room in told], dtype=np.int64)
-        segments = segment_ids([room.room_id for room in told], (ends // state.window_ms - 1).tolist())
-        rows = moments.add(segments, authors, ends, vectors, codes)
-        for room, row, end in zip(told, rows.tolist(), ends.tolist(), strict=True):
-            state.table["moment"][room.row], state.table["content_at"][room.row] = row, end
+        ends = np.array([_started(contents[room.room_id]) + state.window_ms for room in encoded], dtype=np.int64)
+        segments = segment_ids([room.room_id for room in encoded], (ends // state.window_ms - 1).tolist())
+        rows = coded_windows.add(segments, authors, ends, vectors, codes)
+        for room, row, end in zip(encoded, rows.tolist(), ends.tolist(), strict=True):
+            state.table["coded_row"][room.row], state.table["content_at"][room.row] = row, end
     for room in state.rooms.values():
         room.content = contents.get(room.room_id)
         room.windows.clear()
@@ -98,15 +101,16 @@ def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Conte
 
 
 def _newer_histories(state: LiveState, snapshot: Snapshot) -> None:
-    """Of users whose last engagement the release knows and the state does not, the release's histories."""
-    newer = {user: one for user, one in snapshot.histories.items() if one.at[0] > state.users.newest(user)}
+    """Take the release's histories of the users whose last engagement the state does not have."""
+    newer = {user: history for user, history in snapshot.histories.items() if history.at[0] > state.users.newest(user)}
     if not newer:
         return
-    rows = np.unique(np.concatenate([one.moment for one in newer.values()]))
-    source = snapshot.moments
-    added = state.moments.add(*(source[name][rows] for name in ("segment_id", "author_id", "ended_at", "vector", "codes")))
-    for user, one in newer.items():
-        state.users.replace_history(user, added[np.searchsorted(rows, one.moment)], one.at)
+    rows = np.unique(np.concatenate([history.coded_row for history in newer.values()]))
+    source = snapshot.coded_windows
+    columns = ("segment_id", "author_id", "ended_at", "vector", "codes")
+    added = state.coded_windows.add(*(source[name][rows] for name in columns))
+    for user, history in newer.items():
+        state.users.replace_history(user, added[np.searchsorted(rows, history.coded_row)], history.at)
 
 
 def _newest(room: LiveRoom) -> ClosedWindow | None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.events.log import CLOSED, log_files, read_lines
+from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
 from livealign.ids import hashed_id
 from livealign.landing.run import LandingRun, Progress

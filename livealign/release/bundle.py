@@ -1,12 +1,14 @@
-"""A release bundle: everything that serving needs, in one directory that proves itself (DESIGN contract 3).
+"""A release bundle: its file names, its manifest, writing and verifying it.
+
+A bundle is one directory with everything that serving needs. Its manifest proves that no file has changed.
 
     releases/<release id>/
-      manifest.json            what it is, what it was made from, the SHA-256 of every file
+      manifest.json            platform, data, seeds, metrics, and the SHA-256 of every file
       alignment.safetensors  codebook.npz  ranker.safetensors  code_names.json
       adapter/  vocabulary/  reference/  snapshot/
 
 The release id is `<day>-<short content hash>`: the same content has the same id, so writing it again changes nothing.
-Loading needs the path alone. Nothing in a bundle is ever unpickled.
+Loading needs only the path. Nothing in a bundle is ever unpickled.
 """
 
 import hashlib
@@ -37,14 +39,13 @@ SNAPSHOT = "snapshot"
 REFERENCE = "reference"
 HELD_OUT_SCORES = "held_out_scores.npz"
 
-
 BUNDLE_FORMAT = 1
 MANIFEST = "manifest.json"
 LOCK = ".lock"  # of the releases folder: one writer at a time
 RELEASE_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{12}")
 
 REQUIRED_FIELDS = ("data_window", "platform", "profile", "backbone", "seeds", "metrics", "codebook_version")
-_MANIFEST_LIMIT = 16 * 2**20  # bytes; a larger manifest is not ours
+_MANIFEST_LIMIT = 16 * 2**20  # bytes; LiveAlign writes none so large
 _CHUNK = 2**20
 _UNFINISHED = ".writing-"
 
@@ -58,13 +59,14 @@ class Bundle:
 
     @property
     def release_id(self) -> str:
+        """`<day>-<short content hash>`, as the manifest states it."""
         return str(self.manifest["release_id"])
 
     def file(self, name: str) -> Path:
         """Path of one file of the bundle.
 
         Raises:
-            BundleError: the manifest names no such file.
+            BundleError: the manifest does not name the file.
         """
         if name not in self.manifest["files"]:
             raise BundleError(f"the bundle {self.path} holds no '{name}'; build it again with `make retrain`")
@@ -76,16 +78,16 @@ class Bundle:
 
 
 def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fields: Mapping[str, Any]) -> Path:
-    """Write a bundle to `out_root/<release id>/` in one step: it is there whole or not at all.
+    """Write a bundle to `out_root/<release id>/` in one step: complete or not at all.
 
     Args:
-        out_root: the releases folder; made if there is none.
-        parts: relative POSIX path in the bundle → its bytes, a file, or a folder (taken with everything below it).
+        out_root: the releases folder; created if it is missing.
+        parts: relative POSIX path in the bundle → its bytes, a file, or a folder (copied with everything below it).
         manifest_fields: at least REQUIRED_FIELDS; `data_window` is {"start": "YYYY-MM-DD", "end": "YYYY-MM-DD"} and its
             end is the day of the release. Numbers that are not finite are written as null.
 
     Returns:
-        The bundle's directory. If the same content was written before and is sound, that one.
+        The bundle's directory. If an undamaged bundle with the same content exists, that one.
 
     Raises:
         BundleError: a field is missing, a part cannot be read, or a name would leave the bundle.
@@ -95,7 +97,7 @@ def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fie
     sources = _expand(parts)
     out_root.mkdir(parents=True, exist_ok=True)
     with exclusive(out_root / LOCK):
-        for leftover in out_root.glob(f"{_UNFINISHED}*"):  # of a writer that was killed: we hold the lock, nobody writes it
+        for leftover in out_root.glob(f"{_UNFINISHED}*"):  # of a writer that was killed: this process holds the lock
             shutil.rmtree(leftover)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=out_root))
         try:
@@ -114,10 +116,12 @@ def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fie
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Verify a bundle directory: format, names, size and SHA-256 of every file, and the content hash in its id.
+    """Verify a bundle directory and return the bundle.
+
+    Checks the format, the names, the size and SHA-256 of every file, and the content hash in the release id.
 
     Raises:
-        BundleError: it is missing, incomplete, changed since it was written, or of a format this code does not read; the
+        BundleError: it is missing, incomplete, changed since it was written, or of a format this code does not read. The
             message names the file and the remedy.
     """
     manifest = read_manifest(path)
@@ -135,7 +139,9 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The bundle's manifest, checked in itself; the files it names are not looked at (`open_bundle` does).
+    """The bundle's manifest, checked on its own; the files it names are not opened.
+
+    `open_bundle` checks the files too.
 
     Raises:
         BundleError: there is no manifest, it cannot be read, it was changed, or it names files outside the bundle.
@@ -144,7 +150,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if file.is_symlink() or not file.is_file():
         raise BundleError(f"{path} is no release bundle: it has no {MANIFEST}; build one with `make retrain`")
     if file.stat().st_size > _MANIFEST_LIMIT:
-        raise BundleError(f"{file} is larger than {_MANIFEST_LIMIT} bytes, so it is none of ours; build the release again")
+        raise BundleError(
+            f"{file} is larger than {_MANIFEST_LIMIT} bytes, so LiveAlign did not write it; build the release again"
+        )
     try:
         manifest = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -166,7 +174,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _check_manifest(file: Path, manifest: Mapping[str, Any]) -> None:
     missing = [name for name in ("release_id", "livealign", "files", *REQUIRED_FIELDS) if name not in manifest]
     if missing:
-        raise BundleError(f"{file} says nothing about '{missing[0]}'; build the release again")
+        raise BundleError(f"{file} has no '{missing[0]}'; build the release again")
     files = manifest["files"]
     if not isinstance(files, dict):
         raise BundleError(f"{file} has no table of files; build the release again")
@@ -205,7 +213,7 @@ def _content_hash(manifest: Mapping[str, Any]) -> str:
 
 
 def _json_ready(value: Any) -> Any:
-    """What JSON gives back when it is read again: string keys, lists, and null for a number that is not finite."""
+    """The value as JSON returns it: string keys, lists, and null for a number that is not finite."""
     if isinstance(value, Mapping):
         return {str(key): _json_ready(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -223,7 +231,7 @@ def _json_ready(value: Any) -> Any:
 
 
 def _expand(parts: Mapping[str, Path | bytes]) -> dict[str, Path | bytes]:
-    """Folders replaced by the files below them; every name checked."""
+    """The parts with each folder replaced by the files below it; every name is checked."""
     sources: dict[str, Path | bytes] = {}
     for name, part in parts.items():
         if isinstance(part, Path) and part.is_dir():
@@ -236,7 +244,7 @@ def _expand(parts: Mapping[str, Path | bytes]) -> dict[str, Path | bytes]:
 
 
 def _regular_files(folder: Path) -> Iterator[str]:
-    """Relative POSIX paths of all files below `folder`; links and devices are refused."""
+    """Relative POSIX paths of all files below `folder`; raises on links and devices."""
     for root, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = Path(root) / name
@@ -247,7 +255,7 @@ def _regular_files(folder: Path) -> Iterator[str]:
 
 
 def _write_file(target: Path, source: Path | bytes) -> dict[str, Any]:
-    """Copy into the bundle, to disk. Returns the manifest's entry: {"sha256": hex, "bytes": n}."""
+    """Copy a part into the bundle and sync it to disk. Returns the manifest's entry: {"sha256": hex, "bytes": n}."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with target.open("xb") as out:
@@ -284,7 +292,7 @@ def _sha256(path: Path) -> str:
 
 
 def _put_in_place(temporary: Path, target: Path) -> Path:
-    """Rename the finished bundle to its id; a sound one of that id stays, a damaged one is replaced."""
+    """Rename the finished bundle to its id; keep an undamaged bundle of that id, replace a damaged one."""
     if target.exists():
         try:
             open_bundle(target)

@@ -1,4 +1,7 @@
-"""Which file of a bundle holds what: the writer's side (a retrain) and the reader's side (the service) in one place."""
+"""Vocabularies, code names and snapshot inside a bundle.
+
+The retrain writes them and the service reads them with this one module.
+"""
 
 import json
 from pathlib import Path
@@ -13,8 +16,8 @@ from livealign.errors import BundleError
 from livealign.release.bundle import CODE_NAMES, SNAPSHOT, VOCABULARY, Bundle, write_bundle
 
 
-class SegmentMoments(NamedTuple):
-    """The segments that have content, as a snapshot wants them."""
+class CodedSegmentRows(NamedTuple):
+    """The segments that have content, as `release.snapshot.write_snapshot` takes them; m rows."""
 
     segment_ids: NDArray[np.int64]  # [m] sorted
     vectors: NDArray[np.float32]  # [m, dim] aligned room vectors
@@ -22,7 +25,7 @@ class SegmentMoments(NamedTuple):
 
 
 def write_vocabulary(folder: Path, corpus: Corpus) -> None:
-    """Write the ids that the models know and the base rates into `folder` (made if needed)."""
+    """Write the known ids and the base rates into `folder` (created if missing)."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "users.npy", corpus.users.ids, allow_pickle=False)
     np.save(folder / "authors.npy", corpus.authors.ids, allow_pickle=False)
@@ -30,7 +33,7 @@ def write_vocabulary(folder: Path, corpus: Corpus) -> None:
 
 
 def with_snapshot(bundle: Bundle, snapshot: Path, out: Path) -> Path:
-    """Write the same release with the folder `snapshot` as its snapshot below `out`; the bundle's path."""
+    """Write the release with another snapshot folder below `out`; returns the bundle's path."""
     parts: dict[str, Path | bytes] = {
         name: bundle.path / name for name in bundle.manifest["files"] if not name.startswith(f"{SNAPSHOT}/")
     }
@@ -42,19 +45,22 @@ def with_snapshot(bundle: Bundle, snapshot: Path, out: Path) -> Path:
     return write_bundle(out, {**parts, SNAPSHOT: snapshot}, fields)
 
 
-def moments_with_content(
+def rows_with_content(
     corpus: Corpus, content: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.integer]
-) -> SegmentMoments:
-    """The segments whose row of `content` [segments, d] is not empty, from the vectors and codes of all items."""
+) -> CodedSegmentRows:
+    """The segments that have content, picked from the vectors and codes of all items.
+
+    A segment has content where its row of `content` [segments, d] is not zero.
+    """
     rows = np.flatnonzero((content != 0).any(1))
-    return SegmentMoments(corpus.segment_ids[rows], vectors[rows], codes[rows])
+    return CodedSegmentRows(corpus.segment_ids[rows], vectors[rows], codes[rows])
 
 
 def read_vocabulary(bundle: Bundle) -> KnownIds:
     """The vocabularies and base rates that `write_vocabulary` wrote.
 
     Raises:
-        BundleError: a file is missing or not what it should be.
+        BundleError: a file is missing or damaged.
     """
     try:
         users, authors = (
@@ -69,20 +75,20 @@ def read_vocabulary(bundle: Bundle) -> KnownIds:
 
 
 def read_code_names(bundle: Bundle) -> dict[str, str]:
-    """Names by code path, as `code_names.name_codes` gave them.
+    """Names by code path, as `livealign.codes.names.name_codes` made them.
 
     Raises:
-        BundleError: the file is missing or not of that form.
+        BundleError: the file is missing or does not hold names by code path.
     """
     try:
         names = json.loads(bundle.file(CODE_NAMES).read_text())
         if not all(isinstance(name, str) for name in names.values()):
-            raise TypeError("a name is no text")
+            raise TypeError("a name is not text")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{bundle.path / CODE_NAMES} cannot be read ({error}); build the release again") from error
     return dict(names)
 
 
 def snapshot_files(bundle: Bundle) -> dict[str, Path]:
-    """The files of the bundle's snapshot by name, as `LiveState.from_snapshot` takes them."""
+    """The files of the bundle's snapshot by name, as `live.startup.read_snapshot` takes them."""
     return {path.name: path for path in bundle.files(SNAPSHOT)}

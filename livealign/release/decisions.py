@@ -1,6 +1,7 @@
-"""What was decided about each release, kept beside its bundle: `releases/<release id>.decision.json`.
+"""The decision about a release, stored beside its bundle.
 
-The bundle's own files are hashed when it is built, before anybody can decide about it; so the decision lies next to it.
+The file is `releases/<release id>.decision.json`. It is not part of the bundle: the bundle's files are hashed when it is
+built, before the decision.
 """
 
 from datetime import UTC, datetime
@@ -17,23 +18,23 @@ _FIELDS = ("release", "against", "decision", "rule", "reason", "numbers", "decid
 
 
 def decision_file(releases: Path, release_id: str) -> Path:
-    """Where the decision about a release lies.
+    """Path of the decision about a release.
 
     Raises:
-        BundleError: that is no release id.
+        BundleError: `release_id` is not a release id.
     """
     if not RELEASE_ID.fullmatch(release_id):
-        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists those there are")
+        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists the releases")
     return releases / f"{release_id}{SUFFIX}"
 
 
 def write_decision(
     releases: Path, release_id: str, against: str | None, decision: Decision, now: datetime | None = None
 ) -> dict[str, Any]:
-    """Keep the decision about a release, in place of an earlier one; returns the record.
+    """Write the decision about a release, replacing an earlier one; returns the record.
 
     Args:
-        against: the champion at that time.
+        against: release id of the champion at that time.
     """
     record = {
         "release": release_id,
@@ -46,7 +47,9 @@ def write_decision(
 
 
 def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:
-    """{release, against, decision, rule, reason, numbers, decided_at}, or None where nothing was decided yet.
+    """The record of the decision about a release, or None if it has no decision yet.
+
+    Keys: release, against, decision, rule, reason, numbers, decided_at.
 
     Raises:
         LiveAlignError: the file is damaged.

@@ -1,4 +1,7 @@
-"""Where a release comes from, and what two of them differ in: data days → adapter → codebook → ranker → Bento."""
+"""What a release was made from, and how two releases differ.
+
+The chain of a release is: data days → adapter → codebook → ranker → Bento.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +19,10 @@ SHOWN = 12  # hex digits of a hash
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a release was made from, step by step; hashes are the first digits of the SHA-256 of a file in its bundle."""
+    """What a release was made from, step by step.
+
+    A hash is the first `SHOWN` digits of the SHA-256 of a file in the bundle.
+    """
 
     release_id: str
     trained_on: tuple[str, str]  # first and last day, YYYY-MM-DD
@@ -26,7 +32,7 @@ class Lineage:
     alignment: str
     codebook: str  # its version, which the ranker names
     ranker: str
-    bento: Path | None  # None where it was not built, or is gone
+    bento: Path | None  # None if it was not built, or was removed
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # setting → {"value": …, "from": …}
 
     def steps(self) -> str:
@@ -37,13 +43,13 @@ class Lineage:
         return f"{made}; set: {self.set_by_hand()}" if self.settings else made
 
     def set_by_hand(self) -> str:
-        """What differs from the profile and where it was set: "finetune.steps = 400 (livealign.toml)"."""
-        return ", ".join(f"{name} = {one['value']} ({one['from']})" for name, one in self.settings.items())
+        """Settings that differ from the profile: "finetune.steps = 400 (livealign.toml)"."""
+        return ", ".join(f"{name} = {setting['value']} ({setting['from']})" for name, setting in self.settings.items())
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing that differs between two releases; None where a release does not have it."""
+class ReleaseDifference:
+    """One property that differs between two releases; None where a release does not have it."""
 
     what: str
     first: Any
@@ -51,13 +57,13 @@ class Difference:
 
 
 def bento_of(home: Home, release_id: str) -> Path | None:
-    """The Bento of a release, or None."""
+    """Folder of the release's Bento, or None if there is none."""
     path = home.bento(release_id)
     return path if path.is_dir() else None
 
 
 def lineage_of(manifest: Mapping[str, Any], home: Home) -> Lineage:
-    """The lineage that a bundle's manifest records, with its Bento in the workspace."""
+    """The lineage that a bundle's manifest records, and the Bento in the workspace."""
     window = manifest["data_window"]
     return Lineage(
         release_id=manifest["release_id"],
@@ -73,24 +79,25 @@ def lineage_of(manifest: Mapping[str, Any], home: Home) -> Lineage:
     )
 
 
-def explain(releases: Path, first: str, second: str) -> list[Difference]:
-    """What the second release has that the first has not, or has otherwise: data, code, settings, parts, metrics, decision.
+def explain(releases: Path, first: str, second: str) -> list[ReleaseDifference]:
+    """All differences between two releases of a folder.
+
+    Compared are data, code, settings, metrics, decision, and the hash of every file.
 
     Raises:
-        BundleError: one of them is no release of this folder, or its manifest is damaged.
+        BundleError: one of them is not a release of this folder, or its manifest is damaged.
     """
     mine, theirs = (_facts(releases, release_id) for release_id in (first, second))
     names = list(dict.fromkeys([*mine, *theirs]))
-    found = [Difference(name, mine.get(name), theirs.get(name)) for name in names if mine.get(name) != theirs.get(name)]
-    return found
+    return [ReleaseDifference(name, mine.get(name), theirs.get(name)) for name in names if mine.get(name) != theirs.get(name)]
 
 
 def _facts(releases: Path, release_id: str) -> dict[str, Any]:
-    """All that is known of a release, as flat names → plain values, in the order in which a reader asks."""
+    """The properties of a release as flat names → plain values, the most asked-for first."""
     decision = read_decision(releases, release_id)
     manifest = read_manifest(releases / release_id)
     files = {f"file {name}": entry["sha256"][:SHOWN] for name, entry in manifest["files"].items()}
-    judged = {name: decision[name] for name in ("decision", "rule", "reason", "against")} if decision else {}
+    decided = {name: decision[name] for name in ("decision", "rule", "reason", "against")} if decision else {}
     return {
         "champion": read_champion(releases) == release_id,
         **_flat("data", manifest["data_window"]),
@@ -98,12 +105,12 @@ def _facts(releases: Path, release_id: str) -> dict[str, Any]:
         **_flat("backbone", manifest["backbone"]),
         **_flat("seeds", manifest["seeds"]),
         **_flat("settings", manifest.get("config", {})),
-        **{f"set by: {name}": one["from"] for name, one in manifest.get("settings", {}).items()},
+        **{f"set by: {name}": setting["from"] for name, setting in manifest.get("settings", {}).items()},
         "platform": manifest["platform"],
         "profile": manifest["profile"],
         "codebook": manifest["codebook_version"],
         **_flat("metric", manifest["metrics"]),
-        **{f"decided: {name}": value for name, value in judged.items()},
+        **{f"decided: {name}": value for name, value in decided.items()},
         **files,
     }
 

@@ -3,8 +3,8 @@
     models = ReleaseModels.load(bundle, device)    # all of them, checked that they fit each other
     encoder = load_encoder(bundle, home.models)    # needs the backbone, which is not in the bundle
 
-A model that is wanted alone, such as the towers that a retrain continues from, is `ReleaseModels(bundle).alignment`: a
-release whose other models this code no longer reads must not keep its successor from being made.
+To read one model alone, such as the towers that a retrain continues from, use `ReleaseModels(bundle).alignment`. It works
+for a release whose other models this code no longer reads, so a new format does not stop the next retrain.
 """
 
 from functools import cached_property
@@ -25,10 +25,10 @@ from livealign.release.contents import read_vocabulary
 
 
 class ReleaseModels:
-    """The models of one release; each is read when it is first asked for.
+    """The models of one release; each is read at its first use.
 
     Raises:
-        BundleError: a file that is asked for is missing, damaged, or of another release.
+        BundleError: at the first use, if the file is missing, damaged, or of another release.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device | str = "cpu") -> None:
@@ -37,7 +37,7 @@ class ReleaseModels:
 
     @classmethod
     def load(cls, bundle: Bundle, device: torch.device | str = "cpu") -> "ReleaseModels":
-        """All models, read now.
+        """All models, read and checked at once.
 
         Raises:
             BundleError: a file is missing or damaged, or the models are not of one retrain.
@@ -55,7 +55,7 @@ class ReleaseModels:
 
     @cached_property
     def codebook(self) -> Codebook:
-        """Vector → semantic codes."""
+        """The codebook: vector → semantic codes."""
         return Codebook.load(self.bundle.file(CODEBOOK))
 
     @cached_property
@@ -70,10 +70,14 @@ class ReleaseModels:
 
 
 def load_encoder(bundle: Bundle, models: Path, backbone: Backbone | None = None) -> Encoder:
-    """The release's encoder: its backbone, from `models` or the one that is loaded already, with its adapter.
+    """The release's encoder: its backbone with its adapter.
+
+    Args:
+        models: folder of the backbones.
+        backbone: a loaded backbone, used if it is the release's.
 
     Raises:
-        BackboneError: the backbone is not there, or it is another one than the release was made with.
+        BackboneError: the backbone is missing, or is not the one that the release was made with.
         BundleError: the manifest does not say how texts are encoded.
     """
     try:

@@ -1,6 +1,6 @@
-"""Champion against challenger: may the new release replace the one that serves?
+"""The promotion rule: champion or challenger, a pure function of measurements.
 
-A pure function of measurements on one held-out day that neither model was trained on. Nothing is read or written here.
+The measurements are of one held-out day that neither model was trained on. This module reads and writes no file.
 """
 
 from collections.abc import Mapping
@@ -30,34 +30,38 @@ Rule = Literal[
 
 @dataclass(frozen=True)
 class ReleaseMetrics:
-    """A release's click ranking on one held-out day (`livealign.retrain.champion.release_metrics` makes it)."""
+    """A release's click ranking on one held-out day.
 
-    day: str  # YYYY-MM-DD, the day both sides are scored on
+    `livealign.retrain.champion.release_metrics` computes it.
+    """
+
+    day: str  # YYYY-MM-DD, the day that both releases are scored on
     users: UserAuc
     slices: Mapping[str, UserAuc] = field(default_factory=dict)  # "author_popularity=tail" → the same, on that slice's rows
     finite: bool = True  # False when a score was NaN or infinite: the model has diverged
 
     @property
     def gauc(self) -> float:
+        """GAUC of clicks; NaN if a score was not finite."""
         return gauc(self.users) if self.finite else float("nan")
 
     @property
     def n_users(self) -> int:
-        """Users with both a click and a skip; it depends on the day's labels only, not on the model."""
+        """Users with both a click and a skip; depends on the day's labels only, not on the model."""
         return int(self.users.evaluable.sum())
 
 
 @dataclass(frozen=True)
 class Unscored:
-    """A champion without metrics on the day, and why."""
+    """A champion that has no metrics on the day, and the reason."""
 
     problem: str
-    damaged: bool  # its bundle is no longer what it was: it could not be served again after a restart
+    damaged: bool  # its bundle has changed: it could not be served again after a restart
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome, the rule that decided, a sentence for people, and the numbers behind it (JSON-able)."""
+    """The outcome, the rule that decided, a sentence for people, and the numbers (JSON values)."""
 
     decision: Literal["promote", "keep"]
     rule: Rule
@@ -65,6 +69,7 @@ class Decision:
     numbers: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
+        """The decision as JSON values."""
         return {"decision": self.decision, "rule": self.rule, "reason": self.reason, "numbers": self.numbers}
 
 
@@ -74,17 +79,17 @@ def decide(
     checks: Mapping[str, bool],
     config: PromotionConfig,
 ) -> Decision:
-    """Promote the challenger if its checks are green and it is not worse than the champion by more than the margin.
+    """Promote the challenger if its checks passed and it is not worse than the margin allows.
 
     Not worse: the one-sided lower confidence bound of GAUC(challenger) − GAUC(champion), by paired bootstrap over users, lies
     above −`gauc_margin` (non-inferiority; a challenger has newer data, so it need not be better). In no guarded slice may it
-    lose more than the slice's margin and be surely worse: slices are small, so noise alone must not block. All slices share
-    one error rate (Bonferroni), or six of them could refuse one in four equally good challengers.
+    both lose more than the slice's margin and be significantly worse: slices are small, so noise alone must not block it. All
+    slices share one error rate (Bonferroni); without that, six slices could reject one in four equally good challengers.
 
     Args:
-        champion: what serves now, rescored on the challenger's day; None if nothing serves yet.
+        champion: the release that serves now, rescored on the challenger's day; None if nothing serves yet.
         challenger: None if its evaluation is missing.
-        checks: name of each guarding check → whether it passed.
+        checks: name of each blocking check → whether it passed.
     """
     numbers = _numbers(champion, challenger, checks)
     failed = sorted(name for name, passed in checks.items() if not passed)
@@ -160,14 +165,14 @@ def _compare(
 
 
 def _guarded(champion: ReleaseMetrics, challenger: ReleaseMetrics, config: PromotionConfig) -> dict[str, dict[str, Any]]:
-    """Each guarded slice that the day has: its difference, its bounds, and whether it is worse than its margin."""
+    """Difference and bounds of each guarded slice of the day, and whether it is worse than its margin."""
     sure = 1 - (1 - config.confidence) / max(len(config.guarded_slices), 1)
     parts: dict[str, dict[str, Any]] = {}
     for name, margin in config.guarded_slices:
         if name not in champion.slices or name not in challenger.slices:
             continue
         part = _difference(champion.slices[name], challenger.slices[name], config, sure)
-        if part.n_users == 0:  # nobody both clicked and skipped there
+        if part.n_users == 0:  # no user both clicked and skipped there
             continue
         worse = part.n_users >= config.min_users and part.difference < -margin and part.high < 0
         parts[name] = {**part._asdict(), "margin": margin, "worse": bool(worse)}
@@ -175,7 +180,7 @@ def _guarded(champion: ReleaseMetrics, challenger: ReleaseMetrics, config: Promo
 
 
 def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig, confidence: float) -> Interval:
-    """Challenger − champion over the users both know. Bounds of one-sided confidence c are a two-sided interval of 2c − 1."""
+    """Challenger − champion over the users of both. A one-sided bound of confidence c is a two-sided interval of 2c − 1."""
     _, mine, theirs = np.intersect1d(challenger.users, champion.users, return_indices=True)
     return paired_bootstrap(
         challenger.auc[mine],

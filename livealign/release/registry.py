@@ -1,7 +1,7 @@
-"""The releases folder: which bundle is the champion, which was it before, and the way back.
+"""The champion pointer, its history, rollback, and the previous release of a day.
 
 releases/
-  champion          the release id that is served, replaced by rename
+  champion          the release id that serves, replaced by rename
   history.jsonl     every move of the pointer, appended, never rewritten
   <release id>/     bundles (livealign.release.bundle)
 """
@@ -24,20 +24,20 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class Release:
-    """One bundle of the releases folder as a list shows it."""
+    """One bundle of the releases folder, as `livealign releases` lists it."""
 
     release_id: str
     path: Path
     is_champion: bool
-    manifest: dict[str, Any] | None  # None where it cannot be read
-    problem: str  # empty where there is none
+    manifest: dict[str, Any] | None  # None if it cannot be read
+    problem: str  # why it cannot be read, or empty
 
 
 def read_champion(releases: Path) -> str | None:
     """The release id that the pointer names, or None before the first promotion.
 
     Raises:
-        BundleError: the pointer holds something that is no release id.
+        BundleError: the pointer does not hold a release id.
     """
     try:
         content = (releases / CHAMPION).read_text().strip()
@@ -52,7 +52,7 @@ def champion_path(releases: Path) -> Path:
     """Directory of the champion's bundle; not verified (`bundle.open_bundle` does).
 
     Raises:
-        BundleError: there is no champion yet.
+        BundleError: there is no champion.
     """
     release_id = read_champion(releases)
     if release_id is None:
@@ -61,12 +61,12 @@ def champion_path(releases: Path) -> Path:
 
 
 def promote(releases: Path, release_id: str, reason: str = "", now: datetime | None = None) -> None:
-    """Verify the bundle, then move the champion pointer to it and write the move down.
+    """Verify the bundle, then move the champion pointer to it and record the move.
 
     Promoting the champion again changes nothing.
 
     Raises:
-        BundleError: the id is no release id, or its bundle is missing or damaged; the champion stays.
+        BundleError: the id is not a release id, or its bundle is missing or damaged; the champion stays.
     """
     _verify(releases, release_id)
     with exclusive(releases / LOCK):
@@ -74,13 +74,15 @@ def promote(releases: Path, release_id: str, reason: str = "", now: datetime | N
 
 
 def rollback(releases: Path, reason: str = "", release_id: str | None = None, now: datetime | None = None) -> str:
-    """Move the pointer to the champion before this one, again to the one before that, or to the former champion that is named.
+    """Move the champion pointer back to the champion before this one, or to a named one.
+
+    Called again, it moves to the champion before that.
 
     Returns:
         The release id of the champion now.
 
     Raises:
-        BundleError: there is no earlier champion, the release never was one, or its bundle is missing or damaged; the
+        BundleError: there is no earlier champion, the release was never champion, or its bundle is missing or damaged; the
             champion stays.
     """
     with exclusive(releases / LOCK):
@@ -92,21 +94,21 @@ def rollback(releases: Path, reason: str = "", release_id: str | None = None, no
         _verify(releases, target)
         if target not in line and all(target not in (move["release"], move["previous"]) for move in history):
             raise BundleError(
-                f"{target} was never the champion, so there is no way back to it; run `livealign promote {target}`"
+                f"{target} was never the champion, so it cannot be rolled back to; run `livealign promote {target}`"
             )
         _move(releases, target, "rollback", reason, now)
         return target
 
 
 def champion_line(releases: Path) -> list[str]:
-    """The champions that one can go back through, the present one last."""
+    """The champions that rollbacks step through, the present champion last."""
     return _lineage(read_history(releases), read_champion(releases))
 
 
 def list_releases(releases: Path) -> list[Release]:
-    """All bundles, oldest day first. Manifests are read and checked, files are not hashed."""
+    """All bundles, oldest day first; manifests are checked, files are not hashed."""
     champion = read_champion(releases)
-    found = []
+    listed = []
     for path in sorted(releases.iterdir()) if releases.is_dir() else ():
         if not RELEASE_ID.fullmatch(path.name):
             continue
@@ -114,14 +116,17 @@ def list_releases(releases: Path) -> list[Release]:
             manifest, problem = read_manifest(path), ""
         except BundleError as error:
             manifest, problem = None, str(error)
-        found.append(Release(path.name, path, path.name == champion, manifest, problem))
-    return found
+        listed.append(Release(path.name, path, path.name == champion, manifest, problem))
+    return listed
 
 
 def read_history(releases: Path) -> list[dict[str, Any]]:
     """Every move of the pointer, oldest first: {at, action, release, previous, reason}.
 
-    A last line that a crash cut short is left out; a damaged line before it is an error.
+    A last line that a crash cut short is left out.
+
+    Raises:
+        BundleError: a line before the last is damaged.
     """
     file = releases / HISTORY
     lines = file.read_text().splitlines() if file.exists() else []
@@ -138,14 +143,14 @@ def read_history(releases: Path) -> list[dict[str, Any]]:
 
 def _verify(releases: Path, release_id: str) -> None:
     if not RELEASE_ID.fullmatch(release_id):
-        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists those there are")
+        raise BundleError(f"{release_id[:80]!r} is no release id; `livealign releases` lists the releases")
     bundle = open_bundle(releases / release_id)
     if bundle.release_id != release_id:
         raise BundleError(f"{bundle.path} holds the release {bundle.release_id}; move it to a folder of that name")
 
 
 def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"], reason: str, now: datetime | None) -> None:
-    """The pointer first, then the history: a crash between the two leaves a champion that `_lineage` still understands."""
+    """Write the pointer, then the history; `_lineage` copes with a crash between the two."""
     previous = read_champion(releases)
     if previous == release_id:
         return
@@ -159,7 +164,7 @@ def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"
 
 
 def _append(file: Path, record: dict[str, Any]) -> None:
-    """Add one line and have it on disk. A torn last line (a crash while appending) is cut off first."""
+    """Append one line and sync it to disk. A torn last line (a crash while appending) is cut off first."""
     with file.open("ab+") as out:
         out.seek(0)
         content = out.read()
@@ -172,7 +177,7 @@ def _append(file: Path, record: dict[str, Any]) -> None:
 
 
 def _lineage(moves: Sequence[dict[str, Any]], champion: str | None) -> list[str]:
-    """The champions one can go back through, the present one last: promotions push, rollbacks pop."""
+    """The champions that rollbacks step through, the present one last: promotions push, rollbacks pop."""
     line: list[str] = []
     for move in moves:
         _align(line, move["previous"])
@@ -185,7 +190,7 @@ def _lineage(moves: Sequence[dict[str, Any]], champion: str | None) -> list[str]
 
 
 def _align(line: list[str], champion: str | None) -> None:
-    """Make `champion` the last of the line, also where a move was made but not written down."""
+    """Make `champion` the last of the line, also if its move was not recorded."""
     if champion is None or champion in line[-1:]:
         return
     if champion in line:
@@ -204,15 +209,15 @@ def champion_bundle(releases: Path) -> Bundle | None:
     return None if read_champion(releases) is None else open_bundle(champion_path(releases))
 
 
-def predecessor(releases: Path, day: date) -> Bundle | None:
-    """The verified bundle that a challenger for `day` goes on from, or None if there is none.
+def previous_release(releases: Path, day: date) -> Bundle | None:
+    """The champion that the models of `day` may start from, or None if there is none.
 
-    Of the champions that one can go back through, the one whose held-out day is the newest before `day`. A bundle that is gone
-    or damaged is passed over: going on from nothing is slower, not wrong.
+    Of the champions that rollbacks step through, it is the one whose held-out day is the newest before `day`. A missing or
+    damaged bundle is skipped: training from scratch is slower, not wrong.
     """
     ends = [(_end(releases / release_id), place, release_id) for place, release_id in enumerate(champion_line(releases))]
-    known = [(end, place, release_id) for end, place, release_id in ends if end is not None and end < day]
-    for _, _, release_id in sorted(known, reverse=True):
+    earlier = [(end, place, release_id) for end, place, release_id in ends if end is not None and end < day]
+    for _, _, release_id in sorted(earlier, reverse=True):
         try:
             return open_bundle(releases / release_id)
         except BundleError:

@@ -1,11 +1,12 @@
-"""What is too old to keep: old partitions, artifacts, vectors, bundles, Bentos and event-log files go, by `RetentionConfig`.
+"""What is old enough to delete, and deleting it.
 
-    planned = plan_pruning(home, config)     # looks, and touches nothing: a dry run is this alone
+    planned = plan_pruning(home, config)     # changes nothing: a dry run is this alone
     removed = prune(home, planned)
 
-Never removed: the champion, the former champions that a rollback reaches within the policy, their Bentos, and the partitions
-and artifacts of the days that they were made from. What goes is renamed first, so that nobody reads half of it; what a killed
-run left renamed, the next one removes.
+Old partitions, artifacts, vectors, bundles, Bentos and event-log files are deleted by `RetentionConfig`. Never deleted: the
+champion, the earlier champions that the policy keeps for a rollback, their Bentos, and the partitions and artifacts of the
+days that they were made from. A folder is renamed before it is deleted, so that no process reads half of it; the next run
+deletes what a killed run had only renamed.
 """
 
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from livealign.dataset.marts import MARTS
 from livealign.days import day_of, day_range
 from livealign.errors import BundleError
-from livealign.events.log import CLOSED, log_files, read_lines
+from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
 from livealign.files import TEMPORARY_PREFIX, exclusive
 from livealign.home import Home
@@ -32,7 +33,7 @@ GOING = f"{TEMPORARY_PREFIX}pruned-"
 
 @dataclass(frozen=True)
 class Removal:
-    """One file or folder that goes, and why."""
+    """One file or folder to delete, and the reason."""
 
     kind: str  # landing | mart | artifacts | report | vectors | release | bento | event log
     path: Path
@@ -42,22 +43,22 @@ class Removal:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What goes, and what was protected."""
+    """The files and folders to delete, and the releases that are protected."""
 
     removals: list[Removal]
-    protected: list[str]  # releases: the champion last, before it those that a rollback reaches
-    protected_days: frozenset[date]  # that those releases were made from
-    problems: list[str]  # what could not be judged, and is kept
+    protected: list[str]  # release ids: first those that a rollback reaches, the champion last
+    protected_days: frozenset[date]  # the days that those releases were made from
+    problems: list[str]  # what could not be read, and is kept
 
 
 def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = None) -> Pruning:
-    """Decide what goes. Nothing is changed.
+    """Decide what to delete; nothing is changed.
 
     Args:
-        event_log: folder of the service's event log; none of it goes where it is left out.
+        event_log: folder of the service's event log; None keeps all of it.
 
     Raises:
-        BundleError: the champion pointer or its history cannot be read, so nobody knows what must stay.
+        BundleError: the champion pointer or its history cannot be read, so what must stay is unknown.
     """
     line = champion_line(home.releases)
     protected = line[-(config.rollback_champions + 1) :]
@@ -76,7 +77,7 @@ def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = N
 
 
 def prune(home: Home, planned: Pruning) -> list[Removal]:
-    """Remove what was planned, and what an earlier, killed run left half removed; returns what went.
+    """Delete what was planned and what a killed run left half deleted; returns the removals.
 
     A release that has become the champion since it was planned stays, with its Bento and its days.
     """
@@ -84,16 +85,17 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
     if not home.workspace.is_dir():
         return removed
     home.releases.mkdir(parents=True, exist_ok=True)
-    with exclusive(home.releases / LOCK):  # promotions and rollbacks wait, or see what is left
+    with exclusive(home.releases / LOCK):  # promotions and rollbacks wait until this is done
         now_needed = set(champion_line(home.releases)[-1:]) - set(planned.protected)
         needed_days, _ = _days_of(home, now_needed)
-        for one in planned.removals:
-            if one.path.name.removesuffix(SUFFIX) in now_needed or _day_in(one.path) in needed_days or not one.path.exists():
+        for removal in planned.removals:
+            path = removal.path
+            if path.name.removesuffix(SUFFIX) in now_needed or _day_in(path) in needed_days or not path.exists():
                 continue
-            _remove(one.path)
-            removed.append(one)
-        for left in _half_removed(home):
-            _delete(left)
+            _remove(path)
+            removed.append(removal)
+        for leftover in _half_removed(home):
+            _delete(leftover)
     return removed
 
 
@@ -109,7 +111,7 @@ def _half_removed(home: Home) -> Iterator[Path]:
 
 
 def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]:
-    """Every day that the releases were trained or measured on; a release that cannot be read is a problem."""
+    """Every day that the releases were trained or measured on, and the releases that cannot be read."""
     days: set[date] = set()
     problems = []
     for release_id in releases:
@@ -127,15 +129,15 @@ def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]
 
 
 def _landing_partitions(home: Home) -> dict[date, list[Path]]:
-    """The ledger of a day first: without it the day does not count as complete, should the run be killed half-way."""
+    """Partitions by day, the ledger first: without it a day does not count as complete if the run is killed."""
     found = _dated(home.landing, "*/dt=*", "rejects/*/dt=*")
     for day, paths in _dated(home.warehouse_tables, "int_*/dt=*").items():  # sums of landed days, for running counts
         found.setdefault(day, []).extend(paths)
-    return {day: sorted(paths, key=lambda one: one.parent.name != "ledger") for day, paths in found.items()}
+    return {day: sorted(paths, key=lambda path: path.parent.name != "ledger") for day, paths in found.items()}
 
 
 def _mart_partitions(home: Home) -> dict[date, list[Path]]:
-    """dbt's files first: what is left of them would be published again."""
+    """Partitions by day, dbt's files first: dbt would publish again what is left of them."""
     found = _dated(home.warehouse_tables, *(f"{mart}/dt=*" for mart in MARTS))
     for day, paths in _dated(home.marts, "*/dt=*").items():
         found.setdefault(day, []).extend(paths)
@@ -143,7 +145,7 @@ def _mart_partitions(home: Home) -> dict[date, list[Path]]:
 
 
 def _dated(root: Path, *patterns: str) -> dict[date, list[Path]]:
-    """Folders below `root` that are named by a day, by that day."""
+    """Folders below `root` that are named after a day, by that day."""
     found: dict[date, list[Path]] = {}
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         day = _day_in(path)
@@ -175,7 +177,7 @@ def _old_vectors(home: Home, config: RetentionConfig) -> Iterator[Removal]:
 
 
 def _old_releases(home: Home, config: RetentionConfig, protected: list[str]) -> Iterator[Removal]:
-    ids = sorted(one.release_id for one in list_releases(home.releases))
+    ids = sorted(release.release_id for release in list_releases(home.releases))
     kept = {*protected, *ids[-config.releases :]}
     reason = f"older than the {config.releases} newest releases, and no rollback reaches it"
     for kind, root in (("release", home.releases), ("bento", home.bentos)):
@@ -196,7 +198,7 @@ def _old_log_files(home: Home, event_log: Path, config: RetentionConfig, problem
         try:
             days = _event_days(path)
         except (OSError, ValueError) as error:
-            problems.append(f"{path} holds what is no event ({error}); it is kept, look at it")
+            problems.append(f"{path} holds a line that is not an event ({error}); it is kept, look at it")
             continue
         if not days <= may_go:
             return  # files are in order of time: those that follow are younger

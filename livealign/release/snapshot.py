@@ -1,16 +1,17 @@
-"""A warm start for the service: what was live at one moment, what it was about, and what each user last engaged with.
+"""Write the snapshot that a service starts from.
 
-It is taken from the marts at a moment in time and put into the release bundle as `snapshot/`; nothing in it is later than
-that moment. The running service then moves on from it as events arrive.
+A snapshot holds the rooms that were live at one time, their content, and the last engagements of each user. It is read from
+the marts and put into the release bundle as `snapshot/`; nothing in it is later than that time. The service applies its
+events to the snapshot.
 
     snapshot/state.json          {"moment": epoch milliseconds, "dim": …, "levels": …}
     snapshot/items.parquet       segment_id, author_id, ended_at, vector [dim], codes [levels]; each segment once
     snapshot/rooms.parquet       room_id, author_id, title, category, language, started_at, ended_at, item, counts of the
                                  window, room_impressions and room_clicks of today
     snapshot/histories.parquet   user_id, items [≤ L], author_ids [≤ L], engaged_at [≤ L], newest first
-    snapshot/users.parquet, snapshot/authors.parquet   running counts of the days before the moment's day
+    snapshot/users.parquet, snapshot/authors.parquet   running counts of the days before that time's day
 
-`item` is a row of items.parquet, -1 where no window of the room has a vector.
+`moment` is the time of the snapshot. `item` is a row of items.parquet, -1 where no window of the room has a vector.
 """
 
 import json
@@ -38,11 +39,11 @@ WINDOW_MILLISECONDS = 30_000
 Ints = NDArray[np.int64]
 
 
-def busy_moment(marts: Path, day: date) -> int:
-    """Epoch milliseconds of the last window's end on `day` at which at least half as many rooms were live as at its peak.
+def busiest_time(marts: Path, day: date) -> int:
+    """The last busy time of a day: at least half as many rooms are live as at its peak.
 
-    At midnight itself few platforms have anyone live; this is the latest moment at which the platform is itself.
-    A day without rooms gives its end.
+    Epoch milliseconds of the end of a window; the end of the day if it has no rooms. Midnight would be a poor time for a
+    snapshot: few platforms have rooms live then.
     """
     start = midnight(day)
     grid = start + WINDOW_MILLISECONDS * np.arange(1, 2_881)
@@ -57,10 +58,10 @@ def busy_moment(marts: Path, day: date) -> int:
     return int(grid[busy[-1]]) if len(busy) else int(grid[-1])
 
 
-def snapshot_segments(marts: Path, moment: int, history_length: int) -> Ints:
-    """Ids of the segments that `write_snapshot` would like vectors of, sorted: embed them with those of the corpus."""
-    histories = _histories(marts, moment, history_length)["segment_id"].drop_null().to_numpy()
-    windows = _windows(marts, moment)
+def snapshot_segments(marts: Path, at: int, history_length: int) -> Ints:
+    """Sorted ids of the segments whose vectors `write_snapshot` uses, to be embedded too."""
+    histories = _histories(marts, at, history_length)["segment_id"].drop_null().to_numpy()
+    windows = _windows(marts, at)
     _, newest = np.unique(windows["room_id"].to_numpy(), return_index=True)
     return np.unique(np.concatenate([histories, windows["segment_id"].to_numpy()[newest]]).astype(np.int64))
 
@@ -68,95 +69,95 @@ def snapshot_segments(marts: Path, moment: int, history_length: int) -> Ints:
 def write_snapshot(
     folder: Path,
     marts: Path,
-    moment: int,
+    at: int,
     segment_ids: Ints,
     vectors: NDArray[np.float32],
     codes: NDArray[np.integer],
     history_length: int,
 ) -> Path:
-    """Write the snapshot of `moment` into `folder` (made if needed) and return it.
+    """Write the snapshot at a time into `folder` (created if missing) and return the folder.
 
     Args:
-        marts: the marts' folder; days after the moment are not read.
-        moment: epoch milliseconds, UTC.
+        marts: the marts' folder; days after the time are not read.
+        at: the time of the snapshot, epoch milliseconds UTC.
         segment_ids: [m] the segments that have a vector, sorted.
         vectors: [m, dim] aligned room vectors; codes: [m, levels].
         history_length: engagements kept of each user.
 
     Raises:
-        TrainingError: the marts of the moment's day are missing.
+        TrainingError: the marts of that time's day are missing.
     """
-    histories = _histories(marts, moment, history_length)
-    windows = _windows(marts, moment)
+    histories = _histories(marts, at, history_length)
+    windows = _windows(marts, at)
     windows = windows.filter(pa.array(place(segment_ids, windows["segment_id"].to_numpy()) >= 0)) if len(windows) else windows
-    rooms = _rooms(marts, moment)
+    rooms = _rooms(marts, at)
     chosen = _first_of_each(windows["room_id"].to_numpy(), rooms["room_id"].to_numpy())  # row of windows, -1 = none
     room_windows = windows.take(pa.array(chosen, mask=chosen < 0))
 
     used = np.concatenate([_ids(room_windows["segment_id"]), _ids(histories["segment_id"])])
     kept = np.unique(place(segment_ids, used))
     kept = kept[kept >= 0]  # rows of segment_ids that become items
-    items = _items(marts, moment, segment_ids[kept], vectors[kept], codes[kept])
+    items = _items(marts, at, segment_ids[kept], vectors[kept], codes[kept])
 
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(items, folder / "items.parquet", compression="zstd")
     rooms = rooms.append_column("item", pa.array(place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
     for name in WINDOW_COUNTS:
         rooms = rooms.append_column(name, room_windows[name].cast(pa.float64()))
-    outcomes = _outcomes(marts, moment)
+    outcomes = _outcomes(marts, at)
     chosen = _first_of_each(outcomes["room_id"].to_numpy(), rooms["room_id"].to_numpy())
     for name in OUTCOME_COUNTS:
-        told = outcomes[name].take(pa.array(chosen, mask=chosen < 0))
-        rooms = rooms.append_column(name, pc.fill_null(told.cast(pa.float64()), 0.0))
+        counts = outcomes[name].take(pa.array(chosen, mask=chosen < 0))
+        rooms = rooms.append_column(name, pc.fill_null(counts.cast(pa.float64()), 0.0))
     pq.write_table(rooms, folder / "rooms.parquet", compression="zstd")
     pq.write_table(_history_lists(histories, segment_ids[kept]), folder / "histories.parquet", compression="zstd")
     for person, measures in (("users", USER_COUNTS), ("authors", AUTHOR_COUNTS)):
-        pq.write_table(_counts(marts, moment, person, measures), folder / f"{person}.parquet", compression="zstd")
-    state = {"moment": int(moment), "dim": int(vectors.shape[1]), "levels": int(codes.shape[1])}
+        pq.write_table(_counts(marts, at, person, measures), folder / f"{person}.parquet", compression="zstd")
+    state = {"moment": int(at), "dim": int(vectors.shape[1]), "levels": int(codes.shape[1])}
     (folder / "state.json").write_text(json.dumps(state) + "\n")
     return folder
 
 
-# What the marts say of the moment
+# The marts at the time of the snapshot
 
 
-def _rooms(marts: Path, moment: int) -> pa.Table:
-    """Rooms live at the moment: started at or before it, not yet ended."""
+def _rooms(marts: Path, at: int) -> pa.Table:
+    """Rooms live at the time: started at or before it, not yet ended."""
     return _query(
         """
         select room_id, author_id, title, category, language,
             epoch_ms(started_at) as started_at, epoch_ms(ended_at) as ended_at
         from read_parquet($rooms)
-        where epoch_ms(started_at) <= $moment and (ended_at is null or epoch_ms(ended_at) > $moment)
+        where epoch_ms(started_at) <= $snapshot_at and (ended_at is null or epoch_ms(ended_at) > $snapshot_at)
         order by room_id
         """,
-        {"rooms": _partitions(marts, "rooms", _last_two_days(moment)), "moment": moment},
+        {"rooms": _partitions(marts, "rooms", _last_two_days(at)), "snapshot_at": at},
     )
 
 
-def _windows(marts: Path, moment: int) -> pa.Table:
-    """Windows of the rooms live at the moment that had ended by then: of each room the newest first."""
-    days = _last_two_days(moment)
+def _windows(marts: Path, at: int) -> pa.Table:
+    """The ended windows of the rooms live at the time, the newest of each room first."""
+    days = _last_two_days(at)
     return _query(
         f"""
         with live as (
             select room_id
             from read_parquet($rooms)
-            where epoch_ms(started_at) <= $moment and (ended_at is null or epoch_ms(ended_at) > $moment)
+            where epoch_ms(started_at) <= $snapshot_at and (ended_at is null or epoch_ms(ended_at) > $snapshot_at)
         )
         select room_id, segment_id, epoch_ms(ended_at) as ended_at, {", ".join(WINDOW_COUNTS)}
         from read_parquet($segments)
         semi join live using (room_id)
-        where epoch_ms(ended_at) <= $moment
+        where epoch_ms(ended_at) <= $snapshot_at
         order by room_id, ended_at desc
         """,  # noqa: S608  the only thing formatted in is a constant of this module
-        {"rooms": _partitions(marts, "rooms", days), "segments": _partitions(marts, "segments", days), "moment": moment},
+        {"rooms": _partitions(marts, "rooms", days), "segments": _partitions(marts, "segments", days), "snapshot_at": at},
     )
 
 
-def _outcomes(marts: Path, moment: int) -> pa.Table:
-    """room_id and OUTCOME_COUNTS (`livealign.dataset.room_outcomes`), by room, as a request at the moment would know them."""
-    day = day_of(moment)
+def _outcomes(marts: Path, at: int) -> pa.Table:
+    """room_id and OUTCOME_COUNTS (`livealign.dataset.room_outcomes`) by room, as known to a request at the time."""
+    day = day_of(at)
     if day not in built_days(marts, "interactions"):
         return pa.table({name: pa.array([], pa.int64()) for name in ("room_id", *OUTCOME_COUNTS)})
     return _query(
@@ -169,30 +170,30 @@ def _outcomes(marts: Path, moment: int) -> pa.Table:
         """,
         {
             "interactions": _partitions(marts, "interactions", [day]),
-            "begins": moment // WINDOW_MILLISECONDS * WINDOW_MILLISECONDS,
+            "begins": at // WINDOW_MILLISECONDS * WINDOW_MILLISECONDS,
         },
     )
 
 
-def _histories(marts: Path, moment: int, length: int) -> pa.Table:
-    """The last `length` engagements of each user that were known before the moment: by user, newest first."""
+def _histories(marts: Path, at: int, length: int) -> pa.Table:
+    """The last `length` engagements of each user that were known before the time: by user, newest first."""
     return _query(
         """
         select user_id, author_id, segment_id, epoch_ms(engaged_at) as engaged_at
         from read_parquet($histories)
-        where epoch_ms(engaged_at) < $moment
+        where epoch_ms(engaged_at) < $snapshot_at
         qualify row_number() over (partition by user_id order by engaged_at desc, impression_id desc) <= $length
         order by user_id, engaged_at desc, impression_id desc
         """,
         {
-            "histories": _partitions(marts, "user_histories", _days_until(marts, "user_histories", moment)),
-            "moment": moment,
+            "histories": _partitions(marts, "user_histories", _days_until(marts, "user_histories", at)),
+            "snapshot_at": at,
             "length": length,
         },
     )
 
 
-def _items(marts: Path, moment: int, segment_ids: Ints, vectors: NDArray[np.float32], codes: NDArray) -> pa.Table:
+def _items(marts: Path, at: int, segment_ids: Ints, vectors: NDArray[np.float32], codes: NDArray) -> pa.Table:
     table = _query(
         """
         select segment_id, any_value(author_id) as author_id, any_value(epoch_ms(ended_at)) as ended_at
@@ -201,7 +202,7 @@ def _items(marts: Path, moment: int, segment_ids: Ints, vectors: NDArray[np.floa
         group by segment_id
         order by segment_id
         """,
-        {"segments": _partitions(marts, "segments", _days_until(marts, "segments", moment)), "ids": segment_ids.tolist()},
+        {"segments": _partitions(marts, "segments", _days_until(marts, "segments", at)), "ids": segment_ids.tolist()},
     )
     if table.num_rows != len(segment_ids):
         missing = sorted(set(segment_ids.tolist()) - set(table["segment_id"].to_pylist()))
@@ -225,17 +226,17 @@ def _history_lists(histories: pa.Table, segment_ids: Ints) -> pa.Table:
     return pa.table({"user_id": pa.array(users, pa.int64()), **lists})
 
 
-def _counts(marts: Path, moment: int, person: str, measures: Sequence[str]) -> pa.Table:
-    """Running counts of all days before the moment's day, the features that training knew of an impression on that day.
+def _counts(marts: Path, at: int, person: str, measures: Sequence[str]) -> pa.Table:
+    """Running counts of all days before that time's day: the features of an impression on that day in training.
 
-    The mart has a partition for each built day; where the moment's day has none yet (it is tomorrow's midnight), the last
-    partition is brought forward by the interactions of its day and those after it.
+    The mart has a partition for each built day. If the day has none yet (the time is tomorrow's midnight), the interactions of
+    the last built day and of later days are added to the last partition.
     """
-    day, key = day_of(moment), f"{person[:-1]}_id"
-    built = [one for one in built_days(marts, f"{person}_daily") if one <= day]
+    day, key = day_of(at), f"{person[:-1]}_id"
+    built = [built_day for built_day in built_days(marts, f"{person}_daily") if built_day <= day]
     if not built:
         raise TrainingError(f"{marts / f'{person}_daily'} has no day up to {day}; build the warehouse first")
-    between = [one for one in built_days(marts, "interactions") if built[-1] <= one < day]
+    between = [later for later in built_days(marts, "interactions") if built[-1] <= later < day]
     sums = {"impressions": "count(*)", "clicks": "sum(coalesce(click, 0))", "long_views": "sum(coalesce(long_view, 0))"}
     parameters: dict[str, object] = {"before": _partitions(marts, f"{person}_daily", built[-1:])}
     # What is formatted into the SQL are constants of this module.
@@ -259,20 +260,20 @@ def _query(sql: str, parameters: dict[str, object]) -> pa.Table:
 
 def _partitions(marts: Path, mart: str, days: Sequence[date]) -> list[str]:
     files = [partition(marts, mart, day) for day in days]
-    found = [duckdb_path(file) for file in files if file.exists()]
-    if not found:
+    existing = [duckdb_path(file) for file in files if file.exists()]
+    if not existing:
         raise TrainingError(f"{files[-1] if files else marts / mart} is missing; build the warehouse for that day first")
-    return found
+    return existing
 
 
-def _days_until(marts: Path, mart: str, moment: int) -> list[date]:
-    day = day_of(moment)
-    return [one for one in built_days(marts, mart) if one <= day]
+def _days_until(marts: Path, mart: str, at: int) -> list[date]:
+    last = day_of(at)
+    return [day for day in built_days(marts, mart) if day <= last]
 
 
-def _last_two_days(moment: int) -> list[date]:
-    """The moment's day and the one before: a broadcast may have started yesterday."""
-    day = day_of(moment)
+def _last_two_days(at: int) -> list[date]:
+    """The day of the time and the day before: a broadcast may have started yesterday."""
+    day = day_of(at)
     return [day - timedelta(days=1), day]
 
 

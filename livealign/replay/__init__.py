@@ -1,4 +1,4 @@
-"""A landed day played through the live core and compared with the batch pipeline.
+"""A landed day through the live core, compared with the batch pipeline.
 
-`events` translates a landed day to events; `compare` runs them and lists every deviation.
+`events` translates a landed day to events; `compare` replays them and measures the deviations.
 """

@@ -1,10 +1,10 @@
-"""A landed day through the live core in fast time, held against what the batch pipeline computed: a difference is a defect.
+"""Replay a landed day through the live core and compare with the batch pipeline.
 
     report = replay_day(home, date(2025, 6, 9), scratch)
 
-The core starts at midnight from what the marts knew then, takes the day's events window by window, and refreshes at the end of
-each. Compared are the day's segments that the pipeline embedded (embedding, aligned vector, codes) and its held-out
-impressions (all probabilities).
+The core starts at midnight from a snapshot of the marts, takes the day's events window by window in fast time, and refreshes at
+the end of each. Compared are the day's segments that the pipeline embedded (embedding, aligned vector, codes) and its held-out
+impressions (all probabilities). A deviation beyond bf16 arithmetic is a defect.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ from livealign.files import read_json
 from livealign.home import Home
 from livealign.live.core import LiveCore
 from livealign.release.bundle import SNAPSHOT, Bundle, open_bundle
-from livealign.release.contents import moments_with_content, read_vocabulary, with_snapshot
+from livealign.release.contents import read_vocabulary, rows_with_content, with_snapshot
 from livealign.release.snapshot import write_snapshot
 from livealign.replay.events import Timed, day_events, landed_number
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
@@ -45,41 +45,42 @@ _CONFIG = LiveConfig(
 )
 
 
-class Difference(NamedTuple):
-    """What one thing differs by between service and pipeline."""
+class Deviation(NamedTuple):
+    """How far one result of the service deviates from the pipeline's."""
 
     compared: int
-    missing: int  # that the pipeline has and the service has not
+    missing: int  # results that the pipeline has and the service does not
     largest: float
     mean: float
 
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """Service against pipeline on one day."""
+    """The deviations of the service from the pipeline on one day."""
 
     release_id: str
     events: int
     rejected: int
-    embeddings: Difference  # 1 − cosine
-    vectors: Difference  # 1 − cosine of the aligned vectors
+    embeddings: Deviation  # 1 − cosine
+    vectors: Deviation  # 1 − cosine of the aligned vectors
     equal_codes: float  # share of compared segments whose codes are all the same
-    scores: Difference  # of probabilities, absolute
+    scores: Deviation  # of probabilities, absolute
 
     def problems(self, embedding: float = 0.01, codes: float = 0.97, score: float = 0.02) -> list[str]:
-        """What lies outside the tolerance of bf16 arithmetic; empty when all is as it should be."""
-        found = []
+        """The deviations beyond the tolerance of bf16 arithmetic; empty if there are none."""
+        problems = []
         for name in ("embeddings", "vectors", "scores"):
-            one: Difference = getattr(self, name)
-            if one.missing:
-                found.append(f"{one.missing} of {one.missing + one.compared} {name} are missing in the service")
-            if not one.compared:
-                found.append(f"no {name} could be compared")
-            if one.mean > (score / 10 if name == "scores" else embedding / 10):
-                found.append(f"{name} differ by {one.mean:.5f} on average")
+            deviation: Deviation = getattr(self, name)
+            missing, compared = deviation.missing, deviation.compared
+            if missing:
+                problems.append(f"{missing} of {missing + compared} {name} are missing in the service")
+            if not compared:
+                problems.append(f"no {name} could be compared")
+            if deviation.mean > (score / 10 if name == "scores" else embedding / 10):
+                problems.append(f"{name} differ by {deviation.mean:.5f} on average")
         if self.equal_codes < codes:
-            found.append(f"only {self.equal_codes:.1%} of the codes are equal")
-        return found
+            problems.append(f"only {self.equal_codes:.1%} of the codes are equal")
+        return problems
 
 
 @dataclass
@@ -91,10 +92,10 @@ class _Clock:
 
 
 def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, int], None] | None = None) -> ReplayReport:
-    """Replay the day through the release that was made for it.
+    """Replay a day through the release that was made for it.
 
     Args:
-        scratch: an empty folder for the core's log and its starting state.
+        scratch: an empty folder for the core's log and its first snapshot.
 
     Raises:
         LiveAlignError: the day has not been landed, built, or retrained for.
@@ -104,7 +105,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     corpus = _corpus(home, day, bundle)
     rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)
-    start = min([midnight(day), *(one.at for one in events)])
+    start = min([midnight(day), *(event.at for event in events)])
     clock = _Clock(start / 1000)
     core = LiveCore.open(
         _bundle_at(bundle, corpus, home, artifacts, midnight(day), scratch),
@@ -121,7 +122,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
 
 
 class _Replay:
-    """One run."""
+    """One replay: a core, its clock, the pipeline's results and the service's."""
 
     def __init__(self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, release_id: str) -> None:
         self.core, self.clock, self.corpus, self.release_id = core, clock, corpus, release_id
@@ -130,14 +131,14 @@ class _Replay:
         ids, raw = (np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", TUNED))
         self.raw = dict(zip(ids.tolist(), raw, strict=True))
         self.expected = read_scores(artifacts)
-        self.found: dict[int, tuple[Floats, Floats, NDArray]] = {}
+        self.encoded: dict[int, tuple[Floats, Floats, NDArray]] = {}
         self.scores: dict[int, Floats] = {}
         self.rejected = 0
 
     def run(self, events: list[Timed], start: int, progress: Callable[[int, int], None] | None) -> ReplayReport:
         state, test = self.core.state, self.corpus.test
         state.closed_until = start // self.window_ms - 1
-        for room_id in list(state.rooms):  # those that went on over midnight are told of again
+        for room_id in list(state.rooms):  # the events start the rooms of midnight again
             state.forget_room(room_id)
         by_window: dict[int, list[Timed]] = defaultdict(list)
         for event in events:
@@ -157,48 +158,49 @@ class _Replay:
         for (at, user), rows in sorted(lists.items()):
             while events and events[0].at < at:
                 waiting.append(events.pop(0).item)
-            self._tell(waiting, at)
+            self._ingest(waiting, at)
             waiting = []
             self._score(user, at, rows)
-        self._tell([*waiting, *(event.item for event in events)], (window + 1) * self.window_ms)
+        self._ingest([*waiting, *(event.item for event in events)], (window + 1) * self.window_ms)
         self.clock.now = (window + 1) * self.window_ms / 1000
         self.core.tick()
-        for room in self.core.state.rooms.values():
-            if room.encoded is not None and room.encoded.moment.window == window and room.content is not None:
-                moment = int(self.core.state.table["moment"][room.row])
-                told = self.core.state.moments
-                segment = int(told["segment_id"][moment])
-                self.found[segment] = (room.content.vector, told["vector"][moment].copy(), told["codes"][moment].copy())
+        state, coded_windows = self.core.state, self.core.state.coded_windows
+        for room in state.rooms.values():
+            if room.encoded is not None and room.encoded.text.window == window and room.content is not None:
+                row = int(state.table["coded_row"][room.row])
+                vector, codes = coded_windows["vector"][row].copy(), coded_windows["codes"][row].copy()
+                self.encoded[int(coded_windows["segment_id"][row])] = (room.content.vector, vector, codes)
 
-    def _tell(self, items: list[dict[str, Any]], at: int) -> None:
+    def _ingest(self, items: list[dict[str, Any]], at: int) -> None:
         self.clock.now = at / 1000
         if items:
             self.rejected += len(self.core.ingest(items).rejected)
 
     def _score(self, user: int, at: int, rows: list[int]) -> None:
-        """The held-out impressions of one list, as the service scores them at that instant."""
+        """Score the held-out impressions of one list with the service at their time."""
         scores = self.core.score(user, self.corpus.test.room_id[rows].tolist(), at)
-        self.scores.update((row, one) for row, one in zip(rows, scores, strict=True) if not np.isnan(one).any())
+        self.scores.update((row, score) for row, score in zip(rows, scores, strict=True) if not np.isnan(score).any())
 
     def _report(self, events: int) -> ReplayReport:
         corpus = self.corpus
         rows = np.flatnonzero(~corpus.segment_is_train & (corpus.segment_ids > 0) & (self.embedded != 0).any(1))
         ids = corpus.segment_ids[rows].tolist()
-        both = [(row, one) for row, one in zip(rows.tolist(), ids, strict=True) if one in self.found]
+        both = [(row, segment) for row, segment in zip(rows.tolist(), ids, strict=True) if segment in self.encoded]
         pairs = {
-            "embeddings": [_apart(self.found[one][0], self.raw[one]) for _, one in both],
-            "vectors": [_apart(self.found[one][1], self.vectors[row]) for row, one in both],
-            "scores": [float(np.abs(told - self.expected[row]).max()) for row, told in sorted(self.scores.items())],
+            "embeddings": [_cosine_distance(self.encoded[segment][0], self.raw[segment]) for _, segment in both],
+            "vectors": [_cosine_distance(self.encoded[segment][1], self.vectors[row]) for row, segment in both],
+            "scores": [float(np.abs(scores - self.expected[row]).max()) for row, scores in sorted(self.scores.items())],
         }
-        equal = [bool((self.found[one][2] == self.codes[row]).all()) for row, one in both]
+        equal = [bool((self.encoded[segment][2] == self.codes[row]).all()) for row, segment in both]
         left = len(ids) - len(both)
         missing = {"embeddings": left, "vectors": left, "scores": len(self.expected) - len(self.scores)}
-        told = {name: _difference(values, missing[name]) for name, values in pairs.items()}
-        return ReplayReport(self.release_id, events, self.rejected, equal_codes=float(np.mean(equal)) if equal else 0.0, **told)
+        deviations = {name: _deviation(values, missing[name]) for name, values in pairs.items()}
+        share = float(np.mean(equal)) if equal else 0.0
+        return ReplayReport(self.release_id, events, self.rejected, equal_codes=share, **deviations)
 
 
 def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:
-    """As the retrain for the day had it."""
+    """The corpus as the retrain for the day had it."""
     config = dict(bundle.manifest["config"]["dataset"])
     window = bundle.manifest["data_window"]
     first, end = (date.fromisoformat(window[name]) for name in ("start", "train_end"))
@@ -209,17 +211,17 @@ def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:
     return with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
 
 
-def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifacts, moment: int, scratch: Path) -> Path:
-    """The same release, with a snapshot of the day's beginning."""
+def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifacts, at: int, scratch: Path) -> Path:
+    """The same release, with a snapshot at the given time."""
     length = int(bundle.manifest["config"]["dataset"]["history_length"])
-    moments = moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
-    snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, moment, *moments, history_length=length)
+    segments = rows_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
+    snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, at, *segments, history_length=length)
     return with_snapshot(bundle, snapshot, scratch / "release")
 
 
 def rooms_of(marts: Path, day: date) -> dict[int, dict[str, Any]]:
     """The rooms of the day and of the day before, by id; times in epoch milliseconds."""
-    days = [one for one in built_days(marts, "rooms") if day - timedelta(days=1) <= one <= day]
+    days = [built_day for built_day in built_days(marts, "rooms") if day - timedelta(days=1) <= built_day <= day]
     table = read_mart(marts, "rooms", days, ("room_id", "author_id", "title", "category", "language", "started_at", "ended_at"))
     for name in ("started_at", "ended_at"):
         place = table.schema.get_field_index(name)
@@ -227,13 +229,13 @@ def rooms_of(marts: Path, day: date) -> dict[int, dict[str, Any]]:
     return {row["room_id"]: row for row in table.to_pylist()}
 
 
-def _apart(mine: Floats, theirs: Floats) -> float:
-    """1 − cosine."""
+def _cosine_distance(mine: Floats, theirs: Floats) -> float:
+    """1 − cosine of two vectors; 1 if one of them is zero."""
     length = float(np.linalg.norm(mine) * np.linalg.norm(theirs))
     return 1.0 if not length else max(0.0, 1.0 - float(mine @ theirs) / length)
 
 
-def _difference(values: list[float], missing: int) -> Difference:
+def _deviation(values: list[float], missing: int) -> Deviation:
     if not values:
-        return Difference(0, missing, 0.0, 0.0)
-    return Difference(len(values), missing, max(values), float(np.mean(values)))
+        return Deviation(0, missing, 0.0, 0.0)
+    return Deviation(len(values), missing, max(values), float(np.mean(values)))

@@ -1,4 +1,4 @@
-"""A landed day as the events the platform would have sent, in the order of time.
+"""A landed day as the events the platform would have sent.
 
 events = day_events(home.landing, landed_rooms(home.landing, day), day)
 """
@@ -19,70 +19,73 @@ from livealign.ids import MAX_ID, hashed_id
 
 Row = Mapping[str, Any]
 Period = tuple[int, int]  # epoch milliseconds: from the first on, before the second
-NOBODY = MAX_ID  # who is shown rooms on the day before: not the users of the day
+OTHER_USER = MAX_ID  # stands for the users of the day before
 
 
 class Timed(NamedTuple):
-    """An event that is still to be checked, by its time."""
+    """An event as an unvalidated item, with its time."""
 
     at: int  # epoch milliseconds
     item: dict[str, Any]
 
 
 def landed_number(event: Event) -> int:
-    """The landed id that `day_events` made the event's id of."""
+    """The landed id in an event id that `day_events` made."""
     return int(event.event_id.rpartition("-")[2])
 
 
 def landed_rooms(landing: Path, day: date) -> dict[int, Row]:
-    """The rooms that began on the day or, where it is landed, on the day before, by id; times in epoch milliseconds.
+    """The rooms that began on a day or the day before, by id; times in epoch milliseconds.
+
+    The day before is left out if it was not landed.
 
     Raises:
         LandingError: the day has not been landed.
     """
     before = day - timedelta(days=1)
     days = [before, day] if partition(landing, "rooms", before).exists() else [day]
-    return {row["room_id"]: row for one in days for row in landed_rows(landing, "rooms", one).to_pylist()}
+    return {row["room_id"]: row for rooms_day in days for row in landed_rows(landing, "rooms", rooms_day).to_pylist()}
 
 
 def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Period | None = None) -> list[Timed]:
-    """Everything that was landed of the day, and of the day before that of the rooms which went on over midnight.
+    """All landed events of a day by time, with yesterday's of the rooms live at midnight.
 
-    What was shown of those before midnight is shown to nobody in particular: their windows count as shown, and the histories
-    that the day begins with know of the clicks already.
+    Impressions before midnight are shown to `OTHER_USER`: the windows then count as shown, and the users' clicks are in the
+    day's first histories already.
 
     Args:
-        rooms: those of both days by id, times in epoch milliseconds; their beginnings and ends are always among the events.
-        period: only what happened in rooms within it; None for all.
+        rooms: the rooms of both days by id, times in epoch milliseconds; their starts and ends are always among the events.
+        period: only events in rooms within it; None for all.
 
     Raises:
         LandingError: the day has not been landed.
     """
     first, last = midnight(day), end_of(day)
-    over = {key for key, room in rooms.items() if room["started_at"] < first and (room["ended_at"] or first + 1) > first}
-    found = _events(landing, rooms, day, period)
-    if over and (period is None or period[0] < first):
-        found += [
-            _of_nobody(one) for one in _events(landing, {key: rooms[key] for key in over}, day - timedelta(days=1), period)
-        ]
+    over_midnight = {
+        key: room for key, room in rooms.items() if room["started_at"] < first and (room["ended_at"] or first + 1) > first
+    }
+    events = _events(landing, rooms, day, period)
+    if over_midnight and (period is None or period[0] < first):
+        yesterday = _events(landing, over_midnight, day - timedelta(days=1), period)
+        events += [_without_list(event) for event in yesterday]
     for key, room in rooms.items():
-        if key not in over and not first <= room["started_at"] < last:
+        if key not in over_midnight and not first <= room["started_at"] < last:
             continue
         common = {"room_id": key, "author_id": room["author_id"]}
         texts = {name: None if room[name] is None else room[name][:MAX_NAME] for name in ("title", "category", "language")}
         started = {"kind": "room_started", "event_id": f"start-{key}", "at": room["started_at"], **common, **texts}
-        found.append(Timed(room["started_at"], started))
+        events.append(Timed(room["started_at"], started))
         if room["ended_at"] is not None:
             ended = {"kind": "room_ended", "event_id": f"end-{key}", "at": room["ended_at"], **common}
-            found.append(Timed(room["ended_at"], ended))
-    return sorted(found, key=lambda one: (one.at, one.item["kind"] != "room_started", one.item["event_id"]))
+            events.append(Timed(room["ended_at"], ended))
+    return sorted(events, key=lambda event: (event.at, event.item["kind"] != "room_started", event.item["event_id"]))
 
 
 def landed_rows(landing: Path, table: str, day: date) -> pa.Table:
-    """One landed partition, its times as epoch milliseconds.
+    """One landed partition with its times as epoch milliseconds.
 
     Raises:
-        LandingError: it is missing.
+        LandingError: the partition is missing.
     """
     path = partition(landing, table, day)
     if not path.exists():
@@ -96,9 +99,9 @@ def landed_rows(landing: Path, table: str, day: date) -> pa.Table:
 
 
 def _events(landing: Path, rooms: Mapping[int, Row], day: date, period: Period | None) -> list[Timed]:
-    """What happened in the rooms on the day, in any order."""
+    """The landed events of the rooms on the day, in any order."""
     requests: dict[int, str] = {}
-    found: list[Timed] = []
+    events: list[Timed] = []
     room_ids = pa.array(sorted(rooms), pa.int64())
 
     def within(rows: pa.Table, time: str) -> Sequence[Row]:
@@ -107,16 +110,16 @@ def _events(landing: Path, rooms: Mapping[int, Row], day: date, period: Period |
             chosen = pc.and_(chosen, pc.and_(pc.greater_equal(rows[time], period[0]), pc.less(rows[time], period[1])))
         return rows.filter(chosen).to_pylist()
 
-    def add(table: str, kind: str, key: str, time: str, fields: Callable[[Row], Row], known: str = "") -> None:
-        for row in within(landed_rows(landing, table, day), known or time):
+    def add(table: str, kind: str, key: str, time: str, fields: Callable[[Row], Row], known_at: str = "") -> None:
+        for row in within(landed_rows(landing, table, day), known_at or time):
             common = {name: row[name] for name in ("room_id", "author_id", "user_id") if name in row}
             item = {"kind": kind, "event_id": f"{kind}-{row[key]}", "at": row[time], **common, **fields(row)}
-            found.append(Timed(row[known or time], item))
+            events.append(Timed(row[known_at or time], item))
 
     def impression(row: Row) -> Row:
         name = row["request_id"] or f"i{row['impression_id']}"
         requests[row["impression_id"]] = name if len(name) <= 64 else f"h{hashed_id('request', name)}"
-        # A place in a list for each impression: a platform may show a room twice in one.
+        # The position keeps impressions apart: a platform may show a room twice in one list.
         return {"request_id": requests[row["impression_id"]], "position": row["position"]}
 
     def play(row: Row) -> Row:
@@ -128,9 +131,9 @@ def _events(landing: Path, rooms: Mapping[int, Row], day: date, period: Period |
     for row in within(landed_rows(landing, "plays", day), "left_at"):
         common = {name: row[name] for name in ("room_id", "author_id", "user_id")}
         ends = {"kind": "play_ended", "event_id": f"left-{row['play_id']}", "at": row["left_at"], **common}
-        found.append(Timed(row["left_at"], {**ends, "play_id": f"play_started-{row['play_id']}"}))
+        events.append(Timed(row["left_at"], {**ends, "play_id": f"play_started-{row['play_id']}"}))
     add("comments", "comment", "comment_id", "sent_at", lambda row: {"text": _text(row), "is_bot": row["is_bot"]})
-    # Speech is sent when it is over: before that nobody knows it whole.
+    # Speech is sent when it is over: it is not known in full before.
     add(
         "speech", "speech", "speech_id", "started_at", lambda row: {"text": _text(row), "ended_at": row["ended_at"]}, "ended_at"
     )
@@ -138,22 +141,22 @@ def _events(landing: Path, rooms: Mapping[int, Row], day: date, period: Period |
     add("gifts", "gift", "action_id", "at", lambda row: {"count": row["count"], "value": row["value"]})
     add("shares", "share", "action_id", "at", lambda row: {})
     add("follows", "follow", "action_id", "at", lambda row: {})
-    return found
+    return events
 
 
 def _text(row: Row) -> str:
     """The text as an event may hold it.
 
     The bound of an event is that of a window's text, of which the mart `segments` and the live state keep the last
-    characters (dbt: segment_text_characters): so the end of a long text is kept, and both read the same. An empty text
-    becomes a space, which no text is made of either: the message still counts.
+    characters (dbt: segment_text_characters). So the end of a long text is kept, and both read the same. An empty text becomes
+    a space, which adds nothing to the window's text either: the message still counts.
     """
     return row["text"][-MAX_TEXT:] or " "
 
 
-def _of_nobody(event: Timed) -> Timed:
-    """The same event without the list that it belongs to; what was shown was shown to nobody in particular."""
+def _without_list(event: Timed) -> Timed:
+    """The event without its list; an impression becomes one of `OTHER_USER`."""
     item = event.item
     if item["kind"] == "impression":
-        return event._replace(item={**item, "user_id": NOBODY, "request_id": None})
+        return event._replace(item={**item, "user_id": OTHER_USER, "request_id": None})
     return event._replace(item={**item, "request_id": None}) if item["kind"] == "play_started" else event

@@ -37,11 +37,11 @@ from livealign.release.bundle import (
     window_days,
     write_bundle,
 )
-from livealign.release.contents import moments_with_content
+from livealign.release.contents import rows_with_content
 from livealign.release.decisions import read_decision, write_decision
 from livealign.release.promotion import ReleaseMetrics, Unscored, decide
 from livealign.release.registry import champion_bundle, promote, read_champion
-from livealign.release.snapshot import busy_moment, write_snapshot
+from livealign.release.snapshot import busiest_time, write_snapshot
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.champion import champion_scores, release_metrics
 from livealign.tuning.adapter import RECORD
@@ -65,8 +65,8 @@ def build_bundle(
         snapshot = write_snapshot(
             Path(scratch) / SNAPSHOT,
             home.marts,
-            busy_moment(home.marts, corpus.day),
-            *moments_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)),
+            busiest_time(home.marts, corpus.day),
+            *rows_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)),
             history_length=profile.dataset.history_length,
         )
         path = write_bundle(

@@ -5,7 +5,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 from livealign.alignment.content_check import ContentCheck
 from livealign.evaluation.plots import codebook_usage, loss_curve, to_markdown_image
 from livealign.llm.texts import texts_of
-from livealign.release.registry import predecessor
+from livealign.release.registry import previous_release
 from livealign.retrain.alignment import align, encode
 from livealign.retrain.corpus import day_corpus
 from orchestration.resources import Workspace
@@ -24,7 +24,7 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
     day = day_of(context)
     with stage(context, workspace, "aligned_vectors"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
-        before = predecessor(workspace.home.releases, day)
+        before = previous_release(workspace.home.releases, day)
         towers = align(corpus, workspace.profile, workspace.artifacts(day), before)
     return MaterializeResult(
         metadata={
@@ -55,7 +55,7 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         window = [*workspace.training_days(day), day]
         texts = texts_of(workspace.home.marts, corpus.segment_ids[1:], window, workspace.profile.segments)
-        codes = encode(corpus, workspace.profile, artifacts, texts, predecessor(workspace.home.releases, day))
+        codes = encode(corpus, workspace.profile, artifacts, texts, previous_release(workspace.home.releases, day))
     names = [f"| {path} | {name} |" for path, name in sorted(codes.names.items(), key=lambda item: _path_order(item[0]))]
     return MaterializeResult(
         metadata={

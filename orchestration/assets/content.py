@@ -10,7 +10,7 @@ from dagster import AssetExecutionContext, AssetKey, FreshnessPolicy, Materializ
 
 from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.release.registry import predecessor
+from livealign.release.registry import previous_release
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
 from livealign.retrain.tuning_policy import choose_tuning, write_tuning
 from livealign.tuning.adapter import copy_adapter, tune_adapter
@@ -43,7 +43,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
     artifacts = workspace.artifacts(day)
     with stage(context, workspace, "llm_adapter"):
         backbone = load_backbone(profile.backbone, workspace.home.models)
-        before = predecessor(workspace.home.releases, day)
+        before = previous_release(workspace.home.releases, day)
         tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), context.run.tags.get(RETUNE, ""))
         if tuning.warm_start is not None and not tuning.steps:
             copy_adapter(tuning.warm_start, artifacts.adapter)

@@ -11,7 +11,7 @@ from livealign.dataset.marts import built_days
 from livealign.days import DAY_MS, EPOCH
 from livealign.files import replace_bytes, replaced_directory
 from livealign.release.bundle import REFERENCE, Bundle, window_days
-from livealign.release.registry import predecessor
+from livealign.release.registry import previous_release
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_vectors
 from livealign.retrain.corpus import day_corpus
 from livealign.retrain.summary import reports_of
@@ -47,7 +47,7 @@ def measure_drift(workspace: Workspace, day: date) -> DayDrift:
     corpus = day_corpus(home, day, workspace.dataset)
     codes = pd.Series(read_codes(artifacts)[1 : len(corpus.segment_ids), 0], index=corpus.segment_ids[1:])
     vectors = {RAW: corpus.content[RAW], TUNED: corpus.content[TUNED], "aligned": read_vectors(artifacts)}
-    champion = predecessor(home.releases, day)
+    champion = previous_release(home.releases, day)
     scores = scores_of_champion(champion, corpus, home, workspace.dataset)
 
     def side(days: list[date], scored: date | None) -> DriftSide:

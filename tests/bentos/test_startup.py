@@ -8,7 +8,8 @@ import pytest
 
 from bentos.live_recommender.startup import warm_up
 from livealign.config import LiveConfig
-from livealign.events.log import EventLog, log_files
+from livealign.events.log import EventLog
+from livealign.events.log_files import log_files
 from livealign.live.core import LiveCore
 from livealign.llm.encoder import Encoder
 from livealign.ranking.ranker import Ranker
@@ -30,12 +31,12 @@ def test_a_core_ranks_and_reads_first_when_it_is_warmed_up(tmp_path: Path, monke
 
     counted(Ranker, "predict")
     counted(Encoder, "encode")
-    clock = release.moment / 1000
+    clock = release.taken_at / 1000
     core = LiveCore.open(
         release.bundle, EventLog(tmp_path / "log", lambda: clock), Path("none"), LiveConfig(), clock=lambda: clock
     )
     assert not worked
-    started = {"kind": "room_started", "event_id": "e1", "at": release.moment, "room_id": 1, "author_id": 900}
+    started = {"kind": "room_started", "event_id": "e1", "at": release.taken_at, "room_id": 1, "author_id": 900}
     assert len(core.ingest([started]).accepted) == 1  # from now on lists are logged
     logged = [path.read_bytes() for path in log_files(tmp_path / "log")]
     assert warm_up(core) > 0

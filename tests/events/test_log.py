@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from livealign.errors import EventLogError
 from livealign.events.intake import EventIntake, RecentIds
-from livealign.events.log import EventLog, EventLogError, Position, log_files
+from livealign.events.log import EventLog, Position
+from livealign.events.log_files import log_files
 
 NOW = 1_750_000_000
 

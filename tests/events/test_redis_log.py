@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from livealign.cli import main as cli
-from livealign.errors import LiveAlignError
+from livealign.errors import EventLogError, LiveAlignError
 from livealign.events.intake import EventIntake
-from livealign.events.log import START, EventLog, EventLogError, Position, log_files
+from livealign.events.log import START, EventLog, Position
+from livealign.events.log_files import log_files
 from livealign.events.redis_export import STATE, RedisExport
 from livealign.events.redis_log import RedisLog
 from livealign.files import replace_json
@@ -126,7 +127,7 @@ def test_a_server_that_could_lose_events_is_refused(own: Server, settings: tuple
     own.start(*settings)
     with pytest.raises(EventLogError, match=said):
         RedisLog.open(own.url)
-    RedisLog.open(own.url, insist=False).append([b"a trial"])
+    RedisLog.open(own.url, require_durable=False).append([b"a trial"])
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from livealign.config import LiveConfig
-from livealign.errors import BackboneError, BundleError
-from livealign.events.log import START, EventLog, EventLogError, FollowedLog, Log, log_files
+from livealign.errors import BackboneError, BundleError, EventLogError
+from livealign.events.followed_log import FollowedLog
+from livealign.events.log import START, EventLog, Log
+from livealign.events.log_files import log_files
 from livealign.events.models import event_of
 from livealign.live.answers import SegmentText, SilentObserver, TickReport
 from livealign.live.core import LiveCore
@@ -106,7 +108,7 @@ class Stage:
 
     @classmethod
     def open(cls, release: PlantedRelease, folder: Path, config: LiveConfig = CONFIG, log: Log | None = None) -> "Stage":
-        clock = Clock(release.moment / 1000 + 60)
+        clock = Clock(release.taken_at / 1000 + 60)
         clock.now -= clock.now % 30  # the beginning of a window
         told = Told()
         core = LiveCore.open(
@@ -152,7 +154,7 @@ def logged(folder: Path) -> list[Any]:
 
 def test_until_the_first_event_the_platform_stands_still_and_nothing_is_logged(stage: Stage) -> None:
     answer = stage.core.recommend(USER, 5)
-    assert answer.at == stage.release.moment
+    assert answer.at == stage.release.taken_at
     assert answer.rooms
     stage.core.stop()
     assert logged(stage.folder) == []

@@ -24,7 +24,7 @@ from livealign.release.bundle import MANIFEST, open_bundle, write_bundle
 from livealign.release.contents import snapshot_files
 from livealign.release.snapshot import write_snapshot
 from tests.planted.marts import Planted
-from tests.planted.release import WORDS, PlantedRelease, plant_platform, plant_release, segment_moments, write_models
+from tests.planted.release import WORDS, PlantedRelease, coded_segment_rows, plant_platform, plant_release, write_models
 
 UNKNOWN = -(2**62)
 
@@ -50,13 +50,13 @@ class Desk:
     def open(cls, bundle: Path, **settings: float) -> "Desk":
         config = replace(LiveConfig(publish_seconds=0.0, exploration_share=0.0, max_same_code=100), **settings)
         recommender = Recommender.open(bundle, config)
-        snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.author_moments)
+        snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.encode_authors)
         return cls(recommender, state_of(snapshot, config, recommender.alignment.history_length, 30_000))
 
     def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
         at = self.state.clock if at is None else at
-        history, moments = self.state.users.history(user, at), self.state.moments
-        known = (moments[name][history.moment] for name in ("author_id", "vector", "codes"))
+        history, coded_windows = self.state.users.history(user, at), self.state.coded_windows
+        known = (coded_windows[name][history.coded_row] for name in ("author_id", "vector", "codes"))
         reader = Reader(user, *known, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at))
         return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
 
@@ -74,8 +74,8 @@ def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: Planted
     user = recommender.known_user()
     answer = recommender.recommend(user, 5)
     view = recommender.state.view()
-    live = set(view.room_id[view.live_at(release.moment)].tolist())
-    assert answer.at == release.moment
+    live = set(view.room_id[view.live_at(release.taken_at)].tolist())
+    assert answer.at == release.taken_at
     assert answer.model_version == release.bundle.name
     assert answer.fallbacks == ()
     assert len(answer.rooms) == min(5, len(live))
@@ -103,7 +103,7 @@ def test_the_served_score_is_the_offline_score(planted: Planted, release: Plante
         parts = {path.relative_to(release.bundle).as_posix(): path for path in open_bundle(release.bundle).path.rglob("*")}
         parts = {name: path for name, path in parts.items() if path.is_file() and name != MANIFEST}
         folder, moment = tmp_path / str(number), int(test.shown_at[row])
-        segments = segment_moments(release.trained, release.corpus)
+        segments = coded_segment_rows(release.trained, release.corpus)
         write_snapshot(folder / "snapshot", planted.marts, moment, *segments, history_length=8)
         parts |= {f"snapshot/{path.name}": path for path in (folder / "snapshot").iterdir()}
         manifest = json.loads((release.bundle / MANIFEST).read_text())
@@ -143,7 +143,7 @@ def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, r
     assert [room.room_id for room in rest] == everything[2:]
     nothing = recommender.recommend(UNKNOWN, 5, exclude=everything)
     assert (nothing.rooms, nothing.fallbacks[-1]) == ((), "all_excluded")
-    later = recommender.recommend(UNKNOWN, 5, at=release.moment + 30 * DAY_MS)
+    later = recommender.recommend(UNKNOWN, 5, at=release.taken_at + 30 * DAY_MS)
     assert (later.rooms, later.fallbacks[-1]) == ((), "no_live_rooms")
 
 
@@ -155,8 +155,8 @@ def test_the_number_of_rooms_has_bounds(k: int, recommender: Desk) -> None:
 
 def test_a_room_that_has_just_started_is_ranked_by_its_author(recommender: Desk, release: PlantedRelease) -> None:
     author = int(recommender.state.view().author_id[0])
-    recommender.state.start_room(77, author, release.moment + 1_000, "fresh", None, None)
-    recommender.state.start_room(78, 123_456_789, release.moment + 1_000, "fresh, by a stranger", None, None)
+    recommender.state.start_room(77, author, release.taken_at + 1_000, "fresh", None, None)
+    recommender.state.start_room(78, 123_456_789, release.taken_at + 1_000, "fresh, by a stranger", None, None)
     answer = recommender.recommend(UNKNOWN, 100)
     fresh = {room.room_id: room for room in answer.rooms}
     assert "author_only" in answer.fallbacks
@@ -208,7 +208,7 @@ def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: P
         drawn |= set(explored)
     assert len(drawn) > 1
     reader = Reader(
-        UNKNOWN, *(desk.state.moments[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
+        UNKNOWN, *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
     )
     same = [
         desk.recommender.recommend(desk.state.view(), reader, Request(desk.state.clock, 4, request_id="one")) for _ in range(2)

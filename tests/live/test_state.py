@@ -17,9 +17,10 @@ from livealign.dataset.features import WINDOW_COUNTS
 from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import BundleError, TrainingError
 from livealign.live.startup import Snapshot, read_snapshot, state_of
-from livealign.live.state.moments import Moments
-from livealign.live.state.state import N_VIEWERS, NEVER_ENDS, LiveState
-from livealign.release.snapshot import busy_moment, snapshot_segments, write_snapshot
+from livealign.live.state.coded_windows import CodedWindows
+from livealign.live.state.rooms import N_VIEWERS, NEVER_ENDS
+from livealign.live.state.state import LiveState
+from livealign.release.snapshot import busiest_time, snapshot_segments, write_snapshot
 from tests.planted.marts import Planted
 from tests.planted.release import plant_platform
 
@@ -54,9 +55,9 @@ def state_at(folder: Path, planted: Planted, moment: int, without: NDArray | Non
 
 
 def present(state: LiveState, room_id: int) -> dict[str, NDArray]:
-    """The room's present moment, by column."""
-    row = state.table["moment"][state.rooms[room_id].row]
-    return {name: state.moments[name][row] for name in ("segment_id", "author_id", "ended_at", "vector", "codes")}
+    """The columns of the room's newest coded window."""
+    row = state.table["coded_row"][state.rooms[room_id].row]
+    return {name: state.coded_windows[name][row] for name in ("segment_id", "author_id", "ended_at", "vector", "codes")}
 
 
 def mart(planted: Planted, name: str) -> pa.Table:
@@ -71,9 +72,9 @@ def milliseconds_of(time: datetime) -> int:
     return round(time.replace(tzinfo=UTC).timestamp() * 1_000)
 
 
-def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Planted) -> None:
+def test_the_busiest_time_is_the_last_at_which_half_the_peak_is_live(planted: Planted) -> None:
     day = planted.days[-1]
-    moment = busy_moment(planted.marts, day)
+    moment = busiest_time(planted.marts, day)
     rooms = mart(planted, "rooms")
     start, end = milliseconds(rooms["started_at"]), milliseconds(rooms["ended_at"])
     grid = midnight(day) + 30_000 * np.arange(1, 2_881)
@@ -83,7 +84,7 @@ def test_the_busy_moment_is_the_last_at_which_half_the_peak_is_live(planted: Pla
 
 
 def test_a_snapshot_holds_the_rooms_live_then_each_with_its_last_ended_window(planted: Planted, tmp_path: Path) -> None:
-    at_moment = busy_moment(planted.marts, planted.days[-1]) + 12_345
+    at_moment = busiest_time(planted.marts, planted.days[-1]) + 12_345
     state = state_at(tmp_path, planted, at_moment)
     rooms, segments = mart(planted, "rooms").to_pylist(), mart(planted, "segments")
     shown, window, outcomes = mart(planted, "interactions").to_pylist(), at_moment // 30_000 * 30_000, 0
@@ -123,19 +124,19 @@ def test_histories_are_the_engagements_known_strictly_before_the_moment_newest_f
         history = state.users.history(row["user_id"], moment)
         before = [one for one in clicks[row["user_id"]] if one["click_known_at"] < row["shown_at"]][:LENGTH]
         assert len(before) >= 3
-        assert state.moments["author_id"][history.moment].tolist() == [one["author_id"] for one in before]
-        assert state.moments["segment_id"][history.moment].tolist() == [one["segment_id"] or 0 for one in before]
+        assert state.coded_windows["author_id"][history.coded_row].tolist() == [one["author_id"] for one in before]
+        assert state.coded_windows["segment_id"][history.coded_row].tolist() == [one["segment_id"] or 0 for one in before]
         assert (history.at < moment).all()
 
 
 def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_yet(planted: Planted, tmp_path: Path) -> None:
     day = planted.days[1]
-    noon = busy_moment(planted.marts, day)
+    noon = busiest_time(planted.marts, day)
     built = pq.ParquetFile(partition(planted.marts, "authors_daily", day)).read().to_pylist()
     state = state_at(tmp_path / "built", planted, noon)
     for row in built:
-        assert state.author_counts.known[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
-    tomorrow = state_at(tmp_path / "tomorrow", planted, busy_moment(planted.marts, planted.days[-1]) + DAY_MS)
+        assert state.author_counts.from_release[row["author_id"]] == (row["impressions"], row["clicks"], row["long_views"])
+    tomorrow = state_at(tmp_path / "tomorrow", planted, busiest_time(planted.marts, planted.days[-1]) + DAY_MS)
     interactions = mart(planted, "interactions")
     for user_id in (500, 501, 502):
         mine = interactions.filter(pc.equal(interactions["user_id"], user_id))
@@ -143,7 +144,7 @@ def test_counts_are_those_of_the_days_before_also_for_a_day_that_is_not_built_ye
 
 
 def test_windows_without_a_vector_give_way_to_earlier_ones_and_then_to_the_author(planted: Planted, tmp_path: Path) -> None:
-    moment = busy_moment(planted.marts, planted.days[-1])
+    moment = busiest_time(planted.marts, planted.days[-1])
     whole = state_at(tmp_path / "whole", planted, moment)
     last = np.array([present(whole, room_id)["segment_id"] for room_id in whole.rooms])
     earlier = state_at(tmp_path / "earlier", planted, moment, without=last)
@@ -158,7 +159,7 @@ def test_windows_without_a_vector_give_way_to_earlier_ones_and_then_to_the_autho
 
 
 def test_the_segments_that_a_snapshot_asks_for_are_all_that_it_uses(planted: Planted, tmp_path: Path) -> None:
-    moment = busy_moment(planted.marts, planted.days[-1])
+    moment = busiest_time(planted.marts, planted.days[-1])
     asked = snapshot_segments(planted.marts, moment, LENGTH)
     whole = state_at(tmp_path / "whole", planted, moment)
     asked_only = state_at(tmp_path / "asked", planted, moment, without=np.setdiff1d(planted.segment_ids, asked))
@@ -177,14 +178,14 @@ def test_a_day_without_anyone_live_gives_an_empty_state(planted: Planted, tmp_pa
 
 def test_marts_that_are_not_there_are_named(planted: Planted, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="build the warehouse"):
-        busy_moment(tmp_path, planted.days[0])
+        busiest_time(tmp_path, planted.days[0])
     with pytest.raises(TrainingError, match="build the warehouse"):
-        snapshot(tmp_path / "s", planted, busy_moment(planted.marts, planted.days[0]) - 40 * DAY_MS)
+        snapshot(tmp_path / "s", planted, busiest_time(planted.marts, planted.days[0]) - 40 * DAY_MS)
 
 
 @pytest.mark.parametrize("name", ["items.parquet", "rooms.parquet", "histories.parquet", "state.json"])
 def test_a_snapshot_with_a_file_missing_or_not_fitting_is_refused(name: str, planted: Planted, tmp_path: Path) -> None:
-    files = snapshot(tmp_path, planted, busy_moment(planted.marts, planted.days[-1]))
+    files = snapshot(tmp_path, planted, busiest_time(planted.marts, planted.days[-1]))
     with pytest.raises(BundleError, match="build the release again"):
         read_snapshot({key: path for key, path in files.items() if key != name}, of_authors)
     files[name].write_bytes(b"{}")
@@ -193,7 +194,7 @@ def test_a_snapshot_with_a_file_missing_or_not_fitting_is_refused(name: str, pla
 
 
 def test_items_that_rooms_point_to_must_be_there(planted: Planted, tmp_path: Path) -> None:
-    files = snapshot(tmp_path, planted, busy_moment(planted.marts, planted.days[-1]))
+    files = snapshot(tmp_path, planted, busiest_time(planted.marts, planted.days[-1]))
     items = pq.ParquetFile(files["items.parquet"]).read()
     pq.write_table(items.slice(0, 1), files["items.parquet"])
     with pytest.raises(BundleError):
@@ -205,8 +206,8 @@ def test_items_that_rooms_point_to_must_be_there(planted: Planted, tmp_path: Pat
 
 def empty_state(**settings: float) -> LiveState:
     config = replace(LiveConfig(publish_seconds=0.0), **settings)
-    moments = Moments(DIM, LEVELS, of_authors)
-    nothing = Snapshot(1_000, moments, {}, {}, {}, {}, [])
+    coded_windows = CodedWindows(DIM, LEVELS, of_authors)
+    nothing = Snapshot(1_000, coded_windows, {}, {}, {}, {}, [])
     return state_of(nothing, config, 3, 30_000)
 
 
@@ -214,8 +215,8 @@ def tell(state: LiveState, room_id: int, ended_at: int) -> None:
     """The room's window that ended then has been encoded; everything about it is that number."""
     author = np.array([state.rooms[room_id].author_id])
     vector, codes = np.full((1, DIM), ended_at, np.float32), np.full((1, LEVELS), ended_at)
-    row = int(state.moments.add(np.array([ended_at]), author, np.array([ended_at]), vector, codes)[0])
-    state.tell(state.rooms[room_id], row, ended_at, tuple(float(ended_at) for _ in WINDOW_COUNTS))
+    row = int(state.coded_windows.add(np.array([ended_at]), author, np.array([ended_at]), vector, codes)[0])
+    state.set_coded(state.rooms[room_id], row, ended_at, tuple(float(ended_at) for _ in WINDOW_COUNTS))
 
 
 def test_a_room_lives_from_its_start_to_its_end_and_follows_its_windows() -> None:
@@ -249,7 +250,7 @@ def test_a_click_remembers_the_room_as_it_was_when_it_was_shown() -> None:
         state.enter(f"again {at}", 5, 7, at + 3_000, f"list {at}")  # the same impression is clicked once
     history = state.users.history(5, 10**9)
     assert history.at.tolist() == [122_000, 92_000, 62_000]
-    assert state.moments["ended_at"][history.moment].tolist() == [120_000, 90_000, 60_000]
+    assert state.coded_windows["ended_at"][history.coded_row].tolist() == [120_000, 90_000, 60_000]
     assert state.users.history(5, 92_000).at.tolist() == [62_000]  # known strictly before
     assert len(state.users.history(6, 10**9).at) == 0
 
@@ -267,7 +268,7 @@ def test_a_play_is_a_click_as_in_the_warehouse() -> None:
     assert state.users.not_entered(5, 0, 80_000).tolist() == [7]
 
 
-def test_rooms_and_moments_that_nobody_needs_are_forgotten() -> None:
+def test_rooms_and_coded_windows_that_are_not_used_are_forgotten() -> None:
     state = empty_state(room_memory_seconds=10.0, room_silence_seconds=100.0)
     for room_id in range(5):
         state.start_room(room_id, room_id, 2_000, f"room {room_id}", None, None)
@@ -279,10 +280,10 @@ def test_rooms_and_moments_that_nobody_needs_are_forgotten() -> None:
     assert state.forget_rooms(75_000) == 1
     assert [room.title for room in state.view().rooms] == [f"room {state.table['room_id'][row]}" for row in range(4)]
     state.compact()
-    assert sorted(state.moments["segment_id"][state.table["moment"]].tolist()) == [60_000] * 4
+    assert sorted(state.coded_windows["segment_id"][state.table["coded_row"]].tolist()) == [60_000] * 4
     history = state.users.history(5, 10**9)
-    assert state.moments["author_id"][history.moment].tolist() == [1]
-    assert len(state.moments) == 6  # row 0, four rooms, one engagement
+    assert state.coded_windows["author_id"][history.coded_row].tolist() == [1]
+    assert len(state.coded_windows) == 6  # row 0, four rooms, one engagement
     assert state.forget_rooms(3_000_000) == 4  # silent for long: ended, and then forgotten
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from livealign.live.state.sessions import Sessions
-from livealign.live.state.windows import OpenWindow, Said, is_blank, moment_of
+from livealign.live.state.windows import OpenWindow, Utterance, is_blank, text_of
 
 WINDOW = 30_000
 
@@ -39,15 +39,15 @@ def test_the_chat_is_the_last_characters_of_the_messages_in_order() -> None:
     assert (window.n_comments, window.commenters) == (len(told), {one[1] % 7 for one in told})
 
 
-def test_a_moment_has_the_lines_of_the_chat_and_utterances_in_one_text() -> None:
+def test_a_window_has_the_lines_of_the_chat_and_utterances_in_one_text() -> None:
     window = OpenWindow()
     window.comment(2, 1, 5, "two\nlines", is_bot=False)
     window.comment(1, 1, 5, "  ", is_bot=False)
-    window.speech += [Said(9, 1, "later"), Said(3, 1, "sooner")]
-    moment = moment_of(7, 2, None, "chess", window)
-    assert (moment.chat, moment.speech, moment.title, moment.category) == (("two", "lines"), "sooner later", "", "chess")
+    window.speech += [Utterance(9, 1, "later"), Utterance(3, 1, "sooner")]
+    text = text_of(7, 2, None, "chess", window)
+    assert (text.chat, text.speech, text.title, text.category) == (("two", "lines"), "sooner later", "", "chess")
     assert window.n_comments == 2
-    assert moment_of(7, 2, "t", None, None).is_silent
+    assert text_of(7, 2, "t", None, None).is_silent
 
 
 def test_viewers_are_counted_once_and_retained_over_a_window_by_any_of_their_sessions() -> None:

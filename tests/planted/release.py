@@ -15,8 +15,8 @@ from livealign.errors import BundleError
 from livealign.profiles import load_profile
 from livealign.ranking.variants import TrainedVariant, train_variant
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_bundle
-from livealign.release.contents import SegmentMoments, moments_with_content, write_vocabulary
-from livealign.release.snapshot import busy_moment, write_snapshot
+from livealign.release.contents import CodedSegmentRows, rows_with_content, write_vocabulary
+from livealign.release.snapshot import busiest_time, write_snapshot
 from tests.planted.marts import WINDOW, Planted, plant_marts
 
 WORDS = ("chess", "boxing", "karaoke", "baking", "racing", "painting", "yoga", "poker")  # a name for each topic
@@ -56,22 +56,22 @@ def plant_platform(marts: Path, **sizes: int) -> Planted:
     return planted
 
 
-def plant_release(folder: Path, planted: Planted, moment: int | None = None, name: str = "aligned_codes") -> "PlantedRelease":
+def plant_release(folder: Path, planted: Planted, at: int | None = None, name: str = "aligned_codes") -> "PlantedRelease":
     """Train the tiny profile on the planted platform and write its release to `folder/releases`.
 
-    `moment` of its snapshot: the last busy one of the last day if it is left out.
+    `at`: time of its snapshot, epoch milliseconds; the busiest time of the last day if it is left out.
     """
     day, profile = planted.days[-1], load_profile("tiny")
     corpus = load_corpus(planted.marts, day, profile.dataset)
     corpus = corpus.with_content("tuned_llm", planted.segment_ids, planted.vectors)
     trained = train_variant(name, corpus, profile)
-    segments = segment_moments(trained, corpus)
+    segments = coded_segment_rows(trained, corpus)
     topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
     texts = [f"the host plays {WORDS[topics[one]]} while viewers cheer" for one in segments.segment_ids.tolist()]
     parts = write_models(folder / "models", trained, corpus, name_codes(segments.codes, texts))
-    moment = busy_moment(planted.marts, day) if moment is None else moment
+    at = busiest_time(planted.marts, day) if at is None else at
     parts["snapshot"] = write_snapshot(
-        folder / "snapshot", planted.marts, moment, *segments, history_length=profile.dataset.history_length
+        folder / "snapshot", planted.marts, at, *segments, history_length=profile.dataset.history_length
     )
     assert trained.codebook is not None
     fields = {
@@ -84,7 +84,7 @@ def plant_release(folder: Path, planted: Planted, moment: int | None = None, nam
         "metrics": {},
         "codebook_version": trained.codebook.version,
     }
-    return PlantedRelease(write_bundle(folder / "releases", parts, fields), moment, corpus, trained)
+    return PlantedRelease(write_bundle(folder / "releases", parts, fields), at, corpus, trained)
 
 
 def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_names: Mapping[str, str]) -> dict[str, Path]:
@@ -111,18 +111,18 @@ def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_nam
     return {name: folder / name for name in (ALIGNMENT, CODEBOOK, RANKER, CODE_NAMES, VOCABULARY)}
 
 
-def segment_moments(trained: TrainedVariant, corpus: Corpus) -> SegmentMoments:
-    """Vectors and codes of the corpus' segments with content, for `snapshot.write_snapshot`."""
+def coded_segment_rows(trained: TrainedVariant, corpus: Corpus) -> CodedSegmentRows:
+    """Vectors and codes of the corpus' segments that have content, as `write_snapshot` takes them."""
     content, (vectors, codes) = trained.content, trained.items
     if content is None or vectors is None or codes is None:
         raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")
-    return moments_with_content(corpus, content, vectors, codes)
+    return rows_with_content(corpus, content, vectors, codes)
 
 
 class PlantedRelease(NamedTuple):
     """A release, and what it was made from."""
 
     bundle: Path
-    moment: int
+    taken_at: int  # time of its snapshot, epoch milliseconds
     corpus: Corpus
     trained: TrainedVariant

@@ -10,7 +10,8 @@ import pytest
 from livealign.days import partition
 from livealign.errors import ArchiveError
 from livealign.events.intake import EventIntake
-from livealign.events.log import EventLog, log_files
+from livealign.events.log import EventLog
+from livealign.events.log_files import log_files
 from livealign.ids import hashed_id
 from livealign.landing.schema import TABLES
 from livealign.landing.validate import validate_landing

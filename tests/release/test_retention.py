@@ -14,7 +14,8 @@ import pytest
 from livealign.days import partition
 from livealign.errors import BundleError
 from livealign.events.intake import EventIntake
-from livealign.events.log import EventLog, log_files
+from livealign.events.log import EventLog
+from livealign.events.log_files import log_files
 from livealign.home import Home
 from livealign.operation_config import RetentionConfig
 from livealign.release.decisions import write_decision

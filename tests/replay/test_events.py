@@ -10,7 +10,7 @@ from livealign.days import midnight
 from livealign.errors import LandingError
 from livealign.events.models import MAX_TEXT, parse_events
 from livealign.live.state.windows import TEXT_CHARACTERS, OpenWindow
-from livealign.replay.events import NOBODY, day_events, landed_rooms
+from livealign.replay.events import OTHER_USER, day_events, landed_rooms
 from tests.planted.landing import DAYS, planted_rows
 from tests.planted.landing_rows import write_landing
 
@@ -57,8 +57,8 @@ def test_what_was_shown_of_a_room_before_midnight_is_shown_to_nobody(landing: Pa
     found = events_of(landing, 1)
     before = [item for at, item in found if at < first and item["kind"] == "impression"]
     assert before
-    assert {(item["user_id"], item["request_id"]) for item in before} == {(NOBODY, None)}
-    assert all(item["user_id"] != NOBODY for at, item in found if at >= first and item["kind"] == "impression")
+    assert {(item["user_id"], item["request_id"]) for item in before} == {(OTHER_USER, None)}
+    assert all(item["user_id"] != OTHER_USER for at, item in found if at >= first and item["kind"] == "impression")
     assert all(item["request_id"] is None for at, item in found if at < first and item["kind"] == "play_started")
 
 

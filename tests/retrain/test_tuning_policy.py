@@ -15,7 +15,7 @@ from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import adapter_sha256
 from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import open_bundle, write_bundle
-from livealign.release.registry import predecessor, promote, rollback
+from livealign.release.registry import previous_release, promote, rollback
 from livealign.retrain.tuning_policy import RECORD, TuningPlan, choose_tuning, continued_from, write_tuning
 from livealign.tuning.adapter import copy_adapter
 from tests.release.test_bundle import FIELDS
@@ -141,13 +141,13 @@ def test_a_policy_that_there_is_not_is_refused() -> None:
 
 def test_a_day_goes_on_from_the_newest_champion_before_it_however_often_it_is_retrained(tmp_path: Path) -> None:
     eighth, ninth, tenth = (release(tmp_path, f"2025-06-{day:02d}") for day in (8, 9, 10))
-    assert predecessor(tmp_path, DAY) is None, "a bundle that was never champion is none"
+    assert previous_release(tmp_path, DAY) is None, "a bundle that was never champion is none"
     for one in (eighth, ninth, tenth):
         promote(tmp_path, one)
-    found = predecessor(tmp_path, DAY)
+    found = previous_release(tmp_path, DAY)
     assert found is not None
     assert found.release_id == ninth, "not the champion of that very day"
-    assert predecessor(tmp_path, date(2025, 6, 8)) is None
+    assert previous_release(tmp_path, date(2025, 6, 8)) is None
 
 
 def test_a_release_that_was_rolled_back_or_is_damaged_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_release_that_was_rolled_back_or_is_damaged_is_not_gone_on_from(tmp_pa
     for one in (seventh, eighth, ninth):
         promote(tmp_path, one)
     rollback(tmp_path)
-    found = predecessor(tmp_path, DAY)
+    found = previous_release(tmp_path, DAY)
     assert found is not None
     assert found.release_id == eighth
     (tmp_path / eighth / "adapter" / "adapter_model.safetensors").write_bytes(b"torn")
-    found = predecessor(tmp_path, DAY)
+    found = previous_release(tmp_path, DAY)
     assert found is not None
     assert found.release_id == seventh

@@ -10,7 +10,7 @@ from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.validate import validate_landing
 from livealign.operation_config import DriftConfig
-from livealign.release.snapshot import busy_moment
+from livealign.release.snapshot import busiest_time
 from orchestration.drift.columns import day_frame
 from tests.planted import slow_warehouse
 from tests.planted.landing import DAYS, REJECTS, planted_rows
@@ -44,7 +44,7 @@ def test_dbt_builds_marts_in_an_odd_home_and_they_are_read(home):
     assert all(row["click"] == expected[row["impression_id"]]["click"] for row in found)
     assert publish_marts(home.warehouse_tables, home.marts)["interactions"] == len(found)
     assert 0 < len(day_frame(home.marts, DAYS, DriftConfig())) <= len(found)  # what drift reads
-    assert busy_moment(home.marts, DAYS[-1])  # what a release's snapshot reads
+    assert busiest_time(home.marts, DAYS[-1])  # what a release's snapshot reads
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """Rooms and users right now, in columns that readers may share.
 
-Read `state` first; the other modules are its parts: `windows`, `sessions`, `moments` (coded windows), `users`,
-`counts`, `columns`.
+Read `rooms` (one room, and the view of all rooms) and `state` first. The other modules are its parts: `windows` (still
+open), `coded_windows`, `sessions`, `users`, `counts`, `columns`.
 """

@@ -1,17 +1,22 @@
-"""Rows that come and go, kept as dense numpy columns: a removed row's place is taken by the last one."""
+"""Rows that come and go in dense NumPy columns.
+
+The last row takes the place of a removed one.
+"""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_FIRST = 1_024  # rows of room in the beginning
+_FIRST_CAPACITY = 1_024  # rows
 
 
 class Columns:
-    """Named columns of one length. Reading one gives a view of its rows, to be read and written in place.
+    """Named columns of one length.
 
-    Columns(room_id=np.int64, counts=(np.float64, 8))   # a number a row, and 8 numbers a row
+    `columns[name]` is a view of a column's rows, to be read and written in place.
+
+    Columns(room_id=np.int64, counts=(np.float64, 8))   # one number a row, and 8 numbers a row
     """
 
     def __init__(self, **kinds: DTypeLike | tuple[DTypeLike, int]) -> None:
@@ -19,7 +24,7 @@ class Columns:
         self._columns: dict[str, NDArray] = {}
         for name, kind in kinds.items():
             dtype, width = kind if isinstance(kind, tuple) else (kind, None)
-            shape = (_FIRST,) if width is None else (_FIRST, width)
+            shape = (_FIRST_CAPACITY,) if width is None else (_FIRST_CAPACITY, width)
             self._columns[name] = np.zeros(shape, dtype=dtype)
 
     def __len__(self) -> int:
@@ -29,8 +34,8 @@ class Columns:
         return self._columns[name][: self._size]
 
     def append(self, **values: Any) -> int:
-        """Add a row; columns that are not named are zero. Returns its number."""
-        self._room_for(self._size + 1)
+        """Add a row and return its number; columns that are not given are zero."""
+        self._reserve(self._size + 1)
         row = self._size
         for name, column in self._columns.items():
             column[row] = values.get(name, 0)
@@ -38,15 +43,18 @@ class Columns:
         return row
 
     def extend(self, arrays: dict[str, NDArray]) -> None:
-        """Add many rows, every column given."""
+        """Add many rows; every column must be given."""
         count = len(next(iter(arrays.values())))
-        self._room_for(self._size + count)
+        self._reserve(self._size + count)
         for name, column in self._columns.items():
             column[self._size : self._size + count] = arrays[name]
         self._size += count
 
     def remove(self, row: int) -> int:
-        """Drop a row. Returns the number of the row that has taken its place (the row's own where it was the last)."""
+        """Remove a row; returns the number of the row that took its place.
+
+        That is the row's own number if it was the last row.
+        """
         last = self._size - 1
         for column in self._columns.values():
             column[row] = column[last]
@@ -57,7 +65,7 @@ class Columns:
         """Copies of all columns."""
         return {name: self[name].copy() for name in self._columns}
 
-    def _room_for(self, size: int) -> None:
+    def _reserve(self, size: int) -> None:
         capacity = len(next(iter(self._columns.values())))
         if size <= capacity:
             return

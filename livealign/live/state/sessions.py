@@ -1,8 +1,8 @@
-"""Who is watching: sessions as columns, and what they say of a window, for all rooms at once.
+"""Who is watching, and the viewer counts of a window.
 
 The counts are those of the mart `segments` (dbt: int_sessions, int_window_viewers). A session covers the windows from that of
-its entry to that of its last instant; it is there at the starts of windows that lie within. A viewer is retained over a window
-when both its start and its end are covered, by one session or by several.
+its entry to that of its last instant; it is present at the starts of windows that lie within it. A viewer is retained over a
+window if the window's start and end are both covered, by one session or by several.
 """
 
 from typing import NamedTuple
@@ -14,29 +14,32 @@ from livealign.live.state.columns import Columns
 
 Ints = NDArray[np.int64]
 
-OPEN_END = np.iinfo(np.int64).max // 2  # of a session that goes on, as far as anybody knows
-_EARLY_ENDS = 10_000  # ends remembered whose start has not come yet
+OPEN_END = np.iinfo(np.int64).max // 2  # `until` of a session without a known end
+_EARLY_ENDS = 10_000  # ends kept whose start has not come yet
 
 
 class Viewers(NamedTuple):
-    """What the sessions say of one window; r rooms that have a viewer in it."""
+    """The viewer counts of one window, for the r rooms that have a viewer in it."""
 
     room_id: Ints  # [r] sorted
     viewers: Ints  # [r] distinct users
     entered: Ints  # [r] sessions that begin in it
     left: Ints  # [r] sessions that end in it
-    retention: NDArray[np.float64]  # [r] share of those there at its start who are there at its end, NaN where nobody was
+    retention: NDArray[np.float64]  # [r] share of the viewers at its start who are there at its end; NaN without viewers
 
 
 class LongView(NamedTuple):
-    """Clicks that have become long views; n of them."""
+    """n clicks that have become long views."""
 
     author_id: Ints  # [n]
     known_at: Ints  # [n] epoch milliseconds
 
 
 class Sessions:
-    """Sessions that are open or have ended in a window that is still open. Changed under the lock of the state."""
+    """Sessions that are open, or have ended in a window that is still open.
+
+    Changed under the lock of the state.
+    """
 
     def __init__(self, window_ms: int, cap_ms: int, long_view_ms: int) -> None:
         self._window_ms, self._cap_ms, self._long_view_ms = window_ms, cap_ms, long_view_ms
@@ -44,11 +47,11 @@ class Sessions:
             room_id=np.int64,
             user_id=np.int64,
             author_id=np.int64,
-            entered=np.int64,  # as it was told
-            start=np.int64,  # not before the room's
+            entered=np.int64,  # the event's time
+            start=np.int64,  # the same, but not before the room's start
             until=np.int64,
             clicked=np.bool_,  # of an impression
-            counted=np.bool_,  # as a long view, or never will be
+            counted=np.bool_,  # is a long view, or can no longer become one
         )
         self.names: list[str] = []  # play id of each row
         self._rows: dict[str, int] = {}
@@ -58,7 +61,7 @@ class Sessions:
         return len(self.table)
 
     def start(self, play_id: str, room_id: int, user_id: int, author_id: int, at: int, room_start: int, clicked: bool) -> None:
-        """A user enters; the same play again changes nothing."""
+        """Start a session; a play that has one already changes nothing."""
         if play_id in self._rows:
             return
         row = self.table.append(
@@ -77,7 +80,7 @@ class Sessions:
             self.end(play_id, end)
 
     def end(self, play_id: str, at: int) -> None:
-        """A user leaves. An end whose start is not known waits for it."""
+        """End a session; an end without a known start is kept until the start comes."""
         row = self._rows.get(play_id)
         if row is None:
             self._early_ends[play_id] = at
@@ -88,13 +91,13 @@ class Sessions:
         until[row] = max(entered[row], min(at, until[row]))
 
     def end_room(self, room_id: int, at: int) -> None:
-        """Nobody watches longer than the room goes on."""
+        """End the sessions of a room at the end of the room."""
         rows = np.flatnonzero(self.table["room_id"] == room_id)
         until, entered = self.table["until"], self.table["entered"]
         until[rows] = np.maximum(entered[rows], np.minimum(until[rows], at))
 
     def viewers(self, window: int) -> Viewers:
-        """The counts of one window, as far as is known now."""
+        """The counts of one window from the sessions so far."""
         start, until = self.table["start"], self.table["until"]
         first, last = start // self._window_ms, np.maximum(until - 1, start) // self._window_ms
         rows = np.flatnonzero((first <= window + 1) & (window <= last))
@@ -130,7 +133,7 @@ class Sessions:
         )
 
     def long_views(self, now: int) -> LongView:
-        """Clicks that have become long views by `now`; each is told once."""
+        """Clicks that have become long views by `now`; each is returned once."""
         entered, until, counted = self.table["entered"], self.table["until"], self.table["counted"]
         due = entered + self._long_view_ms
         rows = np.flatnonzero(~counted & (np.minimum(until, now) >= due))
@@ -139,7 +142,7 @@ class Sessions:
         return LongView(self.table["author_id"][rows].copy(), due[rows])
 
     def forget(self, window: int) -> None:
-        """Drop the sessions that ended before the window."""
+        """Remove the sessions that ended before the window."""
         start, until = self.table["start"], self.table["until"]
         gone = np.flatnonzero(np.maximum(until - 1, start) // self._window_ms < window)
         for row in gone[::-1].tolist():
@@ -151,7 +154,7 @@ class Sessions:
             self.names.pop()
 
     def restore(self, arrays: dict[str, NDArray], names: list[str]) -> None:
-        """Take over the rows of a checkpoint."""
+        """Load the rows of a checkpoint."""
         self.table.extend(arrays)
         self.names = list(names)
         self._rows = {name: row for row, name in enumerate(self.names)}

@@ -1,4 +1,4 @@
-"""What is known of users: their last engagements, and the rooms that they were shown lately."""
+"""Histories and recently shown rooms of users."""
 
 import zlib
 from typing import NamedTuple
@@ -11,41 +11,41 @@ from livealign.live.state.columns import Columns
 
 Ints = NDArray[np.int64]
 
-_SHOWN = ("shown_room", "shown_at", "shown_moment", "shown_request", "shown_entered")
+_SHOWN = ("shown_room", "shown_at", "shown_coded_row", "shown_request", "shown_entered")
 
 
 class History(NamedTuple):
     """A user's last engagements, newest first."""
 
-    moment: Ints  # [h] rows of the moments table
+    coded_row: Ints  # [h] rows of the coded windows
     at: Ints  # [h] epoch milliseconds from which each was known
 
 
-class Clicked(NamedTuple):
+class ClickedImpression(NamedTuple):
     """The impression that a click was on."""
 
-    moment: int  # row of the moments table: what the room was when it was shown
+    coded_row: int  # row of the coded windows: the room's content when it was shown
     shown_at: int  # epoch milliseconds
 
 
 class Users:
-    """Users by id, in columns. Of too many, those of whom nothing was heard for longest give way."""
+    """Users by id, in columns; beyond `max_users` the least recently active are dropped."""
 
     def __init__(self, history_length: int, shown_length: int, max_users: int) -> None:
         self.history_length, self._shown_length, self._max_users = history_length, shown_length, max_users
         self._table = Columns(
             user_id=np.int64,
             length=np.int64,
-            history_moment=(np.int32, history_length),
+            history_coded_row=(np.int32, history_length),
             history_at=(np.int64, history_length),
-            shown_next=np.int64,  # where the ring of shown rooms goes on
+            shown_next=np.int64,  # place in the ring of shown rooms that is written next
             shown_room=(np.int64, shown_length),
             shown_at=(np.int64, shown_length),
-            shown_moment=(np.int32, shown_length),
+            shown_coded_row=(np.int32, shown_length),
             shown_request=(np.int64, shown_length),
             shown_entered=(np.bool_, shown_length),
         )
-        self._rows: dict[int, int] = {}  # least lately heard of first
+        self._rows: dict[int, int] = {}  # least recently active first
 
     def __len__(self) -> int:
         return len(self._table)
@@ -53,60 +53,60 @@ class Users:
     def __getitem__(self, name: str) -> NDArray:
         return self._table[name]
 
-    def engage(self, user_id: int, moment: int, at: int) -> None:
-        """The moment becomes part of the user's history."""
-        self._insert(self._row(user_id), moment, at)
+    def engage(self, user_id: int, coded_row: int, at: int) -> None:
+        """Add a coded window to the user's history."""
+        self._insert(self._row(user_id), coded_row, at)
 
     def history(self, user_id: int, before: int) -> History:
-        """The engagements that were known before `before`; none of an unknown user."""
+        """The engagements that were known before `before`; empty for an unknown user."""
         row = self._rows.get(user_id)
         if row is None:
             return History(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         length = int(self["length"][row])
         at = self["history_at"][row, :length]
-        known = at < before
-        return History(self["history_moment"][row, :length][known].astype(np.int64), at[known])
+        earlier = at < before
+        return History(self["history_coded_row"][row, :length][earlier].astype(np.int64), at[earlier])
 
     def newest(self, user_id: int) -> int:
-        """When the user last engaged, 0 where that is not known."""
+        """When the user last engaged, epoch milliseconds; 0 if unknown."""
         row = self._rows.get(user_id)
         return 0 if row is None or not self["length"][row] else int(self["history_at"][row, 0])
 
-    def replace_history(self, user_id: int, moments: Ints, at: Ints) -> None:
-        """The user's engagements [h] are these, newest first."""
-        row, length = self._row(user_id), min(len(moments), self.history_length)
+    def replace_history(self, user_id: int, coded_rows: Ints, at: Ints) -> None:
+        """Replace the user's engagements [h], newest first."""
+        row, length = self._row(user_id), min(len(coded_rows), self.history_length)
         self["length"][row] = length
-        self["history_moment"][row, :length] = moments[:length]
+        self["history_coded_row"][row, :length] = coded_rows[:length]
         self["history_at"][row, :length] = at[:length]
 
-    def show(self, user_id: int, request: str | None, room_ids: Ints, moments: Ints, at: int) -> Ints:
-        """Rooms [n] were shown to the user. The same room of the same request again changes nothing.
+    def show(self, user_id: int, request: str | None, room_ids: Ints, coded_rows: Ints, at: int) -> Ints:
+        """Record that rooms [n] were shown to the user; a room of a request counts once.
 
         Returns:
-            Places in `room_ids` of those that are new.
+            Places in `room_ids` of the rooms that are new.
         """
         row, key = self._row(user_id), _key(request)
         new = np.arange(len(room_ids))
         if key and (self["shown_request"][row] == key).any():
-            told = self["shown_room"][row][self["shown_request"][row] == key]
-            new = np.flatnonzero(~np.isin(room_ids, told))
-            room_ids, moments = room_ids[new], moments[new]
+            recorded = self["shown_room"][row][self["shown_request"][row] == key]
+            new = np.flatnonzero(~np.isin(room_ids, recorded))
+            room_ids, coded_rows = room_ids[new], coded_rows[new]
         count = min(len(room_ids), self._shown_length)
         first = int(self["shown_next"][row])
         places = (first + np.arange(count)) % self._shown_length
         self["shown_room"][row, places] = room_ids[:count]
         self["shown_at"][row, places] = at
-        self["shown_moment"][row, places] = moments[:count]
+        self["shown_coded_row"][row, places] = coded_rows[:count]
         self["shown_request"][row, places] = key
         self["shown_entered"][row, places] = False
         self["shown_next"][row] = (first + count) % self._shown_length
         return new
 
-    def enter(self, user_id: int, room_id: int, request: str | None, at: int) -> Clicked | None:
-        """The user enters a room. The impression that showed it to them, where that was not long ago.
+    def enter(self, user_id: int, room_id: int, request: str | None, at: int) -> ClickedImpression | None:
+        """Record that the user enters a room; returns the impression that it is a click on.
 
-        As in dbt's int_clicks: the impression of that request and room, else the user's last one of the room; each is
-        clicked once. None: it is no click.
+        As in dbt's int_clicks, that is the recent impression of that request and room, else the user's last one of the room.
+        An impression is clicked once. None: the entry is not a click.
         """
         row = self._rows.get(user_id)
         if row is None:
@@ -123,10 +123,13 @@ class Users:
         if self["shown_entered"][row, place]:
             return None
         self["shown_entered"][row, place] = True
-        return Clicked(int(self["shown_moment"][row, place]), int(self["shown_at"][row, place]))
+        return ClickedImpression(int(self["shown_coded_row"][row, place]), int(self["shown_at"][row, place]))
 
     def not_entered(self, user_id: int, since: int, until: int) -> Ints:
-        """Rooms shown to the user from `since` up to `until` that they did not enter; a room as often as it was shown."""
+        """Rooms shown to the user from `since` to `until` and not entered.
+
+        A room is repeated as often as it was shown.
+        """
         row = self._rows.get(user_id)
         if row is None:
             return np.zeros(0, dtype=np.int64)
@@ -134,32 +137,35 @@ class Users:
         lately = (at >= max(since, 1)) & (at <= until)
         return room[lately & ~np.isin(room, room[lately & entered])]
 
-    def moments_used(self) -> Ints:
-        """Rows of the moments table that anything here points to."""
-        return np.unique(np.concatenate([self["history_moment"].reshape(-1), self["shown_moment"].reshape(-1)])).astype(
+    def coded_rows_used(self) -> Ints:
+        """Rows of the coded windows that a history or a shown room points to."""
+        return np.unique(np.concatenate([self["history_coded_row"].reshape(-1), self["shown_coded_row"].reshape(-1)])).astype(
             np.int64
         )
 
     def renumber(self, number: Ints) -> None:
-        """The moments table was compacted: row m is `number[m]` now."""
-        for name in ("history_moment", "shown_moment"):
+        """Point to the compacted table, in which row m has become row `number[m]`."""
+        for name in ("history_coded_row", "shown_coded_row"):
             self[name][:] = number[self[name]]
 
     def arrays(self, since: int) -> dict[str, NDArray]:
-        """For a checkpoint: histories in the order in which users were last heard of, and what was shown after `since`."""
+        """Histories and the rooms shown after `since`, for a checkpoint.
+
+        Users are in the order of their last activity, the latest last.
+        """
         order = np.fromiter(self._rows.values(), dtype=np.int64, count=len(self._rows))
-        told = {name: self[name][order] for name in ("user_id", "length", "history_moment", "history_at")}
+        histories = {name: self[name][order] for name in ("user_id", "length", "history_coded_row", "history_at")}
         row, place = np.nonzero(self["shown_at"][order] > since)
         by_time = np.lexsort((self["shown_at"][order[row], place], row))
         row, place = row[by_time], place[by_time]
-        return told | {"shown_row": row} | {name: self[name][order[row], place] for name in _SHOWN}
+        return histories | {"shown_row": row} | {name: self[name][order[row], place] for name in _SHOWN}
 
     def restore(self, arrays: dict[str, NDArray]) -> None:
-        """Take over what `arrays` gave; the table is empty before."""
+        """Load what `arrays` returned into an empty table."""
         width = min(self.history_length, arrays["history_at"].shape[1])
         for row, user_id in enumerate(arrays["user_id"].tolist()):
             self._rows[user_id] = self._table.append(user_id=user_id, length=min(width, int(arrays["length"][row])))
-        for name in ("history_moment", "history_at"):
+        for name in ("history_coded_row", "history_at"):
             self[name][:, :width] = arrays[name][:, :width]
         shown = arrays["shown_row"].astype(np.int64)  # sorted, each user's oldest first
         place = (np.arange(len(shown)) - np.searchsorted(shown, shown)) % self._shown_length
@@ -167,15 +173,15 @@ class Users:
             self[name][shown, place] = arrays[name]
         self["shown_next"][shown] = (place + 1) % self._shown_length
 
-    def _insert(self, row: int, moment: int, at: int) -> None:
-        length, ats, moments = int(self["length"][row]), self["history_at"][row], self["history_moment"][row]
+    def _insert(self, row: int, coded_row: int, at: int) -> None:
+        length, ats, coded_rows = int(self["length"][row]), self["history_at"][row], self["history_coded_row"][row]
         place = int((ats[:length] > at).sum())
-        if place >= self.history_length or ((ats[:length] == at) & (moments[:length] == moment)).any():
+        if place >= self.history_length or ((ats[:length] == at) & (coded_rows[:length] == coded_row)).any():
             return
         stop = min(length, self.history_length - 1)
-        moments[place + 1 : stop + 1] = moments[place:stop].copy()
+        coded_rows[place + 1 : stop + 1] = coded_rows[place:stop].copy()
         ats[place + 1 : stop + 1] = ats[place:stop].copy()
-        moments[place], ats[place] = moment, at
+        coded_rows[place], ats[place] = coded_row, at
         self["length"][row] = stop + 1
 
     def _row(self, user_id: int) -> int:
@@ -184,7 +190,7 @@ class Users:
             if len(self._rows) >= self._max_users:
                 self._forget(next(iter(self._rows)))
             row = self._table.append(user_id=user_id)
-        self._rows[user_id] = row  # last in the dict: heard of latest
+        self._rows[user_id] = row  # last in the dict: active latest
         return row
 
     def _forget(self, user_id: int) -> None:

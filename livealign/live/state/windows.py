@@ -1,7 +1,8 @@
-"""A room's open windows: what was said and done in each, gathered event by event, read once the window is over.
+"""Chat, speech and actions of windows that are still open.
 
-The same texts and counts as the mart `segments` has (dbt: int_window_texts, int_window_actions). A message belongs to the
-window of its time, an utterance to that in which it ends: before that nobody knows it whole.
+They are gathered event by event and read when the window is over. Texts and counts are those of the mart `segments` (dbt:
+int_window_texts, int_window_actions). A message belongs to the window of its time. An utterance belongs to the window in which
+it ends, because it is not known in full earlier.
 """
 
 import unicodedata
@@ -13,10 +14,10 @@ from livealign.llm.segment_text import WindowText
 TEXT_CHARACTERS = 2_000  # the last ones of a window's chat, and of its speech (dbt: segment_text_characters)
 
 
-class Said(NamedTuple):
-    """One message or utterance; sorted by time, then by the id under which it lands."""
+class Utterance(NamedTuple):
+    """One message or stretch of speech; sorted by time, then by the id under which it lands."""
 
-    at: int  # epoch milliseconds: sent, or begun
+    at: int  # epoch milliseconds: time of sending, or start of the speech
     order: int
     text: str
 
@@ -25,47 +26,47 @@ class Said(NamedTuple):
 class OpenWindow:
     """What has happened in one window of a room so far."""
 
-    chat: list[Said] = field(default_factory=list)
-    speech: list[Said] = field(default_factory=list)
+    chat: list[Utterance] = field(default_factory=list)
+    speech: list[Utterance] = field(default_factory=list)
     commenters: set[int] = field(default_factory=set)
     n_comments: int = 0
     n_likes: int = 0
     n_gifts: int = 0
 
     def comment(self, at: int, order: int, user_id: int, text: str, is_bot: bool) -> None:
-        """A message; what bots write makes a window, but is no part of its text."""
+        """Add a message; a bot's message makes a window, but is not part of its text or counts."""
         if is_bot:
             return
         self.n_comments += 1
         self.commenters.add(user_id)
         if not is_blank(text):
-            self.chat.append(Said(at, order, text))
+            self.chat.append(Utterance(at, order, text))
 
     def chat_text(self) -> str:
-        """The messages in order, one a line, the last TEXT_CHARACTERS of them."""
+        """The messages in order, one a line, cut to the last TEXT_CHARACTERS characters."""
         return _last_of(sorted(self.chat), "\n")
 
     def speech_text(self) -> str:
-        """The utterances in order, the last TEXT_CHARACTERS of them."""
+        """The speech in order, cut to the last TEXT_CHARACTERS characters."""
         return _last_of(sorted(self.speech), " ")
 
 
-def moment_of(window: int, age: int, title: str | None, category: str | None, happened: OpenWindow | None) -> WindowText:
-    """The window as `segments.compose_text` reads it; `happened` None where nobody said or did anything."""
+def text_of(window: int, age: int, title: str | None, category: str | None, happened: OpenWindow | None) -> WindowText:
+    """A window as `segment_text.compose_text` reads it; `happened` is None for a silent window."""
     chat = happened.chat_text() if happened else ""
     speech = happened.speech_text() if happened else ""
     return WindowText(window, age, title or "", category or "", speech, tuple(chat.split("\n")) if chat else ())
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing is left when spaces are trimmed: of the Unicode category Zs, as DuckDB's trim does."""
+    """Whether a text is empty after trimming spaces (Unicode category Zs), as DuckDB trims."""
     return all(unicodedata.category(character) == "Zs" for character in text)
 
 
-def _last_of(said: list[Said], separator: str) -> str:
+def _last_of(utterances: list[Utterance], separator: str) -> str:
     texts, length = [], 0
-    for one in reversed(said):  # what lies before the last TEXT_CHARACTERS is not even joined
-        texts.append(one.text[-TEXT_CHARACTERS:])
+    for utterance in reversed(utterances):  # texts before the last TEXT_CHARACTERS are not joined at all
+        texts.append(utterance.text[-TEXT_CHARACTERS:])
         length += len(texts[-1]) + 1
         if length > TEXT_CHARACTERS:
             break

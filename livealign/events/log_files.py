@@ -1,0 +1,88 @@
+"""The files of an event log: names, checksummed lines, and recovery after a crash.
+
+    <folder>/events-00000007.open    the file that is written to
+    <folder>/events-00000006.log     closed: no record will be added
+    <folder>/torn/                   bytes of a write that a crash cut short
+
+A record is one line, `CRC-32 of the payload in 8 hex digits, space, payload`. A payload is JSON without a line break.
+"""
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from livealign.errors import EventLogError
+from livealign.files import replace_bytes, sync_directory
+
+OPEN, CLOSED, TORN = ".open", ".log", "torn"
+_NAME = re.compile(r"events-(\d{8})\.(?:open|log)")
+_HEAD = 9  # bytes before the payload
+
+
+class Line(NamedTuple):
+    """One line of a file; `payload` is None if the line is damaged."""
+
+    number: int  # 1 is the first line that was read
+    end: int  # byte offset in the file
+    payload: bytes | None
+
+
+def log_files(folder: Path) -> list[Path]:
+    """The files of a log, open and closed, oldest first."""
+    return sorted((path for path in folder.glob("events-*") if _NAME.fullmatch(path.name)), key=file_number)
+
+
+def file_number(path: Path) -> int:
+    """The number of a file in its log.
+
+    Raises:
+        EventLogError: the file is not part of an event log.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise EventLogError(f"{path} is no file of an event log")
+    return int(match[1])
+
+
+def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
+    """The lines of a file, from a byte offset on.
+
+    A file that its writer closes (renames) meanwhile is still read to its end. A line without a line break counts as damaged.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        file = path.with_suffix(CLOSED).open("rb")
+    with file:
+        file.seek(offset)
+        end = offset
+        for number, line in enumerate(file, 1):
+            end += len(line)
+            yield Line(number, end, _payload(line))
+
+
+def recover(path: Path) -> None:
+    """Close a file that a crashed process left open.
+
+    The bytes after its last complete record are moved to `torn/`.
+
+    Raises:
+        OSError: the file cannot be changed.
+    """
+    good = max((line.end for line in read_lines(path) if line.payload is not None), default=0)
+    if good < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.seek(good)
+            replace_bytes(path.parent / TORN / f"{path.stem}.{good}", file.read())
+            file.truncate(good)
+            os.fsync(file.fileno())
+    path.rename(path.with_suffix(CLOSED))
+    sync_directory(path.parent)
+
+
+def _payload(line: bytes) -> bytes | None:
+    payload = line[_HEAD:-1]
+    return payload if line.endswith(b"\n") and line[:_HEAD] == b"%08x " % zlib.crc32(payload) else None
