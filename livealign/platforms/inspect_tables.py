@@ -7,7 +7,7 @@ from livealign.landing.schema import TABLES
 
 
 class Given(NamedTuple):
-    """Whether a table can be filled (yes, partly, no), what is to be known about it, and the files it is filled from."""
+    """Whether a platform fills a table (yes, partly, no), how, and from which files."""
 
     can: str
     says: str
@@ -120,7 +120,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     },
     "liverec": {
         **{name: Given("no", "none are published") for name in TABLES},
-        "rooms": Given("yes", "broadcasts, as long as anybody was in their chat; no title, no category, no language"),
+        "rooms": Given("yes", "broadcasts, as long as a viewer was in their chat; no title, no category, no language"),
         "authors": Given("partly", "the streamers, without any attribute"),
         "users": Given("partly", "who was in a chat, without any attribute"),
         "impressions": Given("partly", "none are logged: inferred from a sample of the rooms live when a viewer came"),

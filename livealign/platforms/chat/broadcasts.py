@@ -1,4 +1,4 @@
-"""One broadcast of a chat archive: what is known of it, and the files that its messages are in.
+"""One broadcast of a chat archive: what is known of it, and the files of its messages.
 
 Ids: Twitch gives numbers, which stay what they are (people are hashed where a secret key is set). Every other id is a
 hash of the site's name and the site's id, so that sites never collide.
@@ -112,7 +112,7 @@ class BadBroadcast:
 
 @dataclass
 class Found:
-    """What one format found in an archive. `names` are the files that it read or knows, whatever came of them."""
+    """What one format found in an archive; `names` are all files that it read or knows."""
 
     broadcasts: list[Broadcast] = field(default_factory=list)
     bad: list[BadBroadcast] = field(default_factory=list)
@@ -137,7 +137,7 @@ def user_ids(site: str, users: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def moment(value: Any, name: str, zone: timezone = UTC) -> int:
-    """A time as milliseconds: ISO text with or without a zone, or Unix seconds, milli- or microseconds.
+    """A time in milliseconds, from ISO text or from Unix seconds, milli- or microseconds.
 
     Raises:
         BadValueError: it is no time, or lies before 2000 or in the future.

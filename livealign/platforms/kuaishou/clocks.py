@@ -1,4 +1,4 @@
-"""On which clock the written times of KuaiLive-M3 are: found by laying them beside the columns in Unix milliseconds.
+"""The clock of KuaiLive-M3's written times, found by comparison with Unix times.
 
 The dataset documents no zone for its written times, while comments and segment vectors carry Unix milliseconds, which
 are UTC by definition. A broadcast's comments must lie within its life, so of the two clocks that are plausible, UTC and
@@ -80,7 +80,9 @@ def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: 
 
 
 def file_clock(rooms: Rooms, source: Source, column: str, of_rooms: Clock) -> Clock:
-    """The clock of another file's written times, held against the rooms in UTC; that of the rooms where too little is known.
+    """The clock of another file's written times, found by comparison with the rooms in UTC.
+
+    Where there is too little to compare, it is the clock of the rooms.
 
     Raises:
         ArchiveError: neither clock fits, or both.
@@ -139,11 +141,11 @@ def _same_day(utc: Ints, p_date: Ints) -> float:
 
 def _choose(shares: Mapping[str, float], what: str, compared: int, file: str) -> Clock:
     (best, share), (_, other) = sorted(shares.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{value:.1%} on {name}" for name, value in shares.items())
+    by_clock = ", ".join(f"{value:.1%} on {name}" for name, value in shares.items())
     if share < LEAST_SHARE or share - other < LEAST_LEAD:
         trouble = "fit neither clock" if share < LEAST_SHARE else "fit both clocks"
         raise ArchiveError(
-            f"the times of {file} {trouble} ({what}: {told} of {compared} compared); check that the files are of one "
+            f"the times of {file} {trouble} ({what}: {by_clock} of {compared} compared); check that the files are of one "
             f"release, or set {CLOCK_VARIABLE} to utc or shanghai if you know it"
         )
-    return Clock(best, f"{what}: {told} of {compared} compared")
+    return Clock(best, f"{what}: {by_clock} of {compared} compared")

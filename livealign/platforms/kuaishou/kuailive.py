@@ -150,7 +150,9 @@ def notes(archive: Path) -> list[str]:
 
 
 def archive_days(archive: Path) -> list[date]:
-    """All UTC days on which the archive has anything, sorted. Every dated file is read once; a process remembers the result.
+    """All UTC days on which the archive has anything, sorted.
+
+    Every dated file is read once; the process caches the result.
 
     Raises:
         ArchiveError: it is no such archive.
