@@ -53,11 +53,18 @@ PLATFORMS: dict[str, Adapter] = {
     "liverec": liverec,
 }
 
-EXPECTED = (
-    "simulator.json with dt=YYYY-MM-DD/ (simulator), CHANNEL/BROADCAST/vod.json or another chat archive (twitch, youtube, "
-    "bilibili, chat), click.csv with room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), "
-    "events-*.log (served), plays.parquet or plays/dt=YYYY-MM-DD/ (parquet), user,stream,streamer,start,stop in a CSV (liverec)"
-)
+EXPECTED = {  # what an archive of each platform looks like
+    "simulator": "simulator.json with dt=YYYY-MM-DD/",
+    "twitch": "CHANNEL/BROADCAST/vod.json with verbose_chat.json.gz, or chat JSON of TwitchDownloader or chat-downloader",
+    "youtube": "NAME.live_chat.json with NAME.info.json, or chat-downloader's JSON",
+    "bilibili": "BililiveRecorder's danmaku XML, or ROOM/DAY.txt with time_ms:user_id:text",
+    "chat": "chats of several sites, each as its own platform has them",
+    "kuailive": "click.csv with room.csv",
+    "kuailive_m3": "live_interaction.csv with live_room_meta.parquet",
+    "served": "events-*.log",
+    "parquet": "plays.parquet or plays/dt=YYYY-MM-DD/, and so on for each landing table",
+    "liverec": "100k.csv or full_a.csv.gz with user,stream,streamer,start,stop",
+}
 _DAY_FOLDER = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
 
 
@@ -86,7 +93,8 @@ def recognise(archive: Path) -> str:
         return found[0]
     if found:
         raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; name one of them by --platform")
-    raise ArchiveError(f"{archive} is of no known format; expected one of: {EXPECTED}")
+    expected = "; ".join(f"{files} ({name})" for name, files in EXPECTED.items())
+    raise ArchiveError(f"{archive} is of no known format; expected one of: {expected}")
 
 
 def archive_days(platform: str, archive: Path) -> list[date]:
