@@ -153,9 +153,7 @@ def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> 
             read, kept, refused = (sum(row[column] for row in of_table) for column in ("read", "landed", "rejected"))
             there, out = pq.read_metadata(landed).num_rows, _count_rejects(root / "rejects" / name / day / PART)
             if (read, kept, refused) != (there + out, there, out):
-                detail = (
-                    f"{name}: the ledger says {read} read = {kept} landed + {refused} rejected; {there} and {out} are there"
-                )
+                detail = f"{name}: the ledger says {read} read = {kept} landed + {refused} rejected; {there} and {out} are there"
                 breaches.append(ContractBreach("error", "ledger", "not_conserved", file, 0, 1, detail))
     return breaches
 

@@ -201,7 +201,7 @@ def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
     for row in tables["rooms"].rows:
         row["ended_at"] = ends.of_room.get(row["room_id"])
     for row in tables["plays"].rows:
-        # Whose end was not sent stayed until the room's; an end before the entry says nothing.
+        # A play whose end was not sent lasts until the room's end; an end before the entry is ignored.
         left = ends.of_play.get(row["left_at"], ends.of_room.get(row["room_id"]))
         row["left_at"] = left if left is not None and left >= row["entered_at"] else None
         row["impression_id"] = ends.impressions.get(row["impression_id"])

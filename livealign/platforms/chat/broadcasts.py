@@ -58,12 +58,12 @@ class Broadcast:
     site: str
     channel: str  # what the site knows its owner by
     owner: str  # login of the owner in the chat; empty where it is not known
-    file: str  # which says what the broadcast is, relative to the archive
+    file: str  # that describes the broadcast, relative to the archive
     room_id: int
     title: str | None
     category: str | None
     started_at: int
-    duration: float | None  # seconds; None where nothing says it
+    duration: float | None  # seconds; None where it is unknown
     chats: tuple[Chat, ...]
     changes: tuple[Change, ...] = ()
     unknown_fields: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Broadcast:
 
 @dataclass(frozen=True)
 class BadBroadcast:
-    """A broadcast that does not fit, with its files and the day that a name says."""
+    """A broadcast that does not fit, with its files and the day in a file's name."""
 
     file: str
     reason: str

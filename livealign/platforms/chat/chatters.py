@@ -28,7 +28,7 @@ _LOOKS_LIKE_LOGIN = re.compile(r"[0-9_]")
 
 
 class Announcement(NamedTuple):
-    """What a bot said at the start of a broadcast."""
+    """What a bot announced at the start of a broadcast."""
 
     category: str | None
     title: str

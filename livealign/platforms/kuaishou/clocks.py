@@ -3,7 +3,7 @@
 The dataset documents no zone for its written times, while comments and segment vectors carry Unix milliseconds, which
 are UTC by definition. A broadcast's comments must lie within its life, so of the two clocks that are plausible, UTC and
 Asia/Shanghai (UTC+8, no summer time), the one under which they do is right. With the rooms placed, the other files are
-held against the rooms. Nothing is guessed: where neither clock fits, or both do, landing refuses.
+compared with the rooms. The clock is never guessed: where neither fits, or both do, landing refuses the archive.
 """
 
 import os
@@ -25,7 +25,7 @@ CLOCKS = {"utc": 0, "shanghai": 8 * 3_600_000}  # name → the clock minus UTC, 
 CLOCK_VARIABLE = "LIVEALIGN_KUAILIVE_M3_CLOCK"
 SLACK_MS = 10 * 60_000  # events are logged a little before and after their room's life
 SAMPLE_ROWS = 200_000
-LEAST_ROWS = 20  # of a file that is held against the rooms; with fewer it follows them
+LEAST_ROWS = 20  # of a file that is compared with the rooms; with fewer it has their clock
 LEAST_SHARE = 0.6  # of sampled events within their room's life, under the right clock
 LEAST_LEAD = 0.2  # of that share over the other clock's
 
@@ -62,7 +62,7 @@ def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: 
     if stated is not None:
         if stated not in CLOCKS:
             raise ArchiveError(f"{CLOCK_VARIABLE}={stated} is no clock; use one of {', '.join(CLOCKS)}")
-        return Clock(stated, f"{CLOCK_VARIABLE} says so")
+        return Clock(stated, f"set by {CLOCK_VARIABLE}")
     samples = [sample(source, "live_id", column) for source, column in unix_sources]
     ids = np.concatenate([ids for ids, _ in samples]) if samples else np.zeros(0, np.int64)
     times = np.concatenate([times for _, times in samples]) if samples else np.zeros(0, np.int64)

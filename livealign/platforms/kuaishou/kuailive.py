@@ -290,8 +290,8 @@ def _land_negatives(work: Pass, source: Source) -> None:
 def _land_comments(work: Pass, source: Source) -> None:
     for rows, lines in work.batches(source):
         at = rows.column("timestamp")
-        says = {"text": pa.repeat("", len(lines)), "is_bot": pa.repeat(False, len(lines))}
-        comments = {**_who(work, rows), "comment_id": event_ids("kuailive_comment", lines), "sent_at": at, **says}
+        texts = {"text": pa.repeat("", len(lines)), "is_bot": pa.repeat(False, len(lines))}
+        comments = {**_who(work, rows), "comment_id": event_ids("kuailive_comment", lines), "sent_at": at, **texts}
         work.add("comments", comments, source.file, lines, work.wanted(whole_numbers(at)))
 
 

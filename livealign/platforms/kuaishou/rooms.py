@@ -70,7 +70,7 @@ def whole_numbers(column: pa.ChunkedArray, null: int | np.int64 = -1) -> Ints:
 
 
 def _merged(ids: Ints, authors: Ints, started: Ints, ended: Ints, lines: Ints) -> Rooms:
-    """One room for each id; the rows come sorted by id and line. A row that names another author says nothing."""
+    """One room for each id; the rows come sorted by id and line. A row that names another author is ignored."""
     if not len(ids):
         return Rooms(ids, authors, started, ended, lines)
     first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
