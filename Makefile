@@ -42,7 +42,7 @@ setup: .venv/.installed ## create .venv and install the pinned dependencies
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
 	touch $@
 
-retrain: setup ## archive → served release: PLATFORM=simulator|twitch ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n SET="a.b=c"
+retrain: setup ## archive → served release: PLATFORM=simulator|twitch|parquet|… ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n SET="a.b=c"
 	$(BIN)/python -m orchestration.retrain $(ARGS)
 
 ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and sensors

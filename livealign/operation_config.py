@@ -12,7 +12,9 @@ class LandingConfig:
     """How an archive is landed, and what a landing must be to be built on (livealign.landing.summary)."""
 
     max_rejected_share: float = setting(0.2, "of a table's rows that may be rejected; more is an archive misread", SHARE)
-    negatives_per_play: int = setting(20, "rooms beside the entered one in a list inferred from a play", COUNT, unit="rooms")
+    negatives_per_play: int = setting(
+        20, "rooms beside the entered one in a list inferred from a play", Bounds(0, 1_000), unit="rooms"
+    )
 
 
 @dataclass(frozen=True)

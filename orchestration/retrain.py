@@ -30,7 +30,7 @@ from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing.run import landed_days
 from livealign.llm.backbone import PINNED, fetch_backbone
-from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
+from livealign.platforms.registry import EXPECTED, PLATFORMS, adapter_of, archive_days
 from livealign.retrain.stage_cost import stage_cost
 from livealign.retrain.summary import write_summary
 from livealign.settings import GivenValue, export_flags
@@ -128,6 +128,11 @@ def prepare(workspace: Workspace, day: date | None) -> date:
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.say(styled(("▶", "bold cyan"), " simulating a platform into ", (str(workspace.archive), "dim")))
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
+    if not workspace.archive.is_dir():
+        raise ArchiveError(
+            f"{workspace.archive} is no folder; give an archive of platform {workspace.home.platform} by ARCHIVE=folder, "
+            f"with {EXPECTED[workspace.home.platform]} in it"
+        )
     today = datetime.now(UTC).date()  # not over yet, so not complete
     known = [past for past in archive_days(workspace.home.platform, workspace.archive) if past < today]
     if not known:

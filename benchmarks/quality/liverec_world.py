@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from livealign.errors import LiveAlignError
-from livealign.platforms.liverec import SETTINGS
+from livealign.platforms.liverec.adapter import SETTINGS
 
 STEPS_A_DAY = 144
 START = "2019-04-01T00:00:00Z"

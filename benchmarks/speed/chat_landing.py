@@ -1,4 +1,4 @@
-"""Time, memory and rows of landing N Twitch channels that are live on one evening, 30 chatters each.
+"""Time, memory and rows of landing N Twitch channels that are live on one evening.
 
     python -m benchmarks.speed.chat_landing [--channels 50 100 200 1000]
 

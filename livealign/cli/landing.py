@@ -1,12 +1,14 @@
 """The `livealign` commands about archives and landing: simulate, inspect, land, validate."""
 
-from dataclasses import replace
+import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from livealign.cli.command import SetOption, given_flags
 from livealign.console import PlainConsole, progress_bar, styled, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -19,9 +21,9 @@ KnownPlatform = Annotated[
 ]
 DaysOption = Annotated[str | None, typer.Option(help="FIRST or FIRST..LAST, YYYY-MM-DD; default: every day of the archive")]
 ShareOption = Annotated[
-    float, typer.Option("--max-rejected", min=0, max=1, help="share of a table's rows that may be rejected")
+    str | None, typer.Option("--max-rejected", help="share of a table's rows, short for --set landing.max_rejected_share=…")
 ]
-MAX_REJECTED = LandingConfig().max_rejected_share
+StartOption = Annotated[str | None, typer.Option("--start", help="of LiveRec alone: when step 0 was, as 2019-04-01T00:00Z")]
 
 
 def add_landing_commands(app: typer.Typer) -> None:
@@ -60,13 +62,20 @@ def inspect(
     folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known")],
     platform: KnownPlatform = None,
     days: DaysOption = None,
+    start: StartOption = None,
+    set_: SetOption = None,
 ) -> None:
-    """Recognise an archive, land it into a folder that is thrown away, and say what would land and what would not, and why."""
+    """Report what would land of an archive, and what would be rejected and why.
+
+    The archive is recognised and landed into a temporary folder; nothing is kept.
+    """
     from livealign.landing.summary import failures, warnings
     from livealign.platforms.inspect import inspect_archive
 
-    with progress_bar("landing it for a look") as advance:
-        found = inspect_archive(folder, advance, platform, day_span(days))
+    config = landing_config(set_)
+    hand_on_start(start, folder, platform)
+    with progress_bar("landing it into a temporary folder") as advance:
+        found = inspect_archive(folder, advance, platform, day_span(days), config)
     span = f"{len(found.days)} days, {found.days[0]} to {found.days[-1]}" if found.days else "no day"
     console.say(styled((found.platform, "bold"), f" archive in {folder}: {span}"))
     files = table("file", "table", "read", "would land", "rejected", "why", title="files")
@@ -81,14 +90,17 @@ def inspect(
         console.say(f"! {line}")
     for note in found.notes:
         console.say(f"• {note}")
-    for line in failures(found.summary, Path("LANDING"), LandingConfig()):
+    for line in failures(found.summary, Path("LANDING"), config):
         console.say(styled(("✗ ", "bold red"), line))
 
 
 def validate(
     landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter")],
 ) -> None:
-    """Check a landing folder against the contract: types, keys, references, time order, units. Exits 1 on errors."""
+    """Check a landing folder against the contract: types, keys, references, times, units.
+
+    Exits 1 on errors.
+    """
     from livealign.landing.validate import validate_landing
 
     with progress_bar("checking") as advance:
@@ -106,20 +118,25 @@ def land(
     archive: Annotated[Path, typer.Option(help="folder of the platform's archive")],
     platform: KnownPlatform = None,
     days: DaysOption = None,
-    max_rejected: ShareOption = MAX_REJECTED,
+    start: StartOption = None,
+    max_rejected: ShareOption = None,
+    set_: SetOption = None,
 ) -> None:
-    """Translate an archive to the landing contract; what does not fit is kept in landing/rejects with file, line, reason.
+    """Translate an archive to the landing contract.
 
-    Exits 1 where nothing of a table landed or too much of it was rejected; what landed is there all the same.
+    What does not fit is kept in landing/rejects with file, line and reason. Exits 1 where nothing of a table landed or too
+    much of it was rejected; what landed is there all the same.
     """
     from livealign.landing.summary import failures, warnings
     from livealign.platforms.registry import land as land_archive
     from livealign.platforms.registry import recognise
 
+    config = landing_config(set_, max_rejected)
+    hand_on_start(start, archive, platform)
     home = Home.from_environment(platform or recognise(archive))
     home.activate()
     with progress_bar("landing") as advance:
-        summary = land_archive(home.platform, archive, home.landing, day_span(days), progress=advance)
+        summary = land_archive(home.platform, archive, home.landing, day_span(days), progress=advance, config=config)
     shown = table("table", "read", "landed", "rejected", "share", "reasons")
     for name, counts in summary.tables.items():
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
@@ -129,11 +146,43 @@ def land(
     console.print(shown)
     for line in warnings(summary):
         console.say(f"! {line}")
-    failed = failures(summary, home.landing, replace(LandingConfig(), max_rejected_share=max_rejected))
+    failed = failures(summary, home.landing, config)
     for line in failed:
         console.say(styled(("✗ ", "bold red"), line))
     if failed:
         raise typer.Exit(1)
+
+
+def landing_config(settings: Sequence[str] | None, max_rejected: str | None = None) -> LandingConfig:
+    """The settings of landing that are in force, with what the command line gives.
+
+    Raises:
+        LiveAlignError: an unknown setting, or a value that it cannot have.
+    """
+    from livealign.platforms.inspect_tables import Given
+    from livealign.settings import load_settings
+
+    flags = given_flags(settings=settings)
+    if max_rejected is not None:
+        flags.append(Given.option("--max-rejected", "landing.max_rejected_share", max_rejected))
+    return load_settings(flags).profile.landing
+
+
+def hand_on_start(start: str | None, archive: Path, platform: str | None) -> None:
+    """Put the start of LiveRec's steps into this process's environment, where its adapter reads it.
+
+    Raises:
+        LiveAlignError: the archive is of another platform.
+    """
+    if start is None:
+        return
+    from livealign.platforms.liverec.adapter import VARIABLE
+    from livealign.platforms.registry import recognise
+
+    name = platform or recognise(archive)
+    if name != "liverec":
+        raise LiveAlignError(f"--start {start}: only files of platform liverec count from a start, not those of {name}")
+    os.environ[VARIABLE] = start
 
 
 def day_span(text: str | None) -> list[date] | None:

@@ -1,4 +1,4 @@
-"""How landed rows get from memory to partition files: the spool, the sorted and deduplicated write, and the publication.
+"""Partition files: the spool, the sorted and deduplicated write, and the publication.
 
 Rows wait in a `Spool`, in memory up to a budget and beyond it in temporary Parquet, so memory does not grow with the
 archive. `write_partition` turns the waiting rows of one table and day into one file, a slice at a time. `publish` moves
@@ -41,7 +41,7 @@ class Partition:
 
 
 class Spool:
-    """Waiting rows by (table, day); the largest partitions go to temporary Parquet when memory runs over the budget."""
+    """Waiting rows by (table, day), in memory up to a budget and beyond it in temporary Parquet."""
 
     def __init__(self, folder: Path, budget: int = SPOOL_BYTES) -> None:
         self._folder = folder
@@ -63,7 +63,10 @@ class Spool:
             self._spill()
 
     def take(self, name: str, day: date) -> Partition:
-        """The waiting rows of one partition, which the spool forgets; its files stay until the run's folder goes."""
+        """The waiting rows of one partition, which leave the spool.
+
+        Its temporary files stay until the run's folder is removed.
+        """
         partition = self._partitions.pop((name, day), Partition())
         self._in_memory -= partition.in_memory
         return partition
@@ -84,7 +87,9 @@ class Spool:
 
 
 def write_partition(table: Table, partition: Partition, files: list[str], out: Path) -> Iterator[pa.Table]:
-    """Write one partition, sorted by time and key, keeping the first row of each key in order of file name and line.
+    """Write one partition, sorted by time and key, without duplicate keys.
+
+    The first row of each key, in order of file name and line, is the one that stays.
 
     Only keys and times are held for the whole partition; the rows pass in slices of about `SLICE_BYTES`.
 
@@ -127,7 +132,9 @@ def staged(ready: Path, name: str, day: date) -> Path:
 
 
 def publish(ready: Path, root: Path) -> None:
-    """Move the files of a finished run into place and remove its folder; repeat after a crash and it goes on.
+    """Move the files of a finished run into place and remove its folder.
+
+    After a crash, a second call continues from where the first stopped.
 
     A day's ledger goes away first and comes back last: a day without one is incomplete.
     """

@@ -1,4 +1,4 @@
-"""Rejected rows as JSON, whatever is in them."""
+"""Rejected rows as JSON, whatever values they have."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def _cut(value: Any) -> str | int | float | bool | None:
 
 
 def as_utf8(text: str) -> str:
-    """The text with its lone surrogates replaced: bytes that are no UTF-8, in names of files and fields too."""
+    """The text with its lone surrogates (bytes that are not UTF-8) replaced."""
     return text.encode("utf-8", "replace").decode()
 
 

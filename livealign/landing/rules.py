@@ -1,4 +1,4 @@
-"""What a row must be to land: the checks behind `livealign.landing.run`, columnar and without side effects.
+"""The checks that a row must pass to land, columnar and without side effects.
 
 A row is rejected for the first of these that it breaks, column by column in the order of the schema:
 
@@ -16,7 +16,7 @@ A row is rejected for the first of these that it breaks, column by column in the
     negative_value     a gift's value below 0
 
 (`livealign.landing.run` adds `duplicate_key`, `linked_row_rejected`, and `unknown_field` as a warning; adapters add reasons
-of their own.) Text that spells a number is converted; times are read as `livealign.landing.times` says.
+of their own.) Text that spells a number is converted; times are read by the rules of `livealign.landing.times`.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,17 @@ import pyarrow.compute as pc
 
 from livealign.days import DAY_MS
 from livealign.landing.schema import TIMESTAMP, Table
-from livealign.landing.times import YEAR_2000_MS, says, unit_of, utc_text
+from livealign.landing.times import YEAR_2000_MS, unit_of, utc_text, wrong_unit
 
 MAX_TEXT_BYTES = 1 << 20  # of one text value
-UNKNOWN_DAY = -1  # of a row whose time column cannot be believed
+UNKNOWN_DAY = -1  # of a row whose time is missing or out of range
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why rows were rejected: a code to count by, and the column it is about."""
+class RejectReason:
+    """Why rows were rejected: a code to count by, and what is wrong with which column."""
 
     reason: str
     detail: str
@@ -51,29 +51,29 @@ class Problem:
 class CheckedRows:
     """The verdict on n rows.
 
-    `rows` has the table's schema by type (rejected rows may hold nulls); `problem` is [n], -1 for a good row, else an
-    index into `problems`; `day` is [n], days since 1970-01-01 UTC, or UNKNOWN_DAY.
+    `rows` has the table's schema by type (rejected rows may hold nulls); `reason_index` is [n], -1 for a good row, else an
+    index into `reasons`; `day` is [n], days since 1970-01-01 UTC, or UNKNOWN_DAY.
     """
 
     rows: pa.Table
-    problem: npt.NDArray[np.int32]
-    problems: list[Problem]
+    reason_index: npt.NDArray[np.int32]
+    reasons: list[RejectReason]
     day: npt.NDArray[np.int64]
 
 
 def check_rows(table: Table, data: pa.Table, now: datetime) -> CheckedRows:
-    """Convert a batch to the table's types and judge every row; `now` is naive UTC."""
+    """Convert a batch to the table's types and check every row; `now` is naive UTC."""
     verdict = _Verdict(data.num_rows)
     columns = {field.name: _check_column(field, data, verdict) for field in table.schema}
-    believable = np.ones(data.num_rows, np.bool_)
+    in_range = np.ones(data.num_rows, np.bool_)
     for name in table.time_columns:
         early, late = _time_bounds(columns[name], now)
         for unit, hit in unit_of(pc.fill_null(columns[name].cast(pa.int64()), 0).to_numpy(zero_copy_only=False), now):
-            verdict.blame(hit, "wrong_time_unit", says(name, unit))
+            verdict.blame(hit, "wrong_time_unit", wrong_unit(name, unit))
         verdict.blame(early, "time_before_2000", f"{name} is before 2000-01-01")
         verdict.blame(late, "time_in_future", f"{name} is after {now.isoformat(sep=' ', timespec='seconds')} UTC")
         if name == table.time_column:
-            believable = ~early & ~late & _true(pc.is_valid(columns[name]))
+            in_range = ~early & ~late & _true(pc.is_valid(columns[name]))
     for start, end in pairwise(table.time_columns):
         ends_early = pc.less(columns[end], columns[start])
         verdict.blame(_true(ends_early), "negative_duration", f"{end} is before {start}")
@@ -82,12 +82,12 @@ def check_rows(table: Table, data: pa.Table, now: datetime) -> CheckedRows:
     if "value" in columns:
         verdict.blame(_true(pc.less(columns["value"], 0.0)), "negative_value", "value is below 0")
     milliseconds = pc.fill_null(columns[table.time_column].cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-    day = np.where(believable, milliseconds // DAY_MS, UNKNOWN_DAY)
-    return CheckedRows(pa.table(columns), verdict.problem, verdict.problems, day)
+    day = np.where(in_range, milliseconds // DAY_MS, UNKNOWN_DAY)
+    return CheckedRows(pa.table(columns), verdict.reason_index, verdict.reasons, day)
 
 
 def convert(column: pa.Array, to: pa.DataType) -> tuple[pa.Array, Mask]:
-    """The column as type `to`, and which non-null rows would not convert; those are null in the result."""
+    """The column as type `to`, and the mask of values that do not convert; they become null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -119,17 +119,17 @@ def _times_of_text(column: pa.Array) -> tuple[pa.Array, Mask]:
 
 
 class _Verdict:
-    """The first problem of each row."""
+    """The first reason to reject each row."""
 
     def __init__(self, rows: int) -> None:
-        self.problem = np.full(rows, -1, np.int32)
-        self.problems: list[Problem] = []
+        self.reason_index = np.full(rows, -1, np.int32)
+        self.reasons: list[RejectReason] = []
 
     def blame(self, rows: Mask, reason: str, detail: str) -> None:
-        fresh = rows & (self.problem < 0)
+        fresh = rows & (self.reason_index < 0)
         if fresh.any():
-            self.problem[fresh] = len(self.problems)
-            self.problems.append(Problem(reason, detail))
+            self.reason_index[fresh] = len(self.reasons)
+            self.reasons.append(RejectReason(reason, detail))
 
 
 def _check_column(field: pa.Field, data: pa.Table, verdict: _Verdict) -> pa.Array:

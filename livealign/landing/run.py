@@ -1,6 +1,6 @@
-"""Landing: what every platform's archive is translated into, one folder per table and UTC day.
+"""One landing run: rows of an archive become the partition files of whole UTC days.
 
-    landing/<table>/dt=YYYY-MM-DD/part-0.parquet            every table of `schemas.TABLES`, empty where there is nothing
+    landing/<table>/dt=YYYY-MM-DD/part-0.parquet            every table of `schema.TABLES`, empty where there is nothing
     landing/rejects/<table>/dt=YYYY-MM-DD/part-0.parquet    what did not fit: file, line, reason, the row
     landing/ledger/dt=YYYY-MM-DD/part-0.parquet             per table and file: read = landed + rejected
 
@@ -10,7 +10,7 @@ killed run changes nothing, and one that was killed while its finished files wer
 the next. The same input gives the same bytes.
 
 What is counted: a row is read once, under the day of its time column; a row of a day that the run does not land is not
-read. A row whose day cannot be known (a bad time) is read and rejected under the day of its file where the adapter says
+read. A row whose day cannot be known (a bad time) is read and rejected under the day of its file where the adapter gives
 it (`file_day`), else under the first day of the run. A file that cannot be read is one reject with line 0. Rows that are
 one event (`add_linked`) land or are rejected together. A field that the contract does not have is a warning, not a reject:
 one `unknown_field` record with line 0 for each file and field, which counts neither as read nor as rejected.
@@ -42,6 +42,7 @@ from livealign.landing.rejects import as_utf8, row_json, rows_json
 from livealign.landing.rules import UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.landing.schema import TABLES
 from livealign.landing.summary import LandingSummary
+from livealign.operation_config import LandingConfig
 
 REJECTS = pa.schema(
     [
@@ -80,16 +81,24 @@ class LandingRun:
         landing_root: the landing folder; it is made if there is none.
         days: the UTC days whose partitions this run replaces; rows of other days are ignored.
         now: naive UTC, later times are rejected; the current time if not given.
+        config: the settings in force, which adapters read; the usual ones if not given.
 
     Raises:
         LandingError: no days, or a table that the contract does not have.
     """
 
-    def __init__(self, landing_root: Path, days: Sequence[date], now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        landing_root: Path,
+        days: Sequence[date],
+        now: datetime | None = None,
+        config: LandingConfig | None = None,
+    ) -> None:
         if not days:
             raise LandingError("a landing run needs at least one day; choose --days that the archive has")
         self.days = sorted(set(days))
         self.now = now or datetime.now(UTC).replace(tzinfo=None)
+        self.config = config or LandingConfig()
         self.summary = LandingSummary(self.days)
         self._root = Path(landing_root)
         self._wanted = {(day - EPOCH).days: day for day in self.days}
@@ -120,11 +129,14 @@ class LandingRun:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def used(self, file: str) -> None:
-        """A file of the archive (relative to it) that the adapter has opened, or knows and leaves out, without a row of it."""
+        """Note a file that the adapter opened, or leaves out on purpose, without a row of it.
+
+        `file` is relative to the archive.
+        """
         self._used.add(file)
 
     def was_used(self, file: str) -> bool:
-        """Whether the adapter has said anything of this file of the archive."""
+        """Whether the adapter has named this file of the archive."""
         return file in self._used
 
     def add(
@@ -139,7 +151,7 @@ class LandingRun:
         """Check a batch and keep its good rows for the end of the run.
 
         Args:
-            table_name: a table of `schemas.TABLES`.
+            table_name: a table of `schema.TABLES`.
             data: n rows; columns may have any type that converts, in any order.
             file: where the rows are from, as a reader of the rejects should find it (relative to the archive).
             first_line: the line of the batch's first row in the file, the others follow.
@@ -153,10 +165,10 @@ class LandingRun:
             self._take(table_name, batch, checked, file, at[start : start + BATCH_ROWS], file_day)
 
     def add_linked(self, tables: Mapping[str, LinkedRows], file: str, file_day: date | None = None) -> None:
-        """Check batches whose rows belong together: all rows of one event land, or all of them are rejected.
+        """Check batches whose rows belong together: an event lands whole or is rejected whole.
 
-        A row that is rejected only because another one is has the reason `linked_row_rejected`; its detail says of which
-        table the other one is, and what is wrong with it. Only the rows of one call are linked.
+        A row that is rejected only because another one is has the reason `linked_row_rejected`; its detail names the table
+        of the other row and what is wrong with it. Only the rows of one call are linked.
 
         Args:
             tables: for each table its rows, the event of each row [n] (any whole numbers), and the line of each row [n].
@@ -204,9 +216,11 @@ class LandingRun:
         row: Mapping[str, Any] | None = None,
         day: date | None = None,
     ) -> None:
-        """Record one row (or with line 0 one file) that an adapter could not read; it counts as read and rejected.
+        """Record one row, or with line 0 one file, that an adapter could not read.
 
-        A `day` that the run does not land makes it none of the run's business; without one it is the run's first day.
+        It counts as read and rejected.
+
+        A row of a `day` that the run does not land is left out; without a day it is booked on the run's first.
         """
         if table_name not in TABLES:
             raise LandingError(f"{file}: there is no landing table '{table_name}'; the tables are {', '.join(TABLES)}")
@@ -238,8 +252,8 @@ class LandingRun:
             if day is None:
                 continue
             here = days == number
-            good = np.flatnonzero(here & (checked.problem < 0))
-            bad = np.flatnonzero(here & (checked.problem >= 0))
+            good = np.flatnonzero(here & (checked.reason_index < 0))
+            bad = np.flatnonzero(here & (checked.reason_index >= 0))
             self._count(name, file, day, read=len(good) + len(bad), rejected=len(bad))
             if len(good):
                 rows = checked.rows if len(good) == len(data) else checked.rows.take(good)
@@ -259,9 +273,9 @@ class LandingRun:
         bad: npt.NDArray[np.intp],
     ) -> None:
         for i, row in zip(bad, rows_json(data.take(bad)), strict=True):
-            problem = checked.problems[checked.problem[i]]
-            self._blame(name, problem.reason, problem.detail)
-            self._record(name, day, (name, file, int(lines[i]), problem.reason, problem.detail, row))
+            why = checked.reasons[checked.reason_index[i]]
+            self._blame(name, why.reason, why.detail)
+            self._record(name, day, (name, file, int(lines[i]), why.reason, why.detail, row))
 
     def _blame(self, name: str, reason: str, detail: str, rows: int = 1) -> None:
         self.summary.tables[name].reasons[reason] += rows
@@ -291,8 +305,8 @@ class LandingRun:
         with ThreadPoolExecutor(_WRITERS) as writers:
             closed = [writers.submit(self._close_table, name, day, ready) for day in self.days for name in TABLES]
             try:
-                for one in closed:
-                    one.result()
+                for table in closed:
+                    table.result()
             except BaseException:
                 writers.shutdown(cancel_futures=True)
                 raise
@@ -340,13 +354,19 @@ class LandingRun:
 
 
 def landed_days(landing_root: Path) -> list[date]:
-    """The complete days, sorted. A day is complete when its ledger is there: it is published last."""
+    """The complete days, sorted.
+
+    A day is complete when its ledger is there, which is published last.
+    """
     found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
     return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
 
 
 def recover(landing_root: Path) -> None:
-    """Finish what a killed run had finished, and remove what it had not. Safe at any time, also beside living runs."""
+    """Publish what a killed run had finished, and remove what it had not.
+
+    Safe at any time, also beside running landings.
+    """
     with exclusive(landing_root / ".lock"):
         for finished in sorted(landing_root.glob(".commit-*")):
             publish(finished, landing_root)

@@ -1,4 +1,4 @@
-"""The landing contract: the tables that every platform is translated into, by column, type, unit and key.
+"""The landing contract: tables with their columns, types, units and keys.
 
 All times are UTC in milliseconds, stored without a zone. All ids are int64; string ids are hashed (`livealign.ids`).
 A table lies in `landing/<table>/dt=YYYY-MM-DD/`, where `dt` is the UTC day of the table's `time_column`.
@@ -21,7 +21,7 @@ def _id(name: str) -> pa.Field:
 
 @dataclass(frozen=True)
 class Table:
-    """One landing table: its columns, the key by which duplicates are dropped, and the time that decides its day."""
+    """One landing table: its columns, its unique key, and the time that decides a row's day."""
 
     name: str
     schema: pa.Schema
@@ -104,7 +104,7 @@ TABLES: dict[str, Table] = {
                     _id("user_id"),
                     _id("author_id"),
                     _id("room_id"),
-                    pa.field("impression_id", pa.int64()),  # where the platform says which impression led here
+                    pa.field("impression_id", pa.int64()),  # the impression that led here, where the platform logs it
                     _required("entered_at", TIMESTAMP),
                     pa.field("left_at", TIMESTAMP),  # null while watching, or where it is unknown
                     pa.field("source", pa.string()),

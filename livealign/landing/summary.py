@@ -1,4 +1,4 @@
-"""What one landing run read, landed and rejected, and whether that is a landing that anybody can use."""
+"""What one landing run read, landed and rejected, and whether enough of it landed."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class TableSummary:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
-    details: dict[str, str] = field(default_factory=dict)  # of each reason, what was said of the first row
+    details: dict[str, str] = field(default_factory=dict)  # of each reason, that of the first row
 
     @property
     def share_rejected(self) -> float:
@@ -34,7 +34,10 @@ class TableSummary:
 
 @dataclass
 class LandingSummary:
-    """What one run landed, by table; `not_read` are files of the archive that no row and no use came of."""
+    """What one run landed, by table.
+
+    `not_read` are the files of the archive that the adapter did not use.
+    """
 
     days: list[date]
     tables: dict[str, TableSummary] = field(default_factory=lambda: {name: TableSummary() for name in TABLES})
@@ -59,7 +62,10 @@ class LandingSummary:
 
 
 def failures(summary: LandingSummary, landing_root: Path, config: LandingConfig) -> list[str]:
-    """One line for each table of which too little landed: its share, its reasons, the remedy. Empty is a good landing."""
+    """One line for each table of which too much was rejected; empty for a good landing.
+
+    A line has the share, the most frequent reasons and the remedy.
+    """
     return [
         _failure(name, counts, landing_root)
         for name, counts in summary.tables.items()
@@ -68,20 +74,20 @@ def failures(summary: LandingSummary, landing_root: Path, config: LandingConfig)
 
 
 def warnings(summary: LandingSummary) -> list[str]:
-    """Lines about files of the archive that could not be read, or that nobody looked at."""
+    """Lines about files of the archive that could not be read, or that were not read at all."""
     unread = _listed("cannot be used", summary.unreadable)
     return [*unread, *_listed("not read, for it is no file of this format", summary.not_read)]
 
 
 def _failure(name: str, counts: TableSummary, landing_root: Path) -> str:
     faults = Counter({reason: n for reason, n in counts.reasons.items() if reason not in LEFT_OUT})
-    said = [
+    reasons = [
         f"{reason} {count:,}" + (f" ({counts.details[reason]})" if counts.details.get(reason) else "")
         for reason, count in faults.most_common(3)
     ]
     more = f" and {len(faults) - 3} further reasons" if len(faults) > 3 else ""
     return (
-        f"{name}: {counts.share_rejected:.1%} of {counts.read:,} rows were rejected: {'; '.join(said)}{more}; "
+        f"{name}: {counts.share_rejected:.1%} of {counts.read:,} rows were rejected: {'; '.join(reasons)}{more}; "
         f"{landing_root / 'rejects' / name} has each row with file and line: mend the archive, then land it again"
     )
 

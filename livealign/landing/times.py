@@ -1,10 +1,10 @@
-"""Times of an archive in whatever form they are written → naive UTC milliseconds, the one form of the landing tables.
+"""Times of an archive, in whatever form they are written → naive UTC milliseconds.
 
     numbers        Unix milliseconds, also as floating point or spelt as text
     timestamps     of any unit; one with a zone is an instant, one without is UTC
     text           ISO 8601, with `T` or a space; `Z`, `UTC`, `+08:00`, `+0800`, `+08` are read row by row, text without is UTC
 
-Fractions of a millisecond are cut off. `unit_of` says of numbers that are no milliseconds of this century which unit they have.
+Fractions of a millisecond are cut off. `unit_of` finds the unit of numbers that are not milliseconds of this century.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ UNITS = (
 
 
 def unit_of(milliseconds: Ints, now: datetime) -> list[tuple[Unit, Mask]]:
-    """For each wrong unit, which values of what should be Unix milliseconds are times from 2000 to `now` in it.
+    """For each wrong unit, the mask of values that are times from 2000 to `now` in it.
 
     The ranges of the units do not touch each other, nor that of milliseconds.
     """
@@ -53,13 +53,13 @@ def unit_range(unit: Unit, now: datetime) -> tuple[int, int]:
     return YEAR_2000_MS * unit.per_second // 1_000, milliseconds * unit.per_second // 1_000
 
 
-def says(name: str, unit: Unit) -> str:
+def wrong_unit(name: str, unit: Unit) -> str:
     """What is wrong with a column, and the remedy."""
     return f"{name} looks like {unit.name} since 1970, not milliseconds: {unit.remedy}"
 
 
 def utc_text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """[n] texts → those that spell a whole number, those with a zone, those without; null where a text is of another kind."""
+    """[n] texts → whole numbers, times with a zone, times without; each null for other kinds."""
     text = pc.utf8_trim_whitespace(column)
     text = pc.replace_substring_regex(text, r"\[[^\[\]]*\]$", "")  # 2025-06-01T12:00+08:00[Asia/Shanghai], as Java writes
     text = pc.replace_substring_regex(text, r"\s*(?i:z|utc|gmt)$", "Z")

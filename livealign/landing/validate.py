@@ -1,12 +1,14 @@
-"""Does a landing folder keep the contract? Every check says what is wrong, in which file, and in which row first.
+"""The check of a finished landing folder against the contract.
 
-    validate_landing(folder) -> list[Problem]
+    validate_landing(folder) -> list[ContractBreach]
+
+Every breach says what is wrong, in which file, and in which row first.
 
 What is checked, in this order: every landed day has a file of every table with the contract's columns; what a single row
 must be (values there, ids and times in range, ends after starts, the day of its partition); keys without duplicates, over
 all days; rows that name a room, an impression or a person that exist and agree with it; events within the life of
 their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); the ledger; whether
-anything landed, and of each table enough.
+a row landed at all, and of each table enough.
 
 DuckDB reads the files as a stream and spills to disk, so memory stays bounded whatever the size.
 """
@@ -27,7 +29,7 @@ from livealign.landing.schema import ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
 from livealign.landing.times import unit_of
 from livealign.landing.validate_rows import (
-    Problem,
+    ContractBreach,
     check_impressions_of_plays,
     check_inferred_lists,
     check_keys,
@@ -42,8 +44,8 @@ LEAST_REJECTS = 10  # fewer say nothing about a share
 BEYOND_MS = 100_000_000 * DAY_MS  # days of 1970 ± 270,000 years, the calendar of DuckDB
 
 
-def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[Problem]:
-    """Check a landing folder against the contract; an empty list is a clean bill.
+def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[ContractBreach]:
+    """Check a landing folder against the contract; an empty list means no breach.
 
     Args:
         landing_root: the folder that holds `<table>/dt=YYYY-MM-DD/part-0.parquet`.
@@ -56,31 +58,31 @@ def validate_landing(landing_root: Path, progress: Progress | None = None, now: 
     days = sorted({path.name for name in (*TABLES, "ledger") for path in root.glob(f"{name}/dt=*") if path.is_dir()})
     if not days:
         raise LandingError(f"{root} holds no landed day; land an archive first, or give the folder that has rooms/dt=…/ in it")
-    problems, files = _check_files(root, days, now)
+    breaches, files = _check_files(root, days, now)
     steps = len(TABLES) + 3
     with open_landing(root, files) as database:
         for done, table in enumerate(TABLES.values()):
             if progress:
                 progress(done, steps)
             if files[table.name]:
-                problems += check_rows(database, root, table, now)
-                problems += check_keys(database, root, table)
-                problems += check_references(database, root, table, days[0].removeprefix("dt="))
-        problems += check_impressions_of_plays(database, root)
-        problems += check_inferred_lists(database, root)
-        problems += check_units(database)
+                breaches += check_rows(database, root, table, now)
+                breaches += check_keys(database, root, table)
+                breaches += check_references(database, root, table, days[0].removeprefix("dt="))
+        breaches += check_impressions_of_plays(database, root)
+        breaches += check_inferred_lists(database, root)
+        breaches += check_units(database)
     if progress:
         progress(steps - 1, steps)
-    problems += _check_ledger(root, days, files)
-    problems += _check_rows_there(root, days, files)
+    breaches += _check_ledger(root, days, files)
+    breaches += _check_rows_there(root, days, files)
     if progress:
         progress(steps, steps)
-    return problems
+    return breaches
 
 
-def _check_files(root: Path, days: list[str], now: datetime) -> tuple[list[Problem], dict[str, list[Path]]]:
+def _check_files(root: Path, days: list[str], now: datetime) -> tuple[list[ContractBreach], dict[str, list[Path]]]:
     """Every day has every table, readable and with the contract's columns; the rest is checked on the files that are so."""
-    problems: list[Problem] = []
+    breaches: list[ContractBreach] = []
     usable: dict[str, list[Path]] = {name: [] for name in TABLES}
     for table in TABLES.values():
         for day in days:
@@ -88,15 +90,17 @@ def _check_files(root: Path, days: list[str], now: datetime) -> tuple[list[Probl
             file = path.relative_to(root).as_posix()
             others = sorted(other.name for other in path.parent.glob("*") if other != path)
             if others:
-                problems.append(Problem("error", table.name, "unknown_file", file, 0, len(others), f"beside it: {others[0]}"))
+                breaches.append(
+                    ContractBreach("error", table.name, "unknown_file", file, 0, len(others), f"beside it: {others[0]}")
+                )
             if table.name in ADDED_LATER and not path.is_file():
                 continue
             trouble = _trouble_with(path, table) or _beyond_calendar(path, table, now)
             if trouble:
-                problems.append(Problem("error", table.name, trouble[0], file, 0, 1, trouble[1]))
+                breaches.append(ContractBreach("error", table.name, trouble[0], file, 0, 1, trouble[1]))
             else:
                 usable[table.name].append(path)
-    return problems, usable
+    return breaches, usable
 
 
 def _trouble_with(path: Path, table: Table) -> tuple[str, str] | None:
@@ -128,16 +132,18 @@ def _beyond_calendar(path: Path, table: Table, now: datetime) -> tuple[str, str]
     return None
 
 
-def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[Problem]:
+def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[ContractBreach]:
     """read = landed + rejected, and both are what lies there."""
-    problems: list[Problem] = []
+    breaches: list[ContractBreach] = []
     for day in days:
         path = root / "ledger" / day / PART
         file = path.relative_to(root).as_posix()
         try:
             rows = pq.read_table(path, partitioning=None).to_pylist()
         except (pa.ArrowException, OSError):
-            problems.append(Problem("error", "ledger", "missing_file", file, 0, 1, "the day is incomplete: land it again"))
+            breaches.append(
+                ContractBreach("error", "ledger", "missing_file", file, 0, 1, "the day is incomplete: land it again")
+            )
             continue
         for name in TABLES:
             landed = root / name / day / PART
@@ -150,17 +156,17 @@ def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> 
                 detail = (
                     f"{name}: the ledger says {read} read = {kept} landed + {refused} rejected; {there} and {out} are there"
                 )
-                problems.append(Problem("error", "ledger", "not_conserved", file, 0, 1, detail))
-    return problems
+                breaches.append(ContractBreach("error", "ledger", "not_conserved", file, 0, 1, detail))
+    return breaches
 
 
-def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[Problem]:
+def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[ContractBreach]:
     """Something landed, of no table were all rows rejected (an error), and of none too many (a warning)."""
-    problems: list[Problem] = []
+    breaches: list[ContractBreach] = []
     landed = {name: sum(pq.read_metadata(path).num_rows for path in paths) for name, paths in files.items()}
     if not any(landed.values()):
         everything = "no table has a row: nothing of the archive landed"
-        problems.append(Problem("error", "rooms", "empty_landing", "rooms", 0, 0, everything))
+        breaches.append(ContractBreach("error", "rooms", "empty_landing", "rooms", 0, 0, everything))
     for name, rows in landed.items():
         reasons = sum((_reasons(root / "rejects" / name / day / PART) for day in days), Counter[str]())
         faults = Counter({reason: count for reason, count in reasons.items() if reason not in LEFT_OUT})
@@ -168,10 +174,10 @@ def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]])
         why = ", ".join(f"{reason} {count:,}" for reason, count in faults.most_common(3))
         detail = f"{share:.1%} of the rows of {name} were rejected: {why}; see rejects/{name}"
         if rejected and not rows:
-            problems.append(Problem("error", name, "all_rejected", f"rejects/{name}", 0, rejected, detail))
+            breaches.append(ContractBreach("error", name, "all_rejected", f"rejects/{name}", 0, rejected, detail))
         elif rejected >= LEAST_REJECTS and share > LandingConfig().max_rejected_share:
-            problems.append(Problem("warning", name, "mostly_rejected", f"rejects/{name}", 0, rejected, detail))
-    return problems
+            breaches.append(ContractBreach("warning", name, "mostly_rejected", f"rejects/{name}", 0, rejected, detail))
+    return breaches
 
 
 def _count_rejects(path: Path) -> int:

@@ -1,4 +1,7 @@
-"""The checks of `livealign.landing.validate` that look into rows, as DuckDB queries: each yields file, first row and count."""
+"""The checks of `livealign.landing.validate` that look into rows, as DuckDB queries.
+
+Each yields the file, the first such row and the count.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ import pyarrow as pa
 from livealign.files import duckdb_path
 from livealign.landing.rules import MAX_TEXT_BYTES
 from livealign.landing.schema import TABLES, TIMESTAMP, Table
-from livealign.landing.times import UNITS, says, unit_range
+from livealign.landing.times import UNITS, unit_range, wrong_unit
 
 MEMORY_LIMIT = "2GB"
 ROOM_SLACK_MINUTES = 10  # events are logged a little before and after their room's life
@@ -22,8 +25,10 @@ _PEOPLE = {"user_id": "users", "author_id": "authors"}
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong in one file. `row` is the first such row, 1 for the file's first; 0 is the whole file.
+class ContractBreach:
+    """One breach of the contract in one file, with its first row and its count.
+
+    `row` is 1 for the file's first row; 0 is the whole file.
 
     An "error" breaks the contract; a "warning" may be meant, but a person should look.
     """
@@ -66,16 +71,16 @@ def open_landing(root: Path, files: dict[str, list[Path]]) -> Iterator[duckdb.Du
         yield database
 
 
-def check_rows(database: duckdb.DuckDBPyConnection, root: Path, table: Table, now: datetime) -> list[Problem]:
+def check_rows(database: duckdb.DuckDBPyConnection, root: Path, table: Table, now: datetime) -> list[ContractBreach]:
     """What a single row must be: one pass over the table."""
     rules = list(_row_rules(table, now))
     counts = ", ".join(f"count(*) filter ({wrong}), min(row) filter ({wrong})" for _, wrong, _ in rules)
-    problems = []
+    breaches = []
     for file, *found in database.execute(f"select file, {counts} from {table.name} group by file order by file").fetchall():  # noqa: S608
         for (check, _, detail), count, row in zip(rules, found[::2], found[1::2], strict=True):
             if count:
-                problems.append(Problem("error", table.name, check, _relative(root, file), row, count, detail))
-    return problems
+                breaches.append(ContractBreach("error", table.name, check, _relative(root, file), row, count, detail))
+    return breaches
 
 
 def _row_rules(table: Table, now: datetime) -> Iterator[tuple[str, str, str]]:
@@ -91,7 +96,7 @@ def _row_rules(table: Table, now: datetime) -> Iterator[tuple[str, str, str]]:
             for unit in UNITS:
                 first, last = unit_range(unit, now)
                 wrong_units.append(f"epoch_ms({name}) between {first} and {last}")
-                yield "wrong_time_unit", wrong_units[-1], says(column.name, unit)
+                yield "wrong_time_unit", wrong_units[-1], wrong_unit(column.name, unit)
             of_no_unit = f"not ({' or '.join(wrong_units)})"
             early, late = f"{name} < timestamp '2000-01-01'", f"{name} > timestamp '{now.isoformat(sep=' ')}'"
             yield "time_before_2000", f"{early} and {of_no_unit}", f"{column.name} is before 2000"
@@ -115,7 +120,7 @@ def _row_rules(table: Table, now: datetime) -> Iterator[tuple[str, str, str]]:
     yield "wrong_day", wrong_day, f"{table.time_column} is not of the day of its partition"
 
 
-def check_keys(database: duckdb.DuckDBPyConnection, root: Path, table: Table) -> list[Problem]:
+def check_keys(database: duckdb.DuckDBPyConnection, root: Path, table: Table) -> list[ContractBreach]:
     """The primary key is unique over all days (a person's over one day: their state may change)."""
     key = list(table.primary_key)
     if table.name in _PEOPLE.values():
@@ -131,17 +136,19 @@ def check_keys(database: duckdb.DuckDBPyConnection, root: Path, table: Table) ->
     """  # noqa: S608
     detail = f"an earlier row has the same {', '.join(table.primary_key)}"
     found = database.execute(query).fetchall()
-    return [Problem("error", table.name, "duplicate_key", _relative(root, file), row, n, detail) for file, row, n in found]
+    return [
+        ContractBreach("error", table.name, "duplicate_key", _relative(root, file), row, n, detail) for file, row, n in found
+    ]
 
 
-def check_references(database: duckdb.DuckDBPyConnection, root: Path, table: Table, first_day: str) -> list[Problem]:
+def check_references(database: duckdb.DuckDBPyConnection, root: Path, table: Table, first_day: str) -> list[ContractBreach]:
     """Rooms and people that a row names are there and agree; the event lies in its room's life."""
-    problems: list[Problem] = []
+    breaches: list[ContractBreach] = []
 
     def look(severity: str, check: str, joined: str, wrong: str, detail: str) -> None:
         query = f"select file, min(row), count(*) from {table.name} as t {joined} where {wrong} group by file order by file"  # noqa: S608
         for file, row, count in database.execute(query).fetchall():
-            problems.append(Problem(severity, table.name, check, _relative(root, file), row, count, detail))
+            breaches.append(ContractBreach(severity, table.name, check, _relative(root, file), row, count, detail))
 
     columns = table.schema.names
     if "room_id" in columns and table.name != "rooms":
@@ -160,10 +167,10 @@ def check_references(database: duckdb.DuckDBPyConnection, root: Path, table: Tab
         if column in columns and table.name != people and _has_rows(database, people):
             detail = f"{people} has no such {column}"
             look("warning", f"unknown_{people[:-1]}", f"anti join {people} using ({column})", "true", detail)
-    return problems
+    return breaches
 
 
-def check_impressions_of_plays(database: duckdb.DuckDBPyConnection, root: Path) -> list[Problem]:
+def check_impressions_of_plays(database: duckdb.DuckDBPyConnection, root: Path) -> list[ContractBreach]:
     """The impression that a play names is there, of the same user and room, and earlier."""
     query = """
         select
@@ -189,13 +196,16 @@ def check_impressions_of_plays(database: duckdb.DuckDBPyConnection, root: Path) 
         "shown_after_entered": "the impression is later than the play it led to",
     }
     return [
-        Problem("error", "plays", check, _relative(root, file), row, count, details[check])
+        ContractBreach("error", "plays", check, _relative(root, file), row, count, details[check])
         for file, check, row, count in database.execute(query).fetchall()
     ]
 
 
-def check_inferred_lists(database: duckdb.DuckDBPyConnection, root: Path) -> list[Problem]:
-    """A list that was inferred from a watch session has that session: without it, its click would be learned as a skip."""
+def check_inferred_lists(database: duckdb.DuckDBPyConnection, root: Path) -> list[ContractBreach]:
+    """A list that was inferred from a watch session needs that session.
+
+    Without it, the click of the list would be learned as a skip.
+    """
     query = """
         with played as (
             select distinct i.request_id from impressions as i inner join plays as p using (impression_id)
@@ -210,14 +220,14 @@ def check_inferred_lists(database: duckdb.DuckDBPyConnection, root: Path) -> lis
     detail = "no play is landed of the list that was inferred from it: a click is turned into skips"
     found = database.execute(query).fetchall()
     return [
-        Problem("error", "impressions", "inferred_without_play", _relative(root, file), row, n, detail)
+        ContractBreach("error", "impressions", "inferred_without_play", _relative(root, file), row, n, detail)
         for file, row, n in found
     ]
 
 
-def check_units(database: duckdb.DuckDBPyConnection) -> list[Problem]:
+def check_units(database: duckdb.DuckDBPyConnection) -> list[ContractBreach]:
     """Magnitudes that cannot be meant: medians over all days."""
-    problems: list[Problem] = []
+    breaches: list[ContractBreach] = []
     for name, start, end, shortest, longest in (
         ("plays", "entered_at", "left_at", "100 millisecond", "12 hour"),
         ("rooms", "started_at", "ended_at", "10 second", "2 day"),
@@ -233,7 +243,7 @@ def check_units(database: duckdb.DuckDBPyConnection) -> list[Problem]:
         if count >= LEAST_ROWS_FOR_UNITS and (short or long):
             hint = "were seconds taken for milliseconds?" if short else "were milliseconds taken for seconds?"
             detail = f"the median from {start} to {end} is {median:.0f} ms; {hint}"
-            problems.append(Problem("warning", name, "unit_of_duration", name, 0, count, detail))
+            breaches.append(ContractBreach("warning", name, "unit_of_duration", name, 0, count, detail))
     for table in TABLES.values():
         if table.name in _PEOPLE.values():
             continue
@@ -241,8 +251,8 @@ def check_units(database: duckdb.DuckDBPyConnection) -> list[Problem]:
         count, dates = database.execute(f"select count(*), count(*) filter ({whole}) from {table.name}").fetchall()[0]  # noqa: S608
         if count >= LEAST_ROWS_FOR_UNITS and dates > 0.5 * count:
             detail = f"{dates} of {count} rows have {table.time_column} at midnight: dates instead of times?"
-            problems.append(Problem("warning", table.name, "times_are_dates", table.name, 0, dates, detail))
-    return problems
+            breaches.append(ContractBreach("warning", table.name, "times_are_dates", table.name, 0, dates, detail))
+    return breaches
 
 
 def _has_rows(database: duckdb.DuckDBPyConnection, table: str) -> bool:

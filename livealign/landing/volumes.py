@@ -1,4 +1,7 @@
-"""Did a day bring as much as the days before it? A log cut short looks like a quiet evening to everything downstream."""
+"""A day's landed rows, compared with the days before it.
+
+A log cut short looks like a quiet evening to everything downstream.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -16,7 +19,10 @@ from livealign.operation_config import VolumeConfig
 
 
 class Volume(NamedTuple):
-    """Rows of one table on one day, and between which numbers they would be usual. Bounds are None where nothing is known."""
+    """Rows of one table on one day, with the bounds between which they would be usual.
+
+    The bounds are None where there is too little history.
+    """
 
     table: str
     rows: int
@@ -30,9 +36,9 @@ class Volume(NamedTuple):
 
 
 def day_volumes(landing: Path, day: date, config: VolumeConfig) -> list[Volume]:
-    """The watched tables of a landed day against the days of the last week that were landed.
+    """The watched tables of a landed day, compared with the landed days of the week before.
 
-    Where a day is a handful of broadcasts nothing is judged: one that is missing takes half of the rows with it.
+    Where a day is a handful of broadcasts no bounds are set: a single missing broadcast takes half of the rows with it.
 
     Raises:
         LiveAlignError: the day was not landed, or a ledger is damaged.
@@ -40,16 +46,16 @@ def day_volumes(landing: Path, day: date, config: VolumeConfig) -> list[Volume]:
     landed = landed_days(landing)
     if day not in landed:
         raise LiveAlignError(f"{landing / 'ledger'} has nothing of {day}; land it first")
-    before = [one for one in landed if 0 < (day - one).days <= config.days]
+    before = [earlier for earlier in landed if 0 < (day - earlier).days <= config.days]
     today = _rows(landing, day)
-    history = [_rows(landing, one) for one in before]
+    history = [_rows(landing, earlier) for earlier in before]
     rooms = median(rows.get("rooms", 0) for rows in history) if history else 0
     known = history if rooms >= config.least_rooms else []
     return [volume(table, today.get(table, 0), [rows.get(table, 0) for rows in known], config) for table in config.tables]
 
 
 def volume(table: str, rows: int, before: Sequence[int], config: VolumeConfig) -> Volume:
-    """Bounds from the days before: usual is what is near their median, or near what one of them had.
+    """Bounds from the days before: near their median, or near what one of them had.
 
     The second half lets a platform whose days differ among themselves have such days; the first catches a day of half the
     volume on a platform whose days are alike.

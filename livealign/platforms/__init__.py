@@ -1,1 +1,1 @@
-"""Archives of other platforms, translated into the landing tables: simulator, Twitch, KuaiLive, KuaiLive-M3, our own log."""
+"""Adapters: archives of other platforms and formats, translated into the landing tables."""

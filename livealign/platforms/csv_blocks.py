@@ -3,7 +3,7 @@
 Quotes count where RFC 4180 says: one that opens a field opens a quotation, in which newlines are text. What cannot be a
 row is set apart and loses no other row:
 
-    unclosed_quote   a quotation that does not end within MAX_ROW_BYTES; reading goes on in the next line
+    unclosed_quote   a quotation that does not end within MAX_ROW_BYTES; reading continues in the next line
     row_too_long     a line of more than MAX_ROW_BYTES
 
 A gzip file may grow to MAX_EXPANSION times its size (text never does so much, a zip bomb does).
@@ -52,11 +52,13 @@ class BadLine(NamedTuple):
 
 
 def read_blocks(path: Path, advance: Callable[[int], None] | None = None) -> Iterator[Rows | BadLine]:
-    """The file in pieces, in order; the first begins with the header. A last line without a newline is a row too.
+    """The file in pieces, in order; the first begins with the header.
+
+    A last line without a newline is a row too.
 
     Args:
         path: plain, or gzipped where the name ends in .gz.
-        advance: told how many more bytes of the file (compressed, where it is) have been read.
+        advance: called with how many more bytes of the file (compressed, where it is) have been read.
 
     Raises:
         UnreadableFileError: the file cannot be read to its end: missing, truncated or damaged gzip, or larger when

@@ -1,4 +1,7 @@
-"""Ids of events that a platform gives none: hashed from what tells them apart, a column at a time, the same in every run."""
+"""Ids of events to which the platform gives none, hashed from their natural key.
+
+They are computed a column at a time and are the same in every run.
+"""
 
 from collections.abc import Sequence
 
@@ -27,7 +30,7 @@ def event_ids(kind: str, *columns: npt.NDArray[np.int64] | Sequence[int]) -> npt
 
 
 class People:
-    """Ids of one sort of people (viewers, hosts): the platform's numbers, or keyed hashes of them where a secret key is set."""
+    """Ids of viewers or of hosts: the platform's numbers, or keyed hashes where a key is set."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
@@ -40,7 +43,7 @@ class People:
         return self._secret is not None
 
     def of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """[n] the id of each; negative numbers are nobody's and stay, for landing to reject."""
+        """[n] the id of each; negative numbers are not ids and stay, for landing to reject."""
         if self._secret is None:
             return numbers
         distinct, where = np.unique(numbers, return_inverse=True)

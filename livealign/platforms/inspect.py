@@ -1,4 +1,4 @@
-"""What would come of an archive, before it is landed for good: it is landed into a folder that is thrown away.
+"""The report of what would land of an archive, from a landing into a temporary folder.
 
 `inspect_archive` recognises the platform, lands the archive into a scratch folder, and reports from its ledger and rejects what
 each kind of file and each landing table would have. A folder that is a landing already is reported as it is.
@@ -19,6 +19,7 @@ from livealign.errors import ArchiveError
 from livealign.landing.run import WARNINGS, Progress, landed_days
 from livealign.landing.schema import TABLES
 from livealign.landing.summary import LandingSummary
+from livealign.operation_config import LandingConfig
 from livealign.platforms.inspect_tables import TABLES_OF, Given
 from livealign.platforms.kuaishou.files import FileSpec, find_paths
 from livealign.platforms.registry import PLATFORMS, land, recognise
@@ -37,12 +38,15 @@ class FileCount:
     read: int
     landed: int
     rejected: int
-    why: str  # reasons of the rejects, the most frequent first, each with what was said of its first row; warnings
+    why: str  # reasons of the rejects, the most frequent first, each with the detail of its first row; warnings
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What would land. `tables` has every landing table; `notes` is what a user should know before landing."""
+    """What would land of an archive, by file and by landing table.
+
+    `notes` is what a user should know before landing.
+    """
 
     folder: Path
     platform: str
@@ -54,9 +58,15 @@ class Inspection:
 
 
 def inspect_archive(
-    folder: Path, progress: Progress | None = None, platform: str | None = None, days: Sequence[date] | None = None
+    folder: Path,
+    progress: Progress | None = None,
+    platform: str | None = None,
+    days: Sequence[date] | None = None,
+    config: LandingConfig | None = None,
 ) -> Inspection:
-    """Land a folder, or some days of it, where nobody sees it, and report; the folder is not touched.
+    """Land a folder, or some days of it, into a temporary folder and report.
+
+    The archive itself is not touched.
 
     Args:
         platform: of the archive; what its files look like if not given.
@@ -69,7 +79,7 @@ def inspect_archive(
         return _inspect_landing(folder)
     name = platform or recognise(folder)
     with tempfile.TemporaryDirectory(prefix="livealign-inspect-") as scratch:
-        summary = land(name, folder, Path(scratch), days, progress)
+        summary = land(name, folder, Path(scratch), days, progress, config=config)
         files = _count_files(Path(scratch), summary.days)
     notes = getattr(PLATFORMS[name], "notes", None)
     specs = getattr(PLATFORMS[name], "FILES", {})
@@ -95,7 +105,7 @@ def _inspect_landing(folder: Path) -> Inspection:
 
 
 def _count_files(landing: Path, days: Sequence[date]) -> list[FileCount]:
-    """What the ledger and the rejects say of every file and table, files of a kind together where there are many.
+    """The counts and reject reasons of every file and table; many files of a kind are put together.
 
     Raises:
         ArchiveError: the ledger is damaged.
@@ -126,11 +136,11 @@ def _file_count(file: str, table: str, counts: list[list[int]], reasons: list[Co
         by_reason[reason] += count
         several = reason in WARNINGS and reason in details
         details[reason] = f"{details[reason]}, {detail}" if several else details.get(reason, detail)
-    said = [
+    reasons_shown = [
         f"{reason} {count:,}" + (f": {details[reason]}" if details[reason] else "") for reason, count in by_reason.most_common()
     ]
-    more = [f"and {len(said) - REASONS_SHOWN} further reasons"] if len(said) > REASONS_SHOWN else []
-    return FileCount(file, table, read, landed, rejected, "; ".join([*said[:REASONS_SHOWN], *more]))
+    more = [f"and {len(reasons_shown) - REASONS_SHOWN} further reasons"] if len(reasons_shown) > REASONS_SHOWN else []
+    return FileCount(file, table, read, landed, rejected, "; ".join([*reasons_shown[:REASONS_SHOWN], *more]))
 
 
 def _rows(path: Path, columns: list[str]) -> list[dict]:

@@ -7,7 +7,7 @@ from livealign.landing.schema import TABLES
 
 
 class Given(NamedTuple):
-    """Whether a table can be filled (yes, partly, no), what is to be known about it, and the files it is filled from."""
+    """Whether a platform fills a table (yes, partly, no), how, and from which files."""
 
     can: str
     says: str
@@ -26,7 +26,7 @@ def _chat(rooms: str, gifts: str) -> Mapping[str, Given]:
         "comments": Given("yes", "the whole chat with text, bots marked"),
         "speech": Given("partly", "no speech: the host's own chat messages stand for it"),
         "likes": Given("no", "chat archives have none"),
-        "gifts": Given("partly", f"{gifts}, with their value where the archive says it"),
+        "gifts": Given("partly", f"{gifts}, with their value where the archive has it"),
         "shares": Given("no", "chat archives have none"),
         "follows": Given("no", "chat archives have none"),
         "content_vectors": Given("no", "there are no vectors"),
@@ -67,10 +67,10 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "content_vectors": Given("no", "the service is sent none"),
         "frames": Given("no", "the service is sent no pictures"),
     },
-    "twitch": _chat("broadcasts with title; category where the archive or a bot says it; no language", "bits"),
+    "twitch": _chat("broadcasts with title; category where the archive or a bot gives it; no language", "bits"),
     "youtube": _chat("broadcasts with title and category where there is an info.json; no language", "super chats, memberships"),
     "bilibili": _chat("broadcasts with title and area where recorded; no language", "gifts, super chats, guards"),
-    "chat": _chat("broadcasts of several sites, with title and category where the archive says them", "what each site has"),
+    "chat": _chat("broadcasts of several sites, with title and category where the archive has them", "what each site has"),
     "kuailive": {
         "rooms": Given("yes", "broadcasts with category; no title text, no language", ("rooms",)),
         "room_changes": Given("no", "none are published"),
@@ -120,7 +120,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     },
     "liverec": {
         **{name: Given("no", "none are published") for name in TABLES},
-        "rooms": Given("yes", "broadcasts, as long as anybody was in their chat; no title, no category, no language"),
+        "rooms": Given("yes", "broadcasts, as long as a viewer was in their chat; no title, no category, no language"),
         "authors": Given("partly", "the streamers, without any attribute"),
         "users": Given("partly", "who was in a chat, without any attribute"),
         "impressions": Given("partly", "none are logged: inferred from a sample of the rooms live when a viewer came"),

@@ -1,7 +1,7 @@
-"""Which adapter reads which platform.
+"""The adapters by the platform that they read.
 
-An adapter module is an `Adapter`; `livealign.landing.run` says what its rows must be. It names every file that it opens or
-leaves out on purpose to the run (`add`, `reject`, `used`), so that the files that nobody looked at can be named to the user.
+An adapter module is an `Adapter`; `livealign.landing.rules` has the checks of its rows. It names every file that it opens or
+leaves out on purpose to the run (`add`, `reject`, `used`), so that the files that it did not use can be reported to the user.
 """
 
 import os
@@ -14,10 +14,13 @@ from typing import Protocol
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.summary import LandingSummary
-from livealign.platforms import liverec, parquet, served, simulator
+from livealign.operation_config import LandingConfig
+from livealign.platforms import served, simulator
 from livealign.platforms.chat.adapter import ChatAdapter
 from livealign.platforms.chat.broadcasts import BILIBILI, OTHER, TWITCH, YOUTUBE
 from livealign.platforms.kuaishou import kuailive, kuailive_m3
+from livealign.platforms.liverec import adapter as liverec
+from livealign.platforms.parquet import adapter as parquet
 
 
 class Adapter(Protocol):
@@ -30,7 +33,7 @@ class Adapter(Protocol):
         """Hand everything of these days to the run; rows of other days do no harm."""
 
     def recognises(self, archive: Path) -> bool:
-        """Whether a folder looks like this platform's archive, by names and a cheap look; no full parse.
+        """Whether a folder looks like this platform's archive, by names and a cheap look.
 
         A module may also have `ignored(archive, relative_path) -> bool`, true of files that are never read and never named, and
         `notes(archive) -> list[str]`, what a user should know before landing.
@@ -50,11 +53,18 @@ PLATFORMS: dict[str, Adapter] = {
     "liverec": liverec,
 }
 
-EXPECTED = (
-    "simulator.json with dt=YYYY-MM-DD/ (simulator), CHANNEL/BROADCAST/vod.json or another chat archive (twitch, youtube, "
-    "bilibili, chat), click.csv with room.csv (kuailive), live_interaction.csv with live_room_meta.parquet (kuailive_m3), "
-    "events-*.log (served), plays.parquet or plays/dt=YYYY-MM-DD/ (parquet), user,stream,streamer,start,stop in a CSV (liverec)"
-)
+EXPECTED = {  # what an archive of each platform looks like
+    "simulator": "simulator.json with dt=YYYY-MM-DD/",
+    "twitch": "CHANNEL/BROADCAST/vod.json with verbose_chat.json.gz, or chat JSON of TwitchDownloader or chat-downloader",
+    "youtube": "NAME.live_chat.json with NAME.info.json, or chat-downloader's JSON",
+    "bilibili": "BililiveRecorder's danmaku XML, or ROOM/DAY.txt with time_ms:user_id:text",
+    "chat": "chats of several sites, each as its own platform has them",
+    "kuailive": "click.csv with room.csv",
+    "kuailive_m3": "live_interaction.csv with live_room_meta.parquet",
+    "served": "events-*.log",
+    "parquet": "plays.parquet or plays/dt=YYYY-MM-DD/, and so on for each landing table",
+    "liverec": "100k.csv or full_a.csv.gz with user,stream,streamer,start,stop",
+}
 _DAY_FOLDER = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
 
 
@@ -82,8 +92,9 @@ def recognise(archive: Path) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; say which one by --platform")
-    raise ArchiveError(f"{archive} is of no known format; expected one of: {EXPECTED}")
+        raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; name one of them by --platform")
+    expected = "; ".join(f"{files} ({name})" for name, files in EXPECTED.items())
+    raise ArchiveError(f"{archive} is of no known format; expected one of: {expected}")
 
 
 def archive_days(platform: str, archive: Path) -> list[date]:
@@ -102,8 +113,9 @@ def land(
     days: Sequence[date] | None = None,
     progress: Progress | None = None,
     now: datetime | None = None,
+    config: LandingConfig | None = None,
 ) -> LandingSummary:
-    """Land days of an archive (all of them if none are named), replacing what was landed for them before.
+    """Land days of an archive, or all of them, replacing what was landed for them before.
 
     Raises:
         LiveAlignError: no such platform, the archive is not one of it, or it has no days at all.
@@ -112,7 +124,7 @@ def land(
     chosen = list(days) if days is not None else adapter.archive_days(archive)
     if not chosen:
         raise ArchiveError(f"{archive} has no day to land; look for a vod.json or a day folder that can be read")
-    with LandingRun(landing_root, chosen, now) as run:
+    with LandingRun(landing_root, chosen, now, config) as run:
         adapter.land_days(archive, run, chosen, progress)
         run.summary.not_read = _not_read(adapter, archive, run)
     return run.summary

@@ -1,4 +1,4 @@
-"""The event log of the service (`livealign.events.log`) → landing tables: what was served today is learned from tomorrow.
+"""The event log of the service (`livealign.events.log`) → landing tables.
 
     <archive>/events-00000001.log …      closed files only
 
@@ -87,7 +87,7 @@ def recognises(archive: Path) -> bool:
 
 def notes(archive: Path) -> list[str]:
     """What a user should know before landing."""
-    return ["what the service was told and what it showed; the file that it still writes to is not read"]
+    return ["what the service received and what it showed; the file that it still writes to is not read"]
 
 
 def count_events(archive: Path) -> EventCount:
@@ -97,12 +97,12 @@ def count_events(archive: Path) -> EventCount:
         ArchiveError: there is none.
     """
     events, damaged, days = 0, 0, set[int]()
-    for one in _read(archive):
-        if one.event is None:
+    for record in _read(archive):
+        if record.event is None:
             damaged += 1
         else:
             events += 1
-            days.add(one.event.at // DAY_MS)
+            days.add(record.event.at // DAY_MS)
     return EventCount(events, damaged, _days(days))
 
 
@@ -117,7 +117,7 @@ def archive_days(archive: Path) -> list[date]:
 
 def days_of_file(path: Path) -> list[date]:
     """All days of which one closed file holds an event, sorted."""
-    return _days({one.event.at // DAY_MS for one in _read_file(path) if one.event is not None})
+    return _days({record.event.at // DAY_MS for record in _read_file(path) if record.event is not None})
 
 
 def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Progress | None = None) -> None:
@@ -131,25 +131,25 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     people: set[tuple[str, int, int]] = set()  # (table, id, day)
     ends, day = _Ends(), None
     total, done, file = len(closed_files(archive)), 0, ""
-    for one in _read(archive):
-        if one.file != file:
-            file = one.file
+    for record in _read(archive):
+        if record.file != file:
+            file = record.file
             run.used(file)
             if progress:
                 progress(done, total)
             done += 1
-        if one.event is None:
-            run.reject("comments", one.file, one.line, one.reason, "what table it is of cannot be known", day=day)
+        if record.event is None:
+            run.reject("comments", record.file, record.line, record.reason, "what table it is of cannot be known", day=day)
             continue
-        event, number = one.event, one.event.at // DAY_MS
+        event, number = record.event, record.event.at // DAY_MS
         day = EPOCH + timedelta(days=number)
         _note_end(event, ends)
         if number not in wanted:
             continue
-        _add_people(event, number, one, people, tables)
+        _add_people(event, number, record, people, tables)
         name, row = _row(event)
         if name is not None:
-            _add(tables[name], row, one)
+            _add(tables[name], row, record)
             # Rooms and plays wait for their ends.
             if name not in ("rooms", "plays") and len(tables[name].rows) >= BATCH_ROWS:
                 _flush(name, tables.pop(name), run)
@@ -171,7 +171,7 @@ def _note_end(event: Event, ends: _Ends) -> None:
             ends.impressions.setdefault(key, hashed_id("impression", event.event_id))
 
 
-def _add_people(event: Event, day: int, one: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
+def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
     """The first sight of a person on a day is a row of that person."""
     found = [("authors", "author_id", event.author_id)]
     if not isinstance(event, RoomStarted | RoomEnded | Speech):
@@ -179,7 +179,7 @@ def _add_people(event: Event, day: int, one: _Read, people: set[tuple[str, int, 
     for name, key, person in found:
         if (name, person, day) not in people:
             people.add((name, person, day))
-            _add(tables[name], {key: person, "observed_at": event.at}, one)
+            _add(tables[name], {key: person, "observed_at": event.at}, record)
 
 
 def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
@@ -201,15 +201,15 @@ def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
     for row in tables["rooms"].rows:
         row["ended_at"] = ends.of_room.get(row["room_id"])
     for row in tables["plays"].rows:
-        # Whose end was not sent stayed until the room's; an end before the entry says nothing.
+        # A play whose end was not sent lasts until the room's end; an end before the entry is ignored.
         left = ends.of_play.get(row["left_at"], ends.of_room.get(row["room_id"]))
         row["left_at"] = left if left is not None and left >= row["entered_at"] else None
         row["impression_id"] = ends.impressions.get(row["impression_id"])
 
 
-def _add(rows: _Rows, row: dict[str, Any], one: _Read) -> None:
+def _add(rows: _Rows, row: dict[str, Any], record: _Read) -> None:
     rows.rows.append(row)
-    rows.places.append((one.file, one.line))
+    rows.places.append((record.file, record.line))
 
 
 def _flush(name: str, rows: _Rows, run: LandingRun) -> None:

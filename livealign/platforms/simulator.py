@@ -2,8 +2,7 @@
 
     <archive>/simulator.json  <archive>/dt=YYYY-MM-DD/<table>.parquet
 
-The tables are those of the landing contract already, and are read as `livealign.platforms.registry.parquet_tables` reads
-anybody's.
+The tables are those of the landing contract already, and `livealign.platforms.parquet.tables` reads them.
 What the manifest adds:
 
     missing_file      simulator.json counts rows of the day's table, and there is no file for them (line 0)
@@ -21,8 +20,8 @@ from typing import Any
 from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES
-from livealign.platforms.parquet_layout import find_files
-from livealign.platforms.parquet_tables import FETCH_AGAIN, days_of, land_files
+from livealign.platforms.parquet.layout import find_files
+from livealign.platforms.parquet.tables import FETCH_AGAIN, days_of, land_files
 from livealign.simulation.archive import FORMAT
 from livealign.simulation.config import MANIFEST
 

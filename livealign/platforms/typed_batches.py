@@ -1,4 +1,4 @@
-"""Rows of published CSV and Parquet files in typed batches: what does not fit is set apart with its row number.
+"""Rows of published CSV and Parquet files in typed batches, bad rows apart.
 
 A file's columns are asked for by name and `Kind`. Blocks of a CSV file are parsed straight to these types; only a block
 in which something does not fit is read again as text and judged value by value. Reasons of rejected rows:
@@ -72,7 +72,7 @@ class BadRow(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """n good rows by the names asked for, the row number of each (1 is the first), and the bad rows among them."""
+    """n good rows by the names asked for, their row numbers from 1, and the bad rows."""
 
     rows: pa.Table
     lines: npt.NDArray[np.int64]
@@ -102,7 +102,7 @@ def read_batches(
     Args:
         path: .csv, .csv.gz or .parquet; every column of `kinds` is in it once.
         kinds: the columns to read.
-        advance: told how many more bytes of the file have been worked through.
+        advance: called with how many more bytes of the file have been worked through.
         names: of the columns of a CSV file that has no header.
 
     Raises:
@@ -219,7 +219,7 @@ def _inner_block(data: bytes) -> int:
 
 
 def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[int], None] | None) -> Iterator[Batch]:
-    line, told = 1, 0
+    line, reported = 1, 0
     size = path.stat().st_size if path.is_file() else 0
     batch_rows = VECTOR_ROWS if Kind.VECTOR in kinds.values() else PARQUET_ROWS
     with _parquet(path) as file:
@@ -242,8 +242,8 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
             line += len(rows)
             if advance:
                 now = size * (line - 1) // max(1, file.metadata.num_rows)
-                advance(now - told)
-                told = now
+                advance(now - reported)
+                reported = now
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
@@ -325,7 +325,7 @@ def _as_milliseconds(column: pa.Array, written: bool) -> tuple[pa.Array, npt.NDA
         column, no_time = convert(_null_words(to_milliseconds), TIMESTAMP)
         broken = not_text | no_time
     if pa.types.is_timestamp(column.type):
-        # A zone in the file only tells how to print: the instant is kept in UTC beneath it.
+        # A zone in the file only decides how it prints: the instant is stored in UTC.
         units = {"s": (1, 1_000), "ms": (1, 1), "us": (1_000, 1), "ns": (1_000_000, 1)}
         divisor, factor = units[column.type.unit]
         valid = pc.is_valid(column)

@@ -58,10 +58,11 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
     landed_days = [date.fromisoformat(key) for key in context.partition_keys]
     home = workspace.home
     with retry_transient_errors(), stage(context, workspace, "landing"):
-        summary = land(home.platform, workspace.archive, home.landing, landed_days)
+        config = workspace.profile.landing
+        summary = land(home.platform, workspace.archive, home.landing, landed_days, config=config)
         for line in warnings(summary):
             context.log.warning(line)
-        failed = failures(summary, home.landing, workspace.profile.landing)
+        failed = failures(summary, home.landing, config)
         if failed:
             raise LandingError("; ".join(failed))
     metadata_of: dict[str, dict[str, Any]] = {

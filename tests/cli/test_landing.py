@@ -99,6 +99,45 @@ def test_a_share_that_may_be_rejected_is_a_setting(tmp_path, run):
     assert status == 1
     assert "30.0%" in said
     assert run("land", "--archive", str(tmp_path / "a"), "--max-rejected", "0.3")[0] == 0
+    assert run("land", "--archive", str(tmp_path / "a"), "--set", "landing.max_rejected_share=0.3")[0] == 0
+    status, said = run("land", "--archive", str(tmp_path / "a"), "--max-rejected", "1.3")
+    assert (status, "--max-rejected 1.3" in said) == (1, True)
+
+
+def test_the_settings_in_force_reach_land_and_inspect(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "livealign.toml").write_text("[landing]\nmax_rejected_share = 0.4\nnegatives_per_play = 0\n")
+    write_parquet_logs(tmp_path / "a", {DAY: [NOON] * 7 + [-1] * 3})
+    assert run("land", "--archive", str(tmp_path / "a"))[0] == 0
+    assert "were rejected" not in run("inspect", str(tmp_path / "a"))[1]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "100k.csv").write_text("".join(f"{user},{user},s{user},3,5\n" for user in range(4)))
+    monkeypatch.setenv("LIVEALIGN_LIVEREC_START", "2019-04-01")
+    impressions = r"impressions\s*│\s*partly\s*│\s*(\d+)"
+    assert re.search(impressions, run("inspect", str(tmp_path / "b"))[1])[1] == "4"
+    flags = ("--set", "landing.negatives_per_play=2")
+    assert re.search(impressions, run("inspect", str(tmp_path / "b"), *flags)[1])[1] == "12"
+
+
+def test_the_start_of_liverecs_steps_is_an_option_before_the_variable_before_the_file(tmp_path, run, home, monkeypatch):
+    monkeypatch.setenv("LIVEALIGN_LIVEREC_START", "2019-04-02")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "100k.csv").write_text("1,2,alpha,3,5\n4,2,alpha,4,6\n")
+    (tmp_path / "a" / "liverec.json").write_text('{"start": "2019-04-03"}')
+    assert run("land", "--archive", str(tmp_path / "a"), "--start", "2019-04-01T00:00Z")[0] == 0
+    (first, _) = make.landed(home / "platforms" / "liverec" / "landing", "plays")
+    assert first["entered_at"].isoformat() == "2019-04-01T00:30:00"
+    monkeypatch.setenv("LIVEALIGN_LIVEREC_START", "2019-04-02")
+    assert "2019-04-02 to 2019-04-02" in run("inspect", str(tmp_path / "a"))[1]
+    monkeypatch.delenv("LIVEALIGN_LIVEREC_START")
+    assert "2019-04-03 to 2019-04-03" in run("inspect", str(tmp_path / "a"))[1]
+    assert "2019-04-05 to 2019-04-05" in run("inspect", str(tmp_path / "a"), "--start", "2019-04-05")[1]
+
+
+def test_a_start_for_an_archive_of_another_platform_is_an_error(tmp_path, run):
+    write_parquet_logs(tmp_path / "a", {DAY: [NOON]})
+    status, said = run("land", "--archive", str(tmp_path / "a"), "--start", "2019-04-01")
+    assert (status, "only files of platform liverec count from a start, not those of simulator" in said) == (1, True)
 
 
 def test_a_truncated_file_asks_for_the_file_and_never_for_a_simulation(tmp_path, run):

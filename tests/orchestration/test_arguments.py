@@ -9,10 +9,12 @@ import pytest
 import typer
 
 from livealign.cli.command import run_command
-from livealign.errors import BackboneError, LiveAlignError
+from livealign.errors import ArchiveError, BackboneError, LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
-from orchestration.retrain import main
+from livealign.platforms.registry import EXPECTED, PLATFORMS
+from orchestration.resources import Workspace
+from orchestration.retrain import main, prepare
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,3 +101,16 @@ def test_a_process_of_the_retrain_ends_with_one_line() -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [done.stderr.strip()]
+
+
+@pytest.mark.parametrize("platform", [name for name in PLATFORMS if name != "simulator"])
+def test_a_retrain_without_an_archive_says_what_the_platforms_archive_looks_like(
+    platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", platform)
+    monkeypatch.delenv("LIVEALIGN_ARCHIVE", raising=False)
+    with pytest.raises(ArchiveError) as refused:
+        prepare(Workspace.from_environment(), None)
+    assert str(tmp_path / "home" / "archive" / platform) in str(refused.value)
+    assert f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it" in str(refused.value)

@@ -1,4 +1,4 @@
-"""Makers of chat archives of every format, from its documentation, and readers of what landed."""
+"""Makers of chat archives of every format as documented, and readers of what landed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ def recorder_xml(elements: Sequence[str], **info: str) -> str:
 
 
 def write_every_format(archive: Path) -> None:
-    """One small broadcast of each format that is not twitch-archiver's, two messages of two viewers in each."""
+    """One small broadcast of each format but twitch-archiver's: two messages of two viewers."""
     comments = [td_comment(i, 10 + 20 * i, name, f"line {i}", bits=i) for i, name in enumerate(("v", "ww"))]
     write(archive / "td" / "a.json", json.dumps(td_chat(comments, {"id": "301"})))
     write_yt(archive / "yt", [yt_line(1_000 * i, yt_text(i, 1_000 * i, f"line {i}", str(i))) for i in range(2)], {})

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from livealign.errors import LiveAlignError
-from livealign.platforms.negatives import Candidates, negatives_per_play, sample_negatives
+from livealign.platforms.negatives import Candidates, sample_negatives
 
 
 def world(seed=3, rooms=400, plays=300):
@@ -76,9 +75,15 @@ def test_no_candidates_and_no_plays_are_fine():
     assert sampled((np.arange(3), np.arange(3) + 1, np.arange(3)), empty, empty, empty, 5) == {}
 
 
-def test_the_setting_is_read_and_checked(monkeypatch):
-    monkeypatch.setenv("LIVEALIGN_NEGATIVES_PER_PLAY", "3")
-    assert negatives_per_play() == 3
-    monkeypatch.setenv("LIVEALIGN_NEGATIVES_PER_PLAY", "many")
-    with pytest.raises(LiveAlignError, match="from 0 to 1000"):
-        negatives_per_play()
+def test_a_play_gets_as_many_as_are_on_where_most_rooms_that_began_lately_have_ended():
+    ended, on = 5_000, 7
+    starts = np.zeros(ended + on, np.int64)
+    ends = np.concatenate([np.full(ended, 600), np.full(on, 1_000)])  # one class: both are from 512 to 1,024 long
+    ids = np.arange(200)
+    at, chosen = np.full(200, 700), np.full(200, -1)
+    few = sampled((starts, ends, np.arange(ended + on)), ids, at, chosen, 20)
+    assert {tuple(sorted(rooms)) for rooms in few.values()} == {tuple(range(ended, ended + on))}
+    many = sampled((starts, ends, np.arange(ended + on)), np.arange(2_000), np.full(2_000, 700), np.full(2_000, -1), 3)
+    assert {len(rooms) for rooms in many.values()} == {3}
+    counts = np.bincount(np.concatenate(list(many.values())), minlength=ended + on)[ended:]
+    assert np.abs(counts - 6_000 / on).max() < 5 * np.sqrt(6_000 / on)

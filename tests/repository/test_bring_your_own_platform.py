@@ -60,14 +60,19 @@ def test_the_example_adapter_lands_what_the_contract_asks_for(example, tmp_path)
     assert days == [DAY]
     with LandingRun(tmp_path / "l", days) as run:
         example.land_days(tmp_path / "a", run, days)
-    assert run.summary.reasons == {"negative_duration": 1}
+    assert example.recognises(tmp_path / "a")
+    assert not example.recognises(tmp_path)
+    assert run.summary.reasons == {"negative_duration": 1, "linked_row_rejected": 1}
     (room,) = make.landed(tmp_path / "l", "rooms")
     assert (room["title"], room["started_at"].hour) == ("Shoes", 12)
-    assert len(make.landed(tmp_path / "l", "impressions")) == 3
+    assert len(make.landed(tmp_path / "l", "impressions")) == 2  # that of the rejected play is no skip
     (play,) = make.landed(tmp_path / "l", "plays")
     assert (play["left_at"] - play["entered_at"]).seconds == 59
-    (reject,) = make.rejects(tmp_path / "l")
-    assert (reject["file"], reject["line"]) == ("2025-05-05/views.csv", 3)
+    rejects = make.rejects(tmp_path / "l")
+    assert {(row["table"], row["file"], row["line"]) for row in rejects} == {
+        ("plays", "2025-05-05/views.csv", 3),
+        ("impressions", "2025-05-05/views.csv", 3),
+    }
     assert validate_landing(tmp_path / "l") == []
 
 

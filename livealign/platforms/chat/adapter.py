@@ -1,4 +1,4 @@
-"""The adapter of chat archives: every platform that chats are archived from reads every format, so archives may be mixed."""
+"""The adapter of chat archives: each site reads every format, so archives may be mixed."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,7 +20,9 @@ class ChatAdapter:
         self._site = site
 
     def archive_days(self, archive: Path) -> list[date]:
-        """All days on which anything was live, sorted; chats are read only where nothing else says when.
+        """All days on which a channel was live, sorted.
+
+        Chats are read only where no other file has the start.
 
         Raises:
             ArchiveError: there are no broadcasts.
@@ -58,7 +60,7 @@ class ChatAdapter:
 
 
 def site_of(sites: set[str], names: set[str]) -> str:
-    """The platform of an archive by what was found in it; `names` decide where no broadcast fits."""
+    """The platform of an archive by the sites found; file names decide where no broadcast fits."""
     if len(sites) == 1:
         return next(iter(sites))
     if not sites and all(name.endswith(("vod.json", "verbose_chat.json", "verbose_chat.json.gz")) for name in names):

@@ -1,4 +1,4 @@
-"""One broadcast of a chat archive: what is known of it, and the files that its messages are in.
+"""One broadcast of a chat archive: what is known of it, and the files of its messages.
 
 Ids: Twitch gives numbers, which stay what they are (people are hashed where a secret key is set). Every other id is a
 hash of the site's name and the site's id, so that sites never collide.
@@ -58,12 +58,12 @@ class Broadcast:
     site: str
     channel: str  # what the site knows its owner by
     owner: str  # login of the owner in the chat; empty where it is not known
-    file: str  # which says what the broadcast is, relative to the archive
+    file: str  # that describes the broadcast, relative to the archive
     room_id: int
     title: str | None
     category: str | None
     started_at: int
-    duration: float | None  # seconds; None where nothing says it
+    duration: float | None  # seconds; None where it is unknown
     chats: tuple[Chat, ...]
     changes: tuple[Change, ...] = ()
     unknown_fields: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Broadcast:
 
 @dataclass(frozen=True)
 class BadBroadcast:
-    """A broadcast that does not fit, with its files and the day that a name says."""
+    """A broadcast that does not fit, with its files and the day in a file's name."""
 
     file: str
     reason: str
@@ -112,7 +112,7 @@ class BadBroadcast:
 
 @dataclass
 class Found:
-    """What one format found in an archive. `names` are the files that it read or knows, whatever came of them."""
+    """What one format found in an archive; `names` are all files that it read or knows."""
 
     broadcasts: list[Broadcast] = field(default_factory=list)
     bad: list[BadBroadcast] = field(default_factory=list)
@@ -137,7 +137,7 @@ def user_ids(site: str, users: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def moment(value: Any, name: str, zone: timezone = UTC) -> int:
-    """A time as milliseconds: ISO text with or without a zone, or Unix seconds, milli- or microseconds.
+    """A time in milliseconds, from ISO text or from Unix seconds, milli- or microseconds.
 
     Raises:
         BadValueError: it is no time, or lies before 2000 or in the future.

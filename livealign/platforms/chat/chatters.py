@@ -1,4 +1,4 @@
-"""What a chat says beside its words: who is a bot, what is being streamed, and which words are names."""
+"""What a chat shows beside its words: bots, announcements of the stream, and names."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ KNOWN_BOTS = frozenset((
 ))
 # fmt: on
 COMMAND_SECONDS = 2  # a bot answers a command within this time
-ANNOUNCED_WITHIN_SECONDS = 600  # an announcement later than this tells a later game
+ANNOUNCED_WITHIN_SECONDS = 600  # a later announcement is of a later game
 SOMEBODY = "@user"
 
 _ANNOUNCEMENT = re.compile(r"\S+ is now live! Streaming (?P<rest>.+)", re.DOTALL)
@@ -28,14 +28,14 @@ _LOOKS_LIKE_LOGIN = re.compile(r"[0-9_]")
 
 
 class Announcement(NamedTuple):
-    """What a bot said at the start of a broadcast."""
+    """What a bot announced at the start of a broadcast."""
 
     category: str | None
     title: str
 
 
 class Bots(NamedTuple):
-    """Who is a bot in one broadcast, and which of the channel's own messages a bot wrote under its name."""
+    """The bots of one broadcast, and the channel's own messages that a bot wrote."""
 
     logins: frozenset[str]
     own_lines: frozenset[int]
@@ -98,8 +98,11 @@ def find_announcement(messages: Sequence[Message], bots: Bots, title: str | None
 
 
 def name_masker(messages: Sequence[Message]) -> Callable[[str], str]:
-    """A function that replaces names by `SOMEBODY`: every @mention, and the chatters' names where they stand alone and
-    look like names (a digit or an underscore in them; others, such as "mario", are also words)."""
+    """A function that replaces names in a text by `SOMEBODY`.
+
+    Replaced are every @mention, and the chatters' names where they stand alone and look like names (a digit or an
+    underscore in them; others, such as "mario", are also words).
+    """
     chatters = {(message.login, message.name) for message in messages}
     names = {name for login, shown in chatters for name in (login, shown.lower()) if _LOOKS_LIKE_LOGIN.search(name)}
 

@@ -1,4 +1,7 @@
-"""Danmaku XML as a stream of elements, in bounded memory; document types and entities are refused."""
+"""Danmaku XML as a stream of elements, in bounded memory.
+
+Document types and entities are refused.
+"""
 
 import codecs
 from collections.abc import Iterator
@@ -28,7 +31,9 @@ class Element(NamedTuple):
 
 
 def stream_xml(path: Path) -> Iterator[tuple[int, Element]]:
-    """(line, element) of every child of the root, in order. Bytes that are not UTF-8 become U+FFFD.
+    """(line, element) of every child of the root, in order.
+
+    Bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         ArchiveError: the file as a whole cannot be read: cut short, no XML, a document type or entity in it, or too large.

@@ -1,4 +1,7 @@
-"""All broadcasts of an archive, in whatever formats: each format takes the files that it knows by name or by a look."""
+"""All broadcasts of an archive, in whatever formats.
+
+Each format takes the files that it knows by name or by a look into them.
+"""
 
 import os
 from collections.abc import Sequence
@@ -53,8 +56,8 @@ def find_broadcasts(archive: Path, label: str = "chat") -> Found:
         raise ArchiveError(f"{archive} is no folder; give the folder that holds one folder for each channel")
     whole = Found()
     names = _files(archive)
-    for one in FORMATS:
-        found = one.find(archive, [name for name in names if name not in whole.names])
+    for chat_format in FORMATS:
+        found = chat_format.find(archive, [name for name in names if name not in whole.names])
         whole.names |= found.names
         whole.broadcasts += found.broadcasts
         whole.bad += found.bad

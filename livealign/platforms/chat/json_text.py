@@ -1,4 +1,4 @@
-"""JSON text read as a stream: arrays, objects and lines, plain or gzipped, in bounded memory.
+"""JSON text read as a stream: arrays, objects or lines, plain or gzip, in bounded memory.
 
 Bytes that are not UTF-8 become lone surrogates, so that they cost only the message that holds them.
 """
@@ -45,7 +45,7 @@ class JsonText:
             self._buffer = more.lstrip("\ufeff \t\r\n")
 
     def next_character(self) -> str:
-        """The next character that is no white space, which is not consumed; empty at the end of the text."""
+        """The next character that is not white space, not consumed; empty at the end of the text."""
         while True:
             found = _SPACE.match(self._buffer, self._position)
             self._position = found.end() if found else self._position
@@ -66,7 +66,7 @@ class JsonText:
             yield self.value()
 
     def keys(self) -> Iterator[str]:
-        """The keys of the object that begins here; the caller consumes each key's value before the next."""
+        """The keys of the object that begins here; the caller consumes each value in between."""
         self._expect("{")
         while True:
             separators = _SEPARATORS.match(self._buffer, self._position)
@@ -122,7 +122,7 @@ class JsonText:
     def end(self) -> None:
         """Read to the end, where gzip checks its checksum; there must be nothing else."""
         if self._buffer[self._position :].strip() or "".join(self._chunks).strip():
-            raise ArchiveError(f"{self._path} goes on after its end as JSON; fetch it again")
+            raise ArchiveError(f"{self._path} continues after its end as JSON; fetch it again")
 
     def _expect(self, character: str) -> None:
         if self.next_character() != character:

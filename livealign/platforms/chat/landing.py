@@ -1,9 +1,9 @@
 """Broadcasts and their chats → the landing tables, the same for every site and format.
 
-How the tables come about, where an archive does not say it outright:
+How the tables come about, where an archive does not have them:
 
 - rooms: title and category of the start. Where a bot announced them ("is now live! Streaming GAME: TITLE") these are
-  taken, because archivers may have fetched the title later. ended_at is null where nothing says it.
+  taken, because archivers may have fetched the title later. ended_at is null where it is unknown.
 - room_changes: later titles and categories with their time (chapters, recordings under another title).
 - times: start of the broadcast plus the message's offset, both UTC.
 - comments: everybody's messages; is_bot marks bots, which are no viewers.
@@ -13,7 +13,7 @@ How the tables come about, where an archive does not say it outright:
 - plays: a viewer is known only while writing or giving, so their watch session is the span of their messages in a
   broadcast, at least 30 s.
 - impressions: the archive has none. For each play one list is inferred, shown a second before it began
-  (`livealign.platforms.registry.chat.guide`). The list shares a request_id; there are no positions; surface is "inferred".
+  (`livealign.platforms.chat.guide`). The list shares a request_id; there are no positions; surface is "inferred".
 - users, authors: who was seen that day; nothing else is known about them. Names are not kept, and names in texts are
   masked.
 
@@ -58,7 +58,9 @@ def land_broadcasts(
     wanted = set(days)
     due = [broadcast for broadcast in found.broadcasts if not wanted.isdisjoint(broadcast.chat_days)]
     sites = {broadcast.site for broadcast in due}
-    guides = {site: Guide(one for one in found.broadcasts if one.site == site) for site in sites}
+    guides = {
+        site: Guide((live for live in found.broadcasts if live.site == site), run.config.negatives_per_play) for site in sites
+    }
     seen: Seen = set()
     for done, broadcast in enumerate(due):
         if progress:

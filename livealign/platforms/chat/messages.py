@@ -1,4 +1,4 @@
-"""Messages of a chat in one form, whatever the archive's format, and the checks that every format shares.
+"""Chat messages in one form for every format, and the checks that all formats share.
 
 A format hands out elements (line, value) and translates each alone: one that does not fit becomes a `BadMessage` and
 loses no other. A file that is cut short is rejected as a whole, because a part of a chat would look like viewers who
@@ -52,7 +52,7 @@ class BadMessage(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What came of one file: good messages, bad ones, and the names of fields that no known generation has."""
+    """The messages of one file, good and bad, and the names of its unknown fields."""
 
     good: list[Message]
     bad: list[BadMessage]
@@ -78,7 +78,7 @@ def read_elements(
 
     Args:
         elements: (line, value), as the file has them.
-        translate: a value to its message, None where it is no message of anybody; raises BadValueError.
+        translate: a value to its message, None where it is not a message; raises BadValueError.
         duration: of the broadcast in seconds; a bad message's offset beyond it is not believed.
         offset_of: the offset in seconds that a bad element has, whatever its type.
         known_fields: of an element; others are returned as unknown.

@@ -1,4 +1,7 @@
-"""Amounts of money as people read them in any locale: "$5.00", "1.234,50 €", "¥1,000", "CA$2", "R$ 10,00", "₹1,00,000"."""
+"""Amounts of money as people read them in any locale.
+
+"$5.00", "1.234,50 €", "¥1,000", "CA$2", "R$ 10,00", "₹1,00,000".
+"""
 
 import re
 

@@ -1,4 +1,4 @@
-"""When a chat without such data began and how long it lasted, as far as its own messages say: one pass over the file."""
+"""The start and length of a chat by its own messages, from one pass over the file."""
 
 import statistics
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ _SAMPLES = 10_001  # of clock readings; a median needs no more
 
 @dataclass
 class Survey:
-    """What a pass over a chat gathered: clock readings beside offsets, the last offset, and what a format adds."""
+    """What a pass over a chat gathered: starts by its clock, the last offset, other facts."""
 
     starts: list[float] = field(default_factory=list)  # ms, one for each message with both
     last_offset: float | None = None  # seconds
@@ -26,7 +26,7 @@ class Survey:
     problem: str | None = None  # why the file cannot be read as a whole
 
     def add(self, offset: Any, at: Any) -> None:
-        """One message's offset in seconds and time in milliseconds, either of which may be missing or wrong."""
+        """Take in one message's offset (seconds) and time (ms); either may be missing or wrong."""
         if not is_number(offset) or not 0 <= offset <= MAX_DURATION_SECONDS:
             return
         if self.last_offset is None or offset <= self.last_offset + FAR_SECONDS:
@@ -40,7 +40,7 @@ class Survey:
 
     @property
     def started_at(self) -> int | None:
-        """The start by the messages' clock in milliseconds: their median, because single messages may be late."""
+        """The start in milliseconds: the median by message, because single messages may be late."""
         return round(statistics.median(self.starts)) if self.starts else None
 
 
@@ -49,7 +49,10 @@ Stream = Callable[[Path], Iterable[tuple[int, Any]]]
 
 
 def survey(path: Path, stream: Stream, look: Look) -> Survey:
-    """One pass: `stream` reads the file and `look` notes what each element says. A file is passed once in a process."""
+    """One pass over a file; a process passes over each file once.
+
+    `stream` reads the file and `look` notes the facts of each element.
+    """
     state = path.stat()
     return _survey(path, state.st_mtime_ns, state.st_size, state.st_ino, stream, look)
 

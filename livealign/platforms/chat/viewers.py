@@ -1,4 +1,4 @@
-"""Who watched what, as far as chat says: watch sessions, and the lists that they were chosen from."""
+"""Watch sessions inferred from chat, and the lists that they were chosen from."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date

@@ -1,9 +1,9 @@
-"""On which clock the written times of KuaiLive-M3 are: found by laying them beside the columns in Unix milliseconds.
+"""The clock of KuaiLive-M3's written times, found by comparison with Unix times.
 
 The dataset documents no zone for its written times, while comments and segment vectors carry Unix milliseconds, which
 are UTC by definition. A broadcast's comments must lie within its life, so of the two clocks that are plausible, UTC and
 Asia/Shanghai (UTC+8, no summer time), the one under which they do is right. With the rooms placed, the other files are
-held against the rooms. Nothing is guessed: where neither clock fits, or both do, landing refuses.
+compared with the rooms. The clock is never guessed: where neither fits, or both do, landing refuses the archive.
 """
 
 import os
@@ -25,7 +25,7 @@ CLOCKS = {"utc": 0, "shanghai": 8 * 3_600_000}  # name → the clock minus UTC, 
 CLOCK_VARIABLE = "LIVEALIGN_KUAILIVE_M3_CLOCK"
 SLACK_MS = 10 * 60_000  # events are logged a little before and after their room's life
 SAMPLE_ROWS = 200_000
-LEAST_ROWS = 20  # of a file that is held against the rooms; with fewer it follows them
+LEAST_ROWS = 20  # of a file that is compared with the rooms; with fewer it has their clock
 LEAST_SHARE = 0.6  # of sampled events within their room's life, under the right clock
 LEAST_LEAD = 0.2  # of that share over the other clock's
 
@@ -62,7 +62,7 @@ def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: 
     if stated is not None:
         if stated not in CLOCKS:
             raise ArchiveError(f"{CLOCK_VARIABLE}={stated} is no clock; use one of {', '.join(CLOCKS)}")
-        return Clock(stated, f"{CLOCK_VARIABLE} says so")
+        return Clock(stated, f"set by {CLOCK_VARIABLE}")
     samples = [sample(source, "live_id", column) for source, column in unix_sources]
     ids = np.concatenate([ids for ids, _ in samples]) if samples else np.zeros(0, np.int64)
     times = np.concatenate([times for _, times in samples]) if samples else np.zeros(0, np.int64)
@@ -80,7 +80,9 @@ def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: 
 
 
 def file_clock(rooms: Rooms, source: Source, column: str, of_rooms: Clock) -> Clock:
-    """The clock of another file's written times, held against the rooms in UTC; that of the rooms where too little is known.
+    """The clock of another file's written times, found by comparison with the rooms in UTC.
+
+    Where there is too little to compare, it is the clock of the rooms.
 
     Raises:
         ArchiveError: neither clock fits, or both.
@@ -139,11 +141,11 @@ def _same_day(utc: Ints, p_date: Ints) -> float:
 
 def _choose(shares: Mapping[str, float], what: str, compared: int, file: str) -> Clock:
     (best, share), (_, other) = sorted(shares.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{value:.1%} on {name}" for name, value in shares.items())
+    by_clock = ", ".join(f"{value:.1%} on {name}" for name, value in shares.items())
     if share < LEAST_SHARE or share - other < LEAST_LEAD:
         trouble = "fit neither clock" if share < LEAST_SHARE else "fit both clocks"
         raise ArchiveError(
-            f"the times of {file} {trouble} ({what}: {told} of {compared} compared); check that the files are of one "
+            f"the times of {file} {trouble} ({what}: {by_clock} of {compared} compared); check that the files are of one "
             f"release, or set {CLOCK_VARIABLE} to utc or shanghai if you know it"
         )
-    return Clock(best, f"{what}: {told} of {compared} compared")
+    return Clock(best, f"{what}: {by_clock} of {compared} compared")

@@ -1,4 +1,4 @@
-"""The files of Kuaishou's published datasets: where they lie, how their columns are spelt, what days they cover.
+"""The files of Kuaishou's published datasets: their places, columns and days.
 
 The files may lie in one flat directory or in the published folders (`live/` and `short_video/`), be named either way
 (streamer.csv or author.csv), spell columns either way (streamer_id or author_id), and be gzipped.
@@ -27,7 +27,7 @@ OTHER_SPELLINGS = {"streamer_id": "author_id", "live_stream_id": "live_id", "sel
 
 @dataclass(frozen=True)
 class FileSpec:
-    """One published file: its names, the columns that landing reads, and those that it has no place for."""
+    """One published file: its names, the columns that landing reads, and those it leaves out."""
 
     names: tuple[str, ...]  # without suffix, relative to the folder; a * stands for the number of a shard
     table: str  # the landing table that its rows are for, where its bad rows are booked
@@ -71,7 +71,7 @@ class Unfit:
 
 @dataclass
 class Scan:
-    """What a pass over a file found: rows that fit, rows that do not, and how many fall on each UTC day."""
+    """What a pass over a file found: rows that fit, rows that do not, and rows by UTC day."""
 
     rows: int = 0
     bad: int = 0
@@ -83,7 +83,7 @@ def find_paths(archive: Path, spec: FileSpec) -> list[Path]:
     """The paths of one published file (several where it is sharded), sorted.
 
     Raises:
-        ArchiveError: the archive has the file twice, so that nobody can say which one counts.
+        ArchiveError: the archive has the file twice, so that it is unknown which one counts.
     """
     found = sorted(
         {
@@ -107,7 +107,7 @@ def has_files(archive: Path, specs: Mapping[str, FileSpec], names: tuple[str, ..
 
 
 def open_sources(archive: Path, specs: Mapping[str, FileSpec]) -> tuple[dict[str, list[Source]], list[Unfit]]:
-    """Every file that is there and has the columns that landing needs, by spec; and those that do not.
+    """The files that have the columns that landing needs, by spec; and those that have not.
 
     Raises:
         ArchiveError: the archive is no folder, or has a file twice.
@@ -127,7 +127,10 @@ def open_sources(archive: Path, specs: Mapping[str, FileSpec]) -> tuple[dict[str
 
 
 def scan(source: Source, offset_ms: int, latest_ms: int) -> Scan:
-    """Count a file's rows by UTC day (`offset_ms` = the file's clock minus UTC); times nobody can believe give no day."""
+    """Count a file's rows by UTC day; times out of range count for no day.
+
+    `offset_ms` is the file's clock minus UTC.
+    """
     path = source.path.absolute()
     stat = path.stat()
     return _scan_once(_Signed(source, (str(path), stat.st_size, stat.st_mtime_ns)), offset_ms, latest_ms // DAY_MS)

@@ -150,7 +150,9 @@ def notes(archive: Path) -> list[str]:
 
 
 def archive_days(archive: Path) -> list[date]:
-    """All UTC days on which the archive has anything, sorted. Every dated file is read once; a process remembers the result.
+    """All UTC days on which the archive has anything, sorted.
+
+    Every dated file is read once; the process caches the result.
 
     Raises:
         ArchiveError: it is no such archive.
@@ -288,8 +290,8 @@ def _land_negatives(work: Pass, source: Source) -> None:
 def _land_comments(work: Pass, source: Source) -> None:
     for rows, lines in work.batches(source):
         at = rows.column("timestamp")
-        says = {"text": pa.repeat("", len(lines)), "is_bot": pa.repeat(False, len(lines))}
-        comments = {**_who(work, rows), "comment_id": event_ids("kuailive_comment", lines), "sent_at": at, **says}
+        texts = {"text": pa.repeat("", len(lines)), "is_bot": pa.repeat(False, len(lines))}
+        comments = {**_who(work, rows), "comment_id": event_ids("kuailive_comment", lines), "sent_at": at, **texts}
         work.add("comments", comments, source.file, lines, work.wanted(whole_numbers(at)))
 
 

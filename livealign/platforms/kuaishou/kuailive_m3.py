@@ -71,7 +71,9 @@ def notes(archive: Path) -> list[str]:
 
 
 def archive_days(archive: Path) -> list[date]:
-    """All UTC days on which the archive has anything, sorted. Every dated file is read once; a process remembers the result.
+    """All UTC days on which the archive has anything, sorted.
+
+    Every dated file is read once; the process caches the result.
 
     Raises:
         ArchiveError: it is no such archive, or its times cannot be placed.
@@ -175,7 +177,7 @@ def _land_comments(work: Pass, _: Survey, source: Source) -> None:
 
 
 def _land_likes(work: Pass, survey: Survey, source: Source) -> None:
-    """Likes name no author: the room tells."""
+    """The author of likes, from their room: the file has none."""
     for rows, lines in work.batches(source, survey.offset_ms(source)):
         at = whole_numbers(rows.column("like_timestamp"))
         room_ids = whole_numbers(rows.column("live_id"))

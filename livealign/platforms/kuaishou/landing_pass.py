@@ -28,7 +28,7 @@ from livealign.platforms.typed_batches import BadRow, Kind
 
 T = TypeVar("T")
 
-UNKNOWN_WATCH = -1  # a watch time that the platform did not measure; whoever has it did watch
+UNKNOWN_WATCH = -1  # a watch time that the platform did not measure; the viewer did watch
 SOMEBODY = "@user"
 HIDDEN = "(hidden: LIVEALIGN_ID_KEY is set)"
 _MENTION = r"(^|[^0-9A-Za-z_@.])@[^\s@,，。、:：;；!！?？()（）\"']{1,30}"
@@ -59,7 +59,10 @@ class Pass:
         self._sizes, self._done, self._progress = sizes, 0, progress
 
     def profile_times(self, lines: Ints) -> Ints:
-        """[n] when profiles count as observed: the published ones have no time, so the start of the archive's first day."""
+        """[n] when profiles count as observed: the start of the archive's first day.
+
+        The published profiles have no time of their own.
+        """
         return np.full(len(lines), midnight(self.first_day))
 
     def book_unfit(self, unfit: Sequence[Unfit]) -> None:
@@ -74,7 +77,7 @@ class Pass:
             self._progress(self._done, self._sizes)
 
     def batches(self, source: Source, offset_ms: int = 0, unread: Collection[str] = ()) -> Iterator[tuple[pa.Table, Ints]]:
-        """The good rows of a file and their row numbers; everything else is booked (once for each call).
+        """The good rows of a file and their row numbers; all others are rejected, once a call.
 
         Args:
             source: the file.
@@ -98,7 +101,7 @@ class Pass:
             self.run.reject(table, source.file, 0, error.reason, detail[:500], day=self.first_day)
 
     def wanted(self, *times: Ints) -> Mask:
-        """[n] whether any of the times lies in a wanted day, or in none that can be believed (which is to be rejected)."""
+        """[n] whether a row has a time of a wanted day, or a time out of range (to be rejected)."""
         keep = np.zeros(len(times[0]), np.bool_)
         for moments in times:
             keep |= np.isin(moments // DAY_MS, self._wanted) | (moments < YEAR_2000_MS) | (moments > self._latest_ms)
@@ -120,7 +123,10 @@ class Pass:
             self.run.add(table, rows, file, lines=lines, file_day=self.first_day)
 
     def add_linked(self, tables: Mapping[str, Columns], file: str, lines: Ints, keep: Mask) -> None:
-        """Hand rows of a mask to the run, as many to each table: those of one line land or are rejected together."""
+        """Hand rows of a mask to the run, as many to each table, linked by their line.
+
+        Those of one line land or are rejected together.
+        """
         lines = lines[keep]
         if len(lines):
             rows = {name: (_table(columns).filter(pa.array(keep)), lines, lines) for name, columns in tables.items()}
@@ -146,7 +152,7 @@ class Pass:
         self.add("content_vectors", columns, file, lines, here & ~odd)
 
     def reject(self, table: str, file: str, why: tuple[str, str], bad: Mask, rows: pa.Table, lines: Ints, at: Ints) -> None:
-        """Book the rows of a mask with reason and detail, each under the day of its time (`at`), if that can be believed."""
+        """Reject the rows of a mask, each under the day of its time `at` if that is in range."""
         hidden = [name for name in ("user_id", "author_id") if self.users.hidden and name in rows.schema.names]
         where = np.flatnonzero(bad)
         texts = rows_json(rows.drop_columns(hidden).take(where)) if len(where) else []
@@ -158,7 +164,7 @@ class Pass:
     def land_rooms(
         self, rooms: Rooms, source: Source, rows: pa.Table, lines: Ints, columns: Mapping[str, pa.ChunkedArray]
     ) -> tuple[Ints, Mask]:
-        """Land the rows that stand for a broadcast; book the others, which are parts of one that another row stands for.
+        """Land the rows that stand for a broadcast, and reject those that are a part of one.
 
         Args:
             rooms: in UTC.
@@ -240,7 +246,7 @@ def mask_text(text: str) -> str:
 
 
 def mask_mentions(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """[n] texts in which whoever is mentioned with an @ is `SOMEBODY`."""
+    """[n] texts in which every name after an @ is `SOMEBODY`."""
     return pc.replace_substring_regex(texts, _MENTION, rf"\1{SOMEBODY}")
 
 

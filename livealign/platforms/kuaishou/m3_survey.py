@@ -1,4 +1,4 @@
-"""What a KuaiLive-M3 archive holds: its files, its rooms, on which clock its times are, its days."""
+"""What a KuaiLive-M3 archive holds: its files, rooms, clocks and days."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -116,7 +116,7 @@ WRITTEN_TIMES = ("plays", "shows", "likes", "shares")  # whose clock is found be
 
 
 class Survey:
-    """What is known of an archive before a row of it lands: its files, its rooms, its clocks, its days."""
+    """What is known of an archive before a row of it lands: files, rooms, clocks and days."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive

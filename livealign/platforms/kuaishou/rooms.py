@@ -1,4 +1,4 @@
-"""Broadcasts by id, for what the other files leave out: whose room it is, when it began, when it ended.
+"""Broadcasts by id, for what the other files leave out: author, start and end.
 
 A stream over midnight may be published under both dates, with the same id. Such rows are one broadcast, from the earliest
 start to the latest end; the first row of the file stands for it.
@@ -22,7 +22,10 @@ OPEN_END = np.int64(np.iinfo(np.int64).max)  # of a room that is still live
 
 @dataclass(frozen=True)
 class Rooms:
-    """n rooms, sorted by id; 40 bytes each. Times are milliseconds of the file's clock until `shifted`."""
+    """n rooms, sorted by id; 40 bytes each.
+
+    Times are milliseconds of the file's clock until `shifted`.
+    """
 
     ids: Ints
     authors: Ints
@@ -31,7 +34,7 @@ class Rooms:
     lines: Ints  # the row that stands for the room
 
     def find(self, room_ids: Ints) -> tuple[npt.NDArray[np.intp], Mask]:
-        """[n] the index of each room, and whether it is known; the index of an unknown room means nothing."""
+        """[n] the index of each room, and whether it is known; an unknown room's index is arbitrary."""
         if not len(self.ids):
             return np.zeros(len(room_ids), np.intp), np.zeros(len(room_ids), np.bool_)
         index = np.minimum(np.searchsorted(self.ids, room_ids), len(self.ids) - 1)
@@ -44,7 +47,10 @@ class Rooms:
 
 
 def read_rooms(batches: Iterable[Batch]) -> Rooms:
-    """Rooms from rows with live_id, author_id, start_timestamp, end_timestamp; rows without id or start are left out."""
+    """Rooms from rows with live_id, author_id, start_timestamp and end_timestamp.
+
+    Rows without id or start are left out.
+    """
     parts: list[tuple[Ints, ...]] = []
     for batch in batches:
         ids, authors = whole_numbers(batch.rows.column("live_id")), whole_numbers(batch.rows.column("author_id"))
@@ -64,7 +70,7 @@ def whole_numbers(column: pa.ChunkedArray, null: int | np.int64 = -1) -> Ints:
 
 
 def _merged(ids: Ints, authors: Ints, started: Ints, ended: Ints, lines: Ints) -> Rooms:
-    """One room for each id; the rows come sorted by id and line. A row that names another author says nothing."""
+    """One room for each id; the rows come sorted by id and line. A row that names another author is ignored."""
     if not len(ids):
         return Rooms(ids, authors, started, ended, lines)
     first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))

@@ -134,7 +134,7 @@ def test_where_few_rooms_are_on_all_of_them_are_listed() -> None:
     hour = 3_600_000
     days = [(int(random.integers(0, 72 * hour)), float(random.integers(0, 2_000)), int(random.integers(15))) for _ in range(60)]
     broadcasts = [on_air(i, 1_700_000_000_000 + start, minutes, channel) for i, (start, minutes, channel) in enumerate(days)]
-    guide = Guide(broadcasts, negatives=20)
+    guide = Guide(broadcasts, per_play=20)
     at = 1_700_000_000_000 + random.integers(0, 80 * hour, 200)
     author = broadcasts[0].author_id
     which, rooms, authors = guide.beside(author, np.arange(200), at)
@@ -148,7 +148,7 @@ def test_a_play_has_at_most_the_set_number_of_negatives_uniformly_among_what_is_
     start = 1_700_000_000_000
     off = [on_air(10_000 + i, start - 20 * 3_600_000 + i, 5) for i in range(50)]
     broadcasts = [*(on_air(i, start + i, 60 + 3 * i) for i in range(channels)), *off, on_air(99_999, start - 86_400_000, 9_000)]
-    guide = Guide(broadcasts, negatives=10)
+    guide = Guide(broadcasts, per_play=10)
     plays, at = np.arange(4_000), np.full(4_000, start + 1_800_000)
     author = broadcasts[0].author_id
     which, rooms, _ = guide.beside(author, plays, at)

@@ -1,4 +1,4 @@
-"""BililiveRecorder's danmaku XML of Bilibili: messages, gifts, super chats and guards of one recording.
+"""BililiveRecorder's danmaku XML: messages, gifts, super chats and guards of a recording.
 
     <i><BililiveRecorderRecordInfo roomid shortid name title areanameparent areanamechild start_time/>
     <d p="offset,mode,size,color,unix ms,pool,user,row" user="NAME">TEXT</d>
@@ -9,7 +9,7 @@ Offsets count from start_time. Where that has no zone it is China's time; where 
 times by more than ten minutes those are right, for the header was written with a wrong clock or zone. Recordings of a
 room that follow each other within ten minutes are one broadcast; a title or area that differs is a change. Values are
 yuan: `price` of a super chat is, that of a gift is of one piece, in `raw` it is in thousandths. Where the recorder was
-not logged in, Bilibili masks names and sends uid 0: such messages land, but nobody's visit is inferred from them.
+not logged in, Bilibili masks names and sends uid 0: such messages land, but no visit is inferred from them.
 """
 
 import json
@@ -182,7 +182,7 @@ def _read(path: Path, broadcast: Broadcast, chat: Chat) -> Reading:
         message = _message(line, element, broadcast, later)
         if message is None:
             return None
-        seen[message.id] += 1  # the format has no ids: equal elements of one file are told apart by their order
+        seen[message.id] += 1  # the format has no ids: equal elements of one file are distinguished by their order
         return numbered(message, seen[message.id])
 
     elements = ((line, element) for line, element in stream_xml(path))

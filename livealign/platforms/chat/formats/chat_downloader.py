@@ -3,7 +3,7 @@
     {message_id, message_type, message, time_in_seconds, timestamp (microseconds), author {id, name, display_name,
      badges [{title, name}]}, money {amount, currency}, bits}
 
-The file says nothing of the broadcast. Its start is the median of timestamp - time_in_seconds; a file without both is
+The file does not describe the broadcast. Its start is the median of timestamp - time_in_seconds; a file without both is
 rejected. The room is what the file's name says: a YouTube id (alone or in brackets), a Twitch VOD's number, or else the
 name. The channel is the author with the owner's badge; else the folder, else the name. Which site it is follows from
 the authors' ids: UC… is YouTube, digits are Twitch.

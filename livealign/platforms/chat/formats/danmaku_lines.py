@@ -1,7 +1,7 @@
-"""Danmaku lines of the VTuber archives of Bilibili: ROOM/DAY.txt with a line `time_ms:user_id:text` for each message.
+"""Danmaku lines of Bilibili's VTuber archives: ROOM/DAY.txt with `time_ms:user_id:text`.
 
-The files do not say when a broadcast was on. Rule: a room's messages belong to one broadcast until nobody writes for
-`GAP_MS`; it begins with its first message and ends with its last, and may cross midnight into the next file. A single
+The files do not give the times of broadcasts. Rule: a room's messages belong to one broadcast until a gap of `GAP_MS`;
+ it begins with its first message and ends with its last, and may cross midnight into the next file. A single
 line whose time is far from both its neighbours begins none. Lines `TIME…ONLINE…` (viewers online) are no messages.
 There are no titles and no names, so bots are known by what they do alone.
 """

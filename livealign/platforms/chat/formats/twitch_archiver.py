@@ -1,4 +1,4 @@
-"""Folders of twitch-archiver: vod.json beside the chat, both generations brought into one form.
+"""Folders of twitch-archiver: vod.json beside the chat, in its older and newer form.
 
     CHANNEL/YYYY-MM-DD_HH-MM-SS_VODID/{vod.json, verbose_chat.json.gz}           older
     CHANNEL/'YYYY-MM-DD_HH-MM-SS - TITLE - VODID'/{vod.json, verbose_chat.json}  as it writes now; .gz where configured

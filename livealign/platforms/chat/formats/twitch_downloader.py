@@ -1,4 +1,6 @@
-"""TwitchDownloader's chat JSON: one file with streamer, video (its chapters give the game as it changes) and comments.
+"""TwitchDownloader's chat JSON: one file with streamer, video, chapters and comments.
+
+The chapters give the game as it changes.
 
     {FileInfo, streamer {name, login, id}, video {title, id, created_at, start, end, length, game,
      chapters [{startMilliseconds, gameDisplayName, description, _type}]}, comments [{_id, content_offset_seconds,

@@ -39,7 +39,9 @@ _COUNT = re.compile(r"\d+")
 
 
 def read_items(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line, item) of every item that a chat added: {kind, offset_seconds, renderer}; broken lines come as they are.
+    """(line, item) of every item that a chat added: {kind, offset_seconds, renderer}.
+
+    Broken lines are yielded as they are.
 
     Raises:
         ArchiveError: the file as a whole cannot be read.
@@ -65,7 +67,7 @@ def read_items(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def message_of(line: int, item: Any, duration: float | None) -> Message | None:
-    """The message of an item; None where it is none of anybody.
+    """The message of an item; None where it is not a viewer's message.
 
     Raises:
         BadValueError: it does not fit.

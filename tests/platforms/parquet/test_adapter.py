@@ -16,8 +16,9 @@ from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun
 from livealign.landing.schema import TABLES
 from livealign.landing.summary import LandingSummary
-from livealign.platforms import parquet, parquet_files
-from livealign.platforms.parquet_layout import find_files, partition_day
+from livealign.platforms.parquet import adapter as parquet
+from livealign.platforms.parquet import files as parquet_files
+from livealign.platforms.parquet.layout import find_files, partition_day
 from livealign.platforms.registry import land
 
 ONE, TWO = date(2025, 5, 5), date(2025, 5, 6)

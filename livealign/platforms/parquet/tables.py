@@ -6,7 +6,7 @@ Nothing in the files is trusted. What is rejected here, beside what `livealign.l
     wrong_day         a row whose time is not of the day that its partition names
     table_format      a folder of Delta Lake, Hudi or Iceberg: which of its files count, only its own log knows (line 0)
 
-The time column says when a row was, the path does not. A column that is only in the path, because the engine left it out of
+The time column decides when a row was, not the path. A column that is only in the path, because the engine left it out of
 the files, is filled from there; a host's or viewer's state without a time is dated to the start of the day that is named.
 """
 
@@ -23,16 +23,16 @@ from livealign.landing.rejects import rows_json
 from livealign.landing.rules import UNKNOWN_DAY, check_rows
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES, TIMESTAMP, Table
-from livealign.platforms.parquet_files import RowReader
-from livealign.platforms.parquet_ids import ParquetIds, filled, plain
-from livealign.platforms.parquet_layout import Layout, LogFile
+from livealign.platforms.parquet.files import RowReader
+from livealign.platforms.parquet.ids import ParquetIds, filled, plain
+from livealign.platforms.parquet.layout import Layout, LogFile
 
 FETCH_AGAIN = "fetch the file again"
 STATES = frozenset({"authors", "users"})  # a row is somebody's state on a day, so the day is time enough
 
 
 def days_of(layout: Layout) -> list[date]:
-    """All days, sorted: as partitions name them, or as time columns say where none is named."""
+    """All days, sorted: as partitions name them, or from time columns where they name none."""
     now = datetime.now(UTC).replace(tzinfo=None)
     days = {log.day for log in layout.files if log.day is not None}
     for log in layout.files:
@@ -117,7 +117,7 @@ def _days_of_times(log: LogFile, now: datetime) -> set[int]:
     try:
         with RowReader(log.path, TABLES[log.table]) as reader:
             return reader.days(now)
-    except ArchiveError:  # landing names the file
+    except ArchiveError:  # landing reports the file
         return set()
 
 

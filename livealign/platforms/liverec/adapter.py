@@ -1,16 +1,16 @@
 """LiveRec's Twitch logs (Rappaz, McAuley, Aberer, RecSys 2021) → landing tables.
 
     100k.csv, full_a.csv.gz, …     user,stream,streamer,start,stop without a header, in steps of ten minutes
-    liverec.json                   {"start": "2019-04-01T00:00:00Z"}: when step 0 was, which the files do not say
+    liverec.json                   {"start": "2019-04-01T00:00:00Z"}: when step 0 was, which the files do not give
 
 The start comes from LIVEALIGN_LIVEREC_START (which `livealign land --start` sets) or else from liverec.json. How the tables
 come about:
 
-- rooms: one for each stream of a streamer, from the first step at which anybody was in its chat to the last. No title, no
+- rooms: one for each stream of a streamer, from the first step at which a viewer was in its chat to the last. No title, no
   category, no language.
 - plays: one for each row; a viewer is in a room from `start` to `stop`, as far as ten minutes can tell.
 - impressions: none are logged. For each play one list is inferred, shown as it begins: the room itself and a sample of the
-  others that were live (`livealign.platforms.registry.negatives`); surface is "inferred", there are no positions.
+  others that were live (`livealign.platforms.negatives`); surface is "inferred", there are no positions.
 - users, authors: once, when first seen, without any attribute. Streamers' names become hashes.
 
 There is no text. Rows that do not fit are rejected alone, as plays; a damaged file gives the rows before the damage.
@@ -32,8 +32,8 @@ from livealign.landing.schema import TIMESTAMP
 from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import event_ids
-from livealign.platforms.liverec_rows import STEP_MS, Ints, Reader, Spans, Survey, Views, find_csvs
-from livealign.platforms.negatives import Candidates, negatives_per_play, sample_negatives
+from livealign.platforms.liverec.rows import STEP_MS, Ints, Reader, Spans, Survey, Views, find_csvs
+from livealign.platforms.negatives import Candidates, sample_negatives
 from livealign.platforms.typed_batches import BadRow
 
 SETTINGS = "liverec.json"
@@ -43,7 +43,8 @@ NOTES = (
     "impressions are inferred: the room that was entered and a sample of those live at that moment; there is no text",
 )
 _HOW = (
-    f"say when step 0 was: --start 2019-04-01, {VARIABLE}=2019-04-01, or {SETTINGS} with " + '{"start": "2019-04-01T00:00:00Z"}'
+    f"give the time of step 0: --start 2019-04-01, {VARIABLE}=2019-04-01, or {SETTINGS} with "
+    + '{"start": "2019-04-01T00:00:00Z"}'
 )
 
 
@@ -53,7 +54,7 @@ def recognises(archive: Path) -> bool:
 
 
 def archive_days(archive: Path) -> list[date]:
-    """All UTC days on which anybody entered a room, sorted; every row is read.
+    """All UTC days on which a viewer entered a room, sorted; every row is read.
 
     Raises:
         ArchiveError: there is no file of this format, or no start date.
@@ -99,13 +100,13 @@ def start_ms(archive: Path) -> int:
     """When step 0 was, in Unix milliseconds.
 
     Raises:
-        ArchiveError: nobody says, or what is said is no moment between 2000 and now.
+        ArchiveError: no start is given, or it is not a time between 2000 and now.
     """
     given, where = os.environ.get(VARIABLE), VARIABLE
     if not given:
         given, where = _from_settings(archive / SETTINGS), str(archive / SETTINGS)
     if given is None:
-        raise ArchiveError(f"LiveRec's files count steps of ten minutes from a start that they do not name; {_HOW}")
+        raise ArchiveError(f"LiveRec's files count steps of ten minutes from a start that they do not give; {_HOW}")
     try:
         moment = datetime.fromisoformat(given)
     except (TypeError, ValueError):
@@ -123,7 +124,7 @@ class _Landing:
         self._run, self._start, self._survey, self._files = run, start, survey, files
         self._wanted = np.array(sorted({(day - EPOCH).days for day in days}), np.int64)
         self._latest = midnight(run.now.date()) + DAY_MS
-        self._per_play = negatives_per_play()
+        self._per_play = run.config.negatives_per_play
         rooms = survey.rooms
         self._candidates = Candidates.build(rooms.start, rooms.stop, rooms.extra)
 
@@ -182,7 +183,7 @@ class _Landing:
         self._run.add_linked(linked, file)
 
     def _due(self, at: Ints) -> np.ndarray:
-        """[n] whether a moment is of a wanted day, or of no believable one (the run rejects it)."""
+        """[n] whether a time is of a wanted day, or out of range (the run rejects it)."""
         return np.isin(at // DAY_MS, self._wanted) | (at < YEAR_2000_MS) | (at >= self._latest)
 
     def _add_spans(self, table: str, spans: Spans, columns: dict[str, Ints]) -> None:

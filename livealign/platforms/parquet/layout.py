@@ -10,7 +10,7 @@ below any number of Hive partitions (`dt=2025-06-02`, `date=…/hour=…`, `year
 folder a file without an ending counts where it begins as Parquet does (Trino, Hive). A path with any other folder in it, or
 with two tables, is not matched: rows are never booked on a table that merely has a similar name.
 
-A partition names the day of its rows where its key says so (`DAY_KEYS`) and exactly one day is said.
+A partition names the day of its rows where its key is one of `DAY_KEYS` and exactly one day is named.
 """
 
 import os

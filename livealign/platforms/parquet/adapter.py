@@ -4,8 +4,8 @@
     dt=DAY/TABLE.parquet            a file or a folder of parts for each day
     TABLE.parquet, TABLE_0.parquet  without days: rows are placed by their time column
 
-`livealign.platforms.registry.parquet_layout` has the rules by which files are matched to tables,
-`livealign.platforms.registry.parquet_tables`
+`livealign.platforms.parquet.layout` has the rules by which files are matched to tables,
+`livealign.platforms.parquet.tables`
 what is rejected. Ids may be numbers or text, which is hashed; with a secret key the ids of people are hashed either way.
 Times may be timestamps of any unit, with a zone or without (UTC), or ISO text.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES
-from livealign.platforms.parquet_ids import ParquetIds
-from livealign.platforms.parquet_layout import Layout, find_files, holds_any
-from livealign.platforms.parquet_tables import days_of, land_files
+from livealign.platforms.parquet.ids import ParquetIds
+from livealign.platforms.parquet.layout import Layout, find_files, holds_any
+from livealign.platforms.parquet.tables import days_of, land_files
 from livealign.simulation.config import MANIFEST
 
 NOTES = (

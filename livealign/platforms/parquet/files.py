@@ -1,7 +1,7 @@
 """Parquet files read row group by row group: rows in bounded batches, and their days.
 
 A damaged file gives the rows before the damage. Timestamps of the old 96-bit kind are read in milliseconds, so that none
-runs over; a zone in the file only says how to print, the instant beneath it is UTC.
+runs over; a zone in the file only decides how it prints, the instant is stored in UTC.
 """
 
 import json
@@ -70,10 +70,10 @@ class RowReader:
             line += rows
 
     def days(self, now: datetime) -> set[int]:
-        """All believable days (since 1970) of the time column.
+        """All days in range (since 1970) of the time column.
 
-        Statistics of a row group say them where it is of one day, else its values. Damage ends the search; what was found
-        before counts.
+        They come from the statistics of a row group where it is of one day, else from its values. Damage ends the search;
+        what was found before counts.
         """
         found: set[int] = set()
         time = self._table.time_column

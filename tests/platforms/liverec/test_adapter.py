@@ -11,8 +11,9 @@ import pytest
 import tests.planted.kuaishou_archives as make
 from livealign.errors import ArchiveError
 from livealign.landing.validate import validate_landing
-from livealign.platforms import liverec
-from livealign.platforms.liverec_rows import Reader, Survey
+from livealign.operation_config import LandingConfig
+from livealign.platforms.liverec import adapter as liverec
+from livealign.platforms.liverec.rows import Reader, Survey
 from livealign.platforms.registry import land
 
 START = datetime(2019, 4, 1)
@@ -91,7 +92,7 @@ def test_a_play_and_its_list_belong_together(tmp_path):
     plays = {f"{play['play_id']:016x}": play for play in make.landed(tmp_path / "l", "plays")}
     sizes = Counter(row["request_id"] for row in impressions)
     assert set(sizes) == set(plays)
-    assert max(sizes.values()) == 11  # ten sampled beside the one that was entered
+    assert max(sizes.values()) == 21  # the usual twenty sampled beside the one that was entered
     by_id = {row["impression_id"]: row for row in impressions}
     for request, play in plays.items():
         chosen = by_id[play["impression_id"]]
@@ -113,10 +114,10 @@ def test_days_landed_alone_are_the_days_landed_together(tmp_path):
         assert make.landed(tmp_path / "whole", table) == make.landed(tmp_path / "alone", table)
 
 
-def test_the_number_of_negatives_is_a_setting(tmp_path, monkeypatch):
+def test_the_number_of_negatives_is_a_setting(tmp_path):
     lines = [f"1,{streamer},s{streamer},0,5" for streamer in range(30)]
-    monkeypatch.setenv("LIVEALIGN_NEGATIVES_PER_PLAY", "2")
-    summary = land("liverec", write(tmp_path / "a", lines), tmp_path / "l")
+    config = LandingConfig(negatives_per_play=2)
+    summary = land("liverec", write(tmp_path / "a", lines), tmp_path / "l", config=config)
     assert summary.tables["impressions"].landed == 3 * 30
 
 
@@ -225,7 +226,7 @@ def test_a_survey_in_pieces_is_the_survey_at_once(tmp_path, monkeypatch):
                 yield type(views)(*(column[i : i + 1] for column in views)), bad
 
     monkeypatch.setattr(Reader, "batches", by_row)
-    monkeypatch.setattr("livealign.platforms.registry.liverec_rows.MERGE_ROWS", 7)
+    monkeypatch.setattr("livealign.platforms.liverec.rows.MERGE_ROWS", 7)
     pieces = Survey.of(paths)
     for name in ("key", "extra", "start", "stop", "file", "line"):
         assert (getattr(whole.rooms, name) == getattr(pieces.rooms, name)).all()

@@ -1,0 +1,1 @@
+"""LiveRec's Twitch logs: who was in which chat, in steps of ten minutes."""

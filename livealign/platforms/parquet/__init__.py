@@ -1,0 +1,1 @@
+"""Parquet logs of any engine, in the columns of the landing tables."""
