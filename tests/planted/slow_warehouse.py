@@ -30,7 +30,7 @@ def session_end(play: Row, room: Row | None) -> tuple[datetime | None, datetime]
 
 
 def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple[int, int], dict[str, Any]]:
-    """By (room, window): the counts of the segments mart."""
+    """By (room, window): the counts of the segments mart, and what the room was called then."""
     made: dict[tuple[int, int], dict[str, Any]] = {}
     for room in rows["rooms"]:
         room_id, start, end = room["room_id"], room["started_at"], room["ended_at"] or FOREVER
@@ -44,6 +44,7 @@ def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple
         chat = [row for row in rows["comments"] if row["room_id"] == room_id]
         speech = [row for row in rows["speech"] if row["room_id"] == room_id]
         gifts = [row for row in rows["gifts"] if row["room_id"] == room_id]
+        changes = [row for row in rows["room_changes"] if row["room_id"] == room_id]
         last_instant = min(end, horizon) - timedelta(milliseconds=1)
         for window in range(window_of(start), window_of(last_instant) + 1):
             begins, ends = start_of(window), start_of(window + 1)
@@ -64,8 +65,14 @@ def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple
                 ),
             }
             if any(value for name, value in here.items() if name != "retention"):
-                made[room_id, window] = here
+                texts = {name: _text_before(ends, room, changes, name) for name in ("title", "category")}
+                made[room_id, window] = here | texts
     return made
+
+
+def _text_before(time: datetime, room: Row, changes: Sequence[Row], name: str) -> str | None:
+    known = [change for change in changes if change["changed_at"] < time and change.get(name) is not None]
+    return max(known, key=lambda change: change["changed_at"])[name] if known else room.get(name)
 
 
 def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[int, dict[str, Any]]:
