@@ -27,13 +27,14 @@ from livealign.files import replace_bytes
 from livealign.live.startup import LONG_VIEW_MS, SESSION_CAP_MS
 from livealign.live.state.counts import RunningCounts
 from livealign.live.state.moments import AuthorMoments, Moments
+from livealign.live.state.room_texts import RoomText, RoomTexts
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import ClosedWindow, CodedMoment, LiveRoom, LiveState, RoomContent
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow, Said
 from livealign.llm.segment_text import Moment
 
-_FORMAT = "livealign-live-state-2"
+_FORMAT = "livealign-live-state-3"
 _IDS = 200_000  # newest event ids that are kept; senders repeat what is minutes old
 
 
@@ -156,6 +157,7 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, author_moments:
 
 def _restore_room(state: LiveState, told: dict[str, Any], parts: NDArray[np.float32]) -> None:
     room = state.start_room(*(told[name] for name in _ROOM))
+    room.texts = RoomTexts([RoomText(*one) for one in told["texts"]])
     room.heard_at, room.shown_in = told["heard_at"], set(told["shown_in"])
     room.earlier = tuple(_moment_of(one) for one in told["earlier"])
     room.waiting, room.encoded = _closed_of(told["waiting"]), _closed_of(told["encoded"])
@@ -172,6 +174,7 @@ def _room_told(room: LiveRoom) -> dict[str, Any]:
     content = room.content
     return {
         **{name: getattr(room, name) for name in (*_ROOM, "heard_at")},
+        "texts": room.texts.changes,
         "shown_in": sorted(room.shown_in),
         "earlier": room.earlier,
         "waiting": _closed_told(room.waiting),

@@ -3,6 +3,7 @@
 events = day_events(home.landing, landed_rooms(home.landing, day), day)
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -53,7 +54,7 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
 
     Args:
         rooms: those of both days by id, times in epoch milliseconds; their beginnings and ends are always among the events.
-        period: only what happened in rooms within it; None for all.
+        period: only what happened in rooms within it, but all changes of their titles and categories; None for all.
 
     Raises:
         LandingError: the day has not been landed.
@@ -65,17 +66,40 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
         found += [
             _of_nobody(one) for one in _events(landing, {key: rooms[key] for key in over}, day - timedelta(days=1), period)
         ]
+    changes = _changes(landing, day)
     for key, room in rooms.items():
         if key not in over and not first <= room["started_at"] < last:
             continue
         common = {"room_id": key, "author_id": room["author_id"]}
-        texts = {name: None if room[name] is None else room[name][:MAX_NAME] for name in ("title", "category", "language")}
-        started = {"kind": "room_started", "event_id": f"start-{key}", "at": room["started_at"], **common, **texts}
-        found.append(Timed(room["started_at"], started))
+        for number, (at, texts) in enumerate(_texts(room, changes.get(key, ()))):
+            name = f"change-{number}-{key}" if number else f"start-{key}"
+            found.append(Timed(at, {"kind": "room_started", "event_id": name, "at": at, **common, **texts}))
         if room["ended_at"] is not None:
             ended = {"kind": "room_ended", "event_id": f"end-{key}", "at": room["ended_at"], **common}
             found.append(Timed(room["ended_at"], ended))
     return sorted(found, key=lambda one: (one.at, one.item["kind"] != "room_started", one.item["event_id"]))
+
+
+def _changes(landing: Path, day: date) -> dict[int, list[Row]]:
+    """The changes of title and category of the day and the day before, by room in order of time, where they have landed."""
+    days = [one for one in (day - timedelta(days=1), day) if partition(landing, "room_changes", one).exists()]
+    found = defaultdict(list)
+    for row in (row for one in days for row in landed_rows(landing, "room_changes", one).to_pylist()):
+        found[row["room_id"]].append(row)
+    return {room_id: sorted(rows, key=lambda row: row["changed_at"]) for room_id, rows in found.items()}
+
+
+def _texts(room: Row, changes: Sequence[Row]) -> list[tuple[int, dict[str, str]]]:
+    """What the room was called from its start on, then each later change, with its time; what stays as it is has no name."""
+    start = {name: room[name] for name in ("title", "category", "language")}
+    told = [(room["started_at"], start)]
+    for change in changes:
+        new = {name: change[name] for name in ("title", "category") if change[name] is not None}
+        if change["changed_at"] <= room["started_at"]:
+            start |= new
+        else:
+            told.append((change["changed_at"], new))
+    return [(at, {name: text[:MAX_NAME] for name, text in texts.items() if text is not None}) for at, texts in told]
 
 
 def landed_rows(landing: Path, table: str, day: date) -> pa.Table:

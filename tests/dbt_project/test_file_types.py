@@ -116,7 +116,9 @@ def _schema(node: ModelNode) -> pa.Schema:
     """What the contract says of a mart's columns, in its order."""
     return pa.schema(
         [
-            pa.field(one.name, TYPES[one.data_type], nullable="not_null" not in {str(two.type.value) for two in one.constraints})
+            pa.field(
+                one.name, TYPES[one.data_type], nullable="not_null" not in {str(two.type.value) for two in one.constraints}
+            )
             for one in node.columns.values()
         ]
     )

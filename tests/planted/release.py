@@ -23,13 +23,15 @@ WORDS = ("chess", "boxing", "karaoke", "baking", "racing", "painting", "yoga", "
 
 
 def plant_platform(marts: Path, **sizes: int) -> Planted:
-    """`plant_marts` and what the catalogue adds: segments.ended_at and the mart rooms."""
+    """`plant_marts` and what the catalogue adds: ends and titles of segments, and the mart rooms."""
     planted = plant_marts(marts, **sizes)
     for path in sorted((marts / "segments").glob("dt=*/part-0.parquet")):
         segments = pq.ParquetFile(path).read()
         started = segments["started_at"].cast(pa.int64())
         ended = pc.add(started, WINDOW)
         segments = segments.append_column("ended_at", ended.cast(pa.timestamp("ms")))
+        segments = segments.append_column("title", pa.array([f"room {one}" for one in segments["room_id"].to_pylist()]))
+        segments = segments.append_column("category", pa.nulls(len(segments), pa.string()))
         pq.write_table(segments, path)
         rooms = (
             pa.table({"room_id": segments["room_id"], "author_id": segments["author_id"], "start": started, "end": ended})

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from threading import RLock
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from livealign.days import DAY_MS
 from livealign.live.state.columns import Columns
 from livealign.live.state.counts import RunningCounts
 from livealign.live.state.moments import Moments
+from livealign.live.state.room_texts import RoomText, RoomTexts
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow
@@ -70,8 +72,7 @@ class LiveRoom:
 
     room_id: int
     author_id: int
-    title: str | None
-    category: str | None
+    texts: RoomTexts
     language: str | None
     started_at: int  # epoch milliseconds
     row: int
@@ -82,6 +83,16 @@ class LiveRoom:
     encoded: ClosedWindow | None = None  # the newest that is
     content: RoomContent | None = None
     windows: deque[CodedMoment] = field(default_factory=deque)  # newest first
+
+    @property
+    def title(self) -> str | None:
+        """The latest."""
+        return self.texts.before(inf).title
+
+    @property
+    def category(self) -> str | None:
+        """The latest."""
+        return self.texts.before(inf).category
 
 
 class LiveView(NamedTuple):
@@ -188,10 +199,11 @@ class LiveState:
     def start_room(
         self, room_id: int, author_id: int, started_at: int, title: str | None, category: str | None, language: str | None
     ) -> LiveRoom:
-        """A broadcast begins: until its first window is encoded it is its author alone. Told again, only its texts change."""
+        """A broadcast begins: until its first window is encoded it is its author alone. Sent again later, its texts change."""
         room = self.rooms.get(room_id)
         if room is not None:
-            room.title, room.category, room.language = title, category, language
+            if started_at > room.started_at:
+                self._change_room(room, RoomText(started_at, title, category), language)
             return room
         if len(self.rooms) >= self.config.max_rooms:
             self.forget_room(min(self.rooms.values(), key=lambda one: one.heard_at).room_id)
@@ -204,11 +216,19 @@ class LiveState:
             counts=np.nan,
             author_counts=self.author_counts.before(author_id, self._day),
         )
-        room = LiveRoom(room_id, author_id, title, category, language, started_at, row, started_at)
+        texts = RoomTexts([RoomText(-1, title, category)])  # before any change
+        room = LiveRoom(room_id, author_id, texts, language, started_at, row, started_at)
         self.rooms[room_id] = room
         self._order.append(room)
         self._touch(started_at)
         return room
+
+    def _change_room(self, room: LiveRoom, text: RoomText, language: str | None) -> None:
+        room.texts.change(text)
+        room.texts.forget((self.closed_until + 1) * self.window_ms)
+        room.language = room.language if language is None else language
+        room.heard_at = max(room.heard_at, text.at)
+        self.clock = max(self.clock, text.at)
 
     def end_room(self, room_id: int, ended_at: int) -> None:
         """A broadcast ends: from `ended_at` on it is no candidate. The first end that is told holds."""
