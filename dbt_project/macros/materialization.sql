@@ -31,7 +31,8 @@
         {% do set_span(span[0], span[-1]) %}
         {% call statement('span', auto_begin=False) %}
             create or replace temp table {{ span_table() }} {{ get_table_columns_and_constraints() }};
-            insert into {{ span_table() }} {{ get_select_subquery(sql) }}
+            insert into {{ span_table() }} {{ get_select_subquery(sql) }};
+            {{ add_bounds() }}
         {% endcall %}
         {%- if folder is none -%}
             {% do replace_rows(target_relation, span) %}
@@ -68,6 +69,30 @@
 
 {% macro span_table() -%} temp.main."{{ this.identifier }}__span" {%- endmacro %}
 
+{#-
+  Two rows beside the days, of the years 1 and 9999, null wherever the contract allows it. DuckDB takes whether a column of a
+  Parquet file may be null from the statistics of the rows, and every column may be where no row can match: with these rows it
+  is what the contract says, whatever a day holds. No day has them (`write_day`, `replace_rows`).
+-#}
+{% macro add_bounds() %}
+    insert into {{ span_table() }}
+    select
+        {%- for column in model.columns.values() %}
+        {%- if column['name'] == 'dt' %}
+        dt
+        {%- elif column['constraints'] | selectattr('type', 'equalto', 'not_null') | list %}
+        {{ any_value_of(column['data_type']) }}::{{ column['data_type'] }}
+        {%- else %}
+        null
+        {%- endif %} as "{{ column['name'] }}"{{ ',' if not loop.last }}
+        {%- endfor %}
+    from (values (date '0001-01-01'), (date '9999-12-31')) as bounds (dt)
+{% endmacro %}
+
+{% macro any_value_of(data_type) -%}
+    {{ return('[]' if data_type.endswith('[]') else 'make_timestamp(0)' if data_type in ('date', 'timestamp') else '0') }}
+{%- endmacro %}
+
 {% macro set_span(first, last) %}
     {% call statement('set_span', auto_begin=False) %}
         set variable first_day = date '{{ first }}';
@@ -92,7 +117,8 @@
     {% call statement('replace_rows', auto_begin=False) %}
         begin;
         delete from {{ relation }} where dt between date '{{ span[0] }}' and date '{{ span[-1] }}';
-        insert into {{ relation }} select * from {{ span_table() }};
+        insert into {{ relation }}
+        select * from {{ span_table() }} where dt between date '{{ span[0] }}' and date '{{ span[-1] }}';
         commit
     {% endcall %}
 {% endmacro %}

@@ -1,8 +1,8 @@
 -- Nothing is lost between the archive and the marts. For each table and landed day:
 -- read = landed + rejected; rows landed = rows staged; rows rejected = rows in quarantine (warnings aside).
 {%- set tables = [
-    'rooms', 'authors', 'users', 'impressions', 'plays', 'comments', 'speech', 'likes', 'gifts', 'shares', 'follows',
-    'content_vectors', 'frames'
+    'rooms', 'room_changes', 'authors', 'users', 'impressions', 'plays', 'comments', 'speech', 'likes', 'gifts', 'shares',
+    'follows', 'content_vectors', 'frames'
 ] %}
 with ledger as (
 

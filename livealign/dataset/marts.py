@@ -66,7 +66,7 @@ def built_days(marts_root: Path, mart: str) -> list[date]:
 
 
 def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of these days, day by day, each in order of its key.
+    """The rows of these days, day by day, each in order of its key; columns may be null, whatever the days hold.
 
     Raises:
         MartError: a day was never published, its file is damaged, or it lacks a column.
@@ -80,9 +80,14 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
             raise MartError(f"{path} is missing; build the warehouse for {day} first")
         # Read as a single file: a reader of folders would take `dt` from the folder's name, and the file has its own.
         try:
-            tables.append(pq.ParquetFile(path).read(columns=None if columns is None else list(columns)))
+            tables.append(_with_nullable_columns(pq.ParquetFile(path).read(columns=None if columns is None else list(columns))))
         except (pa.ArrowInvalid, OSError) as error:
             raise MartError(f"{path} cannot be read ({error}); build the warehouse for {day} again") from error
         if missing := set(columns or ()) - set(tables[-1].column_names):
             raise MartError(f"{path} lacks {sorted(missing)}; it was built by other code: build the warehouse for {day} again")
     return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _with_nullable_columns(table: pa.Table) -> pa.Table:
+    """The same values; older builds marked a column as never null on days on which it happened to be so."""
+    return pa.Table.from_arrays(table.columns, schema=pa.schema([field.with_nullable(True) for field in table.schema]))

@@ -28,6 +28,7 @@ from livealign.files import replace_bytes
 from livealign.live.startup import LONG_VIEW_MS, SESSION_CAP_MS
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows, EncodeAuthors
 from livealign.live.state.counts import RunningCounts
+from livealign.live.state.room_texts import RoomText, RoomTexts
 from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent, named_counts, ordered_counts
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import LiveState
@@ -35,7 +36,8 @@ from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow, Utterance
 from livealign.llm.segment_text import WindowText
 
-_FORMAT = "livealign-live-state-2"
+_FORMAT = "livealign-live-state-3"
+_READ = (_FORMAT, "livealign-live-state-2")  # the older one knows a room's latest title and category only
 _IDS = 200_000  # number of event ids that are saved; senders repeat events that are minutes old
 
 # Columns whose names in the file are older than those in the code.
@@ -136,7 +138,7 @@ def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthor
 
 def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:
     (about,) = _lines(arrays, "about")
-    if about["format"] != _FORMAT:
+    if about["format"] not in _READ:
         raise ValueError(f"format {about['format']!r}")
     coded_windows = CodedWindows(about["dim"], about["levels"], encode_authors)
     coded_windows.restore(_part(arrays, "moments"))
@@ -168,6 +170,8 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
 
 def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float32]) -> None:
     room = state.start_room(*(row[name] for name in _ROOM))
+    if "texts" in row:
+        room.texts = RoomTexts([RoomText(*text) for text in row["texts"]])
     room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
     room.earlier = tuple(_text_of(text) for text in row["earlier"])
     room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
@@ -184,6 +188,7 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
     content = room.content
     return {
         **{name: getattr(room, name) for name in (*_ROOM, "heard_at")},
+        "texts": room.texts.changes,
         "shown_in": sorted(room.shown_in),
         "earlier": room.earlier,
         "waiting": _closed_json(room.waiting),

@@ -222,7 +222,10 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
             last = max(int(state.table["ended_at"][room.row]) - 1, room.started_at) // state.window_ms
             if not first <= window <= last:
                 continue
-            text = text_of(window, window - first, room.title, room.category, happened.get(room_id))
+            end = (window + 1) * state.window_ms
+            texts = room.texts.before(end)
+            room.texts.forget(end)
+            text = text_of(window, window - first, texts.title, texts.category, happened.get(room_id))
             shown = any(shown_window <= window for shown_window in room.shown_in)
             if room.waiting is not None:
                 dropped, shown = dropped + 1, room.waiting.shown_before

@@ -53,7 +53,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
     },
     "served": {
         "rooms": Given("yes", "broadcasts whose start was sent to the service"),
-        "room_changes": Given("no", "the service is sent none"),
+        "room_changes": Given("yes", "titles and categories sent while a broadcast runs"),
         "authors": Given("partly", "the hosts of these broadcasts, without any attribute"),
         "users": Given("partly", "everyone who did anything, without any attribute"),
         "impressions": Given("yes", "what was shown, with request, position, score and model version"),

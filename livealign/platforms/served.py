@@ -3,8 +3,9 @@
     <archive>/events-00000001.log …      closed files only
 
 An event lands under the day of its own time, whichever file it lies in: the end of a room or a play is often in a later one. A
-play belongs to the impression of its request, room and user. Ids of rooms and people are as they were sent: the service speaks
-the ids of the landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
+play belongs to the impression of its request, room and user. A room that is sent to start again, later, has changed: its title
+and category are a row of `room_changes`. Ids of rooms and people are as they were sent: the service speaks the ids of the
+landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
 
 Rejected here: `damaged_record` (the checksum does not fit) and `unknown_event` (a record that is no event of
 `livealign.events.models`).
@@ -73,8 +74,9 @@ class _Rows:
 
 @dataclass
 class _Ends:
-    """What later events say of earlier ones."""
+    """What other events add to a room or a play."""
 
+    starts: dict[int, int] = field(default_factory=dict)  # by room; a later start is a change
     of_room: dict[int, int] = field(default_factory=dict)
     of_play: dict[str, int] = field(default_factory=dict)  # by the event id of its start
     impressions: dict[tuple[str, int, int], int] = field(default_factory=dict)  # (request, room, user) → impression
@@ -149,7 +151,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
         _add_people(event, number, record, people, tables)
         name, row = _row(event)
         if name is not None:
-            _add(tables[name], row, record)
+            _add(tables[name], row, record.file, record.line)
             # Rooms and plays wait for their ends.
             if name not in ("rooms", "plays") and len(tables[name].rows) >= BATCH_ROWS:
                 _flush(name, tables.pop(name), run)
@@ -162,6 +164,8 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
 
 def _note_end(event: Event, ends: _Ends) -> None:
     match event:
+        case RoomStarted():
+            ends.starts[event.room_id] = min(event.at, ends.starts.get(event.room_id, event.at))
         case RoomEnded():
             ends.of_room.setdefault(event.room_id, event.at)
         case PlayEnded():
@@ -179,7 +183,7 @@ def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, in
     for name, key, person in found:
         if (name, person, day) not in people:
             people.add((name, person, day))
-            _add(tables[name], {key: person, "observed_at": event.at}, record)
+            _add(tables[name], {key: person, "observed_at": event.at}, record.file, record.line)
 
 
 def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
@@ -198,6 +202,13 @@ def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
 
 
 def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
+    started = tables.pop("rooms", _Rows())
+    for row, (file, line) in zip(started.rows, started.places, strict=True):
+        if row["started_at"] <= ends.starts[row["room_id"]]:
+            _add(tables["rooms"], row, file, line)
+        elif row["title"] is not None or row["category"] is not None:
+            change = {name: row[name] for name in ("room_id", "title", "category")}
+            _add(tables["room_changes"], change | {"changed_at": row["started_at"]}, file, line)
     for row in tables["rooms"].rows:
         row["ended_at"] = ends.of_room.get(row["room_id"])
     for row in tables["plays"].rows:
@@ -207,9 +218,9 @@ def _join(tables: dict[str, _Rows], ends: _Ends) -> None:
         row["impression_id"] = ends.impressions.get(row["impression_id"])
 
 
-def _add(rows: _Rows, row: dict[str, Any], record: _Read) -> None:
+def _add(rows: _Rows, row: dict[str, Any], file: str, line: int) -> None:
     rows.rows.append(row)
-    rows.places.append((record.file, record.line))
+    rows.places.append((file, line))
 
 
 def _flush(name: str, rows: _Rows, run: LandingRun) -> None:

@@ -122,16 +122,25 @@ def write_snapshot(
 
 
 def _rooms(marts: Path, at: int) -> pa.Table:
-    """Rooms live at the time: started at or before it, not yet ended."""
+    """Rooms live at the time, with the title and category of their newest window."""
+    days = _last_two_days(at)
     return _query(
         """
-        select room_id, author_id, title, category, language,
+        with newest as (
+            select room_id, arg_max(title, ended_at) as title, arg_max(category, ended_at) as category
+            from read_parquet($segments)
+            where epoch_ms(ended_at) <= $snapshot_at
+            group by room_id
+        )
+        select room_id, author_id, coalesce(newest.title, rooms.title) as title,
+            coalesce(newest.category, rooms.category) as category, language,
             epoch_ms(started_at) as started_at, epoch_ms(ended_at) as ended_at
-        from read_parquet($rooms)
+        from read_parquet($rooms) as rooms
+        left join newest using (room_id)
         where epoch_ms(started_at) <= $snapshot_at and (ended_at is null or epoch_ms(ended_at) > $snapshot_at)
         order by room_id
         """,
-        {"rooms": _partitions(marts, "rooms", _last_two_days(at)), "snapshot_at": at},
+        {"rooms": _partitions(marts, "rooms", days), "segments": _partitions(marts, "segments", days), "snapshot_at": at},
     )
 
 

@@ -3,6 +3,7 @@
 events = day_events(home.landing, landed_rooms(home.landing, day), day)
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -55,7 +56,7 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
 
     Args:
         rooms: the rooms of both days by id, times in epoch milliseconds; their starts and ends are always among the events.
-        period: only events in rooms within it; None for all.
+        period: only events in rooms within it, but all changes of their titles and categories; None for all.
 
     Raises:
         LandingError: the day has not been landed.
@@ -68,17 +69,40 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
     if over_midnight and (period is None or period[0] < first):
         yesterday = _events(landing, over_midnight, day - timedelta(days=1), period)
         events += [_without_list(event) for event in yesterday]
+    changes = _changes(landing, day)
     for key, room in rooms.items():
         if key not in over_midnight and not first <= room["started_at"] < last:
             continue
         common = {"room_id": key, "author_id": room["author_id"]}
-        texts = {name: None if room[name] is None else room[name][:MAX_NAME] for name in ("title", "category", "language")}
-        started = {"kind": "room_started", "event_id": f"start-{key}", "at": room["started_at"], **common, **texts}
-        events.append(Timed(room["started_at"], started))
+        for number, (at, texts) in enumerate(_texts(room, changes.get(key, ()))):
+            name = f"change-{number}-{key}" if number else f"start-{key}"
+            events.append(Timed(at, {"kind": "room_started", "event_id": name, "at": at, **common, **texts}))
         if room["ended_at"] is not None:
             ended = {"kind": "room_ended", "event_id": f"end-{key}", "at": room["ended_at"], **common}
             events.append(Timed(room["ended_at"], ended))
     return sorted(events, key=lambda event: (event.at, event.item["kind"] != "room_started", event.item["event_id"]))
+
+
+def _changes(landing: Path, day: date) -> dict[int, list[Row]]:
+    """The landed changes of title and category of the day and the day before, by room in order of time."""
+    days = [landed for landed in (day - timedelta(days=1), day) if partition(landing, "room_changes", landed).exists()]
+    by_room = defaultdict(list)
+    for row in (row for landed in days for row in landed_rows(landing, "room_changes", landed).to_pylist()):
+        by_room[row["room_id"]].append(row)
+    return {room_id: sorted(rows, key=lambda row: row["changed_at"]) for room_id, rows in by_room.items()}
+
+
+def _texts(room: Row, changes: Sequence[Row]) -> list[tuple[int, dict[str, str]]]:
+    """The room's names from its start on, then each later change, with its time; what stays as it is has no name."""
+    start = {name: room[name] for name in ("title", "category", "language")}
+    named = [(room["started_at"], start)]
+    for change in changes:
+        new = {name: change[name] for name in ("title", "category") if change[name] is not None}
+        if change["changed_at"] <= room["started_at"]:
+            start |= new
+        else:
+            named.append((change["changed_at"], new))
+    return [(at, {name: text[:MAX_NAME] for name, text in texts.items() if text is not None}) for at, texts in named]
 
 
 def landed_rows(landing: Path, table: str, day: date) -> pa.Table:

@@ -8,10 +8,22 @@ from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from livealign.dataset.marts import MARTS, publish_marts
+from livealign.config import DatasetConfig, DriftConfig, SegmentConfig
+from livealign.dataset.corpus import load_corpus
+from livealign.dataset.histories import read_engagements
+from livealign.dataset.marts import MARTS, publish_marts, read_mart
+from livealign.dataset.platform_vectors import read_platform_vectors
+from livealign.days import end_of, partition
 from livealign.ids import segment_id
+from livealign.llm.texts import texts_of
+from livealign.release.snapshot import write_snapshot
+from orchestration.drift.columns import day_frame
+from orchestration.drift.words import room_words
 from tests.planted import slow_warehouse
 from tests.planted.landing import DAYS, REJECTS, planted_rows
 from tests.planted.landing_rows import at, write_landing
@@ -408,6 +420,42 @@ def test_the_marts_are_published_as_they_are(built: Built, tmp_path: Path) -> No
         (counted,) = rows(built.warehouse, f"select count(*) as n from marts.{mart}")  # noqa: S608
         assert written[mart] == counted["n"] > 0
         assert {path.name for path in (tmp_path / "marts" / mart).iterdir()} >= {f"dt={day}" for day in DAYS}
+
+
+def test_days_whose_files_older_code_wrote_are_read_as_before_by_every_reader(built: Built, tmp_path: Path) -> None:
+    marts = tmp_path / "marts"
+    publish_marts(built.warehouse.parent / "tables", marts)
+    wanted = readings(marts, tmp_path / "new")
+    for file in [partition(marts, mart, DAYS[1]) for mart in MARTS]:
+        table = pq.ParquetFile(file).read()
+        narrow = pa.schema([field.with_nullable(table[field.name].null_count > 0) for field in table.schema])
+        file.unlink()  # the published name of dbt's file
+        pq.write_table(pa.Table.from_arrays(table.columns, schema=narrow), file)
+    first, second = (pq.read_schema(partition(marts, "rooms", day)) for day in DAYS[:2])
+    assert first != second
+    assert readings(marts, tmp_path / "old") == wanted
+
+
+def readings(marts: Path, folder: Path) -> dict[str, object]:
+    """What each reader of marts makes of the planted days, as values that can be compared."""
+    segments = read_mart(marts, "segments", DAYS)
+    ids = np.unique(segments["segment_id"].to_numpy())
+    vectors, codes = np.ones((len(ids), 2), np.float32), np.ones((len(ids), 2), np.int32)
+    write_snapshot(folder, marts, end_of(DAYS[2]) - 60_000, ids, vectors, codes, 5)
+    users = np.unique(read_mart(marts, "interactions", DAYS)["user_id"].to_numpy())
+    platform = read_platform_vectors(marts, DAYS, ids)
+    assert platform is not None
+    drift = DriftConfig()
+    return {
+        **{mart: pa.concat_tables([read_mart(marts, mart, [day]) for day in DAYS]).to_pylist() for mart in MARTS},
+        "snapshot": {file.name: file.read_bytes() for file in folder.iterdir()},
+        "histories": [column.tolist() for column in read_engagements(marts, DAYS[1], DAYS[2], users, 5)],
+        "vectors": platform.vectors.tolist(),
+        "texts": texts_of(marts, ids, DAYS, SegmentConfig()),
+        "drift": day_frame(marts, DAYS, drift).to_csv(),
+        "words": room_words(marts, DAYS, drift).to_csv(),
+        "corpus": load_corpus(marts, DAYS[2], DatasetConfig()).segment_id.tolist(),
+    }
 
 
 def test_an_inferred_list_without_its_session_fails_and_a_session_without_its_impression_warns(

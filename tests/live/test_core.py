@@ -244,6 +244,33 @@ def test_what_comes_too_late_for_its_window_is_logged_and_counts_no_more(stage: 
     assert room.windows[0].counts["n_comments"] == 1
 
 
+def test_a_window_has_the_title_and_category_that_its_room_had_when_it_ended(stage: Stage) -> None:
+    stage.start_rooms(1)
+    begins = int(stage.clock.now * 1000)
+
+    def change(after: int, **texts: str) -> dict[str, Any]:
+        return {**stage.platform.event("room_started", 1, 901, **texts), "at": begins + after}
+
+    def text() -> str:
+        stage.core.ingest(stage.platform.comments(1, "hello"))
+        stage.next_window()
+        room = stage.core.room(1)
+        assert room is not None
+        return room.windows[0].text
+
+    # Sent out of order and ahead of time; what is not named stays.
+    stage.core.ingest([change(30_000, title="boss"), change(29_999, category="game")])
+    assert text().startswith("room 1 | game | minute 0")
+    stage.core.checkpoint()
+    fresh = stage.again()
+    assert fresh.core.state.rooms[1].texts == stage.core.state.rooms[1].texts
+    assert text().startswith("boss | game | minute 0")
+    # One that comes late counts for later windows, unless a later one has taken its place.
+    stage.core.ingest([change(10_000, title="too late"), change(40_000, category="talk")])
+    assert text().startswith("boss | talk | minute 1")
+    fresh.core.stop()
+
+
 def test_equal_texts_cost_nothing_and_a_silent_room_with_viewers_goes_on(stage: Stage) -> None:
     stage.start_rooms(1, 2)
     plays = [stage.platform.event("play_started", one, 900 + one, user_id=40 + one) for one in (1, 2)]

@@ -145,6 +145,7 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
     made: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("rooms", "impressions", "plays", "likes", "gifts", "comments", "speech", "content_vectors")
     }
+    made["room_changes"] = []
     first = datetime(2025, 6, 1, 22)
     for n in range(rooms):
         start = first + timedelta(milliseconds=int(rng.integers(0, 40 * 3_600_000)))
@@ -162,6 +163,9 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
             at_step = start.replace(microsecond=0, second=0) + timedelta(seconds=30 * step + (n % 2) * 7)
             vector = {"room_id": 1_000 + n, "ended_at": at_step, "vector": [float(n), float(step)], "source": "segment_2"}
             made["content_vectors"].append(vector)
+            if step % 3 == n % 3:  # some at the start of the room or of a window, each of a title, a category or both
+                texts = {name: f"{name} {step}" for name, skip in (("title", 0), ("category", 1)) if step % 4 != skip}
+                made["room_changes"].append({"room_id": 1_000 + n, "changed_at": max(start, at_step), **texts})
         title = {"room_id": 1_000 + n, "ended_at": start, "vector": [float(n)] * 3, "source": "title"}
         made["content_vectors"].append(title)
     for n in range(plays):

@@ -82,7 +82,7 @@ def _say_topics(planted: Planted) -> None:
     """Add texts to the mart `segments`: the host names the topic of the window."""
     topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
     for path in sorted((planted.marts / "segments").glob("dt=*/part-0.parquet")):
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path).read().drop_columns(["title", "category"])
         speech = [f"now we play {WORDS[topics[segment]]}" for segment in table["segment_id"].to_pylist()]
         started = table["started_at"].cast(pa.int64()).to_numpy()
         columns = {

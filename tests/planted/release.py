@@ -30,6 +30,8 @@ def plant_platform(marts: Path, **sizes: int) -> Planted:
         started = segments["started_at"].cast(pa.int64())
         ended = pc.add(started, WINDOW)
         segments = segments.append_column("ended_at", ended.cast(pa.timestamp("ms")))
+        segments = segments.append_column("title", pa.array([f"room {room}" for room in segments["room_id"].to_pylist()]))
+        segments = segments.append_column("category", pa.nulls(len(segments), pa.string()))
         pq.write_table(segments, path)
         rooms = (
             pa.table({"room_id": segments["room_id"], "author_id": segments["author_id"], "start": started, "end": ended})

@@ -46,6 +46,7 @@ def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple
         chat = [row for row in rows["comments"] if row["room_id"] == room_id]
         speech = [row for row in rows["speech"] if row["room_id"] == room_id]
         gifts = [row for row in rows["gifts"] if row["room_id"] == room_id]
+        changes = [row for row in rows["room_changes"] if row["room_id"] == room_id]
         last_instant = min(end, horizon) - timedelta(milliseconds=1)
         for window in range(window_of(start), window_of(last_instant) + 1):
             begins, ends = start_of(window), start_of(window + 1)
@@ -66,8 +67,14 @@ def segments(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[tuple
                 ),
             }
             if any(value for name, value in here.items() if name != "retention"):
-                made[room_id, window] = here
+                texts = {name: _text_before(ends, room, changes, name) for name in ("title", "category")}
+                made[room_id, window] = here | texts
     return made
+
+
+def _text_before(time: datetime, room: Row, changes: Sequence[Row], name: str) -> str | None:
+    known = [change for change in changes if change["changed_at"] < time and change.get(name) is not None]
+    return max(known, key=lambda change: change["changed_at"])[name] if known else room.get(name)
 
 
 def interactions(rows: Mapping[str, Sequence[Row]], horizon: datetime) -> dict[int, dict[str, Any]]:

@@ -97,6 +97,27 @@ def test_rooms_and_plays_find_their_ends_and_plays_the_impression_of_their_reque
     assert not (tmp_path / "landing" / "comments" / f"dt={NEXT}").exists()
 
 
+def test_a_room_that_is_sent_to_start_again_has_changed_its_title_and_category(tmp_path: Path) -> None:
+    again = [
+        event("room_started", "r2", 4, title="Blitz"),
+        event("room_started", "r3", 12, category="go", language="en"),
+        event("room_started", "r4", 13, language="de"),  # names neither: no row
+        event("room_started", "r5", 0, title="Repeated"),  # the start once more
+    ]
+    with EventLog(tmp_path / "log") as log:
+        taken = EventIntake.open(log, clock=lambda: EVENING / 1000 + 1_200).ingest([*EVENTS, *again])
+        assert len(taken.accepted) == len(EVENTS) + len(again)
+    summary = land("served", tmp_path / "log", tmp_path / "landing")
+    assert summary.tables["rooms"].reasons == {"duplicate_key": 1}
+    assert [row["title"] for row in rows(tmp_path / "landing", "rooms")] == ["Ranked"]
+    found = [row for day in (DAY, NEXT) for row in rows(tmp_path / "landing", "room_changes", day)]
+    assert [(row["room_id"], row["title"], row["category"]) for row in found] == [(10, "Blitz", None), (10, None, "go")]
+    assert [row["changed_at"] for row in found] == [datetime(2025, 6, 9, 23, 54), datetime(2025, 6, 10, 0, 2)]
+    # The start is known also where its day is not landed.
+    land("served", tmp_path / "log", tmp_path / "late", [NEXT])
+    assert (len(rows(tmp_path / "late", "rooms", NEXT)), len(rows(tmp_path / "late", "room_changes", NEXT))) == (0, 1)
+
+
 def test_a_damaged_record_is_rejected_with_file_and_line_and_a_repeated_one_lands_once(archive: Path, tmp_path: Path) -> None:
     first, second = log_files(archive)
     first.write_bytes(first.read_bytes().replace(b"oh no", b"oh yes"))

@@ -8,11 +8,11 @@ import pytest
 
 from livealign.days import midnight
 from livealign.errors import LandingError
-from livealign.events.models import MAX_TEXT, parse_events
+from livealign.events.models import MAX_NAME, MAX_TEXT, parse_events
 from livealign.live.state.windows import TEXT_CHARACTERS, OpenWindow
 from livealign.replay.events import OTHER_USER, day_events, landed_rooms
 from tests.planted.landing import DAYS, planted_rows
-from tests.planted.landing_rows import write_landing
+from tests.planted.landing_rows import at, write_landing
 
 LONG = "begin" + "x" * MAX_TEXT + "end"
 
@@ -34,8 +34,8 @@ def events_of(landing: Path, day: int = 0, **options: Any) -> list[tuple[int, di
 
 def test_every_event_of_a_landed_day_is_one_that_the_service_takes(landing: Path) -> None:
     found = [one for day in range(len(DAYS)) for one in events_of(landing, day)]
-    for at, item in found:
-        parsed, rejected = parse_events([item], at)
+    for when, item in found:
+        parsed, rejected = parse_events([item], when)
         assert (len(parsed), rejected) == (1, [])
     kinds = {item["kind"] for _, item in found}
     assert kinds >= {"room_started", "room_ended", "comment", "speech", "play_started", "play_ended", "impression"}
@@ -70,6 +70,24 @@ def test_of_a_period_there_is_what_happened_in_it_and_all_rooms(landing: Path) -
     inside = [item["event_id"] for at, item in everything if middle <= at < everything[-1][0] or item["kind"] in rooms]
     assert [item["event_id"] for _, item in found] == inside
     assert len(found) < len(everything)
+
+
+def test_changes_of_title_and_category_are_told_at_their_time_and_those_before_the_start_with_it(tmp_path: Path) -> None:
+    rows = planted_rows()
+    rows["room_changes"] = [
+        {"room_id": 2, "changed_at": at("01 23:58:00"), "title": None, "category": "sleep"},  # with the start
+        {"room_id": 2, "changed_at": at("01 23:59:00"), "title": "t" * 300, "category": None},
+        {"room_id": 2, "changed_at": at("02 00:01:00"), "title": None, "category": "dreams"},
+    ]
+    write_landing(tmp_path, DAYS, rows)
+    told = [(when, item) for when, item in events_of(tmp_path, 1) if item["kind"] == "room_started" and item["room_id"] == 2]
+    texts = [{name: item[name] for name in ("title", "category", "language") if name in item} for _, item in told]
+    assert texts == [{"title": "Night", "category": "sleep"}, {"title": "t" * MAX_NAME}, {"category": "dreams"}]
+    assert [(when - midnight(DAYS[1])) // 1_000 for when, _ in told] == [-120, -60, 60]
+    assert len({item["event_id"] for _, item in told}) == 3
+    (tmp_path / "room_changes" / f"dt={DAYS[0]}" / "part-0.parquet").unlink()  # landed before there were any
+    told = [item for _, item in events_of(tmp_path, 1) if item["kind"] == "room_started" and item["room_id"] == 2]
+    assert [item.get("category") for item in told] == [None, "dreams"]
 
 
 def test_a_day_that_is_not_landed_is_named_with_the_remedy(landing: Path) -> None:

@@ -40,7 +40,7 @@ class Dbt:
     """
 
     root: Path
-    _manifests: dict[Path, Manifest] = field(default_factory=dict)
+    manifests: dict[Path, Manifest] = field(default_factory=dict)  # by project, once it has been run
 
     def run(
         self, command: str, landing: Path, warehouse: Path, days: list[date], *more: str, project: Path = PROJECT
@@ -64,11 +64,11 @@ class Dbt:
             DBT_TARGET_PATH=str(self.root / "target"),
             DBT_LOG_PATH=str(self.root / "logs"),
         ):
-            if project not in self._manifests:
+            if project not in self.manifests:
                 parsed = dbtRunner().invoke(["parse", *common])
                 assert parsed.success, parsed.exception
-                self._manifests[project] = parsed.result
-            done = dbtRunner(manifest=self._manifests[project]).invoke([command, *common, "--no-write-json", *more])
+                self.manifests[project] = parsed.result
+            done = dbtRunner(manifest=self.manifests[project]).invoke([command, *common, "--no-write-json", *more])
             DuckDBConnectionManager.close_all_connections()  # dbt would keep the file open until the process ends
         if done.exception is not None:
             raise done.exception

@@ -37,6 +37,22 @@ rooms as (
     from {{ ref('rooms') }}
     where room_id in (select room_id from happened)
 
+),
+
+-- Each change with the title and category that hold from then on; null as long as they are the room's own.
+changes as (
+
+    select
+        room_id,
+        changed_at,
+        last_value(title ignore nulls) over earlier as title,
+        last_value(category ignore nulls) over earlier as category
+    from {{ ref('stg_room_changes') }}
+    where dt <= {{ last_day() }} and room_id in (select room_id from happened)
+    window earlier as (
+        partition by room_id order by changed_at rows between unbounded preceding and current row
+    )
+
 )
 
 select
@@ -48,8 +64,8 @@ select
     (happened."window" - rooms.first_window)::integer as segment_index,
     {{ window_start('happened."window"') }} as started_at,
     {{ window_start('(happened."window" + 1)') }} as ended_at,
-    rooms.title,
-    rooms.category,
+    coalesce(changes.title, rooms.title) as title,
+    coalesce(changes.category, rooms.category) as category,
     rooms.language,
     coalesce(happened.speech_text, '') as speech_text,
     coalesce(happened.chat_text, '') as chat_text,
@@ -68,4 +84,6 @@ select
     happened.n_retained / nullif(happened.n_at_start, 0) as retention
 from happened
 inner join rooms on happened.room_id = rooms.room_id
+asof left join changes
+    on happened.room_id = changes.room_id and {{ window_start('(happened."window" + 1)') }} > changes.changed_at
 where happened."window" between rooms.first_window and rooms.last_window

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from livealign.dataset.features import AUTHOR_COUNTS, WINDOW_COUNTS
 from livealign.dataset.recent_content import RecentContent
 from livealign.dataset.room_outcomes import OUTCOME_COUNTS
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows
+from livealign.live.state.room_texts import RoomTexts
 from livealign.llm.segment_text import WindowText
 
 Ints = NDArray[np.int64]
@@ -47,8 +49,7 @@ class LiveRoom:
 
     room_id: int
     author_id: int
-    title: str | None
-    category: str | None
+    texts: RoomTexts
     language: str | None
     started_at: int  # epoch milliseconds
     row: int
@@ -59,6 +60,16 @@ class LiveRoom:
     encoded: ClosedWindow | None = None  # the newest encoded window
     content: RoomContent | None = None
     windows: deque[CodedWindow] = field(default_factory=deque)  # newest first
+
+    @property
+    def title(self) -> str | None:
+        """The latest title."""
+        return self.texts.before(inf).title
+
+    @property
+    def category(self) -> str | None:
+        """The latest category."""
+        return self.texts.before(inf).category
 
 
 class LiveView(NamedTuple):

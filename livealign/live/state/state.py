@@ -18,6 +18,7 @@ from livealign.days import DAY_MS
 from livealign.live.state.coded_windows import CodedWindows
 from livealign.live.state.columns import Columns
 from livealign.live.state.counts import RunningCounts
+from livealign.live.state.room_texts import RoomText, RoomTexts
 from livealign.live.state.rooms import NEVER_ENDS, LiveRoom, LiveView
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.users import Users
@@ -101,13 +102,14 @@ class LiveState:
     def start_room(
         self, room_id: int, author_id: int, started_at: int, title: str | None, category: str | None, language: str | None
     ) -> LiveRoom:
-        """Add a room; a repeated start changes only its texts.
+        """Add a room; a start that is sent again later changes its texts from then on.
 
         Until its first window is encoded, its content is its author alone.
         """
         room = self.rooms.get(room_id)
         if room is not None:
-            room.title, room.category, room.language = title, category, language
+            if started_at > room.started_at:
+                self._change_room(room, RoomText(started_at, title, category), language)
             return room
         if len(self.rooms) >= self.config.max_rooms:
             self.forget_room(min(self.rooms.values(), key=lambda oldest: oldest.heard_at).room_id)
@@ -120,11 +122,19 @@ class LiveState:
             counts=np.nan,
             author_counts=self.author_counts.before(author_id, self._day),
         )
-        room = LiveRoom(room_id, author_id, title, category, language, started_at, row, started_at)
+        texts = RoomTexts([RoomText(-1, title, category)])  # before any change
+        room = LiveRoom(room_id, author_id, texts, language, started_at, row, started_at)
         self.rooms[room_id] = room
         self._order.append(room)
         self._touch(started_at)
         return room
+
+    def _change_room(self, room: LiveRoom, text: RoomText, language: str | None) -> None:
+        room.texts.change(text)
+        room.texts.forget((self.closed_until + 1) * self.window_ms)
+        room.language = room.language if language is None else language
+        room.heard_at = max(room.heard_at, text.at)
+        self.clock = max(self.clock, text.at)
 
     def end_room(self, room_id: int, ended_at: int) -> None:
         """End a room: from `ended_at` on it is not a candidate; only the first end counts."""
