@@ -1,4 +1,4 @@
-"""Pruning removes what is old, keeps what the champion and a rollback need, and can be stopped anywhere."""
+"""Pruning deletes old files, keeps what champion and rollback need, and survives a kill."""
 
 import os
 import shutil
@@ -157,6 +157,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from livealign.home import Home
 from livealign.release import retention
+from tests.release.test_retention import POLICY
 removed = []
 def die(path):
     removed.append(path)
