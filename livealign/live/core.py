@@ -207,11 +207,11 @@ class LiveCore:
             serving, view = self._serving, self.state.view()
             reader = self._reader(view, user_id, at)
         row_of = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
-        found = [number for number, room_id in enumerate(room_ids) if room_id in row_of]
+        known = [number for number, room_id in enumerate(room_ids) if room_id in row_of]
         scores = np.full((len(room_ids), len(serving.recommender.ranker.config.tasks)), np.nan, dtype=np.float32)
-        if found:
-            rows = np.array([row_of[room_ids[number]] for number in found], dtype=np.int64)
-            scores[found] = serving.recommender.scores(view, rows, reader, at)
+        if known:
+            rows = np.array([row_of[room_ids[number]] for number in known], dtype=np.int64)
+            scores[known] = serving.recommender.scores(view, rows, reader, at)
         return scores
 
     def version(self) -> CoreVersion:

@@ -126,12 +126,12 @@ def open_bundle(path: Path) -> Bundle:
     """
     manifest = read_manifest(path)
     files: Mapping[str, Mapping[str, Any]] = manifest["files"]
-    found = set(_regular_files(path)) - {MANIFEST}
-    if unknown := sorted(found - files.keys()):
+    present = set(_regular_files(path)) - {MANIFEST}
+    if unknown := sorted(present - files.keys()):
         raise BundleError(f"{path / unknown[0]} is not in the bundle's manifest; remove it, or build the release again")
     for name, entry in files.items():
         file = path / name
-        if name not in found:
+        if name not in present:
             raise BundleError(f"{file} is missing; build the release again or roll back to another")
         if file.stat().st_size != entry["bytes"] or _sha256(file) != entry["sha256"]:
             raise BundleError(f"{file} is damaged (its SHA-256 is not the manifest's); build the release again or roll back")

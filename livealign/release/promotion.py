@@ -106,8 +106,8 @@ def decide(
         )
     few = f"only {challenger.n_users} users had both a click and a skip on {challenger.day}, of the {config.min_users} needed"
     if champion is None:
-        said = f"its GAUC on {challenger.day} is {challenger.gauc:.4f}" if enough else f"its quality is not known: {few}"
-        return Decision("promote", "first_release", f"Promoted, because nothing was serving yet; {said}.", numbers)
+        quality = f"its GAUC on {challenger.day} is {challenger.gauc:.4f}" if enough else f"its quality is not known: {few}"
+        return Decision("promote", "first_release", f"Promoted, because nothing was serving yet; {quality}.", numbers)
     if isinstance(champion, Unscored):
         if not champion.damaged:
             reason = f"Kept, because the champion could not be scored on {challenger.day}: {champion.problem}."
@@ -146,22 +146,22 @@ def _compare(
     if difference.difference == difference.low == difference.high == 0:
         return Decision("keep", "tie", "Kept, because the challenger ranks exactly like the champion.", numbers)
 
-    said = (
+    comparison = (
         f"GAUC {challenger.gauc:.4f} against the champion's {champion.gauc:.4f} "
         f"({difference.difference:+.4f}, {config.confidence:.0%} sure of at least {difference.low:+.4f}; "
         f"allowed is {-config.gauc_margin:+.4f})"
     )
     if not difference.low > -config.gauc_margin:
         how = "is worse" if difference.high < 0 else "may be worse than the margin allows"
-        return Decision("keep", "worse", f"Kept, because the challenger {how}: {said}.", numbers)
+        return Decision("keep", "worse", f"Kept, because the challenger {how}: {comparison}.", numbers)
 
     numbers["slices"] = _guarded(champion, challenger, config)
     worse = [f"{name} ({part['difference']:+.4f})" for name, part in numbers["slices"].items() if part["worse"]]
     if worse:
-        reason = f"Kept, because the challenger is worse than its margin for {', '.join(worse)}; overall {said}."
+        reason = f"Kept, because the challenger is worse than its margin for {', '.join(worse)}; overall {comparison}."
         return Decision("keep", "slice_worse", reason, numbers)
     how = "is better" if difference.low > 0 else "is not worse and knows newer data"
-    return Decision("promote", "not_worse", f"Promoted, because the challenger {how}: {said}.", numbers)
+    return Decision("promote", "not_worse", f"Promoted, because the challenger {how}: {comparison}.", numbers)
 
 
 def _guarded(champion: ReleaseMetrics, challenger: ReleaseMetrics, config: PromotionConfig) -> dict[str, dict[str, Any]]:

@@ -130,28 +130,28 @@ def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]
 
 def _landing_partitions(home: Home) -> dict[date, list[Path]]:
     """Partitions by day, the ledger first: without it a day does not count as complete if the run is killed."""
-    found = _dated(home.landing, "*/dt=*", "rejects/*/dt=*")
+    by_day = _dated(home.landing, "*/dt=*", "rejects/*/dt=*")
     for day, paths in _dated(home.warehouse_tables, "int_*/dt=*").items():  # sums of landed days, for running counts
-        found.setdefault(day, []).extend(paths)
-    return {day: sorted(paths, key=lambda path: path.parent.name != "ledger") for day, paths in found.items()}
+        by_day.setdefault(day, []).extend(paths)
+    return {day: sorted(paths, key=lambda path: path.parent.name != "ledger") for day, paths in by_day.items()}
 
 
 def _mart_partitions(home: Home) -> dict[date, list[Path]]:
     """Partitions by day, dbt's files first: dbt would publish again what is left of them."""
-    found = _dated(home.warehouse_tables, *(f"{mart}/dt=*" for mart in MARTS))
+    by_day = _dated(home.warehouse_tables, *(f"{mart}/dt=*" for mart in MARTS))
     for day, paths in _dated(home.marts, "*/dt=*").items():
-        found.setdefault(day, []).extend(paths)
-    return found
+        by_day.setdefault(day, []).extend(paths)
+    return by_day
 
 
 def _dated(root: Path, *patterns: str) -> dict[date, list[Path]]:
     """Folders below `root` that are named after a day, by that day."""
-    found: dict[date, list[Path]] = {}
+    by_day: dict[date, list[Path]] = {}
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         day = _day_in(path)
         if day is not None and path.is_dir() and not path.is_symlink():
-            found.setdefault(day, []).append(path)
-    return found
+            by_day.setdefault(day, []).append(path)
+    return by_day
 
 
 def _day_in(path: Path) -> date | None:
@@ -161,11 +161,11 @@ def _day_in(path: Path) -> date | None:
         return None
 
 
-def _partitions(kind: str, found: dict[date, list[Path]], keep: int, kept_days: set[date]) -> Iterator[Removal]:
-    newest = sorted(found, reverse=True)[:keep]
+def _partitions(kind: str, by_day: dict[date, list[Path]], keep: int, kept_days: set[date]) -> Iterator[Removal]:
+    newest = sorted(by_day, reverse=True)[:keep]
     reason = f"older than the {keep} newest days"
-    for day in sorted(found.keys() - set(newest) - kept_days):
-        for path in found[day]:
+    for day in sorted(by_day.keys() - set(newest) - kept_days):
+        for path in by_day[day]:
             yield Removal(kind, path, _size(path), reason)
 
 

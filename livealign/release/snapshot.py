@@ -95,13 +95,13 @@ def write_snapshot(
     room_windows = windows.take(pa.array(chosen, mask=chosen < 0))
 
     used = np.concatenate([_ids(room_windows["segment_id"]), _ids(histories["segment_id"])])
-    kept = np.unique(place(segment_ids, used))
-    kept = kept[kept >= 0]  # rows of segment_ids that become items
-    items = _items(marts, at, segment_ids[kept], vectors[kept], codes[kept])
+    item_rows = np.unique(place(segment_ids, used))
+    item_rows = item_rows[item_rows >= 0]  # rows of segment_ids that become items
+    items = _items(marts, at, segment_ids[item_rows], vectors[item_rows], codes[item_rows])
 
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(items, folder / "items.parquet", compression="zstd")
-    rooms = rooms.append_column("item", pa.array(place(segment_ids[kept], _ids(room_windows["segment_id"])), pa.int64()))
+    rooms = rooms.append_column("item", pa.array(place(segment_ids[item_rows], _ids(room_windows["segment_id"])), pa.int64()))
     for name in WINDOW_COUNTS:
         rooms = rooms.append_column(name, room_windows[name].cast(pa.float64()))
     outcomes = _outcomes(marts, at)
@@ -110,7 +110,7 @@ def write_snapshot(
         counts = outcomes[name].take(pa.array(chosen, mask=chosen < 0))
         rooms = rooms.append_column(name, pc.fill_null(counts.cast(pa.float64()), 0.0))
     pq.write_table(rooms, folder / "rooms.parquet", compression="zstd")
-    pq.write_table(_history_lists(histories, segment_ids[kept]), folder / "histories.parquet", compression="zstd")
+    pq.write_table(_history_lists(histories, segment_ids[item_rows]), folder / "histories.parquet", compression="zstd")
     for person, measures in (("users", USER_COUNTS), ("authors", AUTHOR_COUNTS)):
         pq.write_table(_counts(marts, at, person, measures), folder / f"{person}.parquet", compression="zstd")
     state = {"moment": int(at), "dim": int(vectors.shape[1]), "levels": int(codes.shape[1])}

@@ -1,4 +1,4 @@
-"""The event log keeps what it acknowledged: through torn writes, kill -9, full disks and two writers at once."""
+"""The event log keeps acknowledged records: torn writes, kill -9, full disks, two writers."""
 
 import resource
 import signal

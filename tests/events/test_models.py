@@ -1,4 +1,4 @@
-"""Events from outside: good ones become models, each of the others is named with its reason."""
+"""Items from outside become event models, or are rejected with a reason."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The shared log keeps what it acknowledged through kill -9 of its server, and its export writes every record once."""
+"""The Redis log survives kill -9 of its server; its export writes every record once."""
 
 import itertools
 import shutil

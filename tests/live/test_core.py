@@ -1,4 +1,4 @@
-"""The live core: what comes in is kept and seen, lists follow the moment, and bad days change nothing that was acknowledged."""
+"""The live core: events, lists, refresh, restarts and takeovers, also when things fail."""
 
 import functools
 import shutil
@@ -160,7 +160,7 @@ def test_until_the_first_event_the_platform_stands_still_and_nothing_is_logged(s
     assert logged(stage.folder) == []
 
 
-def test_events_are_counted_by_kind_and_outcome_and_strangers_rooms_are_refused(stage: Stage) -> None:
+def test_events_are_counted_by_kind_and_outcome_and_events_of_unknown_rooms_are_rejected(stage: Stage) -> None:
     stage.start_rooms(1)
     batch = [*stage.platform.comments(1, "hello"), *stage.platform.comments(2, "nobody told of room 2"), {"kind": "nothing"}]
     report = stage.core.ingest([*batch, batch[0]])
@@ -231,7 +231,7 @@ def test_a_window_becomes_codes_after_its_end_and_not_before(stage: Stage) -> No
     assert listed[1].content_age_seconds == pytest.approx(2.5)
 
 
-def test_what_comes_too_late_for_its_window_is_logged_and_counts_no_more(stage: Stage) -> None:
+def test_a_late_event_is_logged_and_not_counted(stage: Stage) -> None:
     stage.start_rooms(1)
     late = stage.platform.comments(1, "slow network")
     stage.core.ingest(stage.platform.comments(1, "in time"))
@@ -379,7 +379,7 @@ def test_a_list_is_logged_under_its_request_and_a_click_on_it_changes_the_next(s
     assert shown[0].score == pytest.approx(answer.rooms[0].scores["click"])
 
 
-def test_lists_that_nobody_is_shown_are_not_logged(stage: Stage) -> None:
+def test_lists_that_no_user_is_shown_are_not_logged(stage: Stage) -> None:
     stage.start_rooms(1)
     by_author = stage.core.recommend(USER, 5, content=False)
     assert {room.reason for room in by_author.rooms} == {"Chosen by who is streaming."}
@@ -417,7 +417,7 @@ def test_segments_from_outside_are_embedded_as_the_rooms_are(stage: Stage) -> No
 # Starts
 
 
-def test_a_start_from_the_checkpoint_goes_on_as_if_nothing_had_been(stage: Stage) -> None:
+def test_a_start_from_the_checkpoint_continues_without_a_gap(stage: Stage) -> None:
     stage.start_rooms(1, 2)
     stage.core.ingest(stage.platform.comments(1, "first words"))
     stage.next_window()
@@ -562,7 +562,7 @@ def test_a_new_champion_takes_over_with_rooms_and_histories_and_goes_back(
     assert stage.core.recommend(USER, 5).model_version == first
 
 
-def test_a_damaged_champion_is_told_once_and_the_old_release_serves_on(
+def test_a_damaged_champion_is_reported_once_and_the_old_release_serves_on(
     releases: list[PlantedRelease], stage: Stage, tmp_path: Path
 ) -> None:
     folder = tmp_path / "champions"

@@ -1,4 +1,4 @@
-"""What is served is what was trained: the same scores as offline, for rooms that are live, with reasons that are true."""
+"""Served scores are the offline scores, for live rooms only, and reasons are true."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The warm start knows what was known at its moment and nothing later; readers of the live state never see half a change."""
+"""A snapshot has nothing later than its time; readers never see half a change."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Open windows and sessions count what the warehouse counts; texts are cut as DuckDB cuts them."""
+"""Open windows and sessions count as the warehouse does, and cut texts as DuckDB does."""
 
 import duckdb
 import numpy as np

@@ -1,4 +1,4 @@
-"""The bundle proves itself: whatever happens to one of its files, opening it says so."""
+"""Opening a bundle finds any change to its files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What was decided about a release lies beside its bundle, which stays whole."""
+"""The decision about a release is stored beside its bundle and does not change it."""
 
 from datetime import UTC, datetime
 from pathlib import Path

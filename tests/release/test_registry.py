@@ -1,4 +1,4 @@
-"""The champion pointer moves forward and back, only to sound bundles, and never stands half-way."""
+"""The champion pointer moves forward and back, to undamaged bundles only, in one step."""
 
 from pathlib import Path
 

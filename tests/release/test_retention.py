@@ -1,4 +1,4 @@
-"""Pruning removes what is old, keeps what the champion and a rollback need, and can be stopped anywhere."""
+"""Pruning deletes old files, keeps what champion and rollback need, and survives a kill."""
 
 import os
 import shutil

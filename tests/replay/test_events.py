@@ -1,4 +1,4 @@
-"""A landed day as events: as the mart reads it, in order, and only what was asked for."""
+"""A landed day as events: texts as in the mart, in order, and only the period asked for."""
 
 from datetime import timedelta
 from pathlib import Path

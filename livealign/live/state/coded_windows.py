@@ -71,11 +71,11 @@ class CodedWindows:
 
     def compacted(self, used: Ints) -> tuple["CodedWindows", Ints]:
         """A table of the rows `used`, and the new number of each old row (0 for dropped rows)."""
-        kept = np.unique(used[used > 0])
+        rows = np.unique(used[used > 0])
         fresh = CodedWindows(self.dim, self.levels, self._encode_authors)
-        fresh._table.extend({name: column[kept] for name, column in self._table.arrays().items()})
+        fresh._table.extend({name: column[rows] for name, column in self._table.arrays().items()})
         number = np.zeros(len(self), dtype=np.int64)
-        number[kept] = np.arange(1, len(kept) + 1)
+        number[rows] = np.arange(1, len(rows) + 1)
         fresh._of_author = {author: int(number[row]) for author, row in self._of_author.items() if number[row]}
         return fresh, number
 

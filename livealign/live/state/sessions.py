@@ -121,15 +121,15 @@ class Sessions:
         at_end = people((instant <= window + 1) & (window + 1 <= last))
         there, stayed = by_room(at_start), by_room(np.intersect1d(at_start, at_end, assume_unique=True))
         viewers = by_room(here)
-        kept = viewers > 0
+        watched = viewers > 0
         with np.errstate(invalid="ignore"):
             retention = np.where(there > 0, stayed / np.maximum(there, 1), np.nan)
         return Viewers(
-            rooms[kept],
-            viewers[kept],
-            np.bincount(place[covers & (first == window)], minlength=len(rooms))[kept],
-            np.bincount(place[covers & (last == window)], minlength=len(rooms))[kept],
-            retention[kept],
+            rooms[watched],
+            viewers[watched],
+            np.bincount(place[covers & (first == window)], minlength=len(rooms))[watched],
+            np.bincount(place[covers & (last == window)], minlength=len(rooms))[watched],
+            retention[watched],
         )
 
     def long_views(self, now: int) -> LongView:
