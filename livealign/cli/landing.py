@@ -159,12 +159,11 @@ def landing_config(settings: Sequence[str] | None, max_rejected: str | None = No
     Raises:
         LiveAlignError: an unknown setting, or a value that it cannot have.
     """
-    from livealign.platforms.inspect_tables import Given
-    from livealign.settings import load_settings
+    from livealign.settings import GivenValue, load_settings
 
     flags = given_flags(settings=settings)
     if max_rejected is not None:
-        flags.append(Given.option("--max-rejected", "landing.max_rejected_share", max_rejected))
+        flags.append(GivenValue.option("--max-rejected", "landing.max_rejected_share", max_rejected))
     return load_settings(flags).profile.landing
 
 

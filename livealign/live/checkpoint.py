@@ -175,7 +175,10 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
     room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
     room.earlier = tuple(_text_of(text) for text in row["earlier"])
     room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
-    room.windows = deque(CodedWindow(*columns, named_counts(counts)) for *columns, counts in row["windows"])
+    room.windows = deque(
+        CodedWindow(segment_id, ended_at, text, codes, named_counts(counts))
+        for segment_id, ended_at, text, codes, counts in row["windows"]
+    )
     if (content := row["content"]) is not None:
         before = None if content["before"] is None else RecentContent(parts[2], *content["before"])
         room.content = RoomContent(content["text"], parts[0], before, RecentContent(parts[1], *content["average"]))

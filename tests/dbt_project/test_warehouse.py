@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.config import DatasetConfig, DriftConfig, SegmentConfig
+from livealign.config import DatasetConfig, SegmentConfig
 from livealign.dataset.corpus import load_corpus
 from livealign.dataset.histories import read_engagements
 from livealign.dataset.marts import MARTS, publish_marts, read_mart
@@ -21,6 +21,7 @@ from livealign.dataset.platform_vectors import read_platform_vectors
 from livealign.days import end_of, partition
 from livealign.ids import segment_id
 from livealign.llm.texts import texts_of
+from livealign.operation_config import DriftConfig
 from livealign.release.snapshot import write_snapshot
 from orchestration.drift.columns import day_frame
 from orchestration.drift.words import room_words

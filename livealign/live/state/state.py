@@ -149,11 +149,11 @@ class LiveState:
         room = self.rooms[room_id]
         room.heard_at = max(room.heard_at, at)
         self.clock = max(self.clock, at)
-        window = at // self.window_ms
-        if window <= self.closed_until:
+        number = at // self.window_ms
+        if number <= self.closed_until:
             self.late_events += 1
             return None
-        rooms = self.open[window]
+        rooms = self.open[number]
         window = rooms.get(room_id)
         if window is None:
             window = rooms[room_id] = OpenWindow()
