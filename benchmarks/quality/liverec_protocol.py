@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.errors import LandingError
 from livealign.home import Home
 
@@ -179,7 +180,9 @@ def main() -> None:
     parser.add_argument("--part", choices=("valid", "test"), default="test")
     parser.add_argument("--towers", action="store_true", help="also LiveAlign's towers, from the workspace's marts")
     parser.add_argument("--landing", type=Path, help="default: of platform liverec in LIVEALIGN_HOME")
+    add_json_option(parser)
     given = parser.parse_args()
+    out = JsonRows(given.json)
     home = Home.from_environment("liverec")
     views = read_views(given.landing or home.landing)
     valid, test, end = pivots(views)
@@ -195,6 +198,8 @@ def main() -> None:
     print(f"{len(views.user):,} rows, {len(views.user_ids):,} users, {len(views.author_ids):,} streamers, {end + 1:,} steps")
     print(f"{len(targets.step):,} targets, {targets.repeat.mean():.1%} repeats; {absent} not live themselves left out\n")
     print(table(results))
+    out.add_all(given.part, results, {"targets": "targets"})
+    out.write()
 
 
 if __name__ == "__main__":

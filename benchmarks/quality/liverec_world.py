@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.errors import LiveAlignError
 from livealign.platforms.liverec.adapter import SETTINGS
 
@@ -97,9 +98,14 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=12)
     parser.add_argument("--repeat", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=17)
+    add_json_option(parser)
     given = parser.parse_args()
+    out = JsonRows(given.json, given.seed)
     path = write_world(given.folder, given.users, given.streamers, given.days, repeat=given.repeat, seed=given.seed)
-    print(f"{path}: {sum(1 for _ in path.open()):,} rows")
+    rows = sum(1 for _ in path.open())
+    print(f"{path}: {rows:,} rows")
+    out.add("rows", rows, "rows")
+    out.write()
 
 
 if __name__ == "__main__":

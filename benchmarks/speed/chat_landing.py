@@ -16,10 +16,12 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.platforms.registry import land
 
 EVENING = datetime(2025, 9, 22, 18)
 CHATTERS, SECONDS = 30, 3_600
+UNITS = {"channels": "channels", "messages": "rows", "impressions": "rows", "wall_s": "s", "cpu_s": "s", "peak_mb": "MB"}
 
 
 def write_channels(archive: Path, channels: int) -> None:
@@ -63,13 +65,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, nargs="+", default=[50, 100, 200, 1_000])
     parser.add_argument("--here", action="store_true", help="measure in this process (used for each size)")
+    add_json_option(parser)
     given = parser.parse_args()
-    for channels in given.channels:
-        if given.here:
+    if given.here:
+        for channels in given.channels:
             print(json.dumps(measure(channels)))
-            continue
+        return
+    out = JsonRows(given.json)
+    for channels in given.channels:
         command = [sys.executable, "-m", "benchmarks.speed.chat_landing", "--here", "--channels", str(channels)]
-        subprocess.run(command, check=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        print(done.stdout, end="")
+        out.add_all(f"{channels} channels", json.loads(done.stdout), UNITS)
+    out.write()
 
 
 if __name__ == "__main__":
