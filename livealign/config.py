@@ -221,6 +221,12 @@ class EvaluationConfig:
         (5.0, 20.0), "end of a broadcast's first part, and start of its later part", AMOUNT, unit="minutes"
     )
     calibration_bins: int = setting(15, "bins of the calibration error", Bounds(1, 10_000), unit="bins")
+    # Earlier days are scored by models trained on the days before each (livealign.retrain.rolling).
+    least_users: int = setting(
+        100, "users with both a click and a skip that are needed to judge; earlier days are added for them", COUNT, unit="users"
+    )
+    least_days: int = setting(1, "held-out days that are judged even if fewer have enough users", COUNT, unit="days")
+    most_days: int = setting(14, "held-out days that are judged at most; 1: only the retrain's own", COUNT, unit="days")
     seed: int = setting(17, "seed of this stage", SEED)
 
 
@@ -316,7 +322,7 @@ class PromotionConfig:
 
     # 22,000 impressions tell 0.0033 apart, not less.
     gauc_margin: float = setting(0.01, "GAUC that the challenger may be worse at most", SHARE)
-    min_users: int = setting(20, "evaluable users below which no decision is made on metrics", COUNT, unit="users")
+    min_users: int = setting(20, "evaluable users below which a guarded slice does not block", COUNT, unit="users")
     confidence: float = setting(0.95, "of the one-sided bound on all, and of all guarded slices together", PART)
     guarded_slices: tuple[tuple[str, float], ...] = setting(
         (
@@ -400,7 +406,7 @@ PROFILES: dict[str, Profile] = {
         alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
         ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
-        evaluation=EvaluationConfig(bootstrap_samples=50),
+        evaluation=EvaluationConfig(bootstrap_samples=50, least_users=20),
         drift=DriftConfig(sample_rows=2_000),
     ),
     "laptop": Profile(name="laptop", backbone="smollm2-135m", encoder=EncoderConfig(pooling="telling")),

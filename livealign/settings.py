@@ -30,8 +30,9 @@ VARIABLES = {  # environment variable → the setting that it is short for
 }
 _HANDED_ON = "json:"  # what LIVEALIGN_SET begins with where a command has handed on its flags
 USUAL = "laptop"
-# A week where every evening is full; four where a few channels stream a few times a week.
-PLATFORM_DEFAULTS: dict[str, dict[str, Any]] = {"twitch": {"dataset.train_days": 28}}
+# A week where every evening is full; four where a few channels stream a few times a week. The users of one of their days sat in
+# one or two broadcasts together, so a release is judged on a fortnight.
+PLATFORM_DEFAULTS: dict[str, dict[str, Any]] = {"twitch": {"dataset.train_days": 28, "evaluation.least_days": 14}}
 
 
 class Given(NamedTuple):

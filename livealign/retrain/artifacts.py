@@ -63,6 +63,11 @@ class DayArtifacts:
         return self.root / "comparison"
 
     @property
+    def rolling(self) -> Path:
+        """Earlier days that are judged too, scored by models that had not seen them (`livealign.retrain.rolling`)."""
+        return self.root / "rolling"
+
+    @property
     def evaluation(self) -> Path:
         return self.root / "evaluation"
 
@@ -74,6 +79,10 @@ class DayArtifacts:
     def champion(self) -> Path:
         """The champion's scores of the held-out day, and what they were computed from."""
         return self.root / "champion"
+
+    def champion_on(self, earlier: date) -> Path:
+        """The same of an earlier day that is judged for this retrain."""
+        return self.root / "champion_earlier" / earlier.isoformat()
 
     @property
     def release(self) -> Path:

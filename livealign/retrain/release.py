@@ -7,11 +7,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livealign.codes.codebook import Codebook
 from livealign.config import DatasetConfig, Profile
-from livealign.dataset.corpus import TUNED, Corpus, data_window
+from livealign.dataset.corpus import TUNED, Corpus, data_window, load_corpus
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
+from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
@@ -40,6 +44,7 @@ from livealign.release.registry import champion_bundle, promote, read_champion
 from livealign.release.snapshot import busy_moment, write_snapshot
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.champion import champion_scores, release_metrics
+from livealign.retrain.rolling import read_rolled
 from livealign.tuning.adapter import RECORD
 
 
@@ -88,7 +93,11 @@ def build_bundle(
                 "backbone": {"id": backbone.name, "sha256": backbone.sha256},
                 "seeds": {"all": profile.seed},
                 "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
-                "metrics": {**evaluation["variants"][RELEASE], "against_id_only": evaluation["differences"].get(RELEASE)},
+                "metrics": {
+                    **evaluation["variants"][RELEASE],
+                    "against_id_only": evaluation["differences"].get(RELEASE),
+                    **{name: evaluation[name] for name in ("judged_days",) if name in evaluation},
+                },
             },
         )
     bundle = open_bundle(path)
@@ -100,7 +109,10 @@ def build_bundle(
 def decide_promotion(
     corpus: Corpus, bundle: Path, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    """Hold the challenger against the champion on the day that neither was trained on, and move the pointer if it wins.
+    """Compare the challenger with the champion on held-out days, and move the pointer if it wins.
+
+    On the retrain's day neither was trained. On earlier days that are judged too (`livealign.retrain.rolling`) the same method,
+    trained on the days before each, stands for the challenger; days that the champion was trained on are left out.
 
     The decision is written beside the bundle before the pointer moves, so that a run that is killed in between finds it and
     ends the same way; about a release that serves already nothing is decided again.
@@ -118,7 +130,8 @@ def decide_promotion(
     try:
         challenger = open_bundle(bundle)
     except BundleError as error:
-        refused = decide(None, None, {**checks, f"the bundle is whole ({error})": False}, profile.promotion)
+        whole = {**checks, f"the bundle is whole ({error})": False}
+        refused = decide(None, None, whole, profile.promotion, profile.evaluation.least_users)
         write_decision(home.releases, bundle.name, read_champion(home.releases), refused)
         raise
     checks = {**checks, "the bundle is whole": True}
@@ -135,10 +148,19 @@ def decide_promotion(
 def _decide(
     corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    frame = held_out_frame(corpus, home.marts, profile.evaluation)
+    artifacts = DayArtifacts.of(home, corpus.day)
     checks = {**checks, f"the challenger was not trained on {corpus.day}": _is_unseen(challenger, corpus.day)}
-    champion, checks = _champion_metrics(challenger, corpus, frame, home, dataset, checks)
-    decision = decide(champion, _challenger_metrics(corpus, frame, home), checks, profile.promotion)
+    frames = {day: one.frame for day, one in read_rolled(artifacts).items()}
+    frames[corpus.day] = held_out_frame(corpus, home.marts, profile.evaluation)
+    champion, checks = _champion(home, corpus.day, checks)
+    if isinstance(champion, Bundle):
+        # What the champion has learned from says nothing of it: both are judged on the days that are new to it.
+        frames = {day: frame for day, frame in frames.items() if _is_unseen(champion, day)}
+        theirs = _champion_metrics(champion, challenger, corpus, frames, home, dataset)
+    else:
+        theirs = champion
+    mine = _challenger_metrics(corpus.day, frames, artifacts)
+    decision = decide(theirs, mine, checks, profile.promotion, profile.evaluation.least_users)
     record = write_decision(home.releases, challenger.release_id, read_champion(home.releases), decision)
     if decision.decision == "promote":
         promote(home.releases, challenger.release_id, decision.reason)
@@ -149,32 +171,54 @@ def _is_unseen(release: Bundle, day: date) -> bool:
     return window_days(release.manifest["data_window"])[1] < day
 
 
-def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> ReleaseMetrics | None:
-    """None where the day's ranker left no scores that can be read."""
+def _challenger_metrics(day: date, frames: Mapping[date, EvaluationFrame], artifacts: DayArtifacts) -> ReleaseMetrics | None:
+    """On the day by the challenger itself, on earlier days by those that stand for it; None without scores of the day."""
     try:
-        scores = read_scores(DayArtifacts.of(home, corpus.day))
+        scores = {day: read_scores(artifacts)}
     except LiveAlignError:
         return None
-    return release_metrics(scores[:, CLICK], frame, corpus.day)
+    scores |= {earlier: one.scores[RELEASE] for earlier, one in read_rolled(artifacts).items()}
+    return _metrics(day, frames, scores)
 
 
-def _champion_metrics(
-    challenger: Bundle, corpus: Corpus, frame: EvaluationFrame, home: Home, dataset: DatasetConfig, checks: Mapping[str, bool]
-) -> tuple[ReleaseMetrics | Unscored | None, dict[str, bool]]:
-    """The champion on the day (None before the first promotion), and the checks with that of its training days added."""
+def _champion(home: Home, day: date, checks: Mapping[str, bool]) -> tuple[Bundle | Unscored | None, dict[str, bool]]:
+    """The champion, if it can be scored on the day (None before the first promotion), and the checks with its own added."""
     try:
         champion = champion_bundle(home.releases)
     except BundleError as error:
         return Unscored(str(error), damaged=True), dict(checks)
     if champion is None:
         return None, dict(checks)
-    unseen = _is_unseen(champion, corpus.day)
-    checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
-    if not unseen:
-        return Unscored(f"it was trained on {corpus.day}", damaged=False), checks
+    unseen = _is_unseen(champion, day)
+    checks = {**checks, f"the champion was not trained on {day}": unseen}
+    return champion if unseen else Unscored(f"it was trained on {day}", damaged=False), checks
+
+
+def _champion_metrics(
+    champion: Bundle,
+    challenger: Bundle,
+    corpus: Corpus,
+    frames: Mapping[date, EvaluationFrame],
+    home: Home,
+    dataset: DatasetConfig,
+) -> ReleaseMetrics | Unscored:
+    """The champion itself on all the days, none of which it was trained on."""
+    artifacts = DayArtifacts.of(home, corpus.day)
+    scores: dict[date, NDArray[np.float32]] = {}
     try:
-        same = champion.release_id == challenger.release_id
-        scores = read_scores(DayArtifacts.of(home, corpus.day)) if same else champion_scores(champion, corpus, home, dataset)
+        for day in frames:
+            if day == corpus.day and champion.release_id == challenger.release_id:
+                scores[day] = read_scores(artifacts)
+            elif day == corpus.day:
+                scores[day] = champion_scores(champion, corpus, home, dataset)
+            else:
+                earlier = load_corpus(home.marts, day, dataset)
+                scores[day] = champion_scores(champion, earlier, home, dataset, artifacts.champion_on(day))
     except LiveAlignError as error:
-        return Unscored(str(error), damaged=False), checks
-    return release_metrics(scores[:, CLICK], frame, corpus.day), checks
+        return Unscored(str(error), damaged=False)
+    return _metrics(corpus.day, frames, scores)
+
+
+def _metrics(day: date, frames: Mapping[date, EvaluationFrame], scores: Mapping[date, NDArray[np.float32]]) -> ReleaseMetrics:
+    judged = pooled([ScoredDay(frame, {RELEASE: scores[one]}) for one, frame in frames.items()])
+    return release_metrics(judged.scores[RELEASE][:, CLICK], judged.frame, day)

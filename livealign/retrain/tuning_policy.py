@@ -16,7 +16,7 @@ from livealign.config import Profile, RetuneConfig
 from livealign.files import read_json, replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import with_layers
-from livealign.release.bundle import ADAPTER, Bundle
+from livealign.release.bundle import ADAPTER, Bundle, window_days
 
 RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes
 
@@ -30,6 +30,7 @@ class Tuning(NamedTuple):
     warm_start: Path | None  # folder of the adapter that is gone on from
     last_full_tune: date  # the day whose retrain tuned fully, this one or an earlier one
     went_on_from: str | None  # release id
+    read_until: date | None = None  # last day that the adapter has read; None for the day before the retrain's
 
 
 def choose_tuning(
@@ -39,6 +40,7 @@ def choose_tuning(
     before: Bundle | None,
     drifted: Sequence[date] = (),
     asked: str = "",
+    read_until: date | None = None,
 ) -> Tuning:
     """Full or warm, and why.
 
@@ -46,22 +48,26 @@ def choose_tuning(
         before: the release that the day goes on from (`livealign.release.registry`).
         drifted: earlier days whose content had drifted.
         asked: why somebody asks for a full tune; empty where nobody does.
+        read_until: the last day that the adapter may have read, where later ones are judged (`livealign.retrain.rolling`).
     """
     last = _last_full_tune(before)
-    why = asked or _cannot_go_on(before, last, profile, backbone)
+    why = asked or _cannot_go_on(before, last, profile, backbone) or _has_read_judged_days(before, read_until)
     if not why and last is not None:
         why = _due(day, last, drifted, profile.retune)
     if why or before is None or last is None:
-        return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
+        return Tuning(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None, read_until)
     steps = min(profile.finetune.steps, profile.finetune.warm_steps)
     how = f"Went on from the adapter of {before.release_id} for {steps} steps" if steps else f"Kept that of {before.release_id}"
     reason = f"{how}: last tuned fully for {last}."
-    return Tuning(False, reason, steps, before.path / ADAPTER, last, before.release_id)
+    kept = read_until if steps else _read_until(before)
+    return Tuning(False, reason, steps, before.path / ADAPTER, last, before.release_id, kept)
 
 
 def write_tuning(tuning: Tuning, adapter: Path) -> None:
     """Keep the choice beside the adapter that it led to."""
     record = {"full": tuning.full, "last_full_tune": tuning.last_full_tune, "went_on_from": tuning.went_on_from}
+    if tuning.read_until is not None:
+        record["read_until"] = tuning.read_until
     replace_json(adapter / RECORD, record)
 
 
@@ -109,6 +115,20 @@ SAME = {  # what an adapter's weights depend on, and what the towers that are go
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
     "dataset": ("half_life_seconds",),
 }
+
+
+def _has_read_judged_days(before: Bundle | None, read_until: date | None) -> str:
+    """Why an adapter that knows days that are judged cannot be kept; empty where it knows none."""
+    if before is None or read_until is None:
+        return ""
+    last_read = _read_until(before) or window_days(before.manifest["data_window"])[1]
+    return f"{before.release_id} was tuned on days after {read_until}, which are judged" if last_read > read_until else ""
+
+
+def _read_until(before: Bundle) -> date | None:
+    """The last day that its adapter has read, where its retrain kept judged days from it."""
+    found = read_json(before.path / ADAPTER / RECORD).get("read_until")
+    return None if found is None else date.fromisoformat(found)
 
 
 def _plain(value: Any) -> Any:
