@@ -44,7 +44,7 @@ NOT_JUDGED = "not_judged.json"
 def judged_days(marts: Path, day: date, dataset: DatasetConfig, config: EvaluationConfig) -> tuple[date, ...]:
     """`day`, and before it the days that it takes to have enough users, oldest first.
 
-    Days without impressions do not count. Where even all days are too few, it is all of them.
+    Days without impressions are left out. Where even all days are too few, it is all of them.
     """
     users, days = _users_with_both_classes(marts, day), [day]
     for earlier in reversed(_candidates(marts, day, dataset, config)):
