@@ -224,6 +224,12 @@ class EvaluationConfig:
         (5.0, 20.0), "end of a broadcast's first part, and start of its later part", AMOUNT, unit="minutes"
     )
     calibration_bins: int = setting(15, "bins of the calibration error", Bounds(1, 10_000), unit="bins")
+    # Earlier days are scored by models trained on the days before each (livealign.retrain.rolling).
+    least_users: int = setting(
+        100, "users with both a click and a skip that are needed to judge; earlier days are added for them", COUNT, unit="users"
+    )
+    least_days: int = setting(1, "held-out days that are judged even if fewer have enough users", COUNT, unit="days")
+    most_days: int = setting(14, "held-out days that are judged at most; 1: only the retrain's own", COUNT, unit="days")
     seed: int = setting(17, "seed of this stage", SEED)
 
 

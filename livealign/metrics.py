@@ -28,8 +28,8 @@ class UserAuc(NamedTuple):
 
     @property
     def evaluable(self) -> NDArray[np.bool_]:
-        """Users with both a positive and a negative."""
-        return (self.positives > 0) & (self.positives < self.impressions)
+        """Users with both a positive and a negative, on the same day where days are told apart."""
+        return np.isfinite(self.auc)
 
     @property
     def dropped(self) -> int:
@@ -74,16 +74,39 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(_group_auc(score, label, np.zeros(len(score), np.int64), 1)[0][0]) if len(score) else float("nan")
 
 
-def user_auc(scores: ArrayLike, labels: ArrayLike, users: ArrayLike) -> UserAuc:
+def user_auc(scores: ArrayLike, labels: ArrayLike, users: ArrayLike, days: ArrayLike | None = None) -> UserAuc:
     """AUC within each user, ties counted half.
 
     Args:
         scores, labels, users: [n]. One sort serves all users.
+        days: [n] day of each row. The scores of each day come from other models, so a user's rows are ranked within a day:
+            AUC_u = Σ_d n_ud · AUC_ud / Σ_d n_ud over the days with both classes, and only their rows are counted.
     """
-    score, label, user = _observed(scores, labels, users)
+    score, label, user, day = _observed(scores, labels, users, np.zeros(np.shape(scores)) if days is None else days)
     names, index = np.unique(user, return_inverse=True)
-    values, impressions, positives = _group_auc(score, label, index, len(names))
-    return UserAuc(names, values, impressions, positives)
+    distinct, day_index = np.unique(day, return_inverse=True)
+    if len(distinct) <= 1:
+        values, impressions, positives = _group_auc(score, label, index, len(names))
+        return UserAuc(names, values, impressions, positives)
+    cells, cell = np.unique(index * len(distinct) + day_index, return_inverse=True)
+    values, rows, positives = _group_auc(score, label, cell, len(cells))
+    return _over_days(names, cells // len(distinct), values, rows, positives)
+
+
+def _over_days(names: NDArray, owner: IntArray, values: FloatArray, rows: IntArray, positives: IntArray) -> UserAuc:
+    """The days of each user as one; a user without a day of both classes keeps all rows.
+
+    Args:
+        owner, values, rows, positives: [user-days] place in `names`, AUC, rows and positives of a user's day.
+    """
+    n, both = len(names), np.isfinite(values)
+    judged = np.bincount(owner[both], minlength=n) > 0
+    counted = both | ~judged[owner]
+    impressions, clicks = (
+        np.bincount(owner[counted], counts[counted], minlength=n).astype(np.int64) for counts in (rows, positives)
+    )
+    total = np.bincount(owner[both], rows[both] * values[both], minlength=n)
+    return UserAuc(names, np.where(judged, total / np.maximum(impressions, 1), np.nan), impressions, clicks)
 
 
 def uauc(per_user: UserAuc) -> float:
@@ -128,6 +151,11 @@ def paired_bootstrap(
         drawn[sample] = times @ gain / (times @ weight)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(gain.sum() / weight.sum()), float(low), float(high), n_users)
+
+
+def gauc_interval(per_user: UserAuc, samples: int, seed: int, confidence: float = 0.95) -> Interval:
+    """GAUC with its interval, by `paired_bootstrap` against an AUC of zero."""
+    return paired_bootstrap(per_user.auc, np.zeros(len(per_user.auc)), per_user.impressions, samples, seed, confidence)
 
 
 def permutation_test(challenger: FloatArray, baseline: FloatArray, weights: ArrayLike, samples: int, seed: int) -> float:

@@ -69,7 +69,7 @@ class PromotionConfig:
 
     # 22,000 impressions can show a difference of 0.0033, not a smaller one.
     gauc_margin: float = setting(0.01, "GAUC that the challenger may be worse at most", SHARE)
-    min_users: int = setting(20, "evaluable users below which no decision is made on metrics", COUNT, unit="users")
+    min_users: int = setting(20, "evaluable users below which a guarded slice does not block", COUNT, unit="users")
     confidence: float = setting(0.95, "of the one-sided bound on all, and of all guarded slices together", PART)
     guarded_slices: tuple[tuple[str, float], ...] = setting(
         (

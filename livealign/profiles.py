@@ -73,7 +73,7 @@ PROFILES: dict[str, Profile] = {
         alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),
         ranker=RankerConfig(id_dim=8, code_dim=4, hidden=(32,), epochs=1, batch_size=512),
-        evaluation=EvaluationConfig(bootstrap_samples=50),
+        evaluation=EvaluationConfig(bootstrap_samples=50, least_users=20),
         drift=DriftConfig(sample_rows=2_000),
     ),
     "laptop": Profile(name="laptop", backbone="smollm2-135m", encoder=EncoderConfig(pooling="telling")),

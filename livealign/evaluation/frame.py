@@ -57,13 +57,18 @@ class EvaluationFrame:
     def __len__(self) -> int:
         return len(self.user)
 
+    @property
+    def day(self) -> NDArray[np.int64]:
+        """[n] UTC day of each row, counted from 1970."""
+        return np.asarray(self.shown_at, dtype=np.int64) // DAY_MS
+
     def lists(self) -> NDArray[np.int64]:
         """The list [n] that each row belongs to: its request, else its user's day.
 
         A list of one row ranks nothing, so a row alone in its request belongs to its user's day too. A platform that logs
         no lists is measured on user-days.
         """
-        keys = np.stack([self.user.astype(np.int64), self.shown_at // DAY_MS], axis=1)
+        keys = np.stack([self.user.astype(np.int64), self.day], axis=1)
         user_day = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
         if self.request is None or len(self) == 0:
             return user_day.astype(np.int64)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from livealign.evaluation.report import EvaluationReport, VariantMetrics
+from livealign.evaluation.certainty import TOO_FEW, with_interval
+from livealign.evaluation.report import EvaluationReport, SliceMetrics, VariantMetrics
 from livealign.files import replace_bytes
-from livealign.metrics import Interval
 from livealign.simulation.truth import ANY_PLACE
 
 STYLE = """
@@ -26,7 +26,9 @@ GLOSSARY = (
     "AUC: all impressions together. UAUC: mean over users of the AUC within each user. GAUC: the same weighted by the user's "
     "impressions. Users with only clicks or only skips cannot be measured and are counted as dropped. NE: log loss over the "
     "entropy of the base rate, below 1 is better than knowing only the base rate. ECE: mean gap between predicted and observed "
-    "click rate. Intervals are 95 % paired bootstraps over users."
+    "click rate. Intervals are 95 % paired bootstraps over users, and stand before their number. 'Too few to tell' replaces "
+    "a difference whose interval includes zero and is wider than the difference, and metrics of fewer users than are needed. "
+    "Each of several days is scored by models that were trained on the days before it; users are then ranked within a day."
 )
 
 
@@ -53,7 +55,13 @@ def render_report(
         plots: caption → PNG. facts: name → value lines under the title (day, platform, backbone, seed, …).
         sections: further tables, e.g. seconds per stage, codebook health, the promotion.
     """
-    lines = {"held-out impressions": f"{report.n_impressions:,}", "click rate": _number(report.click_rate), **(facts or {})}
+    lines = {
+        "held-out days": _days(report.days),
+        "users with both classes": _users(report),
+        "held-out impressions": f"{report.n_impressions:,}",
+        "click rate": _number(report.click_rate),
+        **(facts or {}),
+    }
     parts = [
         _table(Section("", ("", ""), list(lines.items()))),
         _table(_variants(report)),
@@ -91,18 +99,20 @@ _WAYS = {
 def _variants(report: EvaluationReport) -> Section:
     shares, k = report.ceiling_shares(), report.config.list_k
     ways = {name: report.ways(ceiling) for name, ceiling in _WAYS.items() if ceiling in report.oracle}
-    columns = ["variant", "AUC", "UAUC", "GAUC", f"gain over {report.baseline}", f"NDCG@{k}", "NE", "ECE"]
+    columns = ["variant", f"gain over {report.baseline}", "interval of GAUC", "GAUC", "AUC", "UAUC", f"NDCG@{k}", "NE", "ECE"]
     columns += ["users", "dropped", "lists"] + (["share of the moment's worth", *ways] if shares else [])
     rows: list[list[object]] = []
     for name, metrics in (*report.variants.items(), *report.oracle.items()):
+        interval = report.intervals.get(name)
         row: list[object] = [
             name,
-            *_cells(metrics),
+            with_interval(report.differences.get(name), report.config.least_users),
+            f"[{_number(interval.low)}, {_number(interval.high)}]" if interval else "",
+            *metric_cells(metrics, report.config.least_users),
             f"{metrics.n_users:,}",
             f"{metrics.n_users_dropped:,}",
             f"{metrics.n_lists:,}",
         ]
-        row.insert(4, _gain(report.differences.get(name)))
         measured = [f"{each[name]:.0%}" if name in each else "" for each in (shares, *ways.values())]
         rows.append(row + (measured if shares else []))
     note = (
@@ -112,21 +122,21 @@ def _variants(report: EvaluationReport) -> Section:
         if shares
         else ""
     )
-    return Section("Click ranking of the held-out day", columns, rows, note)
+    return Section(f"Click ranking of the held-out day{'s' if len(report.days) > 1 else ''}", columns, rows, note)
 
 
 def _slices(report: EvaluationReport) -> list[Section]:
     variants = list(report.variants)
     return [
         Section(
-            f"By {name.replace('_', ' ')} (GAUC, gain over {report.baseline})",
+            f"By {name.replace('_', ' ')} (gain over {report.baseline}, GAUC)",
             ["slice", "impressions", "users", *variants],
             [
                 [
                     value,
                     f"{next(iter(row.values())).n_impressions:,}",
                     f"{next(iter(row.values())).n_users:,}",
-                    *(f"{_number(row[variant].gauc)} {_gain(row[variant].against_baseline)}".strip() for variant in variants),
+                    *(_of_slice(row[variant], report.config.least_users) for variant in variants),
                 ]
                 for value, row in values.items()
                 if row
@@ -138,29 +148,43 @@ def _slices(report: EvaluationReport) -> list[Section]:
 
 def _tasks(report: EvaluationReport) -> list[Section]:
     k = report.config.list_k
-    columns = ["variant", "AUC", "UAUC", "GAUC", f"NDCG@{k}", "NE", "ECE", "users", "dropped"]
+    columns = ["variant", "GAUC", "AUC", "UAUC", f"NDCG@{k}", "NE", "ECE", "users", "dropped"]
     return [
         Section(
             f"Task {task}",
             columns,
-            [[name, *_cells(metrics), metrics.n_users, metrics.n_users_dropped] for name, metrics in variants.items()],
+            [
+                [name, *metric_cells(metrics, report.config.least_users), metrics.n_users, metrics.n_users_dropped]
+                for name, metrics in variants.items()
+            ],
         )
         for task, variants in report.tasks.items()
     ]
 
 
-def _cells(metrics: VariantMetrics) -> list[str]:
-    return [_number(value) for value in (metrics.auc, metrics.uauc, metrics.gauc, metrics.ndcg, metrics.ne, metrics.ece)]
+def metric_cells(metrics: VariantMetrics, least_users: int) -> list[str]:
+    """GAUC, AUC, UAUC, NDCG, NE and ECE as text; `TOO_FEW` in their place with too few users."""
+    values = (metrics.gauc, metrics.auc, metrics.uauc, metrics.ndcg, metrics.ne, metrics.ece)
+    return [TOO_FEW if metrics.n_users < least_users else _number(value) for value in values]
+
+
+def _of_slice(metrics: SliceMetrics, least_users: int) -> str:
+    gauc = TOO_FEW if metrics.n_users < least_users else _number(metrics.gauc)
+    gain = with_interval(metrics.against_baseline, least_users)
+    return f"{gain}; {gauc}" if gain and gauc != TOO_FEW else gain or gauc
+
+
+def _days(days: Sequence[str]) -> str:
+    return ", ".join(days) if len(days) <= 1 else f"{len(days)} from {days[0]} to {days[-1]}"
+
+
+def _users(report: EvaluationReport) -> str:
+    users, needed = max((metrics.n_users for metrics in report.variants.values()), default=0), report.config.least_users
+    return f"{users:,}" if users >= needed else f"{users:,}: {TOO_FEW}, {needed:,} are needed"
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{value:.4f}"
-
-
-def _gain(interval: Interval | None) -> str:
-    if interval is None or not np.isfinite(interval.difference):
-        return ""
-    return f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
 
 
 def _table(section: Section) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livealign.config import EvaluationConfig
+from livealign.days import EPOCH
 from livealign.errors import EvaluationError
 from livealign.evaluation.frame import SLICE_ORDER, EvaluationFrame
 from livealign.metrics import (
@@ -17,6 +19,7 @@ from livealign.metrics import (
     auc,
     ece,
     gauc,
+    gauc_interval,
     list_metrics,
     normalised_entropy,
     paired_bootstrap,
@@ -73,9 +76,11 @@ class EvaluationReport:
     config: EvaluationConfig
     n_impressions: int
     click_rate: float
+    days: tuple[str, ...]  # YYYY-MM-DD of the impressions, oldest first
     baseline: str
     variants: dict[str, VariantMetrics]  # on click
     oracle: dict[str, VariantMetrics]  # by row of `truth.ORACLES` on the simulator, else empty
+    intervals: dict[str, Interval]  # GAUC of each variant
     differences: dict[str, Interval]  # GAUC, variant − baseline
     slices: dict[str, dict[str, dict[str, SliceMetrics]]]  # slice name → value → variant
     tasks: dict[str, dict[str, VariantMetrics]]  # task → variant, for the tasks beside click
@@ -109,10 +114,18 @@ class EvaluationReport:
         return {name: (m.gauc - static) / (top - static) for name, m in self.variants.items() if m.gauc is not None}
 
     def to_summary(self) -> dict[str, Any]:
-        """The evaluation part of summary.json: plain numbers, None for what is not defined."""
+        """The evaluation part of summary.json: plain numbers, None for what is not defined.
+
+        Several days add `judged_days`, and `gauc_interval` to each variant.
+        """
         k = self.config.list_k
+        variants = {name: metrics.to_dict(k) for name, metrics in self.variants.items()}
+        if len(self.days) > 1:
+            for name, metrics in variants.items():
+                metrics["gauc_interval"] = _interval(self.intervals[name])
         return {
-            "variants": {name: metrics.to_dict(k) for name, metrics in self.variants.items()},
+            **({"judged_days": list(self.days)} if len(self.days) > 1 else {}),
+            "variants": variants,
             "oracle": {name: metrics.to_dict(k) for name, metrics in self.oracle.items()} or None,
             "baseline": self.baseline,
             "differences": {name: _interval(interval) for name, interval in self.differences.items()},
@@ -141,7 +154,8 @@ def evaluate(
 
     Args:
         scores: variant → click scores [n], or [n_seeds, n] for several seeds of its head.
-        frame: the held-out day.
+        frame: the held-out impressions. Each of several days is scored by its own models, so users are ranked within a day;
+            AUC, NE and ECE are of all rows together.
         truth: from `read_truth`, for the ceilings; None on real platforms.
         other_tasks: task → variant → scores, for long_view, like, comment, gift.
         baseline: the variant that differences are taken against; if `scores` lacks it there are no differences.
@@ -152,25 +166,28 @@ def evaluate(
     table = {name: _by_seed(name, values, len(frame)) for name, values in scores.items()}
     lists = frame.lists()
     label = np.asarray(frame.labels[TASK], np.float64)
-    per_user = {name: _user_auc_over_seeds(values, label, frame.user) for name, values in table.items()}
+    per_user = {name: _user_auc_over_seeds(values, label, frame.user, frame.day) for name, values in table.items()}
     return EvaluationReport(
         config=config,
         n_impressions=int((~np.isnan(label)).sum()),
         click_rate=float(np.nanmean(label)) if (~np.isnan(label)).any() else float("nan"),
+        days=tuple((EPOCH + timedelta(days=day)).isoformat() for day in np.unique(frame.day).tolist()),
         baseline=baseline,
-        variants={name: _measure(values, label, frame.user, lists, config) for name, values in table.items()},
+        variants={name: _measure(values, label, frame, lists, config) for name, values in table.items()},
         oracle={
-            row: _measure(np.asarray(truth[column])[None], label, frame.user, lists, config)
+            row: _measure(np.asarray(truth[column])[None], label, frame, lists, config)
             for row, column in ORACLES.items()
             if truth is not None and column in truth
         },
-        differences=_differences(per_user, baseline, config),
-        slices={
-            name: _slice_table(table, label, frame.user, values, baseline, config) for name, values in frame.slices.items()
+        intervals={
+            name: gauc_interval(aucs, config.bootstrap_samples, config.seed, config.confidence)
+            for name, aucs in per_user.items()
         },
+        differences=_differences(per_user, baseline, config),
+        slices={name: _slice_table(table, label, frame, values, baseline, config) for name, values in frame.slices.items()},
         tasks={
             task: {
-                name: _measure(_by_seed(name, values, len(frame)), frame.labels[task], frame.user, lists, config)
+                name: _measure(_by_seed(name, values, len(frame)), frame.labels[task], frame, lists, config)
                 for name, values in variants.items()
             }
             for task, variants in (other_tasks or {}).items()
@@ -192,11 +209,11 @@ def _by_seed(name: str, scores: ArrayLike, n: int) -> NDArray[np.float64]:
 
 
 def _measure(
-    by_seed: NDArray, label: ArrayLike, user: NDArray, lists: NDArray[np.int64], config: EvaluationConfig
+    by_seed: NDArray, label: ArrayLike, frame: EvaluationFrame, lists: NDArray[np.int64], config: EvaluationConfig
 ) -> VariantMetrics:
     """Each metric for each seed, then the mean over seeds."""
     probabilities = _are_probabilities(by_seed)
-    users = [user_auc(scores, label, user) for scores in by_seed]
+    users = [user_auc(scores, label, frame.user, frame.day) for scores in by_seed]
     ranked = [list_metrics(scores, label, lists, config.list_k) for scores in by_seed]
     gaucs = [gauc(per_user) for per_user in users]
     return VariantMetrics(
@@ -206,7 +223,7 @@ def _measure(
         ndcg=_mean([metrics.ndcg for metrics in ranked]),
         ne=_mean([normalised_entropy(scores, label) for scores in by_seed]) if probabilities else None,
         ece=_mean([ece(scores, label, config.calibration_bins) for scores in by_seed]) if probabilities else None,
-        n_impressions=int(users[0].impressions.sum()),
+        n_impressions=int((~np.isnan(label)).sum()),
         n_users=int(users[0].evaluable.sum()),
         n_users_dropped=users[0].dropped,
         n_lists=ranked[0].n_lists,
@@ -214,9 +231,9 @@ def _measure(
     )
 
 
-def _user_auc_over_seeds(by_seed: NDArray, label: NDArray, user: NDArray) -> UserAuc:
+def _user_auc_over_seeds(by_seed: NDArray, label: NDArray, user: NDArray, day: NDArray) -> UserAuc:
     """Per-user AUC, the mean over seeds: the statistic that differences are bootstrapped on."""
-    seeds = [user_auc(scores, label, user) for scores in by_seed]
+    seeds = [user_auc(scores, label, user, day) for scores in by_seed]
     return seeds[0]._replace(auc=np.mean([seed.auc for seed in seeds], axis=0))
 
 
@@ -232,18 +249,26 @@ def _differences(per_user: Mapping[str, UserAuc], baseline: str, config: Evaluat
 
 
 def _slice_table(
-    table: Mapping[str, NDArray], label: NDArray, user: NDArray, column: NDArray, baseline: str, config: EvaluationConfig
+    table: Mapping[str, NDArray],
+    label: NDArray,
+    frame: EvaluationFrame,
+    column: NDArray,
+    baseline: str,
+    config: EvaluationConfig,
 ) -> dict[str, dict[str, SliceMetrics]]:
     result: dict[str, dict[str, SliceMetrics]] = {}
     for value in sorted(set(np.asarray(column).tolist()), key=_slice_order):
         rows = column == value
-        per_user = {name: _user_auc_over_seeds(values[:, rows], label[rows], user[rows]) for name, values in table.items()}
+        per_user = {
+            name: _user_auc_over_seeds(values[:, rows], label[rows], frame.user[rows], frame.day[rows])
+            for name, values in table.items()
+        }
         differences = _differences(per_user, baseline, config)
         result[str(value)] = {
             name: SliceMetrics(
                 gauc=_mean([gauc(aucs)]),
                 auc=_mean([auc(scores, label[rows]) for scores in table[name][:, rows]]),
-                n_impressions=int(aucs.impressions.sum()),
+                n_impressions=int((~np.isnan(label[rows])).sum()),
                 n_users=int(aucs.evaluable.sum()),
                 against_baseline=differences.get(name),
             )

@@ -1,6 +1,6 @@
 """The promotion rule: champion or challenger, a pure function of measurements.
 
-The measurements are of one held-out day that neither model was trained on. This module reads and writes no file.
+The measurements are of held-out days that neither model was trained on. This module reads and writes no file.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from livealign.metrics import Interval, UserAuc, gauc, paired_bootstrap
+from livealign.metrics import Interval, UserAuc, gauc, gauc_interval, paired_bootstrap
 from livealign.operation_config import PromotionConfig
 
 Rule = Literal[
@@ -30,15 +30,21 @@ Rule = Literal[
 
 @dataclass(frozen=True)
 class ReleaseMetrics:
-    """A release's click ranking on one held-out day.
+    """A release's click ranking on held-out days.
 
     `livealign.retrain.champion.release_metrics` computes it.
     """
 
-    day: str  # YYYY-MM-DD, the day that both releases are scored on
+    day: str  # YYYY-MM-DD, the day that both releases are scored on, or the last of several
     users: UserAuc
     slices: Mapping[str, UserAuc] = field(default_factory=dict)  # "author_popularity=tail" → the same, on that slice's rows
     finite: bool = True  # False when a score was NaN or infinite: the model has diverged
+    earlier: tuple[str, ...] = ()  # further days before `day`, oldest first
+
+    @property
+    def when(self) -> str:
+        """The days as words of a sentence."""
+        return f"the {len(self.earlier) + 1} days from {self.earlier[0]} to {self.day}" if self.earlier else self.day
 
     @property
     def gauc(self) -> float:
@@ -47,7 +53,7 @@ class ReleaseMetrics:
 
     @property
     def n_users(self) -> int:
-        """Users with both a click and a skip; depends on the day's labels only, not on the model."""
+        """Users with both a click and a skip on one day; depends on the labels, not on the model."""
         return int(self.users.evaluable.sum())
 
 
@@ -78,6 +84,7 @@ def decide(
     challenger: ReleaseMetrics | None,
     checks: Mapping[str, bool],
     config: PromotionConfig,
+    least_users: int,
 ) -> Decision:
     """Promote the challenger if its checks passed and it is not worse than the margin allows.
 
@@ -90,8 +97,10 @@ def decide(
         champion: the release that serves now, rescored on the challenger's day; None if nothing serves yet.
         challenger: None if its evaluation is missing.
         checks: name of each blocking check → whether it passed.
+        least_users: users with both classes that are needed to judge. With fewer the champion stays, and a first release is
+            promoted with that warning, because nothing else could serve.
     """
-    numbers = _numbers(champion, challenger, checks)
+    numbers = _numbers(champion, challenger, checks, config)
     failed = sorted(name for name, passed in checks.items() if not passed)
     if failed:
         return Decision(
@@ -99,29 +108,32 @@ def decide(
         )
     if challenger is None:
         return Decision("keep", "missing_metrics", "Kept, because the challenger was not evaluated.", numbers)
-    enough = challenger.n_users >= config.min_users
+    enough = challenger.n_users >= least_users
     if not challenger.finite or (enough and not np.isfinite(challenger.gauc)):
         return Decision(
             "keep", "not_finite", "Kept, because the challenger's scores are not finite: its training diverged.", numbers
         )
-    few = f"only {challenger.n_users} users had both a click and a skip on {challenger.day}, of the {config.min_users} needed"
+    few = (
+        f"there are too few to tell: {challenger.n_users} users had both a click and a skip on {challenger.when}, "
+        f"{least_users} are needed"
+    )
     if champion is None:
-        quality = f"its GAUC on {challenger.day} is {challenger.gauc:.4f}" if enough else f"its quality is not known: {few}"
+        quality = f"its GAUC on {challenger.when} is {_gauc_text(challenger, config)}" if enough else few
         return Decision("promote", "first_release", f"Promoted, because nothing was serving yet; {quality}.", numbers)
     if isinstance(champion, Unscored):
         if not champion.damaged:
-            reason = f"Kept, because the champion could not be scored on {challenger.day}: {champion.problem}."
+            reason = f"Kept, because the champion could not be scored on {challenger.when}: {champion.problem}."
             return Decision("keep", "champion_not_scored", reason, numbers)
         if not enough:
             return Decision("keep", "too_few_users", f"Kept, because {few}.", numbers)
         reason = (
             f"Promoted, because the champion's bundle is damaged and could not serve again ({champion.problem}); "
-            f"the challenger's GAUC on {challenger.day} is {challenger.gauc:.4f}."
+            f"the challenger's GAUC on {challenger.when} is {_gauc_text(challenger, config)}."
         )
         return Decision("promote", "champion_damaged", reason, numbers)
-    if champion.day != challenger.day or not np.array_equal(champion.users.users, challenger.users.users):
+    if champion.when != challenger.when or not np.array_equal(champion.users.users, challenger.users.users):
         reason = (
-            f"Kept, because champion and challenger were not scored on the same rows ({champion.day} and {challenger.day}); "
+            f"Kept, because champion and challenger were not scored on the same rows ({champion.when} and {challenger.when}); "
             "rescore the champion on the challenger's day."
         )
         return Decision("keep", "different_day", reason, numbers)
@@ -192,8 +204,24 @@ def _difference(champion: UserAuc, challenger: UserAuc, config: PromotionConfig,
     )
 
 
+def _gauc_interval(release: ReleaseMetrics, config: PromotionConfig) -> Interval:
+    """GAUC with its two-sided interval of 95 %; computed for several days only."""
+    return gauc_interval(release.users, config.bootstrap_samples, config.seed)
+
+
+def _gauc_text(release: ReleaseMetrics, config: PromotionConfig) -> str:
+    """GAUC as words of a sentence; with several days the interval comes first."""
+    if not release.earlier:
+        return f"{release.gauc:.4f}"
+    interval = _gauc_interval(release, config)
+    return f"{interval.low:.4f} to {interval.high:.4f}, estimated as {release.gauc:.4f} of {release.n_users} users"
+
+
 def _numbers(
-    champion: ReleaseMetrics | Unscored | None, challenger: ReleaseMetrics | None, checks: Mapping[str, bool]
+    champion: ReleaseMetrics | Unscored | None,
+    challenger: ReleaseMetrics | None,
+    checks: Mapping[str, bool],
+    config: PromotionConfig,
 ) -> dict[str, Any]:
     def of(release: ReleaseMetrics | Unscored | None) -> dict[str, Any] | None:
         if release is None:
@@ -201,7 +229,15 @@ def _numbers(
         if isinstance(release, Unscored):
             return {"problem": release.problem}
         value = release.gauc  # JSON knows no NaN
-        return {"day": release.day, "gauc": value if np.isfinite(value) else None, "n_users": release.n_users}
+        numbers: dict[str, Any] = {
+            "day": release.day,
+            "gauc": value if np.isfinite(value) else None,
+            "n_users": release.n_users,
+        }
+        if release.earlier and np.isfinite(value):
+            interval = _gauc_interval(release, config)
+            numbers |= {"days": [*release.earlier, release.day], "gauc_low": interval.low, "gauc_high": interval.high}
+        return numbers
 
     return {"champion": of(champion), "challenger": of(challenger), "checks": dict(checks)}
 

@@ -66,6 +66,11 @@ class DayArtifacts:
         return self.root / "comparison"
 
     @property
+    def rolling(self) -> Path:
+        """Scores of the earlier days that are judged too (`livealign.retrain.rolling`)."""
+        return self.root / "rolling"
+
+    @property
     def evaluation(self) -> Path:
         return self.root / "evaluation"
 
@@ -77,6 +82,10 @@ class DayArtifacts:
     def champion(self) -> Path:
         """The champion's scores of the held-out day, and what they were computed from."""
         return self.root / "champion"
+
+    def champion_on(self, earlier: date) -> Path:
+        """The champion's scores of an earlier day that is judged for this retrain."""
+        return self.root / "champion_earlier" / earlier.isoformat()
 
     @property
     def release(self) -> Path:

@@ -2,6 +2,7 @@
 
     artifacts/<day>/champion/<release id>.npy    float32 [impressions, tasks], in the order of the corpus' held-out day
     artifacts/<day>/champion/<release id>.json   what they were computed from
+    artifacts/<day>/champion_earlier/<earlier day>/   the same of an earlier day that is judged too
 
 Scores are read again only while the data, the settings and the code are those that they were computed from.
 """
@@ -23,7 +24,7 @@ from livealign.alignment.towers import item_vectors
 from livealign.config import DatasetConfig, SegmentConfig
 from livealign.dataset.content import content_of
 from livealign.dataset.corpus import TUNED, Corpus, load_corpus
-from livealign.days import PART
+from livealign.days import EPOCH, PART
 from livealign.errors import BundleError, EvaluationError
 from livealign.evaluation.frame import EvaluationFrame
 from livealign.files import replace_json, replaced_directory
@@ -39,7 +40,9 @@ from livealign.release.promotion import ReleaseMetrics
 from livealign.retrain.artifacts import DayArtifacts
 
 
-def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> NDArray[np.float32]:
+def champion_scores(
+    champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig, kept_in: Path | None = None
+) -> NDArray[np.float32]:
     """Probabilities [n, tasks] that the champion gives the corpus' held-out impressions.
 
     The champion's own vocabularies, encoder, towers, codebook and ranker compute them.
@@ -47,12 +50,13 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
     Args:
         corpus: of the day. Its held-out impressions are scored; its days are read again with the champion's vocabularies.
         dataset: the settings that the corpus was read with.
+        kept_in: folder of the stored scores; the day's own by default.
 
     Raises:
         LiveAlignError: the champion cannot score the day; the message says why.
     """
     theirs = replace(dataset, half_life_seconds=_half_life(champion))
-    folder, origin = DayArtifacts.of(home, corpus.day).champion, _origin(champion, corpus, home, theirs)
+    folder, origin = kept_in or DayArtifacts.of(home, corpus.day).champion, _origin(champion, corpus, home, theirs)
     kept = _kept(folder, champion, origin, len(corpus.test))
     if kept is not None:
         return kept
@@ -64,7 +68,10 @@ def champion_scores(champion: Bundle, corpus: Corpus, home: Home, dataset: Datas
 
 
 def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> ReleaseMetrics:
-    """Measurements for `promotion.decide` from one release's click scores [n] of the day.
+    """Measurements for `promotion.decide` from one release's click scores [n] of held-out days.
+
+    Args:
+        day: the last of the days, YYYY-MM-DD in the result.
 
     Raises:
         EvaluationError: there is another number of scores than of impressions.
@@ -75,12 +82,14 @@ def release_metrics(scores: ArrayLike, frame: EvaluationFrame, day: date) -> Rel
     finite = bool(np.isfinite(values).all())
     values = values if finite else np.zeros(len(frame))  # users and their counts are still known
     slices = {
-        f"{name}={value}": user_auc(values[rows], label[rows], frame.user[rows])
+        f"{name}={value}": user_auc(values[rows], label[rows], frame.user[rows], frame.day[rows])
         for name, column in frame.slices.items()
         for value in np.unique(column)
         for rows in [column == value]
     }
-    return ReleaseMetrics(f"{day:%Y-%m-%d}", user_auc(values, label, frame.user), slices, finite)
+    days = [(EPOCH + timedelta(days=number)).isoformat() for number in np.unique(frame.day).tolist()]
+    earlier = tuple(name for name in days if name != day.isoformat())
+    return ReleaseMetrics(day.isoformat(), user_auc(values, label, frame.user, frame.day), slices, finite, earlier)
 
 
 def _half_life(champion: Bundle) -> float:

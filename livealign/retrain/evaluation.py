@@ -1,4 +1,4 @@
-"""Asset offline_report: metrics, slices, ceilings, plots and the HTML report of a day."""
+"""Asset offline_report: metrics, slices, ceilings, plots and the HTML report of a retrain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
@@ -13,6 +14,7 @@ from livealign.errors import TrainingError
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, segment_characters
+from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.evaluation.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.evaluation.html import Section, write_report
 from livealign.evaluation.report import EvaluationReport, evaluate
@@ -23,6 +25,7 @@ from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
 from livealign.retrain.pictures import day_pictures
+from livealign.retrain.rolling import read_not_judged, read_rolled
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ def evaluate_day(
 ) -> DayReport:
     """Evaluate the release and its comparison; write `evaluation.json` and the HTML report.
 
+    The metrics are of the day and of the earlier days that are judged too (`livealign.retrain.rolling`). Pictures and the
+    highlight task are of the day alone.
+
     Raises:
         EvaluationError: the truth of a simulated archive is damaged. LiveAlignError: a variant has not been scored.
     """
@@ -47,19 +53,20 @@ def evaluate_day(
     segments, truth = read_segments(corpus, marts), read_day_truth(archive, corpus)
     characters = segment_characters(corpus, segments)
     frame = held_out_frame(corpus, marts, config, truth, characters)
-    ceilings = None
+    ceilings: dict[str, NDArray] = {}
     if truth is not None:
         days = [*corpus.train_days, corpus.day]
         ceilings = day_ceilings(corpus, truth, texts_of(marts, corpus.segment_ids[1:], days, profile.segments, segments))
+    judged = pooled([*read_rolled(artifacts).values(), ScoredDay(frame, by_variant, ceilings)])
     report = evaluate(
-        {name: scores[:, CLICK] for name, scores in by_variant.items()},
-        frame,
+        {name: scores[:, CLICK] for name, scores in judged.scores.items()},
+        judged.frame,
         config,
-        truth=ceilings,
+        truth=judged.ceilings or None,
         other_tasks={
-            task: {name: scores[:, column] for name, scores in by_variant.items()}
+            task: {name: scores[:, column] for name, scores in judged.scores.items()}
             for column, task in enumerate(TASKS)
-            if task != "click" and np.nansum(frame.labels[task]) > 0
+            if task != "click" and np.nansum(judged.frame.labels[task]) > 0
         },
     )
     day = DayReport(
@@ -67,12 +74,13 @@ def evaluate_day(
         day_highlights(corpus, marts, segments),
         {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
     )
-    window = data_window(corpus)
+    window, not_judged = data_window(corpus), read_not_judged(artifacts)
     replace_json(
         artifacts.evaluation / "evaluation.json",
         {
             "data_window": window,
             **report.to_summary(),
+            **({"not_judged": not_judged} if not_judged else {}),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
         },
     )

@@ -10,11 +10,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livealign.codes.codebook import Codebook
 from livealign.config import DatasetConfig
-from livealign.dataset.corpus import TUNED, Corpus, data_window
+from livealign.dataset.corpus import TUNED, Corpus, data_window, load_corpus
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
+from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
@@ -44,6 +48,7 @@ from livealign.release.registry import champion_bundle, promote, read_champion
 from livealign.release.snapshot import busiest_time, write_snapshot
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.champion import champion_scores, release_metrics
+from livealign.retrain.rolling import read_rolled
 from livealign.tuning.adapter import RECORD
 
 
@@ -94,7 +99,11 @@ def build_bundle(
                 "backbone": {"id": backbone.name, "sha256": backbone.sha256},
                 "seeds": {"all": profile.seed},
                 "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
-                "metrics": {**evaluation["variants"][RELEASE], "against_id_only": evaluation["differences"].get(RELEASE)},
+                "metrics": {
+                    **evaluation["variants"][RELEASE],
+                    "against_id_only": evaluation["differences"].get(RELEASE),
+                    **{name: evaluation[name] for name in ("judged_days",) if name in evaluation},
+                },
             },
         )
     bundle = open_bundle(path)
@@ -106,10 +115,14 @@ def build_bundle(
 def decide_promotion(
     corpus: Corpus, bundle: Path, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    """Compare challenger and champion on the held-out day; move the pointer on a promotion.
+    """Compare challenger and champion on held-out days; move the pointer on a promotion.
 
-    Neither was trained on that day. The decision is written beside the bundle before the pointer moves: a run that was
-    killed in between finds it when it is run again, and ends the same way. A release that already serves keeps its decision.
+    Neither was trained on the retrain's day. On earlier days that are judged too (`livealign.retrain.rolling`) models of the
+    same method, each trained on the days before its own, take the challenger's place; days that the champion was trained on
+    are left out.
+
+    The decision is written beside the bundle before the pointer moves: a run that was killed in between finds it when it is
+    run again, and ends the same way. A release that already serves keeps its decision.
 
     Args:
         bundle: the challenger's.
@@ -124,7 +137,8 @@ def decide_promotion(
     try:
         challenger = open_bundle(bundle)
     except BundleError as error:
-        refused = decide(None, None, {**checks, f"the bundle is whole ({error})": False}, profile.promotion)
+        whole = {**checks, f"the bundle is whole ({error})": False}
+        refused = decide(None, None, whole, profile.promotion, profile.evaluation.least_users)
         write_decision(home.releases, bundle.name, read_champion(home.releases), refused)
         raise
     checks = {**checks, "the bundle is whole": True}
@@ -141,10 +155,20 @@ def decide_promotion(
 def _decide(
     corpus: Corpus, challenger: Bundle, home: Home, dataset: DatasetConfig, profile: Profile, checks: Mapping[str, bool]
 ) -> dict[str, Any]:
-    frame = held_out_frame(corpus, home.marts, profile.evaluation)
+    artifacts = DayArtifacts.of(home, corpus.day)
     checks = {**checks, f"the challenger was not trained on {corpus.day}": _is_unseen(challenger, corpus.day)}
-    champion, checks = _champion_metrics(challenger, corpus, frame, home, dataset, checks)
-    decision = decide(champion, _challenger_metrics(corpus, frame, home), checks, profile.promotion)
+    frames = {day: scored.frame for day, scored in read_rolled(artifacts).items()}
+    frames[corpus.day] = held_out_frame(corpus, home.marts, profile.evaluation)
+    champion, checks = _champion(home, corpus.day, checks)
+    theirs: ReleaseMetrics | Unscored | None
+    if isinstance(champion, Bundle):
+        # A model's scores on its training days do not measure it: both are judged on the days that are new to the champion.
+        frames = {day: frame for day, frame in frames.items() if _is_unseen(champion, day)}
+        theirs = _champion_metrics(champion, challenger, corpus, frames, home, dataset)
+    else:
+        theirs = champion
+    mine = _challenger_metrics(corpus.day, frames, artifacts)
+    decision = decide(theirs, mine, checks, profile.promotion, profile.evaluation.least_users)
     record = write_decision(home.releases, challenger.release_id, read_champion(home.releases), decision)
     if decision.decision == "promote":
         promote(home.releases, challenger.release_id, decision.reason)
@@ -155,21 +179,23 @@ def _is_unseen(release: Bundle, day: date) -> bool:
     return window_days(release.manifest["data_window"])[1] < day
 
 
-def _challenger_metrics(corpus: Corpus, frame: EvaluationFrame, home: Home) -> ReleaseMetrics | None:
-    """The challenger on the day; None if the ranker's scores are missing or unreadable."""
+def _challenger_metrics(day: date, frames: Mapping[date, EvaluationFrame], artifacts: DayArtifacts) -> ReleaseMetrics | None:
+    """The challenger on the day, and the models trained in its place on earlier days.
+
+    None if the ranker's scores of the day are missing or unreadable.
+    """
     try:
-        scores = read_scores(DayArtifacts.of(home, corpus.day))
+        scores = {day: read_scores(artifacts)}
     except LiveAlignError:
         return None
-    return release_metrics(scores[:, CLICK], frame, corpus.day)
+    scores |= {earlier: scored.scores[RELEASE] for earlier, scored in read_rolled(artifacts).items()}
+    return _metrics(day, frames, scores)
 
 
-def _champion_metrics(
-    challenger: Bundle, corpus: Corpus, frame: EvaluationFrame, home: Home, dataset: DatasetConfig, checks: Mapping[str, bool]
-) -> tuple[ReleaseMetrics | Unscored | None, dict[str, bool]]:
-    """The champion on the day, and the checks with one added: that it was not trained on the day.
+def _champion(home: Home, day: date, checks: Mapping[str, bool]) -> tuple[Bundle | Unscored | None, dict[str, bool]]:
+    """The champion, and the checks with one added: that it was not trained on the day.
 
-    None before the first promotion.
+    None before the first promotion; `Unscored` if it cannot be scored on the day.
     """
     try:
         champion = champion_bundle(home.releases)
@@ -177,13 +203,36 @@ def _champion_metrics(
         return Unscored(str(error), damaged=True), dict(checks)
     if champion is None:
         return None, dict(checks)
-    unseen = _is_unseen(champion, corpus.day)
-    checks = {**checks, f"the champion was not trained on {corpus.day}": unseen}
-    if not unseen:
-        return Unscored(f"it was trained on {corpus.day}", damaged=False), checks
+    unseen = _is_unseen(champion, day)
+    checks = {**checks, f"the champion was not trained on {day}": unseen}
+    return champion if unseen else Unscored(f"it was trained on {day}", damaged=False), checks
+
+
+def _champion_metrics(
+    champion: Bundle,
+    challenger: Bundle,
+    corpus: Corpus,
+    frames: Mapping[date, EvaluationFrame],
+    home: Home,
+    dataset: DatasetConfig,
+) -> ReleaseMetrics | Unscored:
+    """The champion on all the days; it was trained on none of them."""
+    artifacts = DayArtifacts.of(home, corpus.day)
+    scores: dict[date, NDArray[np.float32]] = {}
     try:
-        same = champion.release_id == challenger.release_id
-        scores = read_scores(DayArtifacts.of(home, corpus.day)) if same else champion_scores(champion, corpus, home, dataset)
+        for day in frames:
+            if day == corpus.day and champion.release_id == challenger.release_id:
+                scores[day] = read_scores(artifacts)
+            elif day == corpus.day:
+                scores[day] = champion_scores(champion, corpus, home, dataset)
+            else:
+                earlier = load_corpus(home.marts, day, dataset)
+                scores[day] = champion_scores(champion, earlier, home, dataset, artifacts.champion_on(day))
     except LiveAlignError as error:
-        return Unscored(str(error), damaged=False), checks
-    return release_metrics(scores[:, CLICK], frame, corpus.day), checks
+        return Unscored(str(error), damaged=False)
+    return _metrics(corpus.day, frames, scores)
+
+
+def _metrics(day: date, frames: Mapping[date, EvaluationFrame], scores: Mapping[date, NDArray[np.float32]]) -> ReleaseMetrics:
+    judged = pooled([ScoredDay(frame, {RELEASE: scores[scored_day]}) for scored_day, frame in frames.items()])
+    return release_metrics(judged.scores[RELEASE][:, CLICK], judged.frame, day)

@@ -40,6 +40,12 @@ def write_summary(home: Home, day: date, profile: Profile, total_seconds: float 
         "profile": profile.name,
         "backbone": bundle["backbone"],
         "seed": profile.seed,
+        "judged": {
+            "days": evaluation.get("judged_days", [evaluation["data_window"]["end"]]),
+            "not_judged": evaluation.get("not_judged", {}),
+            "users": max((metrics["n_users"] for metrics in evaluation["variants"].values()), default=0),
+            "least_users": profile.evaluation.least_users,
+        },
         "variants": evaluation["variants"],
         "oracle": evaluation["oracle"],
         "differences_to_id_only": evaluation["differences"],

@@ -17,7 +17,7 @@ from livealign.files import read_json, replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import with_layers
 from livealign.profiles import Profile
-from livealign.release.bundle import ADAPTER, Bundle
+from livealign.release.bundle import ADAPTER, Bundle, window_days
 
 RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timings, so the same release has the same bytes
 
@@ -31,6 +31,7 @@ class TuningPlan(NamedTuple):
     warm_start: Path | None  # folder of the adapter to start from
     last_full_tune: date  # the latest day whose retrain tuned fully, up to this one
     continued_from: str | None  # release id
+    read_until: date | None = None  # last day that the adapter was tuned on; None for the day before the retrain's
 
 
 def choose_tuning(
@@ -40,6 +41,7 @@ def choose_tuning(
     previous: Bundle | None,
     drifted: Sequence[date] = (),
     asked: str = "",
+    read_until: date | None = None,
 ) -> TuningPlan:
     """The plan for a day, with its reason.
 
@@ -47,23 +49,27 @@ def choose_tuning(
         previous: the release that the day may start from (`livealign.release.registry`).
         drifted: earlier days whose content had drifted.
         asked: the reason of a requested full tune; empty without a request.
+        read_until: the last day that the adapter may be tuned on, where later ones are judged (`livealign.retrain.judged_days`).
     """
     last = _last_full_tune(previous)
-    why = asked or _why_no_warm_start(previous, last, profile, backbone)
+    why = asked or _why_no_warm_start(previous, last, profile, backbone) or _why_not_held_out(previous, read_until)
     if not why and last is not None:
         why = _due(day, last, drifted, profile.retune)
     if why or previous is None or last is None:
-        return TuningPlan(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None)
+        return TuningPlan(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None, read_until)
     steps = min(profile.finetune.steps, profile.finetune.warm_steps)
     name = previous.release_id
     how = f"Continued from the adapter of {name} for {steps} steps" if steps else f"Kept the adapter of {name}"
     reason = f"{how}: last tuned fully for {last}."
-    return TuningPlan(False, reason, steps, previous.path / ADAPTER, last, name)
+    kept = read_until if steps else _read_until(previous)
+    return TuningPlan(False, reason, steps, previous.path / ADAPTER, last, name, kept)
 
 
 def write_tuning(plan: TuningPlan, adapter: Path) -> None:
     """Write the plan beside the adapter that was made by it."""
     record = {"full": plan.full, "last_full_tune": plan.last_full_tune, "went_on_from": plan.continued_from}
+    if plan.read_until is not None:
+        record["read_until"] = plan.read_until
     replace_json(adapter / RECORD, record)
 
 
@@ -111,6 +117,20 @@ SAME = {  # settings that a warm start keeps: they shape the adapter's weights o
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
     "dataset": ("half_life_seconds",),
 }
+
+
+def _why_not_held_out(previous: Bundle | None, read_until: date | None) -> str:
+    """Why the previous adapter cannot judge days after `read_until`; empty if it can."""
+    if previous is None or read_until is None:
+        return ""
+    last_read = _read_until(previous) or window_days(previous.manifest["data_window"])[1]
+    return f"{previous.release_id} was tuned on days after {read_until}, which are judged" if last_read > read_until else ""
+
+
+def _read_until(previous: Bundle) -> date | None:
+    """The last day that its adapter was tuned on, if its retrain judged later training days."""
+    found = read_json(previous.path / ADAPTER / RECORD).get("read_until")
+    return None if found is None else date.fromisoformat(found)
 
 
 def _plain(value: Any) -> Any:

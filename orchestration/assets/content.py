@@ -1,7 +1,7 @@
 """[content] The LLM: tuned on the training days, then run on every segment a model uses."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.release.registry import previous_release
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
+from livealign.retrain.judged_days import days_to_tune_on
 from livealign.retrain.tuning_policy import choose_tuning, write_tuning
 from livealign.tuning.adapter import copy_adapter, tune_adapter
 from orchestration.drift.history import drifted_days
@@ -44,12 +45,16 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
     with stage(context, workspace, "llm_adapter"):
         backbone = load_backbone(profile.backbone, workspace.home.models)
         before = previous_release(workspace.home.releases, day)
-        tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), context.run.tags.get(RETUNE, ""))
+        training_days = workspace.training_days(day)
+        read = days_to_tune_on(workspace.home.marts, day, training_days, workspace.dataset, profile.evaluation)
+        read_until = None if read == training_days else read[-1]
+        asked = context.run.tags.get(RETUNE, "")
+        tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), asked, read_until)
         if tuning.warm_start is not None and not tuning.steps:
             copy_adapter(tuning.warm_start, artifacts.adapter)
             learned: Metadata = {}
         else:
-            learned = _tune(workspace, day, backbone, tuning.warm_start)
+            learned = _tune(workspace, day, read, backbone, tuning.warm_start)
         write_tuning(tuning, artifacts.adapter)
     return MaterializeResult(
         metadata={
@@ -57,6 +62,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
             "why": tuning.reason,
             LAST_FULL_TUNE: str(tuning.last_full_tune),
             "went_on_from": tuning.continued_from or "–",
+            "read_until": str(tuning.read_until or training_days[-1]),
             "backbone": f"{backbone.name} {backbone.sha256[:12]}",
             "steps": tuning.steps,
             **learned,
@@ -65,9 +71,11 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
     )
 
 
-def _tune(workspace: Workspace, day: date, backbone: Backbone, warm_start: Path | None) -> Metadata:
-    """Tune on the training days' pairs; returns the metadata of the tuning."""
-    profile, marts, training_days = workspace.profile, workspace.home.marts, workspace.training_days(day)
+def _tune(
+    workspace: Workspace, day: date, training_days: Sequence[date], backbone: Backbone, warm_start: Path | None
+) -> Metadata:
+    """Tune on the pairs of these days; returns the metadata of the tuning."""
+    profile, marts = workspace.profile, workspace.home.marts
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(marts, training_days, profile)
     descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)

@@ -5,6 +5,8 @@ from typing import Any
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign.evaluation import plots
+from livealign.evaluation.certainty import with_interval
+from livealign.evaluation.html import metric_cells
 from livealign.home import Home
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.corpus import day_corpus
@@ -35,16 +37,20 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
     report = evaluated.evaluation
     images = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(evaluated.pictures.values(), 1)}
     rows = {**report.variants, **report.oracle}
+    least = report.config.least_users
     table = [
-        f"| {name} | {m.auc or 0:.4f} | {m.uauc or 0:.4f} | {m.gauc or 0:.4f} | {m.ndcg or 0:.4f} |" for name, m in rows.items()
+        f"| {name} | {with_interval(report.differences.get(name), least)} | {' | '.join(metric_cells(m, least)[:4])} |"
+        for name, m in rows.items()
     ]
     return MaterializeResult(
         metadata={
             "impressions": report.n_impressions,
             "click_rate": report.click_rate,
             "gauc": report.variants[RELEASE].gauc or float("nan"),
+            "days": len(report.days),
+            "users": report.variants[RELEASE].n_users,
             "variants": MetadataValue.md(
-                "\n".join(["| variant | AUC | UAUC | GAUC | NDCG@10 |", "|---|---|---|---|---|", *table])
+                "\n".join(["| variant | gain | GAUC | AUC | UAUC | NDCG@10 |", "|---|---|---|---|---|---|", *table])
             ),
             "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in evaluated.highlights.items()}),
             **{name: MetadataValue.md(image) for name, image in images.items()},

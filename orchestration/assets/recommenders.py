@@ -5,6 +5,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.retrain.corpus import day_corpus
 from livealign.retrain.recommenders import compare, rank, retrieve
+from livealign.retrain.rolling import roll
 from orchestration.resources import Workspace
 from orchestration.runs.daily_asset import daily_asset
 from orchestration.runs.stage import day_of, stage
@@ -50,17 +51,20 @@ def ranker(context: AssetExecutionContext, workspace: Workspace) -> MaterializeR
 def comparison(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The variants that the release is compared with, on the same impressions.
 
-    Popularity, the ranker with the author ID alone, and the ranker with the frozen LLM's vectors as input.
+    Popularity, the ranker with the author ID alone, and the ranker with the frozen LLM's vectors as input. Where the day has
+    too few users to judge, all variants also score earlier days, trained on the days before each.
     """
     day = day_of(context)
     with stage(context, workspace, "comparison"):
         corpus = day_corpus(workspace.home, day, workspace.dataset)
         names = compare(corpus, workspace.profile, workspace.artifacts(day))
+        earlier = roll(corpus, workspace.home, workspace.archive, workspace.profile)
     return MaterializeResult(
         metadata={
             "variants": ", ".join(names),
             "train_impressions": len(corpus.train),
             "scored_impressions": len(corpus.test),
+            "earlier_days_judged": ", ".join(map(str, earlier)) or "none: the day has enough users",
             "path": MetadataValue.path(str(workspace.artifacts(day).comparison)),
         }
     )

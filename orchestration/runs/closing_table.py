@@ -6,6 +6,9 @@ from typing import Any
 from rich.table import Table
 
 from livealign.console import styled
+from livealign.evaluation.certainty import TOO_FEW, with_interval
+from livealign.evaluation.report import BASELINE
+from livealign.metrics import Interval
 from orchestration.resources import Workspace
 from orchestration.runs.stage import console
 
@@ -25,28 +28,49 @@ def print_closing_table(workspace: Workspace) -> None:
 
 
 def _variants_table(summary: dict[str, Any]) -> Table:
-    window = summary["data_window"]
+    window, judged = summary["data_window"], summary["judged"]
+    days = judged["days"]
+    clicks = f"click on {window['end']}" if len(days) == 1 else f"click on {len(days)} days, {days[0]} to {days[-1]}"
     table = Table(
-        title=f"click on {window['end']}, trained on {window['start']} to {window['train_end']}",
+        title=f"{clicks}, trained on {window['start']} to {window['train_end']}",
         title_justify="left",
+        caption=_too_few_users(judged),
+        caption_justify="left",
     )
     table.add_column("variant")
+    table.add_column(f"gain over {BASELINE}, 95 %")
     for metric in METRICS:
         table.add_column(metric.upper(), justify="right")
+    table.add_column("users", justify="right")
     table.add_column("impressions", justify="right")
     rows = dict(summary["variants"])
     rows.update(summary.get("oracle") or {})
     for name, metrics in rows.items():
-        cells = [_figure(metrics[metric]) for metric in METRICS]
-        table.add_row(name, *cells, f"{metrics['n_impressions']:,}")
+        gain = summary["differences_to_id_only"].get(name)
+        table.add_row(
+            name,
+            with_interval(Interval(**gain), judged["least_users"]) if gain else "",
+            *(_figure(metrics, metric, judged["least_users"]) for metric in METRICS),
+            f"{metrics['n_users']:,}",
+            f"{metrics['n_impressions']:,}",
+        )
     return table
 
 
-METRICS = ("auc", "uauc", "gauc", "ndcg@10")
+METRICS = ("gauc", "auc", "uauc", "ndcg@10")
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _figure(metrics: dict[str, Any], metric: str, least_users: int) -> str:
+    """A metric as text after its interval, if it has one; `TOO_FEW` with too few users."""
+    value, interval = metrics[metric], metrics.get(f"{metric}_interval")
+    number = TOO_FEW if metrics["n_users"] < least_users else "–" if value is None else f"{value:.4f}"
+    return f"[{interval['low']:.4f}, {interval['high']:.4f}] {number}" if interval else number
+
+
+def _too_few_users(judged: dict[str, Any]) -> str | None:
+    if judged["users"] >= judged["least_users"]:
+        return None
+    return f"{TOO_FEW}: {judged['users']:,} users had both a click and a skip on a day, {judged['least_users']:,} are needed"
 
 
 def _stages_table(summary: dict[str, Any]) -> Table:

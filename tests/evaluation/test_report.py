@@ -230,11 +230,11 @@ def test_release_metrics_feed_the_promotion(planted):
     better = release_metrics(planted["scores"]["aligned_codes"], planted["frame"], DAY)
     diverged = release_metrics(np.full(N, np.nan), planted["frame"], DAY)
     config = PromotionConfig(bootstrap_samples=100)
-    assert decide(champion, better, {}, config).rule == "not_worse"
-    assert decide(better, champion, {}, config).rule == "worse"
-    assert decide(champion, diverged, {}, config).rule == "not_finite"
-    assert decide(champion, champion, {}, config).rule == "tie"
-    assert "author_popularity=tail" in decide(champion, better, {}, config).numbers["slices"]
+    assert decide(champion, better, {}, config, 20).rule == "not_worse"
+    assert decide(better, champion, {}, config, 20).rule == "worse"
+    assert decide(champion, diverged, {}, config, 20).rule == "not_finite"
+    assert decide(champion, champion, {}, config, 20).rule == "tie"
+    assert "author_popularity=tail" in decide(champion, better, {}, config, 20).numbers["slices"]
 
 
 def test_the_html_report_is_one_file_and_escapes_every_text(report, tmp_path):

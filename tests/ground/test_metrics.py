@@ -9,6 +9,7 @@ from livealign.metrics import (
     auc,
     ece,
     gauc,
+    gauc_interval,
     list_metrics,
     normalised_entropy,
     paired_bootstrap,
@@ -170,3 +171,43 @@ def test_a_permutation_test_sees_a_real_gain_and_none_where_there_is_none():
     assert permutation_test(same, base, weights, 200, 1) > 0.01
     assert permutation_test(base, better, weights, 200, 1) > 0.99
     assert np.isnan(permutation_test(better[:1], base[:1], weights[:1], 200, 1))
+
+
+def test_users_are_ranked_within_a_day_whatever_the_scale_of_that_days_scores():
+    score, label, user = _planted(users=40)
+    day = np.arange(len(score)) % 5
+    by_day = [user_auc(score[day == one], label[day == one], user[day == one]) for one in range(5)]
+    expected = np.average(
+        np.concatenate([one.auc[one.evaluable] for one in by_day]),
+        weights=np.concatenate([one.impressions[one.evaluable] for one in by_day]),
+    )
+    joined = user_auc(score, label, user, day)
+    assert gauc(joined) == pytest.approx(expected)
+    moved = user_auc((score + 10 * (day % 2)) / (1 + day), label, user, day)
+    np.testing.assert_allclose(moved.auc, joined.auc)
+    assert gauc(user_auc(score + 10 * (day % 2), label, user)) < gauc(joined) - 0.05, "the days' scales do matter without days"
+
+
+def test_a_user_with_a_click_on_one_day_and_a_skip_on_another_cannot_be_measured():
+    found = user_auc([0.9, 0.1, 0.8, 0.2], [1, 0, 1, 0], [1, 1, 2, 2], [0, 1, 0, 0])
+    assert found.evaluable.tolist() == [False, True]
+    assert found.auc[1] == 1.0
+    assert found.impressions.tolist() == [2, 2]
+    assert found.dropped == 1
+
+
+def test_days_that_are_all_one_change_nothing():
+    score, label, user = _planted()
+    for with_day, without in zip(
+        user_auc(score, label, user, np.full(len(score), 7)), user_auc(score, label, user), strict=True
+    ):
+        np.testing.assert_array_equal(with_day, without)
+
+
+def test_the_interval_of_gauc_holds_the_truth_about_as_often_as_it_says():
+    rng, held = np.random.default_rng(5), 0
+    for sample in range(60):
+        users = user_auc([0.0], [1.0], [0])._replace(auc=0.6 + 0.2 * rng.normal(size=80), impressions=rng.integers(2, 9, 80))
+        interval = gauc_interval(users, 200, sample)
+        held += interval.low <= 0.6 <= interval.high
+    assert 50 <= held <= 60  # 57 expected

@@ -1,16 +1,20 @@
 """The truth table of promotion, and the statistics behind its one judgement."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from livealign.metrics import UserAuc
 from livealign.operation_config import PromotionConfig
-from livealign.release.promotion import ReleaseMetrics, Unscored, decide
+from livealign.release import promotion
+from livealign.release.promotion import ReleaseMetrics, Unscored
 
 CONFIG = PromotionConfig(gauc_margin=0.01, guarded_slices=(("author_popularity=tail", 0.03), ("user_activity=new", 0.05)))
 GREEN = {"dbt tests": True, "codebook health": True}
+LEAST_USERS = 20
+decide = partial(promotion.decide, least_users=LEAST_USERS)
 N = 600
 RNG = np.random.default_rng(0)
 BASE = RNG.uniform(0.4, 0.9, N)
@@ -125,3 +129,25 @@ def test_equally_good_challengers_are_seldom_refused_for_a_slice():
 def test_users_with_one_class_do_not_count():
     auc = np.concatenate([BASE[:30], np.full(500, np.nan)])
     assert ReleaseMetrics("2025-03-08", _users(auc)).n_users == 30
+
+
+def test_too_few_users_is_said_with_both_numbers_and_the_rule_is_to_keep_or_to_warn():
+    few = replace(FEW, earlier=("2025-03-06", "2025-03-07"))
+    kept, first = decide(few, few, GREEN, CONFIG), decide(None, few, GREEN, CONFIG)
+    when = "the 3 days from 2025-03-06 to 2025-03-08"
+    said = f"there are too few to tell: 5 users had both a click and a skip on {when}, 20 are needed"
+    assert kept.reason == f"Kept, because {said}."
+    assert first.reason == f"Promoted, because nothing was serving yet; {said}."
+
+
+def test_several_days_are_named_with_their_interval_and_have_to_be_the_same_on_both_sides():
+    days = ("2025-03-06", "2025-03-07")
+    champion, challenger = (replace(one, earlier=days) for one in (CHAMPION, _release(0.02)))
+    outcome = decide(champion, challenger, GREEN, CONFIG)
+    assert outcome.rule == "not_worse"
+    numbers = outcome.numbers["challenger"]
+    assert numbers["days"] == [*days, "2025-03-08"]
+    assert numbers["gauc_low"] < numbers["gauc"] < numbers["gauc_high"]
+    assert f"{numbers['gauc_low']:.4f} to {numbers['gauc_high']:.4f}" in decide(None, challenger, GREEN, CONFIG).reason
+    assert decide(CHAMPION, challenger, GREEN, CONFIG).rule == "different_day"
+    assert "days" not in decide(CHAMPION, _release(0.02), GREEN, CONFIG).numbers["challenger"]

@@ -47,7 +47,9 @@ def release(releases: Path, day: str, made: Made | None = None) -> str:
     if made.last_full_tune:
         replace_json(releases / "scratch.json", {"last_full_tune": made.last_full_tune})
         parts["adapter/tuning.json"] = (releases / "scratch.json").read_bytes()
-    return write_bundle(releases, parts, fields | {"data_window": {"start": "2025-06-02", "end": day}}).name
+    return write_bundle(
+        releases, parts, fields | {"data_window": {"start": "2025-06-02", "train_end": "2025-06-07", "end": day}}
+    ).name
 
 
 def chosen(
@@ -162,3 +164,22 @@ def test_a_release_that_was_rolled_back_or_is_damaged_is_not_gone_on_from(tmp_pa
     found = previous_release(tmp_path, DAY)
     assert found is not None
     assert found.release_id == seventh
+
+
+def test_an_adapter_that_has_read_days_that_are_judged_is_not_kept(tmp_path: Path) -> None:
+    laptop = load_profile("laptop")
+    bundle = open_bundle(tmp_path / release(tmp_path, "2025-06-09", Made()))
+    judged = choose_tuning(DAY, laptop, BACKBONE, bundle, read_until=date(2025, 5, 28))
+    assert judged.full
+    assert "was tuned on days after 2025-05-28, which are judged" in judged.reason
+    assert judged.read_until == date(2025, 5, 28)
+    write_tuning(judged, tmp_path / "cut")
+    assert '"read_until": "2025-05-28"' in (tmp_path / "cut" / RECORD).read_text()
+    # The next retrain, which may read a day more, keeps that adapter and what is known of it.
+    fields = {name: value for name, value in bundle.manifest.items() if name not in ("files", "release_id", "created_at")}
+    next_day = write_bundle(tmp_path / "next", {"adapter/tuning.json": (tmp_path / "cut" / RECORD).read_bytes()}, fields)
+    kept = choose_tuning(DAY, laptop, BACKBONE, open_bundle(next_day), read_until=date(2025, 5, 29))
+    assert not kept.full, kept.reason
+    assert kept.read_until == date(2025, 5, 28)
+    write_tuning(choose_tuning(DAY, laptop, BACKBONE, bundle), tmp_path / "all")
+    assert "read_until" not in (tmp_path / "all" / RECORD).read_text(), "where no earlier day is judged nothing is added"
