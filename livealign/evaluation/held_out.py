@@ -73,7 +73,9 @@ def pooled(days: Sequence[ScoredDay]) -> ScoredDay:
         requests.append(np.where(numbers >= 0, numbers + above, -1))
         above = max(above, int(requests[-1].max(initial=-1)) + 1)
     frame = EvaluationFrame(
-        *(np.concatenate([getattr(one, name) for one in frames]) for name in ("user", "author", "shown_at")),
+        np.concatenate([one.user for one in frames]),
+        np.concatenate([one.author for one in frames]),
+        np.concatenate([one.shown_at for one in frames]),
         _joined([one.labels for one in frames]),
         np.concatenate(requests),
         _joined([one.slices for one in frames]),

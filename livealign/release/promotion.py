@@ -224,7 +224,11 @@ def _numbers(
         if isinstance(release, Unscored):
             return {"problem": release.problem}
         value = release.gauc  # JSON knows no NaN
-        numbers = {"day": release.day, "gauc": value if np.isfinite(value) else None, "n_users": release.n_users}
+        numbers: dict[str, Any] = {
+            "day": release.day,
+            "gauc": value if np.isfinite(value) else None,
+            "n_users": release.n_users,
+        }
         if release.earlier and np.isfinite(value):
             interval = _gauc_interval(release, config)
             numbers |= {"days": [*release.earlier, release.day], "gauc_low": interval.low, "gauc_high": interval.high}

@@ -153,6 +153,7 @@ def _decide(
     frames = {day: one.frame for day, one in read_rolled(artifacts).items()}
     frames[corpus.day] = held_out_frame(corpus, home.marts, profile.evaluation)
     champion, checks = _champion(home, corpus.day, checks)
+    theirs: ReleaseMetrics | Unscored | None
     if isinstance(champion, Bundle):
         # What the champion has learned from says nothing of it: both are judged on the days that are new to it.
         frames = {day: frame for day, frame in frames.items() if _is_unseen(champion, day)}
