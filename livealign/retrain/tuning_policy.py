@@ -49,7 +49,7 @@ def choose_tuning(
         previous: the release that the day may start from (`livealign.release.registry`).
         drifted: earlier days whose content had drifted.
         asked: the reason of a requested full tune; empty without a request.
-        read_until: the last day that the adapter may be tuned on, where later ones are judged (`livealign.retrain.judged_days`).
+        read_until: the last day that the adapter may be tuned on, if later ones are judged (`livealign.retrain.judged_days`).
     """
     last = _last_full_tune(previous)
     why = asked or _why_no_warm_start(previous, last, profile, backbone) or _why_not_held_out(previous, read_until)

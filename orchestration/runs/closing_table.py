@@ -32,16 +32,15 @@ def _variants_table(summary: dict[str, Any]) -> Table:
     days = judged["days"]
     clicks = f"click on {window['end']}" if len(days) == 1 else f"click on {len(days)} days, {days[0]} to {days[-1]}"
     table = Table(
-        title=f"{clicks}, trained on {window['start']} to {window['train_end']}",
+        title=f"{clicks}, trained on {window['start']} to {window['train_end']}; {judged['users']:,} users with both classes",
         title_justify="left",
         caption=_too_few_users(judged),
         caption_justify="left",
     )
-    table.add_column("variant")
-    table.add_column(f"gain over {BASELINE}, 95 %")
+    table.add_column("variant", no_wrap=True)
+    table.add_column(f"gain over {BASELINE}")
     for metric in METRICS:
         table.add_column(metric.upper(), justify="right")
-    table.add_column("users", justify="right")
     table.add_column("impressions", justify="right")
     rows = dict(summary["variants"])
     rows.update(summary.get("oracle") or {})
@@ -49,22 +48,21 @@ def _variants_table(summary: dict[str, Any]) -> Table:
         gain = summary["differences_to_id_only"].get(name)
         table.add_row(
             name,
-            with_interval(Interval(**gain), judged["least_users"]) if gain else "",
+            with_interval(Interval(**gain), judged["least_users"]).replace("] ", "]\n") if gain else "",
             *(_figure(metrics, metric, judged["least_users"]) for metric in METRICS),
-            f"{metrics['n_users']:,}",
             f"{metrics['n_impressions']:,}",
         )
     return table
 
 
-METRICS = ("gauc", "auc", "uauc", "ndcg@10")
+METRICS = ("gauc", "auc", "ndcg@10")
 
 
 def _figure(metrics: dict[str, Any], metric: str, least_users: int) -> str:
     """A metric as text after its interval, if it has one; `TOO_FEW` with too few users."""
     value, interval = metrics[metric], metrics.get(f"{metric}_interval")
     number = TOO_FEW if metrics["n_users"] < least_users else "–" if value is None else f"{value:.4f}"
-    return f"[{interval['low']:.4f}, {interval['high']:.4f}] {number}" if interval else number
+    return f"[{interval['low']:.3f}, {interval['high']:.3f}]\n{number}" if interval else number
 
 
 def _too_few_users(judged: dict[str, Any]) -> str | None:

@@ -94,13 +94,13 @@ def test_the_closing_table_says_how_many_days_and_users_were_judged(days: int) -
     console.file, console.width = io.StringIO(), 200
     console.print(_variants_table(summary))
     text = console.file.getvalue()
-    gauc = f"{report.variants['aligned_codes'].gauc:.4f}"
+    gauc, interval = f"{report.variants['aligned_codes'].gauc:.4f}", summary["variants"]["aligned_codes"].get("gauc_interval")
     if days == 1:
         assert gauc not in text
         assert f"{TOO_FEW}: {users} users had both a click and a skip on a day, {CONFIG.least_users} are needed" in text
     else:
         assert "click on 14 days, 2025-03-01 to 2025-03-14" in text
-        assert f"] {gauc}" in text
+        assert text.index(f"{interval['low']:.3f}") < text.index(gauc), "the interval comes first"
         assert TOO_FEW not in text
 
 

@@ -57,10 +57,13 @@ class Night:
         np.save(self.artifacts.ranker / "scores.npy", _as_tasks(challenger), allow_pickle=False)
 
 
-def plant_night(root: Path) -> Night:
+def plant_night(root: Path, champion_days: int = 2) -> Night:
     """Plant the platform and two releases that were not trained on its last day.
 
     The first one is the champion.
+
+    Args:
+        champion_days: training days that the champion's manifest names; 1 leaves it two days that it has not seen.
     """
     home, profile = Home(root, "planted"), load_profile("tiny")
     planted = plant_platform(home.marts, users=60, rooms_per_day=16, requests_per_day=120, days=3, dim=HIDDEN)
@@ -69,8 +72,9 @@ def plant_night(root: Path) -> Night:
     plain = plant_release(root / "plain", planted)
     first, *_, before, day = planted.days
     window = {"start": first.isoformat(), "train_end": before.isoformat(), "end": day.isoformat()}
+    windows = [{**window, "train_end": planted.days[champion_days - 1].isoformat()}, window]
     champion, challenger = (
-        open_bundle(with_encoder(plain, home.releases, number, data_window=window).bundle) for number in (0, 1)
+        open_bundle(with_encoder(plain, home.releases, number, data_window=own).bundle) for number, own in enumerate(windows)
     )
     shutil.rmtree(root / "plain")
     promote(home.releases, champion.release_id)

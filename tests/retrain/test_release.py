@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from livealign.dataset.corpus import load_corpus
+from livealign.dataset.examples import TASKS
 from livealign.errors import BundleError
+from livealign.evaluation.frame import held_out_frame
+from livealign.evaluation.held_out import ScoredDay
 from livealign.files import read_json
+from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import RANKER
 from livealign.release.decisions import read_decision
 from livealign.release.registry import read_champion
@@ -111,3 +116,39 @@ def test_a_challenger_without_scores_is_kept(night: Night, good: NDArray, poor: 
     (night.artifacts.ranker / "scores.npy").unlink()
     assert decide(night)["rule"] == "missing_metrics"
     assert read_champion(night.home.releases) == night.champion.release_id
+
+
+def plant_earlier_day(night: Night) -> None:
+    """The day before the last, scored by the truth as the challenger's method would have."""
+    before = night.planted.days[-2]
+    earlier = load_corpus(night.home.marts, before, night.profile.dataset)
+    truth = night.planted.truth(earlier.test.impression_id)[0]
+    scores = np.tile(truth.astype(np.float32)[:, None], (1, len(TASKS)))
+    night.artifacts.rolling.mkdir(parents=True)
+    frame = held_out_frame(earlier, night.home.marts, night.profile.evaluation)
+    ScoredDay(frame, {RELEASE: scores}).save(night.artifacts.rolling / f"{before}.npz")
+
+
+def test_a_day_that_the_champion_was_trained_on_is_not_compared_on(night: Night, good: NDArray, poor: NDArray) -> None:
+    plant_earlier_day(night)
+    night.plant_scores(champion=poor, challenger=good)
+    record = decide(night)
+    assert record["rule"] == "not_worse"
+    assert "days" not in record["numbers"]["champion"], "only the last day is new to it"
+    assert not night.artifacts.champion_on(night.planted.days[-2]).exists()
+
+
+def test_an_older_champion_scores_every_day_that_is_new_to_it(tmp_path: Path) -> None:
+    night = plant_night(tmp_path / "home", champion_days=1)
+    good = night.planted.truth(night.corpus.test.impression_id)[0]
+    plant_earlier_day(night)
+    night.plant_scores(champion=np.random.default_rng(0).permutation(good), challenger=good)
+    alone = night.artifacts.champion / f"{night.champion.release_id}.npy"
+    record = decide(night)
+    days = [day.isoformat() for day in night.planted.days[-2:]]
+    assert (record["decision"], record["rule"]) == ("promote", "not_worse")
+    for side in ("champion", "challenger"):
+        assert record["numbers"][side]["days"] == days
+    own = np.load(night.artifacts.champion_on(night.planted.days[-2]) / alone.name)
+    assert len(own) == len(load_corpus(night.home.marts, night.planted.days[-2], night.profile.dataset).test)
+    assert alone.exists(), "the scores of the last day are not replaced by those of an earlier one"
