@@ -1,4 +1,4 @@
-"""Token ids of segment texts within a budget that is shared out in tokens, whatever the script.
+"""Token ids of segment texts within a budget that is shared out in tokens.
 
 A text of `segment_text.compose_text` is a row of parts: title, category, minute, host, chat, before. A title of forty Chinese
 characters takes more tokens than all that is said under an English one; a cut at the end would take the moment away. So a
@@ -48,7 +48,7 @@ def fit_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], budget:
 
 
 def share_out(parts: Sequence[str], tokens: Sequence[Tokens], label: int, budget: int) -> Tokens | None:
-    """The parts' tokens within the budget; None where a cut at the end takes away little of what is said now.
+    """The parts' tokens within the budget; None where a cut at the end takes away little.
 
     Args:
         parts: of one text, in its order.

@@ -455,7 +455,7 @@ def readings(marts: Path, folder: Path) -> dict[str, object]:
         "texts": texts_of(marts, ids, DAYS, SegmentConfig()),
         "drift": day_frame(marts, DAYS, drift).to_csv(),
         "words": room_words(marts, DAYS, drift).to_csv(),
-        "corpus": load_corpus(marts, DAYS[2], DatasetConfig()).segment_id.tolist(),
+        "corpus": load_corpus(marts, DAYS[2], DatasetConfig()).segment_ids.tolist(),
     }
 
 
