@@ -261,8 +261,8 @@ def test_a_replay_of_the_landed_days_gives_each_window_the_title_and_category_of
                 apply(state, placed.event)
             close_windows(state, window, SegmentConfig())
             for room in state.rooms.values():
-                if room.waiting is not None and room.waiting.moment.window == window:
-                    found[room.room_id, window] = (room.waiting.moment.title, room.waiting.moment.category)
+                if room.waiting is not None and room.waiting.text.window == window:
+                    found[room.room_id, window] = (room.waiting.text.title, room.waiting.text.category)
     mart = {
         (row["room_id"], row["window"]): (row["title"] or "", row["category"] or "")
         for row in rows(built.warehouse, 'select room_id, "window", title, category from marts.segments')
