@@ -129,6 +129,6 @@ def test_an_unknown_folder_is_refused_with_what_is_expected(tmp_path, content):
 def test_a_folder_of_two_formats_needs_the_platform_said(tmp_path):
     make.write_kuailive(tmp_path)
     write_broadcast(tmp_path, 1)
-    with pytest.raises(ArchiveError, match="looks like twitch and kuailive at once; name one of them by --platform"):
+    with pytest.raises(ArchiveError, match="looks like twitch and kuailive at once; say which one by --platform"):
         inspect_archive(tmp_path)
     assert inspect_archive(tmp_path, platform="kuailive").tables["plays"].can == "yes"

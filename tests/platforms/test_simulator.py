@@ -218,7 +218,7 @@ def test_parts_below_the_tables_land_from_an_archive_with_a_manifest(archive: Pa
 def test_a_folder_without_a_good_manifest_is_an_error_that_names_it(archive: Path, content: bytes | None) -> None:
     path = archive / "simulator.json"
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(ArchiveError, match=r"simulator\.json.*(land Parquet logs of your own|fetch the file again)"):
+    with pytest.raises(ArchiveError, match=r"simulator\.json.*(give its folder|fetch the file again)"):
         simulator.archive_days(archive)
 
 
