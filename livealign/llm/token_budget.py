@@ -48,7 +48,7 @@ def fit_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], budget:
 
 
 def share_out(parts: Sequence[str], tokens: Sequence[Tokens], label: int, budget: int) -> Tokens | None:
-    """The parts' tokens within the budget; None where a cut at the end leaves enough of what is said now.
+    """The parts' tokens within the budget; None where a cut at the end leaves enough.
 
     Args:
         parts: of one text, in its order.
