@@ -1,4 +1,6 @@
-"""The console: text from archives, file names and errors is printed as it is, never taken for markup or control codes.
+"""The console: prints text from archives, file names and errors as it is.
+
+Nothing in a text is taken for markup or for a control code.
 
 Strings are plain wherever they go (lines, titles, headings, cells). Style is given by `styled`, beside the text, not inside it.
 """
@@ -17,7 +19,7 @@ _KEPT = "\n\t"
 
 
 class PlainConsole(Console):
-    """A console that reads no markup, no emoji codes and no control characters in what it is given."""
+    """A console without markup, emoji codes and control characters."""
 
     def __init__(self, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
@@ -32,7 +34,7 @@ class PlainConsole(Console):
 
 
 def visible(text: str) -> str:
-    """The text in which what a terminal would obey, and bytes that are no text, are written out (`\\x1b`)."""
+    """The text with control characters, and bytes that are not text, written out (`\\x1b`)."""
     plain = text.encode("utf-8", "backslashreplace").decode()
     if plain.isprintable():
         return plain

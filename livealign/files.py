@@ -56,7 +56,7 @@ def exclusive(lock_file: Path) -> Iterator[None]:
 
 
 def duckdb_path(path: Path) -> str:
-    """The path as DuckDB reads it: what is a pattern to `read_parquet` is escaped (`[`, `*`, `?`)."""
+    """The path as DuckDB reads it, with the characters of its patterns escaped."""
     return glob.escape(str(path))
 
 

@@ -159,7 +159,9 @@ class Home:
 
 
 def refuse_odd(root: Path) -> None:
-    """Refuse a home whose path cannot be read everywhere; quotes, brackets, braces, spaces and other scripts are no trouble.
+    """Refuse a home whose path DuckDB, dbt or Evidently cannot read.
+
+    Quotes, brackets, braces, spaces and other scripts are no trouble.
 
     DuckDB takes a backslash for the end of a folder, and a folder `name=value` for a partition column; dbt takes what follows
     ? or # for no path, Evidently takes * and :: for patterns; a line break or another control character, or bytes that are no

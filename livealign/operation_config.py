@@ -9,7 +9,7 @@ VOLUME_TABLES = ("impressions", "plays", "comments")
 
 @dataclass(frozen=True)
 class LandingConfig:
-    """How an archive is landed, and what a landing must be to be built on (livealign.landing.summary)."""
+    """How an archive is landed, and what a landing must be to be built on."""
 
     max_rejected_share: float = setting(0.2, "of a table's rows that may be rejected; more is an archive misread", SHARE)
     negatives_per_play: int = setting(

@@ -104,12 +104,12 @@ def validate(
     from livealign.landing.validate import validate_landing
 
     with progress_bar("checking") as advance:
-        problems = validate_landing(landing, advance)
-    for problem in problems:
-        place = f"{problem.file}:{problem.row}" if problem.row else problem.file
-        console.say(f"{problem.severity}  {place}  {problem.detail} ({problem.count:,} rows)")
-    errors = sum(problem.severity == "error" for problem in problems)
-    console.say(f"{landing}: {errors} errors, {len(problems) - errors} warnings")
+        breaches = validate_landing(landing, advance, config=landing_config(None))
+    for breach in breaches:
+        place = f"{breach.file}:{breach.row}" if breach.row else breach.file
+        console.say(f"{breach.severity}  {place}  {breach.detail} ({breach.count:,} rows)")
+    errors = sum(breach.severity == "error" for breach in breaches)
+    console.say(f"{landing}: {errors} errors, {len(breaches) - errors} warnings")
     if errors:
         raise typer.Exit(1)
 
@@ -168,7 +168,7 @@ def landing_config(settings: Sequence[str] | None, max_rejected: str | None = No
 
 
 def hand_on_start(start: str | None, archive: Path, platform: str | None) -> None:
-    """Put the start of LiveRec's steps into this process's environment, where its adapter reads it.
+    """Put the start of LiveRec's steps into the environment, where its adapter reads it.
 
     Raises:
         LiveAlignError: the archive is of another platform.

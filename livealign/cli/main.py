@@ -29,7 +29,10 @@ def replay(
     day: Annotated[str, typer.Option(help="a landed day that was retrained for, YYYY-MM-DD")],
     platform: PlatformOption = "simulator",
 ) -> None:
-    """Send a landed day through the live core in fast time and hold it against the batch pipeline. Exits 1 on a difference."""
+    """Replay a landed day through the live core and compare it with the batch pipeline.
+
+    Exits 1 on a difference.
+    """
     import tempfile
 
     from livealign.replay.compare import replay_day
@@ -64,7 +67,10 @@ def export_events(
     once: Annotated[bool, typer.Option("--once", help="write what there is and end, instead of going on")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 5.0,
 ) -> None:
-    """Write the shared event log in Redis (LIVEALIGN_REDIS_URL) to the files that platform `served` lands, by one process."""
+    """Export the shared event log in Redis to the files that platform `served` lands.
+
+    LIVEALIGN_REDIS_URL names the server. Run one process of it.
+    """
     from livealign.events.redis_export import RedisExport
     from livealign.events.redis_log import URL, RedisLog
 

@@ -36,7 +36,7 @@ def add_release_commands(app: typer.Typer) -> None:
 
 
 def releases(platform: PlatformOption = "simulator") -> None:
-    """List the releases of a workspace: the champion marked, metrics, what was decided, and what each was made from."""
+    """List the releases: champion, metrics, decision, and what each was made from."""
     home = Home.from_environment(platform)
     line = champion_line(home.releases)
     shown = table("")
@@ -57,7 +57,7 @@ def explain_release(
     second: Annotated[str, typer.Argument(help="another")],
     platform: PlatformOption = "simulator",
 ) -> None:
-    """Say what the second release has otherwise than the first: data, code, settings, parts, metrics, decision."""
+    """Show how two releases differ: data, code, settings, parts, metrics, decision."""
     home = Home.from_environment(platform)
     found = explain(home.releases, first, second)
     shown = table("", first, second)
@@ -75,7 +75,10 @@ def promote(
     platform: PlatformOption = "simulator",
     reason: ReasonOption = "",
 ) -> None:
-    """Make a release the champion without asking the gate. It is verified first; a damaged one is refused."""
+    """Make a release the champion without asking the promotion rule.
+
+    It is verified first; a damaged release is refused.
+    """
     home = Home.from_environment(platform)
     move_to(home.releases, release, reason or "by hand")
     _say_champion(home, release)
@@ -86,7 +89,10 @@ def rollback(
     platform: PlatformOption = "simulator",
     reason: ReasonOption = "",
 ) -> None:
-    """Move the champion pointer back. The release is verified first; a damaged one is refused and the champion stays."""
+    """Move the champion pointer back to an earlier champion.
+
+    The release is verified first; a damaged release is refused and the champion stays.
+    """
     home = Home.from_environment(platform)
     _say_champion(home, move_back(home.releases, reason, release))
 
@@ -98,7 +104,10 @@ def prune(
     event_log: Annotated[Path | None, typer.Option(help="folder of the service's event log; default: the archive")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and touch nothing")] = False,
 ) -> None:
-    """Remove what is older than the policy: never what the champion needs, nor the former champions that a rollback reaches."""
+    """Remove what is older than the settings of retention allow.
+
+    What the champion needs stays, and so do the former champions that a rollback may return to.
+    """
     home, retention = Home.from_environment(platform), load_settings(given_flags(profile, set_)).profile.retention
     with no_retrain_running(home):
         planned = plan_pruning(home, retention, event_log or home.archive)
@@ -117,7 +126,7 @@ def prune(
 
 @contextmanager
 def no_retrain_running(home: Home) -> Iterator[None]:
-    """Hold the workspace's retrain lock for the time of the block.
+    """Hold the workspace's retrain lock during the block.
 
     Raises:
         LiveAlignError: a retrain runs, or there is no workspace.

@@ -66,7 +66,9 @@ def built_days(marts_root: Path, mart: str) -> list[date]:
 
 
 def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of these days, day by day, each in order of its key; columns may be null, whatever the days hold.
+    """The rows of these days, day by day, each day in the order of its key.
+
+    Every column may be null, whatever the days hold.
 
     Raises:
         MartError: a day was never published, its file is damaged, or it lacks a column.

@@ -52,7 +52,10 @@ class _Action(_Event):
 
 
 class RoomStarted(_Event):
-    """A broadcast begins at `at`. Sent again later, the title, category and language that it names count from `at` on."""
+    """A broadcast begins at `at`.
+
+    Sent again later, the title, category and language that it names count from `at` on.
+    """
 
     kind: Literal["room_started"] = "room_started"
     title: Name | None = None

@@ -44,12 +44,18 @@ LEAST_REJECTS = 10  # fewer say nothing about a share
 BEYOND_MS = 100_000_000 * DAY_MS  # days of 1970 ± 270,000 years, the calendar of DuckDB
 
 
-def validate_landing(landing_root: Path, progress: Progress | None = None, now: datetime | None = None) -> list[ContractBreach]:
+def validate_landing(
+    landing_root: Path,
+    progress: Progress | None = None,
+    now: datetime | None = None,
+    config: LandingConfig | None = None,
+) -> list[ContractBreach]:
     """Check a landing folder against the contract; an empty list means no breach.
 
     Args:
         landing_root: the folder that holds `<table>/dt=YYYY-MM-DD/part-0.parquet`.
         now: naive UTC, later times are wrong; the current time if not given.
+        config: the settings in force; the usual ones if not given.
 
     Raises:
         LandingError: there is no landed day.
@@ -74,7 +80,7 @@ def validate_landing(landing_root: Path, progress: Progress | None = None, now: 
     if progress:
         progress(steps - 1, steps)
     breaches += _check_ledger(root, days, files)
-    breaches += _check_rows_there(root, days, files)
+    breaches += _check_rows_there(root, days, files, config or LandingConfig())
     if progress:
         progress(steps, steps)
     return breaches
@@ -160,7 +166,7 @@ def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> 
     return breaches
 
 
-def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[ContractBreach]:
+def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]], config: LandingConfig) -> list[ContractBreach]:
     """Something landed, of no table were all rows rejected (an error), and of none too many (a warning)."""
     breaches: list[ContractBreach] = []
     landed = {name: sum(pq.read_metadata(path).num_rows for path in paths) for name, paths in files.items()}
@@ -175,7 +181,7 @@ def _check_rows_there(root: Path, days: list[str], files: dict[str, list[Path]])
         detail = f"{share:.1%} of the rows of {name} were rejected: {why}; see rejects/{name}"
         if rejected and not rows:
             breaches.append(ContractBreach("error", name, "all_rejected", f"rejects/{name}", 0, rejected, detail))
-        elif rejected >= LEAST_REJECTS and share > LandingConfig().max_rejected_share:
+        elif rejected >= LEAST_REJECTS and share > config.max_rejected_share:
             breaches.append(ContractBreach("warning", name, "mostly_rejected", f"rejects/{name}", 0, rejected, detail))
     return breaches
 

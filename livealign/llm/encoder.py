@@ -213,7 +213,10 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-    """Token ids of each text within `budget` tokens; an empty text becomes one end token, so that every row has a vector."""
+    """Token ids of each text within `budget` tokens.
+
+    An empty text becomes one end token, so that every row has a vector.
+    """
     return [row or [backbone.tokenizer.pad_token_id or 0] for row in fit_tokens(backbone.tokenizer, texts, budget)]
 
 

@@ -164,7 +164,10 @@ def _fold_messages(messages: Sequence[str], budget: int) -> str:
 
 
 def visible_text(text: str) -> str:
-    """The text that a reader sees: senders add what has no ink so that a platform does not take a repeat for one."""
+    """The text that a reader sees, without characters that have no ink.
+
+    Senders add such characters so that a platform does not recognise a repeated message.
+    """
     return text if text.isascii() else _SPACES.sub(" ", _INVISIBLE.sub("", text)).strip()
 
 

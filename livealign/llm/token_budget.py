@@ -1,10 +1,10 @@
-"""Token ids of segment texts within a budget that is shared out in tokens, whatever the script.
+"""Token ids of segment texts within a budget that is shared out in tokens.
 
 A text of `segment_text.compose_text` is a row of parts: title, category, minute, host, chat, before. A title of forty Chinese
-characters takes more tokens than all that is said under an English one; a cut at the end would take the moment away. So a
-text that is clearly too long is cut part by part: title and category to their shares, then the host's words to the last ones
-and the viewers' to the newest ones that fit. The words of earlier windows have what is left. What is said now keeps at least
-half of the budget. Training and serving tokenize through `fit_tokens` alone, so both cut alike.
+characters takes more tokens than all that is said under an English one; a cut at the end would take the moment away. So where
+a cut at the end would leave what is said now less than half of the budget, the text is cut part by part: title and category
+to their shares, then the host's words to the last ones and the viewers' to the newest ones that fit. The words of earlier
+windows have what is left. Training and serving tokenize through `fit_tokens` alone, so both cut alike.
 """
 
 import re
@@ -17,7 +17,7 @@ SEPARATOR = " | "
 HOST, CHAT, BEFORE = "host: ", "chat: ", "before: "
 TITLE_SHARE, CATEGORY_SHARE = 5, 10  # the budget divided by this is what the part may take
 HOST_TENTHS = 6  # of what host and viewers have together, where both say more than fits
-SLACK = 8  # the budget divided by this may be cut at the end: little is lost there, and a text that fits is left as it is
+SAID_SHARE = 2  # the budget divided by this is what the words of the present window keep at least, if there are so many
 
 _MINUTE = re.compile(r"minute \d+")
 
@@ -48,7 +48,7 @@ def fit_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], budget:
 
 
 def share_out(parts: Sequence[str], tokens: Sequence[Tokens], label: int, budget: int) -> Tokens | None:
-    """The parts' tokens within the budget; None where a cut at the end takes away little of what is said now.
+    """The parts' tokens within the budget; None where a cut at the end leaves enough.
 
     Args:
         parts: of one text, in its order.
@@ -59,7 +59,8 @@ def share_out(parts: Sequence[str], tokens: Sequence[Tokens], label: int, budget
     first_before = next((place for place, part in enumerate(parts) if part.startswith(BEFORE)), len(parts))
     first_said = min(first_said, first_before)
     said = dict(zip((part[:4] for part in parts[first_said:first_before]), tokens[first_said:first_before], strict=True))
-    if sum(map(len, tokens[:first_before])) <= budget + budget // SLACK:
+    wanted = min(sum(map(len, said.values())), budget // SAID_SHARE)
+    if budget - sum(map(len, tokens[:first_said])) >= wanted:
         return None
     head = _head(parts[:first_said], tokens[:first_said], budget)
     left = max(0, budget - sum(map(len, head)))

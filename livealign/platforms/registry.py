@@ -92,7 +92,7 @@ def recognise(archive: Path) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; name one of them by --platform")
+        raise ArchiveError(f"{archive} looks like {' and '.join(found)} at once; say which one by --platform")
     expected = "; ".join(f"{files} ({name})" for name, files in EXPECTED.items())
     raise ArchiveError(f"{archive} is of no known format; expected one of: {expected}")
 

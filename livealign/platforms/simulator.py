@@ -27,7 +27,7 @@ from livealign.simulation.config import MANIFEST
 
 NOTES = ("made up from a seed; truth/ is never landed",)
 MAKE_AGAIN = "make the archive again with `livealign simulate`"
-NO_MANIFEST = "land Parquet logs of your own with --platform parquet, or make an archive with `livealign simulate`"
+OWN_LOGS = "or land Parquet logs of your own with --platform parquet"
 _DAY_FOLDER = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
 
 
@@ -84,11 +84,11 @@ def _read_manifest(archive: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ArchiveError(f"{archive} is no simulated archive: there is no {MANIFEST}; {NO_MANIFEST}") from None
+        raise ArchiveError(f"{archive} is no simulated archive: there is no {MANIFEST}; give its folder, {OWN_LOGS}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}); {NO_MANIFEST}") from None
+        raise ArchiveError(f"{path} cannot be read ({error}); {FETCH_AGAIN}, {OWN_LOGS}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ArchiveError(f"{path} is not of format {FORMAT}; {NO_MANIFEST}")
+        raise ArchiveError(f"{path} is not of format {FORMAT}; {FETCH_AGAIN}, {OWN_LOGS}")
     return manifest
 
 

@@ -42,7 +42,9 @@ class SimulationSummary:
 
 
 def simulate(config: SimulationConfig, out: Path, progress: Progress | None = None) -> SimulationSummary:
-    """Simulate `config.days` days and write their archive to `out`, replacing an archive that this function wrote.
+    """Simulate `config.days` days and write their archive to `out`.
+
+    An archive that this function wrote is replaced.
 
     Raises:
         ArchiveError: `out` is something else than an empty folder or an archive as it was simulated.
@@ -74,7 +76,9 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
 
 
 def was_simulated(folder: Path) -> bool:
-    """Whether all that lies there is what `simulate` wrote: its own manifest, and no other file than those it counts.
+    """Whether all files of a folder are those that `simulate` wrote.
+
+    There is its own manifest, and no other file than those it counts.
 
     A user's logs may have a manifest as well, `{"format": 1}` or one that was copied from a simulated archive.
     """

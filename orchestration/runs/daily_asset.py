@@ -130,7 +130,9 @@ def retry_transient_errors() -> Iterator[None]:
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the local variables of the frames that an error and its causes have left; their stacks stay readable.
+    """Clear the local variables of the frames of an error and its causes.
+
+    Their stacks stay readable.
 
     Dagster keeps a failed step's error until the process ends, and with those frames a corpus, or a connection that DuckDB then
     reports as leaked.

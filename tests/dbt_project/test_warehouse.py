@@ -13,16 +13,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.config import DatasetConfig, SegmentConfig
+from livealign.config import DatasetConfig, LiveConfig, SegmentConfig
 from livealign.dataset.corpus import load_corpus
 from livealign.dataset.histories import read_engagements
 from livealign.dataset.marts import MARTS, publish_marts, read_mart
 from livealign.dataset.platform_vectors import read_platform_vectors
 from livealign.days import end_of, partition
+from livealign.events.models import parse_events
 from livealign.ids import segment_id
+from livealign.live.apply import apply
+from livealign.live.refresh import close_windows
+from livealign.live.startup import Snapshot, state_of
+from livealign.live.state.coded_windows import CodedWindows
 from livealign.llm.texts import texts_of
 from livealign.operation_config import DriftConfig
 from livealign.release.snapshot import write_snapshot
+from livealign.replay.events import day_events, landed_rooms
 from orchestration.drift.columns import day_frame
 from orchestration.drift.words import room_words
 from tests.planted import slow_warehouse
@@ -237,6 +243,34 @@ def test_segments_of_a_random_crowd_are_those_computed_the_slow_way(built: Built
     assert found.keys() == expected.keys()
     for key, here in expected.items():
         assert {name: found[key][name] for name in here} == here, key
+
+
+def test_a_replay_of_the_landed_days_gives_each_window_the_title_and_category_of_the_mart(built: Built) -> None:
+    def of_authors(author_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((len(author_ids), 2), np.float32), np.zeros((len(author_ids), 2), np.int64)
+
+    found: dict[tuple[int, int], tuple[str, str]] = {}
+    for day in DAYS:
+        events = day_events(built.landing, landed_rooms(built.landing, day), day)
+        nothing = Snapshot(events[0].at, CodedWindows(2, 2, of_authors), {}, {}, {}, {}, [])
+        state = state_of(nothing, LiveConfig(), 5, 30_000)
+        for window in range(state.closed_until + 1, end_of(day) // 30_000):
+            while events and events[0].at < (window + 1) * 30_000:
+                at, item = events.pop(0)
+                (placed,), _ = parse_events([item], at)
+                apply(state, placed.event)
+            close_windows(state, window, SegmentConfig())
+            for room in state.rooms.values():
+                if room.waiting is not None and room.waiting.text.window == window:
+                    found[room.room_id, window] = (room.waiting.text.title, room.waiting.text.category)
+    mart = {
+        (row["room_id"], row["window"]): (row["title"] or "", row["category"] or "")
+        for row in rows(built.warehouse, 'select room_id, "window", title, category from marts.segments')
+    }
+    common = found.keys() & mart.keys()
+    assert {key: found[key] for key in common} == {key: mart[key] for key in common}
+    assert len(common) > 0.9 * len(mart)
+    assert len({mart[key] for key in common}) > 20
 
 
 def test_labels_and_histories_of_a_random_crowd_are_those_computed_the_slow_way(built: Built) -> None:
@@ -455,7 +489,7 @@ def readings(marts: Path, folder: Path) -> dict[str, object]:
         "texts": texts_of(marts, ids, DAYS, SegmentConfig()),
         "drift": day_frame(marts, DAYS, drift).to_csv(),
         "words": room_words(marts, DAYS, drift).to_csv(),
-        "corpus": load_corpus(marts, DAYS[2], DatasetConfig()).segment_id.tolist(),
+        "corpus": load_corpus(marts, DAYS[2], DatasetConfig()).segment_ids.tolist(),
     }
 
 

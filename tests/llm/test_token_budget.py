@@ -102,8 +102,9 @@ def test_a_text_that_fits_is_left_as_the_tokenizer_reads_it(tiny: Backbone) -> N
 def test_the_host_keeps_the_last_words_and_the_viewers_the_newest(tiny: Backbone) -> None:
     speech = " ".join(f"w{number}" for number in range(60))
     chat = tuple(f"message number {number}" for number in range(9))
+    title = "".join(chr(0x4E00 + 7 * number) for number in range(40))  # takes more than its share
     text = tiny.tokenizer.decode(
-        fit_tokens(tiny.tokenizer, [compose_text(WindowText(9, 9, "t", "", speech, chat), (), CONFIG)], BUDGET)[0]
+        fit_tokens(tiny.tokenizer, [compose_text(WindowText(9, 9, title, "", speech, chat), (), CONFIG)], BUDGET)[0]
     )
     assert "host:" in text
     assert "w59" in text

@@ -114,7 +114,7 @@ def write_models(folder: Path, trained: TrainedVariant, corpus: Corpus, code_nam
 
 
 def coded_segment_rows(trained: TrainedVariant, corpus: Corpus) -> CodedSegmentRows:
-    """Vectors and codes of the corpus' segments that have content, as `write_snapshot` takes them."""
+    """Vectors and codes of the corpus' segments with content, for `write_snapshot`."""
     content, (vectors, codes) = trained.content, trained.items
     if content is None or vectors is None or codes is None:
         raise BundleError(f"'{trained.name}' cannot be served: it has no aligned vectors with codes")

@@ -20,7 +20,10 @@ class RoomTexts:
     changes: list[RoomText] = field(default_factory=list)  # by time, which no two share
 
     def change(self, text: RoomText) -> None:
-        """Add a change, also a late one; of several with the same time the first counts, as in landing."""
+        """Add a change, also a late one.
+
+        Of several with the same time the first counts, as in landing.
+        """
         place = bisect_left(self.changes, text.at, key=lambda text: text.at)
         if place == len(self.changes) or self.changes[place].at != text.at:
             self.changes.insert(place, text)
