@@ -168,7 +168,7 @@ def landing_config(settings: Sequence[str] | None, max_rejected: str | None = No
 
 
 def hand_on_start(start: str | None, archive: Path, platform: str | None) -> None:
-    """Put the start of LiveRec's steps into this process's environment, where its adapter reads it.
+    """Put the start of LiveRec's steps into the environment, where its adapter reads it.
 
     Raises:
         LiveAlignError: the archive is of another platform.
