@@ -121,6 +121,7 @@ def test_content_that_tells_nothing_is_turned_down_and_leaves_the_towers_of_the_
     assert (item_vectors(aligned, corpus, noise) == item_vectors(by_id, corpus, noise)).all()
 
 
+@pytest.mark.slow
 def test_content_is_trusted_with_the_authors_whose_words_tell_and_not_with_the_others(tmp_path: Path) -> None:
     """Half the authors air one topic each and their content is noise, the others air all topics: content as a whole loses, and
     a gate that learns by itself or a fixed mean ranks hardly better than without it."""

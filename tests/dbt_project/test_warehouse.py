@@ -299,6 +299,7 @@ def test_a_segment_has_the_vectors_of_the_platform_that_had_ended_with_it(built:
     assert len({source for *_, source in found}) == 2
 
 
+@pytest.mark.slow
 def test_days_built_one_by_one_as_they_land_or_again_give_the_same_marts(dbt: Dbt, built: Built, tmp_path: Path) -> None:
     landing, warehouse = tmp_path / "landing", tmp_path / "warehouse.duckdb"
 
@@ -346,6 +347,7 @@ def test_a_row_that_breaks_the_contract_is_refused_and_the_day_stays(
     assert contents(warehouse) == contents(built.warehouse)
 
 
+@pytest.mark.slow
 def test_a_shared_warehouse_that_dbt_attaches_gets_the_same_marts_day_by_day(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
