@@ -1,0 +1,147 @@
+"""Rooms, users and histories survive a change of release, with its content."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from livealign.config import LiveConfig
+from livealign.dataset.features import WINDOW_COUNTS
+from livealign.live.serving import Serving, open_serving
+from livealign.live.startup import state_of
+from livealign.live.state.rooms import ClosedWindow
+from livealign.live.state.state import LiveState
+from livealign.live.takeover import adopt, take_over
+from livealign.llm.segment_text import WindowText
+from livealign.release.snapshot import busiest_time
+from tests.planted.release import plant_platform, plant_release
+
+CONFIG = LiveConfig(publish_seconds=0.0)
+EVER = 2**62
+STRANGER, TEN_MINUTES = 10**12, 600_000
+
+
+class Two(NamedTuple):
+    """A release and the next one, ten minutes later, from other content vectors."""
+
+    old: Serving
+    new: Serving
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
+    folder = tmp_path_factory.mktemp("two")
+    planted = plant_platform(folder / "marts", users=30, rooms_per_day=16, requests_per_day=200, days=2)
+    at = busiest_time(planted.marts, planted.days[-1])
+    other = replace(planted, vectors=-planted.vectors[:, ::-1].copy())
+    old = plant_release(folder / "old", planted, at - TEN_MINUTES)
+    new = plant_release(folder / "new", other, at)
+    return Two(*(open_serving(one.bundle, Path("none"), CONFIG, lambda: 0.0) for one in (old, new)))
+
+
+@pytest.fixture(params=["running", "from a checkpoint"])
+def running(request: pytest.FixtureRequest) -> bool:
+    """Whether the state is in use; else it comes from a checkpoint of the old release."""
+    return request.param == "running"
+
+
+def running_state(two: Two) -> LiveState:
+    """The old release's state, with room 1 of a new author that STRANGER has entered."""
+    state = state_of(two.old.snapshot(), CONFIG, two.old.history_length, 30_000)
+    at = state.clock + 2 * TEN_MINUTES
+    state.start_room(1, 10**9, at, "chess", "game", "en")
+    shown = np.array([1, *list(state.rooms)[:2]])
+    state.show(STRANGER, shown, at + 1, "q")
+    state.enter("p", STRANGER, 1, at + 2, "q")
+    state.publish()
+    return state
+
+
+def change(state: LiveState, two: Two, running: bool) -> None:
+    """The new release takes the state over; readers have it afterwards."""
+    if not running:
+        adopt(state, two.new, two.new.snapshot())
+        return
+    in_service = [two.old]
+    take_over(state, two.old, two.new, state.clock, lambda: in_service.append(two.new))
+    assert in_service == [two.old, two.new]
+
+
+def test_rooms_users_and_what_they_were_shown_survive_a_change_of_release(two: Two, running: bool) -> None:
+    state = running_state(two)
+    rooms = {room_id: (room, room.title, room.author_id, room.row) for room_id, room in state.rooms.items()}
+    users, ignored = len(state.users), state.users.not_entered(STRANGER, 0, EVER).tolist()
+    ends = state.table["ended_at"].tolist()
+    change(state, two, running)
+    assert len(rooms) > 2
+    assert {one: (room, room.title, room.author_id, room.row) for one, room in state.rooms.items()} == rooms
+    assert state.view().room_id.tolist() == list(rooms)
+    assert state.table["ended_at"].tolist() == ends
+    assert len(state.users) >= users > 20
+    assert state.users.not_entered(STRANGER, 0, EVER).tolist() == ignored
+    assert len(ignored) == 2
+    assert len(state.sessions) == 1
+
+
+def test_each_row_keeps_its_number_and_gets_vector_and_codes_of_the_new_release(two: Two, running: bool) -> None:
+    state, snapshot = running_state(two), two.new.snapshot()
+    before = state.coded_windows.arrays()
+    change(state, two, running)
+    after = state.coded_windows
+    known = alone = 0
+    for row in range(1, len(before["segment_id"])):
+        segment, author = before["segment_id"][row], before["author_id"][row]
+        assert after["author_id"][row] == author
+        if segment in snapshot.of_segment:
+            theirs = snapshot.of_segment[segment]
+            vector, codes = snapshot.coded_windows["vector"][theirs], snapshot.coded_windows["codes"][theirs]
+            assert after["segment_id"][row] == segment
+            known += 1
+        else:
+            (vector,), (codes,) = two.new.recommender.encode_authors(np.array([author]))
+            assert after["segment_id"][row] == 0
+            alone += 1
+        np.testing.assert_allclose(after["vector"][row], vector, atol=1e-6)
+        assert after["codes"][row].tolist() == codes.tolist()
+    assert known > 20
+    assert alone > 0
+    assert not np.allclose(after["vector"][1 : len(before["vector"])], before["vector"][1:], atol=0.1)
+    view = state.view()
+    np.testing.assert_array_equal(view.vectors, after["vector"][view.coded_row])
+    assert view.coded_windows is after
+
+
+def test_of_two_histories_the_newer_one_is_kept(two: Two, running: bool) -> None:
+    state, snapshot = running_state(two), two.new.snapshot()
+    newer = [user for user, history in snapshot.histories.items() if history.at[0] > state.users.newest(user)]
+    ahead, *_ = (user for user in newer if state.users.newest(user))
+    state.users.engage(ahead, state.table["coded_row"][state.rooms[1].row], state.clock)  # entered room 1 just now
+    before = {user: state.users.history(user, EVER) for user in (*snapshot.histories, STRANGER)}
+    taken = set(newer) - {ahead}
+    assert taken
+    change(state, two, running)
+    for user, history in before.items():
+        mine = state.users.history(user, EVER)
+        theirs = snapshot.histories[user] if user in taken else None
+        assert mine.at.tolist() == (history if theirs is None else theirs).at.tolist()
+        if theirs is None:
+            assert mine.coded_row.tolist() == history.coded_row.tolist()
+        else:
+            for name in ("segment_id", "author_id", "vector", "codes"):
+                np.testing.assert_array_equal(
+                    state.coded_windows[name][mine.coded_row], snapshot.coded_windows[name][theirs.coded_row]
+                )
+    assert state.users.newest(ahead) == state.clock
+    assert state.coded_windows["author_id"][state.users.history(STRANGER, EVER).coded_row].tolist() == [10**9]
+
+
+def test_a_room_that_the_old_release_has_read_waits_for_the_new_encoder(two: Two, running: bool) -> None:
+    state = running_state(two)
+    window = ClosedWindow(WindowText(3, 0, "chess", "game"), (), (0.0,) * len(WINDOW_COUNTS), False)
+    state.rooms[1].encoded = window
+    change(state, two, running)
+    assert state.rooms[1].waiting is window
+    view = state.view()
+    assert view.room_id[view.waiting].tolist() == [1]
