@@ -103,7 +103,7 @@ class Codebook:
             with np.load(path, allow_pickle=False) as file:
                 file_format, version = str(file["format"]), str(file["version"])
                 centroids, prices = file["centroids"], file["prices"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is not a readable codebook ({error}); run the retrain again") from error
         if file_format != _FORMAT or centroids.ndim != 3 or centroids.dtype != np.float32:
             raise BundleError(f"{path} is no codebook of this version ({_FORMAT}); run the retrain again")

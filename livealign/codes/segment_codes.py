@@ -51,7 +51,7 @@ class CodedSegments:
         try:
             with np.load(path, allow_pickle=False) as file:
                 coded = cls(file["segment_ids"].astype(np.int64), file["codes"].astype(np.int32))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} cannot be read ({error}); build the release again") from error
         if coded.codes.shape[:1] != coded.segment_ids.shape or coded.codes.ndim != 2:
             raise BundleError(f"{path} has codes {coded.codes.shape} of {coded.segment_ids.shape} segments; build it again")

@@ -56,7 +56,7 @@ class ScoredDay:
             frame = EvaluationFrame(
                 rows["user"], rows["author"], rows["shown_at"], parts["label"], rows.get("request"), parts["slice"]
             )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise LiveAlignError(f"{path} cannot be read ({error!r}); run the asset comparison again: make retrain") from error
         return cls(frame, parts["score"], parts["ceiling"])
 

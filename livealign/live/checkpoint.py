@@ -130,7 +130,7 @@ def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthor
         with np.load(path, allow_pickle=False) as file:
             arrays = {_CODE_NAMES.get(name, name): file[name] for name in file.files}
         return _restored(arrays, config, encode_authors)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise LiveAlignError(
             f"{path} cannot be read as a checkpoint ({error!r}); it is not used, and the log is read from its beginning"
         ) from error

@@ -1,4 +1,4 @@
-"""A checkpoint restores what it saved; one that cannot be read is reported in one line."""
+"""A checkpoint restores what it saved; a file that cannot be read is one line."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def of_authors(author_ids: NDArray) -> tuple[NDArray, NDArray]:
 def busy_state() -> LiveState:
     """Two rooms, of which one is encoded, and a user who was shown both and entered one."""
     state = state_of(Snapshot(0, CodedWindows(DIM, LEVELS, of_authors), {}, {}, {3: (8.0, 2.0)}, {}, []), CONFIG, 5, WINDOW_MS)
-    state.closed_until = 0
+    state.closed_until = -1  # window 0 is over and not closed yet
     room = state.start_room(7, 70, 2_000, "chess", "game", "en")
     state.start_room(8, 80, 3_000, None, None, None)
     state.start_room(7, 70, 40_000, "boss", None, None)
@@ -103,7 +103,7 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     assert fresh.users.not_entered(3, 0, 2**62).tolist() == [8]
     assert fresh.sessions.names == state.sessions.names
     assert len(fresh.sessions) == 1
-    assert (fresh.clock, fresh.closed_until) == (47_000, 0)
+    assert (fresh.clock, fresh.closed_until) == (47_000, -1)
     assert fresh.user_counts.before(3, 1) == (10.0, 3.0)  # of the release, and two shown and one entered today
     before, after = state.view(), fresh.view()
     for name in ("room_id", "ended_at", "content_at", "coded_row", "vectors", "codes", "counts", "outcomes"):
@@ -159,6 +159,20 @@ def test_a_damaged_or_foreign_file_is_one_line_that_says_what_happens_next(
     assert message.startswith(f"{file} cannot be read as a checkpoint (")
     assert message.endswith("; it is not used, and the log is read from its beginning")
     assert "\n" not in message
+
+
+def test_no_byte_that_flips_is_more_than_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.npz"
+    write_checkpoint(file, saved(busy_state()))
+    whole = file.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), len(whole) // 500):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        try:
+            read_checkpoint(file, CONFIG, of_authors)
+        except LiveAlignError:
+            refused += 1
+    assert refused > 250
 
 
 def test_a_state_of_the_older_format_is_read_with_the_latest_title_and_category(tmp_path: Path) -> None:

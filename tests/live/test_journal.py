@@ -1,4 +1,4 @@
-"""After a restart each acknowledged event has been applied once, and is a duplicate if it is sent again."""
+"""After a restart each event is applied once, and sent again it is a duplicate."""
 
 import shutil
 from collections.abc import Callable
@@ -96,7 +96,9 @@ def test_acknowledged_events_are_applied_once_after_a_restart_from_checkpoint_an
     assert fresh.state.rooms[1].title == "chess"
 
 
-@pytest.mark.parametrize("end", [lambda one, release: one.close(one._state, release), lambda one, release: None])
+@pytest.mark.parametrize(
+    "end", [lambda one, release: one.close(one._state, release), lambda *_: None], ids=["stopped", "killed"]
+)
 def test_an_event_id_of_before_the_restart_is_a_duplicate(
     end: Callable[[Journal, str], None], serving: Serving, process: Process, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Rooms, users and histories survive a change of release; their content is the new release's."""
+"""Rooms, users and histories survive a change of release, with its content."""
 
 from dataclasses import replace
 from pathlib import Path
