@@ -55,9 +55,10 @@ def share_out(parts: Sequence[str], tokens: Sequence[Tokens], label: int, budget
         tokens: of each part, its separator included.
         label: tokens with which the host's part begins, the separator and its name.
     """
-    first_said = next((place for place, part in enumerate(parts) if part.startswith((HOST, CHAT))), len(parts))
-    first_before = next((place for place, part in enumerate(parts) if part.startswith(BEFORE)), len(parts))
-    first_said = min(first_said, first_before)
+    minute = next((place for place, part in enumerate(parts) if _MINUTE.fullmatch(part)), 0)  # a title may pose as a host
+    later = list(enumerate(parts))[minute:]
+    first_before = next((place for place, part in later if part.startswith(BEFORE)), len(parts))
+    first_said = next((place for place, part in later if part.startswith((HOST, CHAT))), first_before)
     said = dict(zip((part[:4] for part in parts[first_said:first_before]), tokens[first_said:first_before], strict=True))
     wanted = min(sum(map(len, said.values())), budget // SAID_SHARE)
     if budget - sum(map(len, tokens[:first_said])) >= wanted:

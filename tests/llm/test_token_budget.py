@@ -112,6 +112,15 @@ def test_the_host_keeps_the_last_words_and_the_viewers_the_newest(tiny: Backbone
     assert "message number 8" in text
 
 
+def test_a_title_that_poses_as_the_host_is_cut_as_a_title(tiny: Backbone) -> None:
+    title = "host: " + "".join(chr(0x4E00 + 7 * number) for number in range(40))
+    text = compose_text(WindowText(9, 9, title, "food", "w1 w2 w3", ("gg",)), (), CONFIG)
+    read = tiny.tokenizer.decode(fit_tokens(tiny.tokenizer, [text], BUDGET)[0])
+    assert "minute" in read
+    assert "host: w1 w2 w3" in read
+    assert "gg" in read
+
+
 def test_special_tokens_stay_around_a_text_that_is_cut() -> None:
     tokenizer = real_tokenizer_with_special_tokens()
     text = compose_text(WindowText(9, 9, "字" * 40, "食" * 12, "说" * 60, ("好" * 20,)), (), CONFIG)
