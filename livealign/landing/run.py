@@ -20,7 +20,6 @@ import os
 import shutil
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -36,6 +35,7 @@ import pyarrow as pa
 from livealign.days import EPOCH, PART
 from livealign.errors import LandingError
 from livealign.files import exclusive
+from livealign.landing.books import REJECTS, WARNINGS, Books
 from livealign.landing.links import link
 from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
 from livealign.landing.rejects import as_utf8, row_json, rows_json
@@ -44,26 +44,6 @@ from livealign.landing.schema import TABLES
 from livealign.landing.summary import LandingSummary
 from livealign.operation_config import LandingConfig
 
-REJECTS = pa.schema(
-    [
-        pa.field("table", pa.string(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("line", pa.int64(), nullable=False),  # 1 is the first row of the file, 0 the file as a whole
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("row", pa.string()),  # JSON, long values cut
-    ]
-)
-LEDGER = pa.schema(
-    [
-        pa.field("table", pa.string(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("read", pa.int64(), nullable=False),
-        pa.field("landed", pa.int64(), nullable=False),
-        pa.field("rejected", pa.int64(), nullable=False),
-    ]
-)
-WARNINGS = frozenset({"unknown_field"})  # recorded among the rejects, counted neither as read nor as rejected
 BATCH_ROWS = 262_144  # rows checked at once
 _WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
 
@@ -106,8 +86,6 @@ class LandingRun:
         self._held = ExitStack()
         self._turn = threading.Lock()
         self._files: dict[str, int] = {}
-        self._counts: dict[tuple[str, str, date], list[int]] = defaultdict(lambda: [0, 0])  # read, rejected
-        self._pending: dict[tuple[str, date], list[tuple[str, str, int, str, str, str | None]]] = defaultdict(list)
         self._warned: set[tuple[str, str, str]] = set()
         self._used: set[str] = set()
 
@@ -118,6 +96,7 @@ class LandingRun:
             (self._folder / "spool").mkdir(parents=True)
             self._held.enter_context(exclusive(self._folder / "lock"))
         self._spool = Spool(self._folder / "spool")
+        self._books = Books(self._spool, self.summary)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -235,11 +214,11 @@ class LandingRun:
             self._warned.add((file, table_name, detail))
             self.summary.tables[table_name].warnings[reason] += 1
         else:
-            self._count(table_name, file, day, read=1, rejected=1)
-            self._blame(table_name, reason, detail)
+            self._books.count(table_name, file, day, read=1, rejected=1)
+            self._books.blame(table_name, reason, detail)
             if not line:
                 self.summary.unreadable.append(f"{file} ({reason}: {detail})" if detail else f"{file} ({reason})")
-        self._record(table_name, day, (table_name, file, line, reason, detail, None if row is None else row_json(row)))
+        self._books.record(day, table_name, file, line, reason, detail, None if row is None else row_json(row))
 
     def _take(self, name: str, data: pa.Table, checked: CheckedRows, file: str, lines: Ints, file_day: date | None) -> None:
         """Keep the good rows of a batch for the end of the run, and record the others."""
@@ -254,7 +233,7 @@ class LandingRun:
             here = days == number
             good = np.flatnonzero(here & (checked.reason_index < 0))
             bad = np.flatnonzero(here & (checked.reason_index >= 0))
-            self._count(name, file, day, read=len(good) + len(bad), rejected=len(bad))
+            self._books.count(name, file, day, read=len(good) + len(bad), rejected=len(bad))
             if len(good):
                 rows = checked.rows if len(good) == len(data) else checked.rows.take(good)
                 rows = rows.append_column(FILE, pa.array(np.full(len(good), index, np.int32)))
@@ -274,29 +253,8 @@ class LandingRun:
     ) -> None:
         for i, row in zip(bad, rows_json(data.take(bad)), strict=True):
             why = checked.reasons[checked.reason_index[i]]
-            self._blame(name, why.reason, why.detail)
-            self._record(name, day, (name, file, int(lines[i]), why.reason, why.detail, row))
-
-    def _blame(self, name: str, reason: str, detail: str, rows: int = 1) -> None:
-        self.summary.tables[name].reasons[reason] += rows
-        self.summary.tables[name].details.setdefault(reason, detail)
-
-    def _count(self, name: str, file: str, day: date, read: int, rejected: int) -> None:
-        counts = self._counts[name, file, day]
-        counts[0] += read
-        counts[1] += rejected
-
-    def _record(self, name: str, day: date, reject: tuple[str, str, int, str, str, str | None]) -> None:
-        pending = self._pending[name, day]
-        pending.append(reject)
-        if len(pending) >= 4_096:
-            self._flush_rejects(name, day)
-
-    def _flush_rejects(self, name: str, day: date) -> None:
-        pending = self._pending.pop((name, day), [])
-        columns = list(zip(*pending, strict=True)) or [()] * len(REJECTS)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, REJECTS, strict=True)]
-        self._spool.append(f"rejects/{name}", day, pa.Table.from_arrays(arrays, schema=REJECTS))
+            self._books.blame(name, why.reason, why.detail)
+            self._books.record(day, name, file, int(lines[i]), why.reason, why.detail, row)
 
     def _close(self) -> None:
         """Write every partition of every day beside the landing folder's own, then publish them together."""
@@ -311,7 +269,7 @@ class LandingRun:
                 writers.shutdown(cancel_futures=True)
                 raise
         for day in self.days:
-            self._close_ledger(day, ready)
+            self._books.write_ledger(day, ready)
         with exclusive(self._root / ".lock"):
             finished = self._root / self._folder.name.replace(".tmp-", ".commit-")
             ready.rename(finished)  # from here on the run is done, whatever happens to this process
@@ -327,30 +285,16 @@ class LandingRun:
             origins = zip(duplicates.column(FILE).to_pylist(), duplicates.column(LINE).to_pylist(), strict=True)
             rows = rows_json(duplicates.drop_columns([FILE, LINE]))
             with self._turn:
-                self._blame(name, "duplicate_key", detail, len(duplicates))
+                self._books.blame(name, "duplicate_key", detail, len(duplicates))
                 for (file, line), row in zip(origins, rows, strict=True):
-                    self._count(name, files[file], day, read=0, rejected=1)
-                    self._record(name, day, (name, files[file], line, "duplicate_key", detail, row))
+                    self._books.count(name, files[file], day, read=0, rejected=1)
+                    self._books.record(day, name, files[file], line, "duplicate_key", detail, row)
         with self._turn:
-            self._flush_rejects(name, day)
-            rejects = self._spool.take(f"rejects/{name}", day)
+            rejects = self._books.take_rejects(name, day)
         write_rows(REJECTS, rejects, staged(ready, f"rejects/{name}", day))
         for chunk in partition.chunks:
             if isinstance(chunk, Path):
                 chunk.unlink()
-
-    def _close_ledger(self, day: date, ready: Path) -> None:
-        rows = []
-        for (name, file, of_day), (read, rejected) in sorted(self._counts.items()):
-            if of_day == day:
-                rows.append({"table": name, "file": file, "read": read, "landed": read - rejected, "rejected": rejected})
-                total = self.summary.tables[name]
-                total.read += read
-                total.landed += read - rejected
-                total.rejected += rejected
-        ledger = Spool(self._folder)
-        ledger.append("ledger", day, pa.Table.from_pylist(rows, schema=LEDGER))
-        write_rows(LEDGER, ledger.take("ledger", day), staged(ready, "ledger", day))
 
 
 def landed_days(landing_root: Path) -> list[date]:

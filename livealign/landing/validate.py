@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
-from livealign.landing.run import WARNINGS, Progress
+from livealign.landing.books import WARNINGS
+from livealign.landing.run import Progress
 from livealign.landing.schema import ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
 from livealign.landing.times import unit_of

@@ -12,71 +12,25 @@ in which something does not fit is read again as text and judged value by value.
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from livealign.landing.rejects import rows_json
-from livealign.landing.rules import convert
-from livealign.landing.schema import TIMESTAMP
 from livealign.platforms.csv_blocks import BadLine, Rows, UnreadableFileError, read_blocks
+from livealign.platforms.typed_values import BATCH_TYPES, NULLS, BadRow, Batch, Kind, judge, no_rows
 
-NULLS = ["", "NULL", "null", "None", "\\N"]
 INNER_BLOCK_BYTES = 1 << 20  # parsed at once where rows are short: it stays in the processor's cache
 PARQUET_ROWS = 131_072
 VECTOR_ROWS = 16_384  # of 512 bytes each
 MAX_ROW_GROUP_BYTES = 4 << 30  # of one Parquet row group when unpacked
 
+_CSV_TYPES = {**BATCH_TYPES, Kind.TIME: pa.timestamp("ns"), Kind.TEXT: pa.binary()}
 _PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
-_WHOLE_NUMBER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"  # pandas writes 12.0 where a column of whole numbers had a gap
-_NOT_FINITE = r"(?i)^\s*[+-]?(nan|inf|infinity)\s*$"
-
-
-class Kind(Enum):
-    """What a column holds, and as which Arrow type a batch has it."""
-
-    INTEGER = "integer"  # int64
-    NUMBER = "number"  # float64, may be NaN
-    TIME = "time"  # written out ("2025-05-05 12:34:56.789"); int64, milliseconds of whatever clock the file uses
-    TEXT = "text"  # string
-    VECTOR = "vector"  # list<float32>
-
-
-_BATCH_TYPES = {
-    Kind.INTEGER: pa.int64(),
-    Kind.NUMBER: pa.float64(),
-    Kind.TIME: pa.int64(),
-    Kind.TEXT: pa.string(),
-    Kind.VECTOR: pa.list_(pa.float32()),
-}
-_CSV_TYPES = {**_BATCH_TYPES, Kind.TIME: pa.timestamp("ns"), Kind.TEXT: pa.binary()}
-
-
-class BadRow(NamedTuple):
-    """One row that does not fit. Line 0 is the file as a whole."""
-
-    line: int
-    reason: str
-    detail: str
-    values: dict[str, Any]  # what is known of the row, as it stands in the file
-
-
-class Batch(NamedTuple):
-    """n good rows by the names asked for, their row numbers from 1, and the bad rows."""
-
-    rows: pa.Table
-    lines: npt.NDArray[np.int64]
-    bad: list[BadRow]
 
 
 def column_names(path: Path) -> list[str]:
@@ -122,7 +76,7 @@ def _csv_batches(
     for block in chain([Rows(first)] if first else [], blocks):
         if isinstance(block, BadLine):
             text = block.start.decode("utf-8", "replace")
-            batch = Batch(_empty(kinds), np.zeros(0, np.int64), [BadRow(line, block.reason, "", {"line": text})])
+            batch = Batch(no_rows(kinds), np.zeros(0, np.int64), [BadRow(line, block.reason, "", {"line": text})])
         else:
             batch = _parse(block.data, names, kinds, line)
         line += len(batch.lines) + len(batch.bad)
@@ -155,7 +109,7 @@ def _parse(data: bytes, names: list[str], kinds: Mapping[str, Kind], first_line:
         bad = [row._replace(values={"line": _readable(str(row.values["line"]))}) for row in bad]
     good = np.ones(rows.num_rows + len(bad), np.bool_)
     good[[row.line - 1 for row in bad]] = False
-    batch = _judge(rows.combine_chunks(), np.flatnonzero(good) + first_line, kinds)
+    batch = judge(rows.combine_chunks(), np.flatnonzero(good) + first_line, kinds)
     return Batch(batch.rows, batch.lines, sorted([*(row._replace(line=row.line + first_line - 1) for row in bad), *batch.bad]))
 
 
@@ -238,7 +192,7 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
             if part is None:
                 break
             rows = pa.Table.from_batches([part]).select(list(kinds))
-            yield _judge(rows, np.arange(line, line + len(rows)), kinds)
+            yield judge(rows, np.arange(line, line + len(rows)), kinds)
             line += len(rows)
             if advance:
                 now = size * (line - 1) // max(1, file.metadata.num_rows)
@@ -253,101 +207,3 @@ def _parquet(path: Path) -> pq.ParquetFile:
         return file
     except _PARQUET_ERRORS as error:
         raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
-
-
-def _judge(rows: pa.Table, lines: npt.NDArray[np.int64], kinds: Mapping[str, Kind]) -> Batch:
-    """Every column as its batch type; rows in which one does not convert become bad rows."""
-    columns: dict[str, pa.Array] = {}
-    faults: list[tuple[npt.NDArray[np.bool_], str, str]] = []
-    for name, kind in kinds.items():
-        source = rows.column(name)
-        column = source.chunk(0) if source.num_chunks == 1 else pa.concat_arrays(source.chunks) if source.num_chunks else None
-        if column is None:
-            column = pa.nulls(0, source.type)
-        columns[name], broken, wild = _as_kind(column, kind)
-        if wild.any():
-            faults.append((wild, "not_finite", f"{name} is not a finite number"))
-        if broken.any():
-            reason = "invalid_utf8" if kind is Kind.TEXT else "wrong_type"
-            faults.append(
-                (broken & ~wild, reason, f"{name} is not {'UTF-8 text' if kind is Kind.TEXT else f'of type {kind.value}'}")
-            )
-    table = pa.table(columns)
-    if not faults:
-        return Batch(table, lines, [])
-    fault = np.full(len(lines), -1)
-    for i, (hit, _, _) in reversed(list(enumerate(faults))):
-        fault[hit] = i
-    where = np.flatnonzero(fault >= 0)
-    texts = _as_text(rows.take(where))
-    bad = [BadRow(int(lines[i]), faults[fault[i]][1], faults[fault[i]][2], row) for i, row in zip(where, texts, strict=True)]
-    good = fault < 0
-    return Batch(table.filter(pa.array(good)), lines[good], bad)
-
-
-def _as_kind(column: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """The column as its batch type, which values are no such thing, and which of them are NaN or infinite."""
-    none = np.zeros(len(column), np.bool_)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    written = any(
-        test(column.type)
-        for test in (pa.types.is_binary, pa.types.is_string, pa.types.is_large_string, pa.types.is_large_binary)
-    )
-    if kind is Kind.TIME:
-        return _as_milliseconds(column, written)
-    if kind is Kind.INTEGER and written:
-        column = column.cast(pa.binary())
-        wild = _true(pc.match_substring_regex(column, _NOT_FINITE))
-        column = _null_words(column)
-        whole = _true(pc.match_substring_regex(column, _WHOLE_NUMBER)) | _true(pc.is_null(column))
-        digits = pc.replace_substring_regex(pc.if_else(pa.array(whole), column, None), r"^\s*\+?|\.0*\s*$|\s+$", "")
-        numbers, broken = convert(digits, pa.int64())
-        return numbers, broken | ~whole, wild
-    if kind is Kind.INTEGER and pa.types.is_floating(column.type):
-        wild = _true(pc.invert(pc.is_finite(column)))
-        numbers, broken = convert(pc.if_else(pa.array(wild), None, column), pa.int64())
-        return numbers, broken | wild, wild
-    if kind is Kind.NUMBER and written:
-        column = _null_words(column.cast(pa.binary()))
-    converted, broken = convert(column, _BATCH_TYPES[kind])
-    if kind is Kind.TEXT:
-        converted = pc.if_else(pc.equal(converted, ""), None, converted)
-    return converted, broken, none
-
-
-def _as_milliseconds(column: pa.Array, written: bool) -> tuple[pa.Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    none = np.zeros(len(column), np.bool_)
-    broken = none
-    if written:
-        column, not_text = convert(column, pa.string())
-        to_milliseconds = pc.replace_substring_regex(column, r"(\.\d{3})\d+\s*$", r"\1")
-        column, no_time = convert(_null_words(to_milliseconds), TIMESTAMP)
-        broken = not_text | no_time
-    if pa.types.is_timestamp(column.type):
-        # A zone in the file only decides how it prints: the instant is stored in UTC.
-        units = {"s": (1, 1_000), "ms": (1, 1), "us": (1_000, 1), "ns": (1_000_000, 1)}
-        divisor, factor = units[column.type.unit]
-        valid = pc.is_valid(column)
-        values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-        values = values // divisor * factor  # floor, as a clock does
-        return pa.array(values, mask=~valid.to_numpy(zero_copy_only=False)), broken, none
-    numbers, odd = convert(column, pa.int64())
-    return numbers, broken | odd, none
-
-
-def _null_words(column: pa.Array) -> pa.Array:
-    nulls = pa.array(NULLS, pa.string()).cast(column.type)
-    return pc.if_else(pc.is_in(column, value_set=nulls), None, column)
-
-
-def _as_text(rows: pa.Table) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in rows_json(rows)]
-
-
-def _empty(kinds: Mapping[str, Kind]) -> pa.Table:
-    return pa.table({name: pa.array([], _BATCH_TYPES[kind]) for name, kind in kinds.items()})
-
-
-def _true(mask: pa.Array) -> npt.NDArray[np.bool_]:
-    return pc.fill_null(mask, False).to_numpy(zero_copy_only=False)

@@ -22,7 +22,8 @@ from livealign.days import DAY_MS, midnight, partition
 from livealign.errors import LandingError
 from livealign.landing import partitions as landing_files
 from livealign.landing import run as landing
-from livealign.landing.run import WARNINGS, LandingRun, landed_days
+from livealign.landing.books import REJECTS, WARNINGS
+from livealign.landing.run import LandingRun, landed_days
 from livealign.landing.schema import TABLES, Table
 
 DAY, NEXT = date(2025, 5, 5), date(2025, 5, 6)
@@ -61,7 +62,7 @@ def test_a_landed_day_has_every_table_with_the_contracts_schema(tmp_path: Path) 
     for day in (DAY, NEXT):
         for name, table in TABLES.items():
             assert read(tmp_path, name, day).schema == table.schema
-            assert read(tmp_path, f"rejects/{name}", day).schema == landing.REJECTS
+            assert read(tmp_path, f"rejects/{name}", day).schema == REJECTS
     assert read(tmp_path, "likes").num_rows == 3
     assert landed_days(tmp_path) == [DAY, NEXT]
 

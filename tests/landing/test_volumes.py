@@ -9,7 +9,7 @@ import pytest
 
 from livealign.days import partition
 from livealign.errors import LiveAlignError
-from livealign.landing.run import LEDGER
+from livealign.landing.books import LEDGER
 from livealign.landing.volumes import Volume, day_volumes, volume
 from livealign.operation_config import VolumeConfig
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from livealign.days import partition
-from livealign.landing.run import LEDGER, REJECTS
+from livealign.landing.books import LEDGER, REJECTS
 from livealign.landing.schema import TABLES
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]

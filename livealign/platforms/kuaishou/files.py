@@ -18,7 +18,8 @@ from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
 from livealign.landing.times import YEAR_2000_MS
 from livealign.platforms.csv_blocks import UnreadableFileError
-from livealign.platforms.typed_batches import BadRow, Batch, Kind, column_names, read_batches
+from livealign.platforms.typed_batches import column_names, read_batches
+from livealign.platforms.typed_values import BadRow, Batch, Kind
 
 FOLDERS = ("", "live")  # of an archive, in which its files may lie
 SUFFIXES = (".csv", ".csv.gz", ".parquet")

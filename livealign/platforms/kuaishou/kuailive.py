@@ -21,10 +21,8 @@ action can repeat within a millisecond.
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,9 +31,10 @@ from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, Progress
 from livealign.platforms.event_ids import People, event_ids
 from livealign.platforms.kuaishou.files import FileSpec, Source, has_files, open_sources, scan, size_of
+from livealign.platforms.kuaishou.kuailive_titles import Titles, land_titles
 from livealign.platforms.kuaishou.landing_pass import Columns, Pass, first_of, known_watch
 from livealign.platforms.kuaishou.rooms import Ints, Mask, Rooms, read_rooms, whole_numbers
-from livealign.platforms.typed_batches import VECTOR_ROWS, Kind
+from livealign.platforms.typed_values import Kind
 
 PLATFORM = "kuailive"
 _INTEGER, _TEXT = Kind.INTEGER, Kind.TEXT
@@ -120,20 +119,6 @@ FILES: dict[str, FileSpec] = {
         ),
     ),
 }
-TITLES = "title_embeddings.npy"
-# NumPy reads the header as a Python literal, and a damaged one fails in as many ways as Python source can.
-_HEADER_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-    TokenError,
-    RecursionError,
-)
-TITLE_DIMENSION = 128
 
 
 def recognises(archive: Path) -> bool:
@@ -170,7 +155,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     paths = [source.path for of_name in sources.values() for source in of_name]
     work = Pass(PLATFORM, run, days, first_of(_days(sources), archive), size_of(paths), progress)
     work.book_unfit(unfit)
-    titles = _Titles(archive, work)
+    titles = Titles(archive, work)
     rooms = read_rooms(sources["rooms"][0].batches(("live_id", "author_id", "start_timestamp", "end_timestamp")))
     _land_rooms(work, rooms, titles, sources["rooms"][0])
     steps: dict[str, Callable[[Pass, Source], None]] = {
@@ -185,44 +170,6 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     for name, step in steps.items():
         for source in sources[name]:
             step(work, source)
-
-
-class _Titles:
-    """The vectors of titles by live_name_id, mapped from disk; none where the file is missing or not usable."""
-
-    def __init__(self, archive: Path, work: Pass) -> None:
-        self.file, self.vectors = TITLES, None
-        paths = find_titles(archive)
-        if not paths:
-            return
-        self.file = paths[0].relative_to(archive).as_posix()
-        work.run.used(self.file)
-        try:
-            self.vectors = open_titles(paths[0])
-        except ArchiveError as error:
-            work.run.reject("content_vectors", self.file, 0, "unreadable_file", str(error)[:500], day=work.first_day)
-
-
-def find_titles(archive: Path) -> list[Path]:
-    """Where the title vectors are, if anywhere."""
-    return [path for folder in ("", "live") if (path := archive / folder / TITLES).is_file()]
-
-
-def open_titles(path: Path) -> npt.NDArray[np.floating]:
-    """[names, 128], mapped from disk.
-
-    Raises:
-        ArchiveError: it is no NumPy array of this shape.
-    """
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _HEADER_ERRORS as error:
-        raise ArchiveError(f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] != TITLE_DIMENSION:
-        raise ArchiveError(f"{path} is no array of {TITLE_DIMENSION} columns; fetch it again")
-    if not np.issubdtype(vectors.dtype, np.floating):
-        raise ArchiveError(f"{path} holds {vectors.dtype}, not floating-point numbers; fetch it again")
-    return vectors
 
 
 def _open(archive: Path) -> tuple[dict[str, list[Source]], list]:
@@ -241,33 +188,12 @@ def _days(sources: dict[str, list[Source]]) -> list[date]:
     return sorted(set().union(*(scan(source, 0, latest).days.keys() for source in dated)))
 
 
-def _land_rooms(work: Pass, rooms: Rooms, titles: _Titles, source: Source) -> None:
+def _land_rooms(work: Pass, rooms: Rooms, titles: Titles, source: Source) -> None:
     for rows, lines in work.batches(source):
         categories = {"category": rows.column("live_content_category")} if "live_content_category" in rows.schema.names else {}
         started, own = work.land_rooms(rooms, source, rows, lines, categories)
         if titles.vectors is not None and "live_name_id" in rows.schema.names:
-            _land_titles(work, titles.file, titles.vectors, rows, lines, started, own & work.wanted(started))
-
-
-def _land_titles(
-    work: Pass, file: str, vectors: npt.NDArray[np.floating], rows: pa.Table, lines: Ints, started: Ints, here: Mask
-) -> None:
-    """The title's vector of each room that has a title; rejects carry the line of the room's row."""
-    names = whole_numbers(rows.column("live_name_id"))
-    named = here & (names >= 0) & pc.is_valid(rows.column("start_timestamp")).to_numpy()
-    unknown = ("unknown_title", f"there are {len(vectors)} title vectors, none of this live_name_id")
-    named_rows = rows.select(["live_id", "live_name_id"])
-    work.reject("content_vectors", file, unknown, named & (names >= len(vectors)), named_rows, lines, started)
-    chosen = np.flatnonzero(named & (names < len(vectors)))
-    for start in range(0, len(chosen), VECTOR_ROWS):
-        part = chosen[start : start + VECTOR_ROWS]
-        flat = np.ascontiguousarray(vectors[names[part]], np.float32).ravel()
-        columns = {
-            "room_id": rows.column("live_id").take(pa.array(part)),
-            "ended_at": started[part],
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat), TITLE_DIMENSION).cast(pa.list_(pa.float32())),
-        }
-        work.add_vectors(columns, "title", TITLE_DIMENSION, file, lines[part], started[part])
+            land_titles(work, titles.file, titles.vectors, rows, lines, started, own & work.wanted(started))
 
 
 def _land_clicks(work: Pass, source: Source) -> None:

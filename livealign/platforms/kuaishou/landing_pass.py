@@ -24,7 +24,7 @@ from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import People
 from livealign.platforms.kuaishou.files import Source, Unfit
 from livealign.platforms.kuaishou.rooms import OPEN_END, Ints, Mask, Rooms, whole_numbers
-from livealign.platforms.typed_batches import BadRow, Kind
+from livealign.platforms.typed_values import BadRow, Kind
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from livealign.errors import ArchiveError
 from livealign.platforms.kuaishou.clocks import Clock, file_clock, room_clock
 from livealign.platforms.kuaishou.files import FileSpec, Source, open_sources, scan
 from livealign.platforms.kuaishou.rooms import read_rooms
-from livealign.platforms.typed_batches import Kind
+from livealign.platforms.typed_values import Kind
 
 _ID, _COUNT, _TIME, _TEXT = Kind.INTEGER, Kind.INTEGER, Kind.TIME, Kind.TEXT
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from livealign.landing.times import YEAR_2000_MS
-from livealign.platforms.typed_batches import Batch
+from livealign.platforms.typed_values import Batch
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

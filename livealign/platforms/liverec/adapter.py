@@ -34,7 +34,7 @@ from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import event_ids
 from livealign.platforms.liverec.rows import STEP_MS, Ints, Reader, Spans, Survey, Views, find_csvs
 from livealign.platforms.negatives import Candidates, sample_negatives
-from livealign.platforms.typed_batches import BadRow
+from livealign.platforms.typed_values import BadRow
 
 SETTINGS = "liverec.json"
 VARIABLE = "LIVEALIGN_LIVEREC_START"

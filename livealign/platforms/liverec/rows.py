@@ -28,7 +28,8 @@ import pyarrow.compute as pc
 from livealign import ids
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import People, event_ids
-from livealign.platforms.typed_batches import BadRow, Kind, read_batches
+from livealign.platforms.typed_batches import read_batches
+from livealign.platforms.typed_values import BadRow, Kind
 
 COLUMNS = ("user", "stream", "streamer", "start", "stop")
 KINDS = dict(zip(COLUMNS, (Kind.INTEGER, Kind.INTEGER, Kind.TEXT, Kind.INTEGER, Kind.INTEGER), strict=True))
