@@ -30,7 +30,8 @@ from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing.run import landed_days
 from livealign.llm.backbone import PINNED, fetch_backbone
-from livealign.platforms.registry import EXPECTED, PLATFORMS, adapter_of, archive_days
+from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
+from livealign.retrain.preflight import check_retrain, refuse_findings
 from livealign.retrain.stage_cost import stage_cost
 from livealign.retrain.summary import write_summary
 from livealign.settings import GivenValue, export_flags
@@ -81,6 +82,7 @@ def main(
     try:
         workspace = Workspace.from_environment(flags)
         export_flags(flags)  # to the definitions, which load the settings again
+        refuse_findings(check_retrain(workspace.home, workspace.archive), _warn)
         workspace.home.activate()
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, asked_day)
@@ -128,11 +130,6 @@ def prepare(workspace: Workspace, day: date | None) -> date:
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.say(styled(("▶", "bold cyan"), " simulating a platform into ", (str(workspace.archive), "dim")))
         simulate(SimulationConfig(seed=workspace.profile.seed), workspace.archive)
-    if not workspace.archive.is_dir():
-        raise ArchiveError(
-            f"{workspace.archive} is no folder; give an archive of platform {workspace.home.platform} by ARCHIVE=folder, "
-            f"with {EXPECTED[workspace.home.platform]} in it"
-        )
     today = datetime.now(UTC).date()  # not over yet, so not complete
     known = [past for past in archive_days(workspace.home.platform, workspace.archive) if past < today]
     if not known:
@@ -148,6 +145,10 @@ def prepare(workspace: Workspace, day: date | None) -> date:
 
 def _print_step(text: str) -> None:
     console.say(styled(("▶", "bold cyan"), f" {text}"))
+
+
+def _warn(text: str) -> None:
+    console.say(styled(("!", "bold yellow"), f" {text}"))
 
 
 def retrain(workspace: Workspace, instance: DagsterInstance, day: date, tags: dict[str, str]) -> None:

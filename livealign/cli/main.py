@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from livealign.cli.command import run_command
+from livealign.cli.doctor import doctor
 from livealign.cli.landing import add_landing_commands
 from livealign.cli.releases import PlatformOption, add_release_commands
 from livealign.cli.settings import settings
@@ -95,6 +96,7 @@ def export_events(
 
 add_release_commands(app)
 app.command()(settings)
+app.command()(doctor)
 
 
 def _one_day(text: str) -> date:

@@ -20,7 +20,7 @@ from livealign.days import day_of, day_range
 from livealign.errors import BundleError
 from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
-from livealign.files import TEMPORARY_PREFIX, exclusive
+from livealign.files import TEMPORARY_PREFIX, disk_bytes, exclusive
 from livealign.home import Home
 from livealign.landing.run import landed_days
 from livealign.operation_config import RetentionConfig
@@ -166,14 +166,14 @@ def _partitions(kind: str, by_day: dict[date, list[Path]], keep: int, kept_days:
     reason = f"older than the {keep} newest days"
     for day in sorted(by_day.keys() - set(newest) - kept_days):
         for path in by_day[day]:
-            yield Removal(kind, path, _size(path), reason)
+            yield Removal(kind, path, disk_bytes(path), reason)
 
 
 def _old_vectors(home: Home, config: RetentionConfig) -> Iterator[Removal]:
     folders = [path for path in home.embedding_cache.glob("[!.]*") if path.is_dir()]
     folders.sort(key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
     for path in sorted(folders[config.encoder_versions :]):
-        yield Removal("vectors", path, _size(path), f"of an encoder before the last {config.encoder_versions}")
+        yield Removal("vectors", path, disk_bytes(path), f"of an encoder before the last {config.encoder_versions}")
 
 
 def _old_releases(home: Home, config: RetentionConfig, protected: list[str]) -> Iterator[Removal]:
@@ -184,7 +184,7 @@ def _old_releases(home: Home, config: RetentionConfig, protected: list[str]) -> 
         for path in sorted(root.glob("[0-9]*")):  # a bundle, the decision about it, or a Bento
             release_id = path.name.removesuffix(SUFFIX)
             if RELEASE_ID.fullmatch(release_id) and release_id not in kept:
-                yield Removal(kind, path, _size(path), reason)
+                yield Removal(kind, path, disk_bytes(path), reason)
 
 
 def _old_log_files(home: Home, event_log: Path, config: RetentionConfig, problems: list[str]) -> Iterator[Removal]:
@@ -210,11 +210,6 @@ def _event_days(path: Path) -> set[date]:
 
 
 # Removing
-
-
-def _size(path: Path) -> int:
-    files = [file.lstat() for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()]
-    return sum(file.st_size // file.st_nlink for file in files)  # a published mart is a second name of dbt's file
 
 
 def _remove(path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 import typer
 
 from livealign.cli.command import run_command
-from livealign.errors import ArchiveError, BackboneError, LiveAlignError
+from livealign.errors import BackboneError, LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.platforms.registry import EXPECTED, PLATFORMS
+from livealign.retrain.preflight import check_retrain, refuse_findings
 from orchestration.resources import Workspace
-from orchestration.retrain import main, prepare
+from orchestration.retrain import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,7 +111,8 @@ def test_a_retrain_without_an_archive_says_what_the_platforms_archive_looks_like
     monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LIVEALIGN_PLATFORM", platform)
     monkeypatch.delenv("LIVEALIGN_ARCHIVE", raising=False)
-    with pytest.raises(ArchiveError) as refused:
-        prepare(Workspace.from_environment(), None)
+    workspace = Workspace.from_environment()
+    with pytest.raises(LiveAlignError) as refused:
+        refuse_findings(check_retrain(workspace.home, workspace.archive), print)
     assert str(tmp_path / "home" / "archive" / platform) in str(refused.value)
     assert f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it" in str(refused.value)

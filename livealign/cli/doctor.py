@@ -1,0 +1,143 @@
+"""The command `livealign doctor`: what a retrain would miss, and the machine it runs on."""
+
+import importlib.metadata
+import json
+import os
+import platform as system
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.releases import PlatformOption
+from livealign.console import PlainConsole, styled, table
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+from livealign.landing.run import landed_days
+from livealign.platforms.registry import adapter_of
+from livealign.release.registry import read_champion
+from livealign.retrain.preflight import Finding, check_retrain, usable_memory
+from livealign.settings import load_settings
+
+console = PlainConsole()
+PACKAGES = (
+    *("livealign", "dagster", "dbt-core", "dbt-duckdb", "duckdb", "torch", "transformers", "peft", "evidently", "bentoml"),
+    *("numpy", "pyarrow", "scikit-learn"),
+)
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "URL", "SALT")  # in the names of variables whose values are not printed
+Facts = dict[str, dict[str, str]]  # section → name → value
+
+
+def doctor(
+    platform: PlatformOption = "simulator",
+    archive: Annotated[
+        Path | None, typer.Option(envvar="LIVEALIGN_ARCHIVE", help="the archive that a retrain would read")
+    ] = None,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for machines")] = False,
+) -> None:
+    """Check what a retrain needs and print the machine; a bug report should carry the output.
+
+    Values of secrets are left out. Exits 1 if a retrain could not start.
+    """
+    facts: Facts = {"machine": machine_facts(), "packages": package_versions(), "environment": variables()}
+    findings: list[Finding] = []
+    try:
+        adapter_of(platform)
+        in_force, home = load_settings(given_flags(profile, set_)), Home.from_environment(platform)
+        facts["settings"] = {"profile": in_force.profile.name, "backbone": in_force.profile.backbone}
+        facts["settings"] |= {name: origin for name, origin in in_force.origins.items() if name not in facts["settings"]}
+        findings = check_retrain(home, archive.absolute() if archive else home.archive)
+        facts["workspace"] = workspace_facts(home)
+    except LiveAlignError as error:
+        findings.append(Finding.of(error))
+    if as_json:
+        problems = [{"what": one.what, "remedy": one.remedy, "stops": one.stops} for one in findings]
+        print(json.dumps({**facts, "findings": problems}, indent=1))
+    else:
+        print_facts(facts, findings)
+    if any(finding.stops for finding in findings):
+        raise typer.Exit(1)
+
+
+def machine_facts() -> dict[str, str]:
+    """System, processor, number type, memory and GPU of this machine."""
+    import torch
+
+    from livealign.llm.backbone import choose_device, choose_dtype
+
+    memory = psutil.virtual_memory()
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    try:
+        device = choose_device()
+        number_type = f"{choose_dtype(device)} on {device}".removeprefix("torch.")
+    except LiveAlignError as error:
+        number_type = str(error)
+    return {
+        "system": f"{system.system()} {system.release()} {system.machine()}",
+        "python": system.python_version(),
+        "cores": f"{psutil.cpu_count(logical=False)} of {psutil.cpu_count()} logical, {_allowed_cores()} allowed",
+        "number type": number_type,
+        "memory": f"{usable_memory() / (1 << 30):.1f} of {memory.total / (1 << 30):.1f} GiB free",
+        "GPU": ", ".join(gpus) or "none",
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """The installed versions of the packages that a result depends on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def variables() -> dict[str, str]:
+    """The variables of LiveAlign, proxies and locale that are set; secrets by their name alone."""
+    wanted = ("LIVEALIGN_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TZ", "LANG", "LC_ALL", "BENTOML_", "DAGSTER_")
+    shown = {}
+    for name, value in sorted(os.environ.items()):
+        if name.upper().startswith(wanted):
+            secret = any(part in name.upper() for part in _SECRET) or "PROXY" in name.upper()
+            shown[name] = "(set)" if secret else value
+    return shown
+
+
+def workspace_facts(home: Home) -> dict[str, str]:
+    """The folder of the platform, its landed days and its champion."""
+    days = landed_days(home.landing)
+    try:
+        champion = read_champion(home.releases) or "none"
+    except LiveAlignError as error:
+        champion = str(error)
+    folder = home.root if home.root.exists() else Path(home.root.anchor)
+    return {
+        "home": str(home.root),
+        "platform": home.platform,
+        "landed days": f"{len(days)}, {days[0]} to {days[-1]}" if days else "0",
+        "champion": champion,
+        "free on disk": f"{shutil.disk_usage(folder).free / (1 << 30):.1f} GiB",
+    }
+
+
+def print_facts(facts: Facts, findings: list[Finding]) -> None:
+    """One table of all facts, then a line for each finding."""
+    shown = table("", "", "")
+    for section, values in facts.items():
+        for number, (name, value) in enumerate(values.items()):
+            shown.add_row("" if number else section, name, value)
+    console.print(shown)
+    for finding in findings:
+        console.say(styled(("✗ ", "bold red") if finding.stops else ("! ", "bold yellow"), str(finding)))
+    if not findings:
+        console.say(styled(("✓ ", "bold green"), "a retrain has what it needs"))
+
+
+def _allowed_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,180 @@
+"""Checks before a retrain: everything that it will need, in about a second.
+
+A retrain that would fail after an hour for want of space or of a file fails here at once. `livealign doctor` prints the same.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psutil
+
+from livealign.errors import LiveAlignError
+from livealign.files import disk_bytes, read_json
+from livealign.home import Home
+from livealign.platforms.registry import EXPECTED, adapter_of
+from livealign.retrain.artifacts import DayArtifacts
+
+FIRST_RUN_BYTES = 2 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.9 GiB with its models
+SPARE = 1.2  # times what the last run took
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as a retrain needs it, and the remedy."""
+
+    what: str
+    remedy: str
+    stops: bool = True  # False: the retrain runs, and may fail
+
+    @classmethod
+    def of(cls, error: LiveAlignError) -> "Finding":
+        """The finding that an error reports; its last part is the remedy."""
+        what, _, remedy = str(error).rpartition("; ")
+        return cls(what, remedy) if what else cls(remedy, "")
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+def check_retrain(home: Home, archive: Path) -> list[Finding]:
+    """All findings for a retrain of this workspace, in the order in which it would meet them.
+
+    Nothing is left behind, and nothing is made but a file that is removed again.
+    """
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _writable(home),
+        lambda: _other_run(home),
+        lambda: _archive(home.platform, archive),
+        lambda: _disk(home),
+        lambda: _memory(home),
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def refuse_findings(findings: list[Finding], say: Callable[[str], object]) -> None:
+    """Say what may go wrong, and end the retrain on what will.
+
+    Raises:
+        LiveAlignError: a finding stops the retrain; the message has a line for each.
+    """
+    for finding in findings:
+        if not finding.stops:
+            say(str(finding))
+    stopping = [str(finding) for finding in findings if finding.stops]
+    if len(stopping) == 1:
+        raise LiveAlignError(stopping[0])
+    if stopping:
+        raise LiveAlignError("\n  ".join([f"{len(stopping)} things keep the retrain from starting:", *stopping]))
+
+
+def last_run_bytes(home: Home) -> tuple[date, int] | None:
+    """Day and size on disk, in bytes, of the last finished retrain; None before the first."""
+    days = [day for path in home.artifacts.glob("*/release/bundle.json") if (day := _day(path.parents[1].name))]
+    if not days:
+        return None
+    day = max(days)
+    artifacts = DayArtifacts.of(home, day)
+    release = read_json(artifacts.release / "bundle.json")["release_id"]
+    partitions = [*home.landing.glob(f"*/dt={day}"), *home.landing.glob(f"rejects/*/dt={day}")]
+    partitions += [*home.warehouse_tables.glob(f"*/dt={day}"), *home.marts.glob(f"*/dt={day}")]
+    folders = [artifacts.root, home.releases / release, home.bento(release), *partitions]
+    return day, sum(disk_bytes(folder) for folder in folders)
+
+
+def last_run_peak(home: Home) -> tuple[str, int] | None:
+    """Stage and bytes of the last retrain's highest memory; None before the first."""
+    newest = sorted(home.artifacts.glob("*/stages"))[-1:]
+    peaks = [(int(read_json(file)["peak_rss_bytes"]), file.stem) for folder in newest for file in folder.glob("*.json")]
+    return (max(peaks)[1], max(peaks)[0]) if peaks else None
+
+
+def usable_memory() -> int:
+    """Bytes of memory that this process may still take: of the machine, or of its cgroup."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup of version 2, or the root's, which has no limit
+        return free
+    return free if limit == "max" else min(free, max(0, int(limit) - used))
+
+
+def _writable(home: Home) -> Iterator[Finding]:
+    folder = home.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        yield Finding(
+            f"LIVEALIGN_HOME={home.root}: {folder} cannot be written ({error.strerror})",
+            "name a folder that this user can write, by LIVEALIGN_HOME",
+        )
+
+
+def _other_run(home: Home) -> Iterator[Finding]:
+    if not home.retrain_lock.exists():
+        return
+    try:
+        with home.retrain_lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield Finding(f"another retrain runs on {home.workspace}", "wait for it or stop it, then run again")
+    except OSError as error:
+        yield Finding(f"{home.retrain_lock} cannot be read ({error.strerror})", "run as the user who owns the workspace")
+
+
+def _archive(platform: str, archive: Path) -> Iterator[Finding]:
+    if platform == "simulator" and not archive.exists():
+        return  # the retrain makes it
+    expected = f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it"
+    if not archive.is_dir():
+        yield Finding(f"{archive} is no folder", expected)
+    elif not os.access(archive, os.R_OK | os.X_OK):
+        yield Finding(f"{archive} cannot be read by this user", "give the user the right to read it")
+    elif not adapter_of(platform).recognises(archive):
+        yield Finding(f"{archive} is no archive of platform {platform}", expected)
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    folder = home.root
+    while not folder.exists():
+        folder = folder.parent
+    last = last_run_bytes(home)
+    needed = int(last[1] * SPARE) if last else FIRST_RUN_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        why = f"the retrain of {last[0]} took {_size(last[1])}" if last else "a first retrain takes about 1 GiB"
+        yield Finding(
+            f"{folder} has {_size(free)} free, and {_size(needed)} may be needed ({why})",
+            "free some space, `livealign prune` removes old releases and days, or move LIVEALIGN_HOME",
+        )
+
+
+def _memory(home: Home) -> Iterator[Finding]:
+    peak, free = last_run_peak(home), usable_memory()
+    if peak and free < peak[1]:
+        yield Finding(
+            f"{_size(free)} of memory is free, and stage {peak[0]} of the last retrain took {_size(peak[1])}",
+            "stop what else runs here, or learn from fewer days (DAYS=)",
+            stops=False,
+        )
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None
+
+
+def _size(number: int) -> str:
+    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"

@@ -1,0 +1,117 @@
+"""What a retrain will miss is found before it starts, a line each."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+from livealign.retrain import preflight
+from livealign.retrain.preflight import Finding, check_retrain, last_run_bytes, refuse_findings
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home", "simulator")
+    made.activate()
+    return made
+
+
+def run_of(home: Home, day: str, size: int, peak: int = 0) -> None:
+    """A finished retrain that left `size` bytes of artifacts and needed `peak` bytes of memory."""
+    folder = home.artifacts / day
+    for name, content in (
+        ("release/bundle.json", {"release_id": f"{day}-abc"}),
+        ("stages/ranker.json", {"peak_rss_bytes": peak}),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    (folder / "vectors.npy").write_bytes(b"\0" * size)
+
+
+def test_a_new_home_that_does_not_exist_yet_has_what_a_retrain_needs_and_nothing_is_made(tmp_path: Path) -> None:
+    home = Home(tmp_path / "deep" / "home", "simulator")
+    assert check_retrain(home, home.archive) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/sys").is_dir(), reason="root may write anywhere here")
+def test_a_home_that_cannot_be_written_is_named_with_the_folder_in_the_way() -> None:
+    home = Home(Path("/proc/livealign"), "simulator")  # not even root makes a folder there
+    (first, *_) = check_retrain(home, home.archive)
+    assert first.stops
+    assert "LIVEALIGN_HOME=/proc/livealign: /proc cannot be written" in str(first)
+
+
+def test_a_running_retrain_is_seen_and_a_lock_that_no_process_holds_is_not(home: Home) -> None:
+    with home.retrain_lock.open("w") as lock:
+        assert check_retrain(home, home.archive) == []
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (found,) = check_retrain(home, home.archive)
+    assert found.stops
+    assert "another retrain runs" in found.what
+
+
+def test_an_archive_that_is_missing_or_of_another_platform_is_refused_with_what_is_expected(home: Home, tmp_path: Path) -> None:
+    twitch = Home(home.root, "twitch")
+    (missing,) = check_retrain(twitch, tmp_path / "nowhere")
+    assert "is no folder; give an archive of platform twitch" in str(missing)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("nothing")
+    (other,) = check_retrain(twitch, tmp_path / "other")
+    assert "is no archive of platform twitch" in str(other)
+    assert "vod.json" in other.remedy
+
+
+def test_the_disk_must_hold_what_the_last_run_took_and_a_fifth_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(home, "2025-06-01", 50_000_000)
+    run_of(home, "2025-06-02", 10_000_000)  # the last one counts
+    last = last_run_bytes(home)
+    assert last is not None
+    assert str(last[0]) == "2025-06-02"
+    assert 10_000_000 <= last[1] < 10_001_000
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(1, 1, 12_100_000))
+    assert check_retrain(home, home.archive) == []
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(1, 1, 11_900_000))
+    (found,) = check_retrain(home, home.archive)
+    assert found.stops
+    assert "the retrain of 2025-06-02 took 10 MiB" in found.what
+    assert "prune" in found.remedy
+
+
+def test_memory_that_the_last_run_would_not_find_is_a_warning(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(home, "2025-06-02", 10, peak=5 << 30)
+    monkeypatch.setattr(preflight, "usable_memory", lambda: 3 << 30)
+    (found,) = check_retrain(home, home.archive)
+    assert not found.stops
+    assert "3.0 GiB of memory is free, and stage ranker of the last retrain took 5.0 GiB" in found.what
+    said: list[str] = []
+    refuse_findings([found], said.append)
+    assert said == [str(found)]
+
+
+def test_the_memory_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    monkeypatch.setattr(preflight, "_CGROUP", tmp_path)
+    assert preflight.usable_memory() == 600_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert preflight.usable_memory() > 600_000
+
+
+def test_every_finding_that_stops_has_a_line_in_one_error() -> None:
+    with pytest.raises(LiveAlignError, match=r"^one; do this$"):
+        refuse_findings([Finding("one", "do this")], print)
+    with pytest.raises(LiveAlignError) as raised:
+        refuse_findings([Finding("one", "do this"), Finding("two", "do that")], print)
+    assert str(raised.value).splitlines() == ["2 things keep the retrain from starting:", "  one; do this", "  two; do that"]
