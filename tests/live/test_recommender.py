@@ -1,6 +1,7 @@
 """Served scores are the offline scores, for live rooms only, and reasons are true."""
 
 import json
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -9,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livealign.codes.names import name_codes, path_names
 from livealign.config import LiveConfig
 from livealign.dataset.examples import TASKS
 from livealign.days import DAY_MS
 from livealign.errors import BundleError, LiveAlignError
 from livealign.live.answers import Recommendations
-from livealign.live.recommender import Reader, Recommender, Request, diverse, reason
+from livealign.live.recommender import Reader, Recommender, Request, diverse
 from livealign.live.startup import read_snapshot, state_of
 from livealign.live.state.state import LiveState
 from livealign.profiles import load_profile
@@ -57,7 +57,10 @@ class Desk:
         at = self.state.clock if at is None else at
         history, coded_windows = self.state.users.history(user, at), self.state.coded_windows
         known = (coded_windows[name][history.coded_row] for name in ("author_id", "vector", "codes"))
-        reader = Reader(user, *known, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at))
+        has_content = coded_windows["segment_id"][history.coded_row] > 0
+        reader = Reader(
+            user, *known, has_content, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at)
+        )
         return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
 
     def known_user(self) -> int:
@@ -90,7 +93,7 @@ def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: Planted
         assert 0 <= room.content_age_seconds < 600
         assert len(room.codes) == len(room.code_names) == 2
         assert room.title == f"room {room.room_id}"
-        assert room.reason.startswith("Now: ")
+        assert room.reason.startswith(("You entered ", "New to you"))
     assert recommender.recommend(user, 5).request_id != answer.request_id
     assert recommender.recommend(user, 5).rooms == answer.rooms
 
@@ -134,7 +137,7 @@ def test_what_a_user_just_entered_changes_their_list_at_once(recommender: Desk) 
     assert after.fallbacks == ("unknown_user",)
     old, new = ({room.room_id: room for room in answer.rooms} for answer in (before, after))
     assert new[favourite].score != old[favourite].score
-    assert "you entered 5 similar moments lately of this streamer." in new[favourite].reason
+    assert re.fullmatch(r"You entered rooms .+ 5 times lately, all of them this streamer's\.", new[favourite].reason)
 
 
 def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, release: PlantedRelease) -> None:
@@ -208,7 +211,11 @@ def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: P
         drawn |= set(explored)
     assert len(drawn) > 1
     reader = Reader(
-        UNKNOWN, *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
+        UNKNOWN,
+        *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")),
+        np.zeros(0, dtype=np.bool_),
+        (0.0, 0.0),
+        np.zeros(0, dtype=np.int64),
     )
     same = [
         desk.recommender.recommend(desk.state.view(), reader, Request(desk.state.clock, 4, request_id="one")) for _ in range(2)
@@ -251,46 +258,9 @@ def test_a_variant_without_codes_is_no_release(release: PlantedRelease, tmp_path
         write_models(tmp_path, plain, release.corpus, {})
 
 
-# Names and reasons
-
-
-def test_codes_are_named_by_the_words_that_set_them_apart() -> None:
-    codes = np.array([[0, 0]] * 10 + [[0, 1]] * 10 + [[1, 0]] * 10 + [[2, 0]] * 2)
-    texts = [
-        *["the host plays chess opening"] * 10,
-        *["the host plays chess endgame"] * 10,
-        *["the host plays karaoke 666 666 666"] * 10,
-        *["the host plays poker"] * 2,
-    ]
-    names = name_codes(codes, texts)
-    assert "chess" in names["0"]
-    assert "karaoke" in names["1"]
-    assert "host" not in " ".join(names.values())
-    assert (names["0-0"], names["0-1"]) == ("opening", "endgame")
-    assert "2" not in names  # two segments are too few to be named after
-    assert path_names([0, 1, 5], names) == [names["0"], "endgame", "endgame"]
-    assert path_names([2, 0], names) == ["code 2", "code 2"]
-
-
-@pytest.mark.parametrize("texts", [["", "  "], ["666", "1 2"], ["ab", "!!"]])
-def test_without_a_word_there_are_no_names(texts: list[str]) -> None:
-    assert name_codes(np.zeros((2, 2), dtype=int), texts, minimum=1) == {}
+# Names
 
 
 def test_names_say_what_the_planted_rooms_are_about(recommender: Desk) -> None:
     named = {word for name in recommender.recommender.code_names.values() for word in WORDS if word in name}
     assert len(named) >= 4
-
-
-def test_the_reason_tells_what_is_on_and_what_speaks_for_it() -> None:
-    def engaged(*entries: tuple[int, int]) -> Reader:
-        authors, codes = np.array([one for one, _ in entries]), np.array([[code, 0] for _, code in entries])
-        return Reader(7, authors, np.zeros((len(entries), 2)), codes.reshape(-1, 2), (0.0, 0.0), np.zeros(0, dtype=np.int64))
-
-    names = ["chess", "chess, endgame"]
-    assert reason([3, 1], names, 9, engaged()) == "Now: chess, endgame."
-    assert reason([3, 2], ["chess", "chess"], 9, engaged((8, 4))) == "Now: chess; new to you."
-    assert reason([3, 1], names, 9, engaged((9, 4))) == "Now: chess, endgame; you entered this streamer's room once lately."
-    assert reason([3, 1], names, 9, engaged((8, 3))) == "Now: chess, endgame; you entered 1 similar moment lately."
-    both = reason([3, 1], names, 9, engaged((8, 3), (9, 3), (9, 4)))
-    assert both == "Now: chess, endgame; you entered 2 similar moments lately, 1 of this streamer."
