@@ -28,7 +28,7 @@ from livealign.codes.words import words_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CHANCE = 0.05  # that any word of a level passes by chance (Bonferroni)
+CHANCE = 1.0  # words of a level that would pass by chance (Bonferroni)
 INDEPENDENT = 0.25  # a room's n windows in a path count as n^0.25 independent ones (measured: docs/experiments/codes.md)
 OTHERS = 0.5  # how often the other rooms, or authors, say a word of the loudest one, of what their windows would let expect
 CHILDREN = 0.2  # the same of a path's children: a word of one child is left to it
@@ -147,7 +147,7 @@ def _scores(
     Args:
         contains: [n, words] of a family's windows; paths: the windows of each sibling.
         parts: groupings of the windows [n], the rooms first, and what `_is_shared` asks of each.
-        chance: that any word of the family passes by chance.
+        chance: words of the family that would pass by chance.
     """
     said, total = np.zeros((len(paths), contains.shape[1])), np.zeros((len(paths), 1))
     shared = np.zeros(said.shape, dtype=np.bool_)
