@@ -1,4 +1,4 @@
-"""The names of a retrain's codes: how many have one, whether they are of their topic, and whether they hold in other rooms.
+"""The names of a retrain's codes: how many, of which topic, and held in other rooms.
 
 make retrain && .venv/bin/python -m benchmarks.quality.code_names [--day 2025-06-09] [--names code_names.json] [--show]
 
@@ -70,7 +70,7 @@ def main() -> None:
     column = {word: place for place, word in enumerate(words.tolist())}
     halves = [] if arguments.names else [held(said, seed) for seed in range(2)]
     print(f"{len(said.texts):,} segments")
-    print(f"{'level':<7}{'named':>7}{'segments':>10}{'in topic':>10}{'repeats':>9}{'words hold':>12}")
+    print(f"{'level':<7}{'named':>7}{'segments':>10}{'in topic':>10}{'repeats':>9}{'words hold':>12}{'of':>5}")
     for level in range(1, said.codes.shape[1] + 1):
         mine = {path: name for path, name in names.items() if path.count("-") == level - 1}
         named = sum(int(in_path(said.codes, path).sum()) for path in mine) / len(said.texts)
@@ -84,12 +84,13 @@ def main() -> None:
             "names in their majority topic": (float(np.mean(in_topic)) if in_topic else None, "share"),
             "names that repeat one above": (sum(repeats(path, names) for path in mine), "names"),
             "words that hold in other rooms": (float(np.mean(hold)) if hold else None, "share"),
+            "words compared": (len(hold), "words"),
         }
         shown = [
             "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
             for value, _ in measures.values()
         ]
-        print(f"{level:<7}{shown[0]:>7}{shown[1]:>10}{shown[2]:>10}{shown[3]:>9}{shown[4]:>12}")
+        print(f"{level:<7}{shown[0]:>7}{shown[1]:>10}{shown[2]:>10}{shown[3]:>9}{shown[4]:>12}{shown[5]:>5}")
         for measure, (value, unit) in measures.items():
             if value is not None:
                 out.add(f"level {level}: {measure}", value, unit)
@@ -116,7 +117,7 @@ def in_path(codes: Codes, path: str) -> NDArray[np.bool_]:
 
 
 def of_topic(said: Said, path: str, name: str, column: Mapping[str, int], contains: csr_matrix) -> bool:
-    """Whether the topic whose segments say the name's words most is the path's most frequent one."""
+    """Whether the topic that says the words of a name most is the path's most frequent one."""
     assert said.topics is not None
     places = [column[word] for word in name.split(", ") if word in column]
     if not places:
@@ -135,7 +136,7 @@ def repeats(path: str, names: Mapping[str, str]) -> bool:
 
 
 def held(said: Said, seed: int) -> dict[int, list[bool]]:
-    """By level, whether each word of the names that half of the rooms give holds in the other half."""
+    """By level, whether each word of names from half of the rooms holds in the other half."""
     rooms = np.unique(said.origin.rooms)
     half = np.random.default_rng(seed).permutation(len(rooms))[: len(rooms) // 2]
     first = np.isin(said.origin.rooms, rooms[half])

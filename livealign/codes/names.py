@@ -51,11 +51,11 @@ class SegmentsOf(NamedTuple):
 def name_codes(
     codes: NDArray[np.integer], texts: Sequence[str], segments: SegmentsOf, words: int = 3, minimum: int = 5
 ) -> dict[str, str]:
-    """Names of the code paths with `minimum` or more segments that words distinguish from their siblings.
+    """Names of the code paths that words distinguish from their siblings.
 
     Args:
         codes: [n, levels] of n segments; texts: what was said in them [n].
-        words: of a name, at most.
+        words: of a name, at most; minimum: segments of a path, at least.
 
     Returns:
         path ("3", "3-7") → name.
