@@ -63,7 +63,8 @@ def name_codes(
     rooms, authors, started_at = segments
     vocabulary, contains = words_of(texts)
     company = _company(contains, rooms, started_at, codes[:, 0]) if len(vocabulary) else np.zeros(0)
-    vocabulary, contains, company = (part[..., company > LEAST_COMPANY] for part in (vocabulary, contains, company))
+    telling = company > LEAST_COMPANY
+    vocabulary, contains, company = vocabulary[telling], contains[:, telling], company[telling]
     names: dict[str, str] = {}
     for level in range(codes.shape[1] if len(vocabulary) else 0):
         families = _groups(codes[:, :level])

@@ -53,14 +53,17 @@ class Desk:
         snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.encode_authors)
         return cls(recommender, state_of(snapshot, config, recommender.alignment.history_length, 30_000))
 
-    def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
+    def reader(self, user: int, at: int | None = None) -> Reader:
         at = self.state.clock if at is None else at
         history, coded_windows = self.state.users.history(user, at), self.state.coded_windows
         known = (coded_windows[name][history.coded_row] for name in ("author_id", "vector", "codes"))
         has_content = coded_windows["segment_id"][history.coded_row] > 0
-        reader = Reader(
-            user, *known, has_content, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at)
-        )
+        ignored = self.state.users.not_entered(user, at - 600_000, at)
+        return Reader(user, *known, has_content, self.state.user_before(user), ignored)
+
+    def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
+        at = self.state.clock if at is None else at
+        reader = self.reader(user, at)
         return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
 
     def known_user(self) -> int:
@@ -171,11 +174,17 @@ def test_a_room_that_has_just_started_is_ranked_by_its_author(recommender: Desk,
 def test_of_very_many_rooms_those_near_the_user_are_ranked(recommender: Desk, release: PlantedRelease) -> None:
     user = recommender.known_user()
     everything = recommender.recommend(user, 100).rooms
-    near = Desk.open(release.bundle, candidates=3).recommend(user, 100).rooms
+    desk = Desk.open(release.bundle, candidates=3)
+    near = desk.recommend(user, 100).rooms
     assert len(near) == 3 < len(everything)
     scores = {room.room_id: room.score for room in everything}
     for room in near:
         assert room.score == pytest.approx(scores[room.room_id], abs=1e-6)
+    view, reader = desk.state.view(), desk.reader(user)
+    live = view.live_at(release.taken_at)
+    products = view.vectors[live] @ desk.recommender._user_vector(reader)
+    nearest = view.room_id[live[np.argsort(-products)[:3]]]
+    assert {room.room_id for room in near} == set(nearest.tolist())
 
 
 def test_a_room_that_was_shown_and_not_entered_ranks_lower(recommender: Desk) -> None:
@@ -186,8 +195,20 @@ def test_a_room_that_was_shown_and_not_entered_ranks_lower(recommender: Desk) ->
     again = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at).rooms}
     assert again[first.room_id].score == pytest.approx(first.score / 2, rel=1e-5)
     assert again[second.room_id].score == pytest.approx(second.score, rel=1e-5)
+    scores = [room.score for room in again.values()]
+    assert scores == sorted(scores, reverse=True), "the list is in the order of the lowered scores"
+    assert next(iter(again)) == second.room_id
     later = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at + 601_000).rooms}
     assert later[first.room_id].score == later[first.room_id].scores["click"]
+
+
+def test_a_room_that_has_ended_is_scored_as_it_was_at_its_end(recommender: Desk) -> None:
+    view, reader = recommender.state.view(), recommender.reader(UNKNOWN)
+    rows, at = view.live_at(recommender.state.clock)[:3], recommender.state.clock
+    ended = view._replace(ended_at=np.where(np.isin(np.arange(len(view.ended_at)), rows), at, view.ended_at))
+    scores = recommender.recommender.scores
+    assert np.array_equal(scores(ended, rows, reader, at + 7_200_000), scores(ended, rows, reader, at))
+    assert not np.array_equal(scores(view, rows, reader, at + 7_200_000), scores(view, rows, reader, at))
 
 
 def test_a_list_is_not_full_of_one_code_as_long_as_there_are_others() -> None:
