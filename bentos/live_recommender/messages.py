@@ -28,6 +28,7 @@ MAX_SEGMENTS = 64  # of one call of /embed
 MAX_CHAT = 100  # messages of one segment
 MAX_ROOMS = 200  # of one page of /rooms
 
+CodeNames = Annotated[list[str], Field(description="A name for each code; empty where no words tell it from its siblings.")]
 Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
 
 
@@ -68,9 +69,9 @@ class RecommendedRoom(BaseModel):
     score: float = Field(description="The order of the list: the probability of a click, lowered if the room was shown lately.")
     scores: dict[str, float] = Field(description="Probability by task.")
     codes: list[int] = Field(description="Semantic codes of the room's newest coded window, coarse to fine.")
-    code_names: list[str] = Field(description="A name for each code.")
+    code_names: CodeNames
     content_age_seconds: float | None = Field(description="Age of what the codes describe; null before the first window.")
-    reason: str
+    reason: str = Field(description="The deepest named level of the code path that the user's history shares, or what is new.")
     explored: bool = Field(description="Has a place that is reserved for rooms outside the ranked list.")
 
 
@@ -142,7 +143,7 @@ class EmbeddedSegment(BaseModel):
     embedding: list[float] = Field(description="From the tuned LLM.")
     vector: list[float] = Field(description="Aligned with the author, of unit length.")
     codes: list[int]
-    code_names: list[str]
+    code_names: CodeNames
 
 
 class Window(BaseModel):
@@ -152,7 +153,7 @@ class Window(BaseModel):
     ended_at: datetime
     text: str = Field(description="The text that the LLM read: users' words, to be shown as text only.")
     codes: list[int]
-    code_names: list[str]
+    code_names: CodeNames
     counts: dict[str, float]
 
 
@@ -167,7 +168,7 @@ class Room(BaseModel):
     started_at: datetime
     ended_at: datetime | None
     codes: list[int]
-    code_names: list[str]
+    code_names: CodeNames
     content_age_seconds: float | None
     viewers: int
     waiting: int = Field(description="Windows with new text that are not encoded yet.")

@@ -324,6 +324,7 @@ class LiveCore:
             coded_windows["author_id"][history.coded_row],
             coded_windows["vector"][history.coded_row],
             coded_windows["codes"][history.coded_row],
+            coded_windows["segment_id"][history.coded_row] > 0,
             self.state.user_before(user_id),
             self.state.users.not_entered(user_id, since, at),
         )

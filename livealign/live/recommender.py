@@ -27,6 +27,7 @@ from livealign.dataset.examples import KnownIds, serving_examples
 from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
 from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
+from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason
 from livealign.live.state.rooms import LiveView
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker
@@ -45,6 +46,9 @@ class Reader(NamedTuple):
     authors: Ints  # [h] landed ids
     vectors: Floats  # [h, dim]
     codes: Ints  # [h, levels]
+    has_content: NDArray[
+        np.bool_
+    ]  # [h] False: entered before any window of the room was coded, the codes are the author's alone
     counts: tuple[float, ...]  # USER_COUNTS of the days before
     ignored: Ints  # rooms shown lately and not entered, repeated as often as shown
 
@@ -108,7 +112,7 @@ class Recommender:
         return vectors, self.codebook.encode(vectors).astype(np.int64)
 
     def names(self, codes: Sequence[int]) -> list[str]:
-        """A name for each level of one code path."""
+        """A name for each level of one code path, "" where it has none."""
         path = tuple(codes)
         if path not in self._paths:
             self._paths[path] = path_names(path, self.code_names)
@@ -230,7 +234,8 @@ class Recommender:
         room, codes = view.rooms[row], view.codes[row].tolist()
         names = self.names(codes)
         by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
-        content_at, alone = int(view.content_at[row]), _JUST_STARTED if request.content else _BY_AUTHOR
+        entered = np.where(reader.has_content[:, None], reader.codes, -1)
+        content_at, alone = int(view.content_at[row]), JUST_STARTED if request.content else BY_STREAMER
         return RankedRoom(
             room_id=room.room_id,
             author_id=room.author_id,
@@ -240,12 +245,9 @@ class Recommender:
             codes=codes,
             code_names=names,
             content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
-            reason=reason(codes, names, room.author_id, reader) if content_at else alone,
+            reason=reason(codes, names, entered, reader.authors == room.author_id) if content_at else alone,
             explored=explored,
         )
-
-
-_JUST_STARTED, _BY_AUTHOR = "Just started: chosen by who is streaming.", "Chosen by who is streaming."
 
 
 def without_content(view: LiveView) -> LiveView:
@@ -279,23 +281,6 @@ def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> li
         rank = {place: number for number, place in enumerate(order)}
         taken = sorted([*taken, *passed[: k - len(taken)]], key=rank.__getitem__)
     return taken
-
-
-def reason(codes: Sequence[int], names: Sequence[str], author_id: int, reader: Reader) -> str:
-    """One sentence: what is on now, and which part of the user's history speaks for it.
-
-    `names` has one name for each level of `codes`. Moments are similar if they share the first, coarsest code.
-    """
-    now = f"Now: {names[min(1, len(codes) - 1)]}"
-    similar = int((reader.codes[:, 0] == codes[0]).sum())
-    same_author = int((reader.authors == author_id).sum())
-    if similar:
-        both = int(((reader.codes[:, 0] == codes[0]) & (reader.authors == author_id)).sum())
-        streamers = " of this streamer" if both == similar else f", {both} of this streamer" if both else ""
-        return f"{now}; you entered {similar} similar {'moment' if similar == 1 else 'moments'} lately{streamers}."
-    if same_author:
-        return f"{now}; you entered this streamer's room {'once' if same_author == 1 else f'{same_author} times'} lately."
-    return f"{now}; new to you." if len(reader.authors) else f"{now}."
 
 
 def one_thread() -> None:

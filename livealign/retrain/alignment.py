@@ -19,7 +19,7 @@ from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.alignment.warm_start import WarmStart
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.codes.health import CodebookHealth, code_churn, codebook_health, refresh_churn
-from livealign.codes.names import name_codes
+from livealign.codes.names import SegmentsOf, name_codes
 from livealign.codes.segment_codes import CodedSegments
 from livealign.config import CodesConfig
 from livealign.dataset.content import content_of
@@ -100,7 +100,8 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
         codebook = fit_codebook(vectors[rows], profile.codes, None if known is None else known[rows])
     codes = codebook.encode(vectors)
     segments = slice(1, len(corpus.segment_ids))
-    names = name_codes(codes[segments], texts)
+    origin = SegmentsOf(corpus.segment_room_id[1:], corpus.segment_author_id[1:], corpus.segment_started_at[1:])
+    names = name_codes(codes[segments], texts, origin)
     health = codebook_health(codebook, vectors[segments])
     churn = None if known is None or known.shape[1] != codebook.levels else retrain_churn(corpus, known, codes)
     with replaced_directory(artifacts.codes) as folder:

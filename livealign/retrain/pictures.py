@@ -60,7 +60,7 @@ def day_pictures(
         names = read_json(artifacts.codes / CODE_NAMES)
         pictures["The first codes of one room, minute by minute, with what was said when they changed"] = code_path(
             (corpus.segment_started_at[rows] - corpus.segment_started_at[rows[0]]) / _MINUTE,
-            [f"{codes[row, 0]}: {path_names(codes[row, :1].tolist(), names)[0]}" for row in rows],
+            [": ".join([str(codes[row, 0]), *filter(None, path_names(codes[row, :1].tolist(), names))]) for row in rows],
             _said(corpus, segments, rows),
         )
     return pictures

@@ -1,6 +1,7 @@
 """Served scores are the offline scores, for live rooms only, and reasons are true."""
 
 import json
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -9,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livealign.codes.names import name_codes, path_names
 from livealign.config import LiveConfig
 from livealign.dataset.examples import TASKS
 from livealign.days import DAY_MS
 from livealign.errors import BundleError, LiveAlignError
 from livealign.live.answers import Recommendations
-from livealign.live.recommender import Reader, Recommender, Request, diverse, reason
+from livealign.live.recommender import Reader, Recommender, Request, diverse
 from livealign.live.startup import read_snapshot, state_of
 from livealign.live.state.state import LiveState
 from livealign.profiles import load_profile
@@ -53,11 +53,17 @@ class Desk:
         snapshot = read_snapshot(snapshot_files(recommender.bundle), recommender.encode_authors)
         return cls(recommender, state_of(snapshot, config, recommender.alignment.history_length, 30_000))
 
-    def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
+    def reader(self, user: int, at: int | None = None) -> Reader:
         at = self.state.clock if at is None else at
         history, coded_windows = self.state.users.history(user, at), self.state.coded_windows
         known = (coded_windows[name][history.coded_row] for name in ("author_id", "vector", "codes"))
-        reader = Reader(user, *known, self.state.user_before(user), self.state.users.not_entered(user, at - 600_000, at))
+        has_content = coded_windows["segment_id"][history.coded_row] > 0
+        ignored = self.state.users.not_entered(user, at - 600_000, at)
+        return Reader(user, *known, has_content, self.state.user_before(user), ignored)
+
+    def recommend(self, user: int, k: int, exclude: Collection[int] = (), at: int | None = None) -> Recommendations:
+        at = self.state.clock if at is None else at
+        reader = self.reader(user, at)
         return self.recommender.recommend(self.state.view(), reader, Request(at, k, exclude))
 
     def known_user(self) -> int:
@@ -90,7 +96,7 @@ def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: Planted
         assert 0 <= room.content_age_seconds < 600
         assert len(room.codes) == len(room.code_names) == 2
         assert room.title == f"room {room.room_id}"
-        assert room.reason.startswith("Now: ")
+        assert room.reason.startswith(("You entered ", "New to you"))
     assert recommender.recommend(user, 5).request_id != answer.request_id
     assert recommender.recommend(user, 5).rooms == answer.rooms
 
@@ -134,7 +140,7 @@ def test_what_a_user_just_entered_changes_their_list_at_once(recommender: Desk) 
     assert after.fallbacks == ("unknown_user",)
     old, new = ({room.room_id: room for room in answer.rooms} for answer in (before, after))
     assert new[favourite].score != old[favourite].score
-    assert "you entered 5 similar moments lately of this streamer." in new[favourite].reason
+    assert re.fullmatch(r"You entered rooms .+ 5 times lately, all of them this streamer's\.", new[favourite].reason)
 
 
 def test_excluded_rooms_stay_out_and_an_empty_list_says_why(recommender: Desk, release: PlantedRelease) -> None:
@@ -168,11 +174,17 @@ def test_a_room_that_has_just_started_is_ranked_by_its_author(recommender: Desk,
 def test_of_very_many_rooms_those_near_the_user_are_ranked(recommender: Desk, release: PlantedRelease) -> None:
     user = recommender.known_user()
     everything = recommender.recommend(user, 100).rooms
-    near = Desk.open(release.bundle, candidates=3).recommend(user, 100).rooms
+    desk = Desk.open(release.bundle, candidates=3)
+    near = desk.recommend(user, 100).rooms
     assert len(near) == 3 < len(everything)
     scores = {room.room_id: room.score for room in everything}
     for room in near:
         assert room.score == pytest.approx(scores[room.room_id], abs=1e-6)
+    view, reader = desk.state.view(), desk.reader(user)
+    live = view.live_at(release.taken_at)
+    products = view.vectors[live] @ desk.recommender._user_vector(reader)
+    nearest = view.room_id[live[np.argsort(-products)[:3]]]
+    assert {room.room_id for room in near} == set(nearest.tolist())
 
 
 def test_a_room_that_was_shown_and_not_entered_ranks_lower(recommender: Desk) -> None:
@@ -183,8 +195,20 @@ def test_a_room_that_was_shown_and_not_entered_ranks_lower(recommender: Desk) ->
     again = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at).rooms}
     assert again[first.room_id].score == pytest.approx(first.score / 2, rel=1e-5)
     assert again[second.room_id].score == pytest.approx(second.score, rel=1e-5)
+    scores = [room.score for room in again.values()]
+    assert scores == sorted(scores, reverse=True), "the list is in the order of the lowered scores"
+    assert next(iter(again)) == second.room_id
     later = {room.room_id: room for room in recommender.recommend(UNKNOWN, 100, at=at + 601_000).rooms}
     assert later[first.room_id].score == later[first.room_id].scores["click"]
+
+
+def test_a_room_that_has_ended_is_scored_as_it_was_at_its_end(recommender: Desk) -> None:
+    view, reader = recommender.state.view(), recommender.reader(UNKNOWN)
+    rows, at = view.live_at(recommender.state.clock)[:3], recommender.state.clock
+    ended = view._replace(ended_at=np.where(np.isin(np.arange(len(view.ended_at)), rows), at, view.ended_at))
+    scores = recommender.recommender.scores
+    assert np.array_equal(scores(ended, rows, reader, at + 7_200_000), scores(ended, rows, reader, at))
+    assert not np.array_equal(scores(view, rows, reader, at + 7_200_000), scores(view, rows, reader, at))
 
 
 def test_a_list_is_not_full_of_one_code_as_long_as_there_are_others() -> None:
@@ -208,7 +232,11 @@ def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: P
         drawn |= set(explored)
     assert len(drawn) > 1
     reader = Reader(
-        UNKNOWN, *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")), (0.0, 0.0), np.zeros(0)
+        UNKNOWN,
+        *(desk.state.coded_windows[name][:0] for name in ("author_id", "vector", "codes")),
+        np.zeros(0, dtype=np.bool_),
+        (0.0, 0.0),
+        np.zeros(0, dtype=np.int64),
     )
     same = [
         desk.recommender.recommend(desk.state.view(), reader, Request(desk.state.clock, 4, request_id="one")) for _ in range(2)
@@ -251,46 +279,9 @@ def test_a_variant_without_codes_is_no_release(release: PlantedRelease, tmp_path
         write_models(tmp_path, plain, release.corpus, {})
 
 
-# Names and reasons
-
-
-def test_codes_are_named_by_the_words_that_set_them_apart() -> None:
-    codes = np.array([[0, 0]] * 10 + [[0, 1]] * 10 + [[1, 0]] * 10 + [[2, 0]] * 2)
-    texts = [
-        *["the host plays chess opening"] * 10,
-        *["the host plays chess endgame"] * 10,
-        *["the host plays karaoke 666 666 666"] * 10,
-        *["the host plays poker"] * 2,
-    ]
-    names = name_codes(codes, texts)
-    assert "chess" in names["0"]
-    assert "karaoke" in names["1"]
-    assert "host" not in " ".join(names.values())
-    assert (names["0-0"], names["0-1"]) == ("opening", "endgame")
-    assert "2" not in names  # two segments are too few to be named after
-    assert path_names([0, 1, 5], names) == [names["0"], "endgame", "endgame"]
-    assert path_names([2, 0], names) == ["code 2", "code 2"]
-
-
-@pytest.mark.parametrize("texts", [["", "  "], ["666", "1 2"], ["ab", "!!"]])
-def test_without_a_word_there_are_no_names(texts: list[str]) -> None:
-    assert name_codes(np.zeros((2, 2), dtype=int), texts, minimum=1) == {}
+# Names
 
 
 def test_names_say_what_the_planted_rooms_are_about(recommender: Desk) -> None:
     named = {word for name in recommender.recommender.code_names.values() for word in WORDS if word in name}
     assert len(named) >= 4
-
-
-def test_the_reason_tells_what_is_on_and_what_speaks_for_it() -> None:
-    def engaged(*entries: tuple[int, int]) -> Reader:
-        authors, codes = np.array([one for one, _ in entries]), np.array([[code, 0] for _, code in entries])
-        return Reader(7, authors, np.zeros((len(entries), 2)), codes.reshape(-1, 2), (0.0, 0.0), np.zeros(0, dtype=np.int64))
-
-    names = ["chess", "chess, endgame"]
-    assert reason([3, 1], names, 9, engaged()) == "Now: chess, endgame."
-    assert reason([3, 2], ["chess", "chess"], 9, engaged((8, 4))) == "Now: chess; new to you."
-    assert reason([3, 1], names, 9, engaged((9, 4))) == "Now: chess, endgame; you entered this streamer's room once lately."
-    assert reason([3, 1], names, 9, engaged((8, 3))) == "Now: chess, endgame; you entered 1 similar moment lately."
-    both = reason([3, 1], names, 9, engaged((8, 3), (9, 3), (9, 4)))
-    assert both == "Now: chess, endgame; you entered 2 similar moments lately, 1 of this streamer."

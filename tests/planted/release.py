@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from livealign.codes.names import name_codes
+from livealign.codes.names import SegmentsOf, name_codes
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import BundleError
 from livealign.profiles import load_profile
@@ -70,7 +70,10 @@ def plant_release(folder: Path, planted: Planted, at: int | None = None, name: s
     segments = coded_segment_rows(trained, corpus)
     topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
     texts = [f"the host plays {WORDS[topics[one]]} while viewers cheer" for one in segments.segment_ids.tolist()]
-    parts = write_models(folder / "models", trained, corpus, name_codes(segments.codes, texts))
+    rows = corpus.segment_rows(segments.segment_ids)
+    origin = SegmentsOf(*(ids[rows] for ids in (corpus.segment_room_id, corpus.segment_author_id, corpus.segment_started_at)))
+    names = name_codes(segments.codes, texts, origin)
+    parts = write_models(folder / "models", trained, corpus, names)
     at = busiest_time(planted.marts, day) if at is None else at
     parts["snapshot"] = write_snapshot(
         folder / "snapshot", planted.marts, at, *segments, history_length=profile.dataset.history_length

@@ -56,9 +56,10 @@ function drawSpark(value) {
   goal.setAttribute("y2", y(GOAL_SECONDS));
 }
 
-// A step that has no name of its own bears the name of the one above it: once is enough.
-function showPath(list, names) {
-  list.replaceChildren(...names.filter((name, place) => name !== names[place - 1]).map((name) => {
+// Levels without a name are left out; a path without any is shown by its numbers.
+function showPath(list, room) {
+  const names = room.code_names.filter(Boolean);
+  list.replaceChildren(...(names.length ? names : [`code ${room.codes.join("-")}`]).map((name) => {
     const step = document.createElement("li");
     step.textContent = name;
     return step;
@@ -73,7 +74,7 @@ function showRooms(page) {
     const card = cards.get(room.room_id) || { node: byId("room").content.firstElementChild.cloneNode(true), path: null, changedAt: 0 };
     const path = room.codes.join("/");
     if (card.path !== null && card.path !== path) card.changedAt = now;
-    if (card.path !== path) showPath(card.node.querySelector(".path"), room.code_names);
+    if (card.path !== path) showPath(card.node.querySelector(".path"), room);
     card.path = path;
     cards.set(room.room_id, card);
     showRoom(card.node, room);
@@ -109,7 +110,7 @@ function showPicks(list, answer) {
     put(node, "strong", room.title || `room ${room.room_id}`);
     put(node, ".score", `${(100 * room.score).toFixed(1)} %`);
     put(node, "em", room.reason);
-    showPath(node.querySelector(".path"), room.code_names);
+    showPath(node.querySelector(".path"), room);
     return node;
   }));
 }
