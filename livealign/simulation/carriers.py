@@ -18,7 +18,9 @@ SLOTS: dict[str, Sequence[str]] = {
         "|we stay with it for a while|it takes some patience|you can see the difference|that surprised even me"
         "|most people get this wrong|it is my favorite so far|we look at it again in a minute|it needs a lot of care"
     ).split("|"),
-    "verdict": "the best|so underrated|not what I expected|worth the wait|really something|overrated|a classic|getting good".split("|"),
+    "verdict": "the best|so underrated|not what I expected|worth the wait|really something|overrated|a classic|getting good".split(
+        "|"
+    ),
 }
 CARRIERS: dict[str, Sequence[str]] = {
     "speech": (

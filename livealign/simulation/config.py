@@ -8,7 +8,7 @@ from livealign.errors import LiveAlignError
 
 MANIFEST = "simulator.json"  # of an archive: its settings
 WINDOW_MS = 30_000
-NEW_WORDS = 0.5  # benchmarks.quality.new_words on four Twitch channels
+NEW_WORDS = 0.1  # benchmarks.quality.new_words on four Twitch channels
 BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the density of the laptop's default, for platforms of all sizes
 
 

@@ -19,7 +19,7 @@ from livealign.simulation.config import SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC
 from livealign.simulation.lexicon import lexicon
 from livealign.simulation.topics import TOPICS
-from livealign.simulation.world import Bools, Ints, generator
+from livealign.simulation.world import Bools, Floats, Ints, generator
 
 FEW = 3  # members of a topic in one broadcast
 FIRST_MEMBERS = 12  # of a topic on the day that it is first aired
@@ -29,8 +29,8 @@ NEVER = -1_000_000  # a day before all others
 
 # What is odd about the words of a broadcast, by row number, with its share of the broadcasts.
 WORDINGS = ("plain", "homonym", "denial", "contradicting title")
-WORDING_SHARES = (0.7, 0.1, 0.1, 0.1)
-PLAIN, HOMONYM, DENIAL, CONTRADICTION = range(len(WORDINGS))
+WORDING_SHARES = (0.7, 0.1, 0.1)  # the last has the rest
+_, HOMONYM, DENIAL, CONTRADICTION = range(len(WORDINGS))
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def choose_members(config: SimulationConfig, number: int, talk: Talk, introduced
     """The members of the day's broadcasts, given when each member came."""
     rng = generator(config, "members", number)
     count = len(talk.title_topic)
-    wording = rng.choice(len(WORDINGS), size=count, p=WORDING_SHARES)
-    takes_new = rng.random(count) < config.new_words
+    wording = np.searchsorted(np.cumsum(WORDING_SHARES), _spread(count, rng), side="right")
+    takes_new = _spread(count, rng) < config.new_words
     members = np.zeros((count, len(TOPICS), FEW), dtype=np.int64)
     for topic, order in enumerate(_orders(config)):
         pool = _known_pool(order, introduced[topic], number)
@@ -96,6 +96,12 @@ def choose_members(config: SimulationConfig, number: int, talk: Talk, introduced
         introduced=after,
         used_up=bool(again.any()),
     )
+
+
+def _spread(count: int, rng: np.random.Generator) -> Floats:
+    """Evenly spread numbers below 1 in random order [count]: of any range, as many as its width says, give or take one."""
+    spread: Floats = (rng.permutation(count) + rng.random()) / count
+    return spread
 
 
 def _orders(config: SimulationConfig) -> list[Ints]:
@@ -151,4 +157,3 @@ def _aired(talk: Talk) -> Bools:
     aired[talk.room, talk.topic] = True
     aired[np.arange(len(aired)), talk.title_topic] = True
     return aired
-
