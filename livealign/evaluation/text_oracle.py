@@ -4,7 +4,8 @@
     probabilities = oracle.probabilities()        # float64 [n]
 
 The classifier learns topics from true labels and the texts that the LLM reads. In an open world it knows the topic of every
-member's words, whether or not they were said before. The users' true tastes then give click probabilities. The gap to `oracle` is what the text of the last ended window does not reveal.
+member's words, whether or not they were said before. The users' true tastes then give click probabilities. The gap to
+`oracle` is what the text of the last ended window does not reveal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ from livealign.dataset.recent_content import recent_content
 from livealign.evaluation.day_truth import DayTruth
 from livealign.simulation.carriers import DENIALS
 from livealign.simulation.lexicon import words_of
-
 
 SEPARATOR = " | "  # of the parts of a text; the title is the first
 

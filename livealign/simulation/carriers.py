@@ -7,20 +7,21 @@ import pyarrow as pa
 
 from livealign.simulation.grammar import GENERAL_SLOTS, Grammar, garbled
 
+WHEN = (
+    "one more time|for the next ten minutes|from the very beginning|before we stop|as slowly as I can|like last week"
+    "|without any hurry|just for you|because so many of you asked|until it works|and nothing else tonight|all over again"
+)
+REMARKS = (
+    "it gets better every time|that was closer than it looked|nobody saw that coming|there is more to it than you think"
+    "|we stay with it for a while|it takes some patience|you can see the difference|that surprised even me"
+    "|most people get this wrong|it is my favorite so far|we look at it again in a minute|it needs a lot of care"
+)
+VERDICTS = "the best|so underrated|not what I expected|worth the wait|really something|overrated|a classic|getting good"
 SLOTS: dict[str, Sequence[str]] = {
     **GENERAL_SLOTS,
-    "when": (
-        "one more time|for the next ten minutes|from the very beginning|before we stop|as slowly as I can|like last week"
-        "|without any hurry|just for you|because so many of you asked|until it works|and nothing else tonight|all over again"
-    ).split("|"),
-    "remark": (
-        "it gets better every time|that was closer than it looked|nobody saw that coming|there is more to it than you think"
-        "|we stay with it for a while|it takes some patience|you can see the difference|that surprised even me"
-        "|most people get this wrong|it is my favorite so far|we look at it again in a minute|it needs a lot of care"
-    ).split("|"),
-    "verdict": "the best|so underrated|not what I expected|worth the wait|really something|overrated|a classic|getting good".split(
-        "|"
-    ),
+    "when": WHEN.split("|"),
+    "remark": REMARKS.split("|"),
+    "verdict": VERDICTS.split("|"),
 }
 CARRIERS: dict[str, Sequence[str]] = {
     "speech": (

@@ -17,7 +17,9 @@ from livealign.simulation.carriers import common_phrases
 from livealign.simulation.grammar import garbled
 from livealign.simulation.topics import TOPICS
 
-STOP_WORDS = frozenset("a al and back de el in la of on one the to too under up with".split())
+STOP_WORDS = frozenset(
+    ("a", "al", "and", "back", "de", "el", "in", "la", "of", "on", "one", "the", "to", "too", "under", "up", "with")
+)
 SHORTEST_WORD = 2  # letters of a word that reveals a topic
 _HOMONYMS = "homonyms"
 

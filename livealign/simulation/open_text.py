@@ -17,8 +17,8 @@ ODD_SHARE = 0.5  # of a room's sentences: how many have its homonym, or deny
 def about_members(kind: str, used: UsedMembers, room: Ints, topic: Ints, rng: np.random.Generator) -> pa.Array:
     """One sentence of the kind for each broadcast and topic [n], as strings [n].
 
-    Kinds: speech, chat, foreign_chat, title, vague_title, clickbait. A host who denies speaks of another topic's members in half
-    of the sentences; a title that contradicts names those, whatever its kind.
+    Kinds: speech, chat, foreign_chat, title, vague_title, clickbait. A host who denies speaks of another topic's members in
+    half of the sentences; a title that contradicts names those, whatever its kind.
     """
     odd = rng.random(len(room)) < ODD_SHARE
     denies = odd & (kind == "speech") & (used.wording[room] == DENIAL)
