@@ -1,6 +1,6 @@
-"""The share of real broadcasts that speak of what nobody spoke of in the week before: Twitch VOD chat archives.
+"""The share of real broadcasts that speak of what was unsaid in the week before.
 
-    python -m benchmarks.quality.new_words --archive ../shared/data/twitch_archive
+    python -m benchmarks.quality.new_words --archive ../shared/data/twitch_archive     # Twitch VOD chat archives
 
 The telling words of a broadcast are those of its title and of at least three viewers with the highest class-based TF-IDF
 against the other broadcasts. A broadcast is new if most of them were unsaid in the broadcasts of the seven days before: in no
@@ -35,7 +35,10 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Broadcast:
-    """One broadcast: in how many messages each word was said, and the same of those that three viewers or the title have."""
+    """One broadcast: in how many messages each word was said.
+
+    `counts` has only the words of the title and of three viewers.
+    """
 
     channel: int
     started_at: int  # epoch milliseconds
@@ -44,7 +47,7 @@ class Broadcast:
 
 
 def main() -> None:
-    """Print and record the share by scope, by what counts as said, and by number of telling words."""
+    """Print and record the share by scope, by what counts as said, by number of words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, required=True, help="folder of channels")
     parser.add_argument("--seed", type=int, default=17, help="of the bootstrap (default: %(default)s)")
@@ -98,9 +101,9 @@ def _words(text: str) -> set[str]:
 
 
 def new_broadcasts(broadcasts: list[Broadcast], number: int, within_channel: bool, least: int) -> NDArray[np.bool_]:
-    """Whether most of the `number` telling words of each measured broadcast had been said in fewer than `least` messages.
+    """Whether most telling words of each measured broadcast were unsaid [n].
 
-    The messages and titles of the seven days before count.
+    A broadcast has `number` of them; unsaid is said in fewer than `least` messages and titles of the seven days before.
     """
     telling = telling_words(broadcasts, number)
     first = broadcasts[0].started_at + DAYS_BEFORE * DAY_MS

@@ -1,4 +1,7 @@
-"""Sentences of an open world: the members carry the topic, all other words are the same in every room."""
+"""Sentences of an open world in which members alone carry the topic.
+
+All other words are the same in every room.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -38,7 +41,7 @@ CARRIERS: dict[str, Sequence[str]] = {
     "denial": (
         "{open} we have no {member} today, {close}",
         "do not wait for the others, this is not {member}, {close}",
-        "I {habit} say it, we do this without {member} {when}",
+        "{open} we go on without {member} {when}, {close}",
         "chat asks for it, but there is no {member} tonight, {remark}",
         "{open} there will be no {member} in this room, {close}",
     ),
@@ -71,7 +74,8 @@ CARRIERS: dict[str, Sequence[str]] = {
     "vague_title": ("{greeting} {titletail}", "the usual stream {titletail}", "{greeting}, we go on {titletail}"),
     "clickbait": ("{clickbait}", "{clickbait} {emote}", "{member}: {clickbait}", "{greeting}!! {clickbait}"),
 }
-DENIALS = ("no", "not", "without")  # the words before a member in `denial`, and before a member nowhere else
+# The words before a member in `denial`, and before a member nowhere else, as they are and as bad sound leaves them.
+DENIALS = ("no", "not", "without", "n", "nt")
 
 
 @cache

@@ -198,7 +198,10 @@ def scatter(pieces: list[tuple[np.ndarray, pa.Array]], count: int) -> pa.Array:
 
 
 def garbled(text: pa.Array) -> pa.Array:
-    """The strings as bad sound leaves them: long words are `GARBLED_WORD`, the others lose vowels."""
+    """The strings as bad sound leaves them.
+
+    Long words become `GARBLED_WORD`, the others lose vowels.
+    """
     return pc.replace_substring_regex(pc.replace_substring_regex(text, r"\w{6,}", GARBLED_WORD), "[aeo]", "")
 
 

@@ -1,4 +1,4 @@
-"""The members of its topics that each broadcast of an open world uses, and which of them are new.
+"""The members of its topics that each broadcast of an open world uses, old or new.
 
     introduced = never_introduced()                            # before the first day
     used = choose_members(config, number, talk, introduced)    # of the day's broadcasts
@@ -35,7 +35,10 @@ _, HOMONYM, DENIAL, CONTRADICTION = range(len(WORDINGS))
 
 @dataclass(frozen=True)
 class Talk:
-    """The topics that a day's R broadcasts speak of: by title [R], and in W windows (`room` and `topic` [W])."""
+    """The topics that a day's R broadcasts speak of.
+
+    By title [R], and in W windows (`room` and `topic` [W]).
+    """
 
     title_topic: Ints
     room: Ints

@@ -55,7 +55,10 @@ class Rooms:
 
 @dataclass(frozen=True)
 class Day:
-    """One day: its number from 0, its authors, users and rooms, and in an open world the members that rooms use."""
+    """One day: its number from 0, and its authors, users and rooms.
+
+    In an open world also the members that the rooms use.
+    """
 
     config: SimulationConfig
     number: int
