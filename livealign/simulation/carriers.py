@@ -28,15 +28,15 @@ SLOTS: dict[str, Sequence[str]] = {
 }
 CARRIERS: dict[str, Sequence[str]] = {
     "speech": (
-        "{open} {member} {when}, {close}",
+        "{open} {member} and {other} {when}, {close}",
         "{open} look at {member}, {remark}, {close}",
-        "if you ask me about {member}, {remark}, {close}",
-        "I {habit} come back to {member} {when}",
+        "if you ask me about {member}, take {other}, {close}",
+        "I {habit} come back from {other} to {member} {when}",
         "we had {other}, now it is {member} that matters, {close}",
-        "a few more minutes with {member} and then we go on {when}",
-        "chat asks about {member}: {remark}, {close}",
+        "a few more minutes with {member} and {other}, {close}",
+        "chat asks about {member} or {other}: {remark}",
         "yesterday it was {other}, so today {member} {when}",
-        "{open} {remark} and {member} is {verdict}",
+        "{open} {member} is {verdict}, {other} is {verdict}",
     ),
     "denial": (
         "{open} we have no {member} today, {close}",
@@ -48,12 +48,12 @@ CARRIERS: dict[str, Sequence[str]] = {
     "chat": (
         "{slang} {member} is {verdict}",
         "how do you like {member}?",
-        "{member} {when} {emote}",
+        "{member} or {other}? {emote}",
         "more {member} pls {emote}",
-        "{member} already {slang}",
+        "{member} and {other} {slang}",
         "{member} {emote}{emote}",
-        "is {member} {verdict} or is it just me",
-        "{slang} {remark} {member}",
+        "is {member} {verdict} or is it {other}",
+        "{slang} {member} {when}",
         "never again {member} {emote}",
     ),
     "foreign_chat": (

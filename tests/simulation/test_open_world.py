@@ -103,7 +103,8 @@ def test_every_topic_has_a_homonym_of_another() -> None:
 
 def test_a_denied_member_follows_a_word_that_no_other_sentence_has_there() -> None:
     for kind, templates in CARRIERS.items():
-        marked = [template.replace("{member}", "@") for template in templates if "{member}" in template]
+        slots = ("{member}", "{other}")
+        marked = [template.replace(slot, "@", 1) for slot in slots for template in templates if slot in template]
         for template in marked + garbled(pa.array(marked, pa.string())).to_pylist():
             word = (template.partition("@")[0].split() or [""])[-1]
             # Bad sound leaves the same of "without" as of every long word.
