@@ -66,7 +66,7 @@ def simulate(
         summary = make(config, target, progress=advance)
     console.say(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
     if summary.used_up:
-        console.say(f"! from {summary.used_up} on topics have no word left that was never said; the oldest return as new")
+        console.say(f"! from {summary.used_up} on some topics have no member that was never said; the longest unsaid return")
 
 
 def inspect(
