@@ -14,12 +14,13 @@ have been unsaid for two weeks then.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livealign.simulation.config import SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC
 from livealign.simulation.lexicon import lexicon
 from livealign.simulation.topics import TOPICS
-from livealign.simulation.world import Bools, Floats, Ints, generator
+from livealign.simulation.world import Bools, Ints, generator
 
 FEW = 3  # members of a topic in one broadcast
 FIRST_MEMBERS = 12  # of a topic on the day that it is first aired
@@ -82,14 +83,15 @@ def choose_members(config: SimulationConfig, number: int, talk: Talk, introduced
         drawn, fresh = _drawn(pool, count, rng), _drawn(batch, count, rng)
         members[:, topic] = np.where(takes_new[:, None], fresh, drawn)
     aired = _aired(talk)
-    other_topic = _other_topics(talk.title_topic, aired.any(axis=0) | (introduced > NEVER).any(axis=1), rng)
+    known: Bools = np.logical_or(aired.any(axis=0), (introduced > NEVER).any(axis=1))
+    other_topic = _other_topics(talk.title_topic, known, rng)
     odd = np.flatnonzero((wording == DENIAL) | (wording == CONTRADICTION))
     aired[odd, other_topic[odd]] = True
     before = introduced[np.arange(len(TOPICS))[None, :, None], members]
     again = takes_new[:, None, None] & (before > NEVER) & aired[:, :, None]
-    room, topic, place = np.nonzero(aired[:, :, None] & (takes_new[:, None, None] | (before == NEVER)))
+    rooms, topics, places = np.nonzero(aired[:, :, None] & (takes_new[:, None, None] | (before == NEVER)))
     after = introduced.copy()
-    after[topic, members[room, topic, place]] = number
+    after[topics, members[rooms, topics, places]] = number
     return UsedMembers(
         members=members,
         is_new=(before == NEVER).all(axis=2),
@@ -101,9 +103,9 @@ def choose_members(config: SimulationConfig, number: int, talk: Talk, introduced
     )
 
 
-def _spread(count: int, rng: np.random.Generator) -> Floats:
+def _spread(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Evenly spread numbers below 1 in random order [count]: of any range, as many as its width says, give or take one."""
-    spread: Floats = (rng.permutation(count) + rng.random()) / count
+    spread: NDArray[np.float64] = (rng.permutation(count) + rng.random()) / count
     return spread
 
 
