@@ -9,6 +9,7 @@ retrain, one window each. Segments are drawn by the profile's seed; with few tes
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from livealign.dataset.columns import rows_by_key
 from livealign.dataset.corpus import load_corpus
 from livealign.errors import LiveAlignError
 from livealign.evaluation.day_truth import read_day_truth
+from livealign.evaluation.frame import SLICE_ORDER
 from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.encoder import Encoder, tokenize
 from livealign.llm.pooling import MEAN, TELLING, Pooling, telling_weights
@@ -55,15 +57,23 @@ def main() -> None:
     ]
     rows, n = np.concatenate(drawn), len(drawn[0])
     segment_ids, topic = corpus.segment_ids[1:][rows], truth.topics[rows]
+    parts = {
+        value: values[1:][rows][n:] == value
+        for values in truth.slices.values()
+        for value in SLICE_ORDER
+        if (values[1:][rows][n:] == value).any()
+    }
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, day], profile.segments)
 
     def show(name: str, vectors: NDArray) -> None:
-        by_probe = probes(vectors.astype(np.float64), topic, n, profile.seed)
+        by_probe = probes(vectors.astype(np.float64), topic, n, profile.seed, parts)
         print(f"{name:<28}" + "".join(f"{value:>9.3f}" for value in by_probe.values()), flush=True)
         for probe, value in by_probe.items():
             out.add(f"{name}: {probe}", value, "NMI" if probe == "NMI" else "share")
 
-    print(f"{n:,} training and {len(rows) - n:,} test segments\n{'':<28}{'linear':>9}{'kNN':>9}{'NMI':>9}")
+    print(f"{n:,} training and {len(rows) - n:,} test segments")
+    print(*(f"{part.sum():,} {value}" for value, part in parts.items()), sep=", ")
+    print(f"{'':<28}" + "".join(f"{name.split()[-1]:>9}" for name in ("linear", "kNN", "NMI", *parts)))
     backbone = load_backbone(profile.backbone, home.models)
     tokens = tokenize(backbone, texts[:n], profile.segments.token_budget)
     weights = {share: telling_weights(tokens, len(backbone.tokenizer), share) for share in arguments.half_shares}
@@ -83,13 +93,19 @@ def main() -> None:
     out.write()
 
 
-def probes(vectors: NDArray, topic: NDArray, n: int, seed: int) -> dict[str, float]:
-    """Accuracy of two classifiers and NMI of clusters, on the test rows from `n` on."""
+def probes(vectors: NDArray, topic: NDArray, n: int, seed: int, parts: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """Accuracy of two classifiers and NMI of clusters, on the test rows from `n` on.
+
+    Args:
+        parts: rows among the test rows, on which the linear classifier's accuracy is given as well.
+    """
     near, far = whitened(vectors, n, 0.1), whitened(vectors, n, 3.0)
-    linear = RidgeClassifier(alpha=10.0).fit(near[:n], topic[:n]).score(near[n:], topic[n:])
+    correct = RidgeClassifier(alpha=10.0).fit(near[:n], topic[:n]).predict(near[n:]) == topic[n:]
     neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(near[:n], topic[:n]).score(near[n:], topic[n:])
     clusters = KMeans(min(TOPICS, len(topic) - n), n_init=5, random_state=seed).fit_predict(far[n:])
-    return {"linear": linear, "kNN": neighbours, "NMI": float(normalized_mutual_info_score(topic[n:], clusters))}
+    agreement = float(normalized_mutual_info_score(topic[n:], clusters))
+    by_part = {name: float(correct[part].mean()) for name, part in parts.items()}
+    return {"linear": float(correct.mean()), "kNN": neighbours, "NMI": agreement, **by_part}
 
 
 def whitened(vectors: NDArray, n: int, floor: float) -> NDArray:

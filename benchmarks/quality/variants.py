@@ -152,8 +152,12 @@ def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out
 
 
 def print_slices(report: EvaluationReport, out: JsonRows) -> None:
-    """Print and record the gain over the baseline by author popularity and stream quality."""
-    for value, row in (report.slices["author_popularity"] | report.slices.get("stream_quality", {})).items():
+    """Print and record the gain over the baseline by slice.
+
+    The slices are author popularity, stream quality, new members and wording.
+    """
+    names = ("author_popularity", "stream_quality", "members", "wording")
+    for value, row in (part for name in names for part in report.slices.get(name, {}).items()):
         gains = {name: part.against_baseline for name, part in row.items() if part.against_baseline}
         if gains:
             shown = [f"{name} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for name, gain in gains.items()]

@@ -13,6 +13,7 @@ from livealign.console import PlainConsole, progress_bar, styled, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.operation_config import LandingConfig
+from livealign.simulation.config import NEW_WORDS
 
 console = PlainConsole()
 
@@ -43,6 +44,12 @@ def simulate(
     off_topic: Annotated[
         float, typer.Option(min=0, max=1, help="share of authors in whose rooms people talk of anything but what is aired")
     ] = 0.0,
+    new_words: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="share of broadcasts that name only what no day before named; 0: a closed vocabulary of topics"
+        ),
+    ] = NEW_WORDS,
 ) -> None:
     """Make the archive of a simulated platform, with its truth beside it.
 
@@ -53,9 +60,13 @@ def simulate(
 
     target = out or Home.from_environment("simulator").archive
     with progress_bar("simulating") as advance:
-        config = SimulationConfig(users=users, authors=authors, days=days, seed=seed, off_topic_share=off_topic)
+        config = SimulationConfig(
+            users=users, authors=authors, days=days, seed=seed, off_topic_share=off_topic, new_words=new_words
+        )
         summary = make(config, target, progress=advance)
     console.say(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
+    if summary.used_up:
+        console.say(f"! from {summary.used_up} on some topics have no member that was never said; the longest unsaid return")
 
 
 def inspect(

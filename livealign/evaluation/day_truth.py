@@ -17,6 +17,8 @@ from livealign.errors import EvaluationError
 from livealign.simulation.truth import SIMULATE_AGAIN, WRITTEN, has_truth, log_odds_of, read_truth, read_truth_file, truth_file
 
 WINDOW_MILLISECONDS = 30_000
+_OPEN = ("new_members", "wording")  # columns that windows of an open world have
+NO_WINDOW = "no window"
 _MODIFIERS = ("highlight", "low_quality")  # of a window; the archive's settings have their log odds under the same names
 
 
@@ -31,6 +33,8 @@ class DayTruth(NamedTuple):
     fixed: NDArray[np.floating]  # [n] log odds of a click but for taste and modifiers, the place included
     tastes: NDArray[np.floating]  # [n, K] log odds of the impression's user by topic
     position: float  # log odds by log1p of the place in the list
+    slices: Mapping[str, NDArray[np.str_]]  # [S] by slice name, what is odd about the segment's words; empty if closed
+    topic_of_word: Mapping[str, int]  # the topic that a case-folded word reveals wherever it is read; empty if closed
 
     @property
     def topic_of_segments(self) -> list[str]:
@@ -66,13 +70,39 @@ def read_day_truth(archive: Path, corpus: Corpus) -> DayTruth | None:
         fixed=shown["fixed_logit"],
         tastes=tastes.flatten().to_numpy().reshape(len(tastes), -1)[shown["user"]],
         position=of_position,
+        slices=_slices(windows, rows),
+        topic_of_word=_topic_of_word(archive),
     )
+
+
+def _slices(windows: pa.Table, rows: NDArray[np.int64]) -> dict[str, NDArray[np.str_]]:
+    """Of each segment in an open world, whether its room's members are new and how the room puts things."""
+    if not set(_OPEN) <= set(windows.column_names):
+        return {}
+    new, wording = (windows[name].to_numpy()[rows] for name in _OPEN)
+    by_name = {"members": np.where(new, "new", "said before"), "wording": wording.astype(np.str_)}
+    return {name: np.concatenate([[NO_WINDOW], values]) for name, values in by_name.items()}
+
+
+def _members(archive: Path) -> Path:
+    """The file that an archive of an open world has, and one of a closed world lacks."""
+    return archive / "truth" / "members.parquet"
+
+
+def _topic_of_word(archive: Path) -> dict[str, int]:
+    """Words of the members of an open world; empty for a closed one."""
+    if not _members(archive).is_file():
+        return {}
+    table = read_truth_file(_members(archive), ["topic", "words"]).to_pydict()
+    return {word: topic for topic, words in zip(table["topic"], table["words"], strict=True) for word in words}
 
 
 def _windows(archive: Path, corpus: Corpus) -> tuple[pa.Table, NDArray[np.int64]]:
     """The truth of all windows of the corpus' days, and the row of each segment of the corpus in it [S - 1]."""
     columns = ["room_id", "window", "topic", *_MODIFIERS]
     days = [*corpus.train_days, corpus.day]
+    if _members(archive).is_file():
+        columns += _OPEN
     table = pa.concat_tables([read_truth_file(truth_file(archive, "segments", day), columns) for day in days])
     segments = np.stack([corpus.segment_room_id[1:], corpus.segment_started_at[1:] // WINDOW_MILLISECONDS], axis=1)
     known = np.stack([table["room_id"].to_numpy(), table["window"].to_numpy()], axis=1)

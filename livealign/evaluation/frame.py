@@ -15,9 +15,10 @@ from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.dataset.marts import read_mart
 from livealign.days import DAY_MS
-from livealign.evaluation.day_truth import DayTruth
+from livealign.evaluation.day_truth import NO_WINDOW, DayTruth
 from livealign.evaluation.highlights import SEGMENT_COLUMNS
 from livealign.llm.texts import TEXT_COLUMNS
+from livealign.simulation.members import WORDINGS
 
 CLICK = TASKS.index("click")
 
@@ -28,6 +29,7 @@ SLICE_ORDER: Sequence[str] = (
     *("much", "little", "none"),
     *("opening", "middle", "later"),
     *("clear", "poor"),
+    *("said before", *WORDINGS, NO_WINDOW),
 )
 
 
@@ -136,7 +138,7 @@ def held_out_frame(
     """The corpus' test impressions with the standard slices.
 
     Args:
-        truth: adds a slice by the streams' true quality.
+        truth: adds a slice by the streams' true quality; of an open world, by new members and by wording.
         characters: `segment_characters`, if the caller has them already.
     """
     if characters is None:
@@ -155,6 +157,7 @@ def held_out_frame(
     )
     if truth is not None:
         slices["stream_quality"] = np.where(truth.low_quality[test.segment], "poor", "clear")
+        slices |= {name: values[test.segment] for name, values in truth.slices.items()}
     return EvaluationFrame.from_examples(test, slices)
 
 

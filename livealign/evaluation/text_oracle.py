@@ -3,11 +3,13 @@
     oracle = text_oracle(corpus, truth, texts)
     probabilities = oracle.probabilities()        # float64 [n]
 
-The classifier learns topics from true labels and the texts that the LLM reads; the users' true tastes then give click
-probabilities. The gap to `oracle` is what the text of the last ended window does not reveal.
+The classifier learns topics from true labels and the texts that the LLM reads. In an open world it knows the topic of every
+member's words, whether or not they were said before. The users' true tastes then give click probabilities. The gap to
+`oracle` is what the text of the last ended window does not reveal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.recent_content import recent_content
 from livealign.evaluation.day_truth import DayTruth
+from livealign.simulation.carriers import DENIALS
+from livealign.simulation.lexicon import words_of
+
+SEPARATOR = " | "  # of the parts of a text; the title is the first
 
 
 class TextOracle(NamedTuple):
@@ -42,7 +48,7 @@ def text_oracle(corpus: Corpus, truth: DayTruth, texts: Sequence[str]) -> TextOr
         texts: of the corpus' segments but row 0, as the LLM reads them.
     """
     beliefs = recent_content(
-        topic_beliefs(texts, truth.topics, corpus.segment_is_train[1:]),
+        topic_beliefs(texts, truth.topics, corpus.segment_is_train[1:], truth.topic_of_word),
         corpus.segment_room_id[1:],
         corpus.segment_started_at[1:],
         corpus.half_life_seconds,
@@ -67,16 +73,42 @@ def expected_click(
     return np.asarray((beliefs * probabilities).sum(1), dtype=np.float64)
 
 
-def topic_beliefs(texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_]) -> NDArray[np.float32]:
+def topic_beliefs(
+    texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_], topic_of_word: Mapping[str, int] | None = None
+) -> NDArray[np.float32]:
     """P(topic | text) [n, topics], learned from the training rows.
 
     An empty text has no belief: a row of zeros.
+
+    Args:
+        topic_of_word: topics that words reveal by themselves (`revealed_words`); None or empty: words are only counted.
     """
     has_text = np.asarray([bool(text) for text in texts])
     rows = np.flatnonzero(is_train & has_text)
-    words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1))
+    reader = partial(revealed_words, topic_of_word=topic_of_word) if topic_of_word else "word"
+    words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1), analyzer=reader)
     classifier = LogisticRegression(C=10.0, max_iter=60, tol=1e-3)
     classifier.fit(words.fit_transform([texts[row] for row in rows.tolist()]), topics[rows])
     beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
     beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
     return beliefs * has_text[:, None]
+
+
+def revealed_words(text: str, topic_of_word: Mapping[str, int]) -> list[str]:
+    """The words of a text, with "topic N" in place of each word that reveals a topic.
+
+    A denied topic ("no …") and one that only the title names are words of their own, since they say less.
+    """
+    title, bar, rest = text.partition(SEPARATOR)
+    parts = [("title: ", title), ("", rest)] if bar else [("", title)]
+    found: list[str] = []
+    for part, said in parts:
+        before = ""
+        for word in words_of(said):
+            topic = topic_of_word.get(word)
+            if topic is not None:
+                found.append(f"{part}{before + ' ' if before in DENIALS else ''}topic {topic}")
+            elif len(word) > 1:
+                found.append(part + word)
+            before = word
+    return found

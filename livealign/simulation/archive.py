@@ -5,8 +5,10 @@
     <out>/truth/impressions/dt=…/part-0.parquet    impression_id, p_click, p_click_static, user,
                                                    fixed_logit (log odds of a click without taste, highlight, quality)
     <out>/truth/tastes/dt=…/part-0.parquet         taste: log odds by topic, row `user`
-    <out>/truth/segments/dt=…/part-0.parquet       room_id, window, topic, genre, highlight, low_quality
+    <out>/truth/segments/dt=…/part-0.parquet       room_id, window, topic, genre, highlight, low_quality;
+                                                   of an open world also new_members, wording
     <out>/truth/topics.parquet                     topic, name, genre
+    <out>/truth/members.parquet                    member, topic, homonym, words that reveal the topic (of an open world)
 
 The same config gives the same bytes. The archive is written under another name and renamed when it is whole.
 """
@@ -14,6 +16,7 @@ The same config gives the same bytes. The archive is written under another name 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +27,8 @@ from livealign.errors import ArchiveError
 from livealign.files import replace_json, replaced_directory
 from livealign.simulation.behaviour import behave
 from livealign.simulation.config import MANIFEST, SimulationConfig
+from livealign.simulation.lexicon import member_table
+from livealign.simulation.members import choose_members, never_introduced
 from livealign.simulation.moments import Day, live_rooms, make_rooms
 from livealign.simulation.tables import landing_tables, topic_table, truth_tables
 from livealign.simulation.world import authors_on, make_authors, make_users, users_on
@@ -39,6 +44,7 @@ class SimulationSummary:
     out: Path
     rows: dict[str, int]
     rows_by_day: dict[str, dict[str, int]]
+    used_up: date | None = None  # the first day on which a topic had no member left that had never been said
 
 
 def simulate(config: SimulationConfig, out: Path, progress: Progress | None = None) -> SimulationSummary:
@@ -56,11 +62,19 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
     rows_by_day: dict[str, dict[str, int]] = {}
     all_authors = make_authors(config)
     users = make_users(config, all_authors)
+    introduced, used_up = never_introduced(), None
     with replaced_directory(out) as folder:
         _write(topic_table(), folder / "truth" / "topics.parquet")
+        if config.new_words:
+            _write(member_table(), folder / "truth" / "members.parquet")
         for number, date_ in enumerate(config.dates):
             authors, users = authors_on(config, all_authors, number), users_on(config, users, number)
-            day = Day(config, number, authors, users, make_rooms(config, authors, number))
+            rooms, members = make_rooms(config, authors, number), None
+            if config.new_words:
+                members = choose_members(config, number, rooms.talked_of, introduced)
+                introduced = members.introduced
+                used_up = used_up or (date_ if members.used_up else None)
+            day = Day(config, number, authors, users, rooms, members)
             behaviour = behave(day, live_rooms(day))
             for name, table in truth_tables(day, behaviour).items():
                 _write(table, partition(folder / "truth", name, date_))
@@ -72,7 +86,7 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
                 progress(number + 1, config.days)
         replace_json(folder / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "rows": rows_by_day})
     rows = {name: sum(day_rows[name] for day_rows in rows_by_day.values()) for name in tables}
-    return SimulationSummary(out, rows, rows_by_day)
+    return SimulationSummary(out, rows, rows_by_day, used_up)
 
 
 def was_simulated(folder: Path) -> bool:

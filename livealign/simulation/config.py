@@ -8,6 +8,7 @@ from livealign.errors import LiveAlignError
 
 MANIFEST = "simulator.json"  # of an archive: its settings
 WINDOW_MS = 30_000
+NEW_WORDS = 0.1  # benchmarks.quality.new_words on four Twitch channels
 BROADCASTS_PER_AUTHOR_DAY = 350 / (200 * 8)  # the density of the laptop's default, for platforms of all sizes
 
 
@@ -74,6 +75,7 @@ class SimulationConfig:
     chat_messages: float = 2.2  # of viewers in a window, on average
     chat_limit: int = 8  # messages of one window, not counting the panel's own comments and bots
     off_topic_share: float = 0.0  # of authors in whose rooms people do not talk about what is aired
+    new_words: float = NEW_WORDS  # share of broadcasts whose topics' members no day before had; 0: a closed vocabulary
 
     def __post_init__(self) -> None:
         least = {"users": 1, "authors": 1, "days": 1, "cards": 1, "pool_size": self.cards, "seed": 0, "shift_day": 1}
@@ -82,6 +84,8 @@ class SimulationConfig:
                 raise LiveAlignError(f"a simulation needs {name} of at least {minimum}, not {getattr(self, name)}")
         if not 0 <= self.off_topic_share <= 1:
             raise LiveAlignError(f"off_topic_share is a share of the authors, 0 to 1, not {self.off_topic_share}")
+        if not 0 <= self.new_words <= 1:
+            raise LiveAlignError(f"new_words is a share of the broadcasts, 0 to 1, not {self.new_words}")
         if not 2 <= self.min_minutes <= self.mean_minutes <= self.max_minutes <= 180:
             raise LiveAlignError("broadcasts last 2 to 180 minutes: min_minutes <= mean_minutes <= max_minutes <= 180")
         if self.broadcasts is not None and not self.days <= self.broadcasts <= self.authors * self.days:
@@ -125,5 +129,9 @@ class SimulationConfig:
         return [self.first_day + timedelta(days=day) for day in range(self.days)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for `simulator.json`."""
-        return {**asdict(self), "first_day": self.first_day.isoformat()}
+        """Plain values for `simulator.json`.
+
+        A closed world has no `new_words`: its archives are those of versions that knew no other.
+        """
+        values = {**asdict(self), "first_day": self.first_day.isoformat()}
+        return values if self.new_words else {name: value for name, value in values.items() if name != "new_words"}

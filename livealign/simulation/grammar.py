@@ -6,7 +6,7 @@ made at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -72,7 +72,7 @@ TITLE_TEMPLATES = (
 VAGUE_TITLE_TEMPLATES = ("{genre} {titletail}", "{genre} stream", "{greeting}, {genre} {titletail}")
 CLICKBAIT_TEMPLATES = ("{clickbait}", "{clickbait} {emote}", "{thing}: {clickbait}", "{genre}!! {clickbait}")
 
-_GENERAL_SLOTS: dict[str, Sequence[str]] = {
+GENERAL_SLOTS: dict[str, Sequence[str]] = {
     "open": words.OPENERS.split("|"),
     "close": words.CLOSERS.split("|"),
     "habit": words.HABITS.split("|"),
@@ -90,6 +90,7 @@ _GENERAL_SLOTS: dict[str, Sequence[str]] = {
     "titletail": words.TITLE_TAILS.split("|"),
     "sixes": ("666", "6666", "66666", "666666666"),
 }
+GARBLED_WORD = "mm"
 PHRASES: Sequence[str] = words.PHRASES.split("|")
 GENRE_OF_TOPIC = np.array([[genre.name for genre in GENRES].index(topic.genre) for topic in TOPICS], dtype=np.int32)
 
@@ -103,31 +104,39 @@ class Grammar:
 
     @cached_property
     def _columns(self) -> dict[str, pa.Array]:
-        used = {text for parts in self._parts for is_slot, text in parts if is_slot}
+        used = {text for parts in self._parts for is_slot, text in parts if is_slot and text in self._slots}
         return {name: pa.array(self._slots[name], pa.string()) for name in sorted(used)}
 
     @property
     def combinations(self) -> list[int]:
-        """How many ways there are to fill each template."""
-        return [math.prod(len(self._slots[text]) for is_slot, text in parts if is_slot) for parts in self._parts]
+        """How many ways there are to fill each template; a slot without a list counts as one."""
+        return [math.prod(len(self._slots.get(text, "1")) for is_slot, text in parts if is_slot) for parts in self._parts]
 
-    def sentences(self, count: int, rng: np.random.Generator) -> pa.Array:
-        """`count` sentences, as strings [count]."""
+    def sentences(self, count: int, rng: np.random.Generator, given: Mapping[str, pa.Array] | None = None) -> pa.Array:
+        """`count` sentences, as strings [count].
+
+        Args:
+            given: phrases [count] of slots that have no list: the phrase of each sentence.
+        """
         weights = np.sqrt(np.array(self.combinations, dtype=np.float64))
         template = rng.choice(len(self._parts), size=count, p=weights / weights.sum())
         pieces = []
         for index, parts in enumerate(self._parts):
             rows = np.flatnonzero(template == index)
             if len(rows):
-                pieces.append((rows, self._fill(parts, len(rows), rng)))
+                pieces.append((rows, self._fill(parts, rows, rng, given or {})))
         return scatter(pieces, count)
 
-    def _fill(self, parts: list[tuple[bool, str]], count: int, rng: np.random.Generator) -> pa.Array:
+    def _fill(
+        self, parts: list[tuple[bool, str]], rows: np.ndarray, rng: np.random.Generator, given: Mapping[str, pa.Array]
+    ) -> pa.Array:
         columns = []
         for is_slot, text in parts:
-            if is_slot:
+            if is_slot and text in given:
+                columns.append(given[text].take(pa.array(rows)))
+            elif is_slot:
                 phrases = self._columns[text]
-                columns.append(phrases.take(pa.array(rng.integers(len(phrases), size=count))))
+                columns.append(phrases.take(pa.array(rng.integers(len(phrases), size=len(rows)))))
             else:
                 columns.append(pa.scalar(text))
         if len(columns) == 1:
@@ -163,7 +172,7 @@ def general_grammar(kind: str) -> Grammar:
         "bot": BOT_TEMPLATES,
         "cheer": CHEER_TEMPLATES,
     }
-    return Grammar(templates[kind], _GENERAL_SLOTS)
+    return Grammar(templates[kind], GENERAL_SLOTS)
 
 
 def about_topics(kind: str, topics: np.ndarray, rng: np.random.Generator) -> pa.Array:
@@ -188,11 +197,19 @@ def scatter(pieces: list[tuple[np.ndarray, pa.Array]], count: int) -> pa.Array:
     return pa.concat_arrays([values for _, values in pieces]).take(pa.array(origin))
 
 
+def garbled(text: pa.Array) -> pa.Array:
+    """The strings as bad sound leaves them.
+
+    Long words become `GARBLED_WORD`, the others lose vowels.
+    """
+    return pc.replace_substring_regex(pc.replace_substring_regex(text, r"\w{6,}", GARBLED_WORD), "[aeo]", "")
+
+
 def _topic_slots(topic: int) -> dict[str, Sequence[str]]:
     own = TOPICS[topic]
     genre = GENRES[GENRE_OF_TOPIC[topic]]
     return {
-        **_GENERAL_SLOTS,
+        **GENERAL_SLOTS,
         "thing": (own.things + "|" + genre.things).split("|"),
         "act": (own.acts + "|" + genre.acts).split("|"),
         "event": own.events.split("|"),

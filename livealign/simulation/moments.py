@@ -9,6 +9,7 @@ import numpy as np
 from livealign.days import midnight
 from livealign.simulation.config import WINDOW_MS, SimulationConfig
 from livealign.simulation.grammar import GENRE_OF_TOPIC
+from livealign.simulation.members import Talk, UsedMembers
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import Authors, Bools, Floats, Ints, Users, generator
 
@@ -42,6 +43,11 @@ class Rooms:
     highlight: Bools
     silent: Bools
 
+    @property
+    def talked_of(self) -> Talk:
+        """The topics that the broadcasts speak of."""
+        return Talk(self.title_topic, self.room, self.talk)
+
     def window_row(self, room: Ints, time: Ints) -> Ints:
         """Row among the W windows of each room at each time (ms); the room must be live."""
         return self.offset[room] + time // WINDOW_MS - self.first_window[room]
@@ -49,13 +55,17 @@ class Rooms:
 
 @dataclass(frozen=True)
 class Day:
-    """One day: its number from 0, and its authors, users and rooms."""
+    """One day: its number from 0, and its authors, users and rooms.
+
+    In an open world also the members that the rooms use.
+    """
 
     config: SimulationConfig
     number: int
     authors: Authors
     users: Users
     rooms: Rooms
+    members: UsedMembers | None = None
 
     @property
     def date(self) -> date:

@@ -11,6 +11,7 @@ from livealign.simulation import text
 from livealign.simulation.audience import Audience
 from livealign.simulation.behaviour import Behaviour
 from livealign.simulation.grammar import GENRE_OF_TOPIC
+from livealign.simulation.members import WORDINGS
 from livealign.simulation.moments import Day
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.vocabulary import GENRES
@@ -69,9 +70,18 @@ def truth_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
                 "genre": GENRE_OF_TOPIC[rooms.topic],
                 "highlight": rooms.highlight,
                 "low_quality": rooms.low_quality[rooms.room],
+                **_wording(day),
             }
         ),
     }
+
+
+def _wording(day: Day) -> dict[str, np.ndarray | pa.Array]:
+    """By window of an open world, whether its members are new and how its room puts things; nothing of a closed one."""
+    if day.members is None:
+        return {}
+    wording = pa.array(WORDINGS).take(pa.array(day.members.wording[day.rooms.room]))
+    return {"new_members": day.members.is_new[day.rooms.room, day.rooms.talk], "wording": wording}
 
 
 def topic_table() -> pa.Table:
@@ -178,7 +188,7 @@ def _comments(day: Day, behaviour: Behaviour, audience: Audience) -> pa.Table:
     play, at = behaviour.actions["comments"]
     impression = behaviour.play_impression[play]
     window_row = rooms.window_row(behaviour.room[impression], at)
-    panel = text.Sentences(window_row, at, text.messages(rooms, window_row, rng))
+    panel = text.Sentences(window_row, at, text.messages(day, window_row, rng))
     chat, bots = text.chat(day), text.bot_messages(day)
     chat_users = audience.speakers(rooms.room[chat.window_row], chat.at, rng)
     bot_users = BOT_IDS[rooms.room[bots.window_row] % len(BOT_IDS)]

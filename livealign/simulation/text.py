@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from livealign.simulation.config import WINDOW_MS
-from livealign.simulation.grammar import PHRASES, about_topics, general_grammar, scatter
+from livealign.simulation.grammar import PHRASES, about_topics, garbled, general_grammar, scatter
 from livealign.simulation.moments import Day, Rooms
-from livealign.simulation.world import Authors, Bools, Ints
+from livealign.simulation.open_text import about_members
+from livealign.simulation.world import Bools, Ints
 
 Maker = Callable[[Ints], pa.Array]  # row numbers [n] → strings [n]
 SENTENCES_AT_ONCE = 500_000  # bounds the memory while text is made
@@ -40,7 +41,7 @@ def speech(day: Day) -> Sentences:
     at = rooms.window[window_row] * WINDOW_MS + place * step + rng.integers(0, np.maximum(step // 3, 1))
     inside = _within(rooms, window_row, at)
     window_row, at = window_row[inside], at[inside]
-    return Sentences(window_row, at, _in_pieces(window_row, lambda rows: _speech_text(day.authors, rooms, rows, rng)))
+    return Sentences(window_row, at, _in_pieces(window_row, lambda rows: _speech_text(day, rows, rng)))
 
 
 def chat(day: Day) -> Sentences:
@@ -57,15 +58,15 @@ def chat(day: Day) -> Sentences:
     at = rooms.window[window_row] * WINDOW_MS + rng.integers(0, WINDOW_MS, len(window_row))
     inside = _within(rooms, window_row, at)
     window_row, at = window_row[inside], at[inside]
-    return Sentences(window_row, at, messages(rooms, window_row, rng))
+    return Sentences(window_row, at, messages(day, window_row, rng))
 
 
-def messages(rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.ChunkedArray:
+def messages(day: Day, window_row: Ints, rng: np.random.Generator) -> pa.ChunkedArray:
     """One viewer's message for each window row [n].
 
     Half are about the topic, the rest is what people write everywhere.
     """
-    return _in_pieces(window_row, lambda rows: _chat_text(rooms, rows, rng))
+    return _in_pieces(window_row, lambda rows: _chat_text(day, rows, rng))
 
 
 def bot_messages(day: Day) -> Sentences:
@@ -89,20 +90,21 @@ def titles(day: Day) -> pa.Array:
     return _mixture(
         kind,
         [
-            lambda rows: about_topics("title", rooms.title_topic[rows], rng),
-            lambda rows: about_topics("vague_title", rooms.title_topic[rows], rng),
-            lambda rows: about_topics("clickbait", rooms.title_topic[rows], rng),
+            lambda rows: _about(day, "title", rows, rooms.title_topic[rows], rng),
+            lambda rows: _about(day, "vague_title", rows, rooms.title_topic[rows], rng),
+            lambda rows: _about(day, "clickbait", rows, rooms.title_topic[rows], rng),
         ],
     )
 
 
-def _speech_text(authors: Authors, rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.Array:
+def _speech_text(day: Day, window_row: Ints, rng: np.random.Generator) -> pa.Array:
+    authors, rooms = day.authors, day.rooms
     author = rooms.author[rooms.room[window_row]]
     filler = rng.random(len(window_row)) < 0.25
     text = _mixture(
         filler.astype(np.int64),
         [
-            lambda rows: about_topics("speech", rooms.talk[window_row[rows]], rng),
+            lambda rows: _about_window(day, "speech", window_row[rows], rng),
             lambda rows: general_grammar("filler").sentences(len(rows), rng),
         ],
     )
@@ -110,27 +112,37 @@ def _speech_text(authors: Authors, rooms: Rooms, window_row: Ints, rng: np.rando
     text = _prefixed(text, habit, pa.array(PHRASES).take(pa.array(authors.phrase[author])))
     excited = rooms.highlight[window_row] & (rng.random(len(window_row)) < 0.6)
     text = _prefixed(text, excited, general_grammar("cheer").sentences(len(window_row), rng))
-    garbled = rooms.low_quality[rooms.room[window_row]] & (rng.random(len(window_row)) < 0.6)
-    # Bad sound loses the long words of a sentence, and its vowels.
-    broken = pc.replace_substring_regex(pc.replace_substring_regex(text, r"\w{6,}", "mm"), "[aeo]", "")
-    return pc.if_else(pa.array(garbled), broken, text)
+    broken = rooms.low_quality[rooms.room[window_row]] & (rng.random(len(window_row)) < 0.6)
+    return pc.if_else(pa.array(broken), garbled(text), text)
 
 
-def _chat_text(rooms: Rooms, window_row: Ints, rng: np.random.Generator) -> pa.Array:
+def _chat_text(day: Day, window_row: Ints, rng: np.random.Generator) -> pa.Array:
     share = np.array([0.45, 0.05, 0.38, 0.09, 0.03])
     kind = rng.choice(len(share), size=len(window_row), p=share)
-    kind[rooms.highlight[window_row] & (kind == 2)] = 5
+    kind[day.rooms.highlight[window_row] & (kind == 2)] = 5
     return _mixture(
         kind,
         [
-            lambda rows: about_topics("chat", rooms.talk[window_row[rows]], rng),
-            lambda rows: about_topics("foreign_chat", rooms.talk[window_row[rows]], rng),
+            lambda rows: _about_window(day, "chat", window_row[rows], rng),
+            lambda rows: _about_window(day, "foreign_chat", window_row[rows], rng),
             lambda rows: general_grammar("noise").sentences(len(rows), rng),
             lambda rows: general_grammar("foreign").sentences(len(rows), rng),
             lambda rows: general_grammar("spam").sentences(len(rows), rng),
             lambda rows: general_grammar("cheer").sentences(len(rows), rng),
         ],
     )
+
+
+def _about_window(day: Day, kind: str, window_row: Ints, rng: np.random.Generator) -> pa.Array:
+    """One sentence of the kind about what people talk of in each window [n]."""
+    return _about(day, kind, day.rooms.room[window_row], day.rooms.talk[window_row], rng)
+
+
+def _about(day: Day, kind: str, room: Ints, topic: Ints, rng: np.random.Generator) -> pa.Array:
+    """One sentence of the kind for each room and topic [n]: of a closed vocabulary, or with the room's members."""
+    if day.members is None:
+        return about_topics(kind, topic, rng)
+    return about_members(kind, day.members, room, topic, rng)
 
 
 def _mixture(kind: Ints, makers: Sequence[Maker]) -> pa.Array:

@@ -155,6 +155,22 @@ def test_a_truncated_file_asks_for_the_file_and_never_for_a_simulation(tmp_path,
     assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(("share", "recorded"), [((), 0.1), (("--new-words", "0"), None), (("--new-words", "0.9"), 0.9)])
+def test_the_share_of_new_words_is_the_archives_and_zero_leaves_no_trace(tmp_path, run, share, recorded):
+    status, said = run("simulate", "--out", str(tmp_path / "a"), "--users", "5", "--authors", "9", "--days", "1", *share)
+    assert status == 0, said
+    assert json.loads((tmp_path / "a" / MANIFEST).read_text())["config"].get("new_words") == recorded
+    assert (tmp_path / "a" / "truth" / "members.parquet").exists() == (recorded is not None)
+    assert "some topics have no member" not in said
+
+
+def test_a_simulation_that_runs_out_of_new_members_says_from_which_day_on(tmp_path, run):
+    long = ("--users", "1", "--authors", "40", "--days", "30", "--new-words", "1")
+    status, said = run("simulate", "--out", str(tmp_path / "a"), *long)
+    assert status == 0, said
+    assert re.search(r"from 2025-06-\d\d on some topics have no member that was never said; the longest unsaid return", said)
+
+
 ODD_TITLE = "[german] [bold]chill :tv: \x1b[31m {x}"
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livealign.config import DatasetConfig
+from livealign.config import DatasetConfig, EvaluationConfig
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import EvaluationError
 from livealign.evaluation.day_truth import read_day_truth
+from livealign.evaluation.frame import CLICK, held_out_frame
+from livealign.evaluation.report import evaluate
 from livealign.simulation.truth import truth_file
 from tests.planted.marts import plant_marts
 from tests.planted.truth import plant_truth
@@ -33,6 +35,27 @@ def test_the_truth_comes_in_the_order_of_segments_and_impressions(corpus: Corpus
     assert truth.position == -0.5
     assert sum(share for share, _ in truth.modifiers) == pytest.approx(1.0)
     assert {log_odds: share for share, log_odds in truth.modifiers}[-1.0] == pytest.approx(1 / windows)
+    assert (truth.slices, truth.topic_of_word) == ({}, {})
+
+
+def test_the_truth_of_an_open_world_knows_members_and_gives_each_impression_its_slices(corpus: Corpus, tmp_path: Path) -> None:
+    truth = read_day_truth(plant_truth(tmp_path / "archive", corpus, open_world=True), corpus)
+    assert truth is not None
+    assert truth.topic_of_word == {"ruy": 0, "lopez": 0, "jab": 1}
+    assert truth.slices["members"][:4].tolist() == ["no window", "new", "said before", "new"]
+    assert truth.slices["wording"][:5].tolist() == ["no window", "plain", "homonym", "denial", "contradicting title"]
+    config, segment = EvaluationConfig(), corpus.test.segment
+    frame = held_out_frame(corpus, tmp_path / "marts", config, truth, characters=np.zeros(len(corpus.segment_ids), np.int64))
+    slices = frame.slices
+    assert (slices["members"] == np.where(segment == 0, "no window", np.where(segment % 2, "new", "said before"))).all()
+    scores = {"id_only": np.arange(len(segment)) % 7 / 7, "aligned_codes": np.nan_to_num(corpus.test.labels[:, CLICK])}
+    report = evaluate(scores, frame, config)
+    assert {*report.slices["wording"]} == {"plain", "homonym", "denial", "contradicting title"} | set(slices["wording"])
+    new = report.slices["members"]["new"]["aligned_codes"]
+    assert new.n_impressions == (segment % 2 == 1).sum()
+    assert new.gauc == 1.0
+    assert new.against_baseline is not None
+    assert new.against_baseline.low > 0
 
 
 def test_a_real_platform_has_no_truth(corpus: Corpus, tmp_path: Path) -> None:

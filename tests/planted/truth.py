@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from livealign.dataset.corpus import Corpus
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
+from livealign.simulation.members import WORDINGS
 from livealign.simulation.truth import truth_file
 
 SETTINGS = {"highlight": 1.0, "low_quality": -1.0, "position": -0.5}
@@ -19,10 +20,17 @@ def _write(file: Path, table: pa.Table) -> None:
     pq.write_table(table, file)
 
 
-def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None = None, without: tuple[str, ...] = ()) -> Path:
+def plant_truth(
+    folder: Path,
+    corpus: Corpus,
+    settings: dict[str, float] | None = None,
+    without: tuple[str, ...] = (),
+    open_world: bool = False,
+) -> Path:
     """Write a truth for the corpus: topics, a segment of low quality, three users' tastes.
 
-    Topics 0 to 2 alternate, and the second segment is of low quality.
+    Topics 0 to 2 alternate, and the second segment is of low quality. In an open world every other segment has new members, and
+    the wordings alternate.
     """
     windows, shown = len(corpus.segment_ids) - 1, len(corpus.test)
     of_windows = {
@@ -32,6 +40,15 @@ def plant_truth(folder: Path, corpus: Corpus, settings: dict[str, float] | None 
         "highlight": np.zeros(windows, bool),
         "low_quality": np.arange(windows) == 1,
     }
+    if open_world:
+        of_windows |= {"new_members": np.arange(windows) % 2 == 0, "wording": np.array(WORDINGS)[np.arange(windows) % 4]}
+        members = {
+            "member": ["Ruy Lopez", "jab"],
+            "topic": [0, 1],
+            "homonym": [False, False],
+            "words": [["ruy", "lopez"], ["jab"]],
+        }
+        _write(folder / "truth" / "members.parquet", pa.table(members))
     days = (*corpus.train_days, corpus.day)
     for day in days:  # every window on each day: the reader looks up those it needs
         table = pa.table({name: values for name, values in of_windows.items() if name not in without})

@@ -1,4 +1,4 @@
-"""What is said and written on the simulated platform."""
+"""What is said and written on the simulated platform with a closed vocabulary; `test_open_world` has the open one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,12 @@ from livealign.simulation.topics import TOPICS
 from livealign.simulation.vocabulary import GENRES
 
 ALL_TOPICS = range(len(TOPICS))
+CLOSED = replace(SimulationConfig.tiny(seed=3), new_words=0.0)
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> SimulationSummary:
-    return simulate(SimulationConfig.tiny(seed=3), tmp_path_factory.mktemp("text") / "archive")
+    return simulate(CLOSED, tmp_path_factory.mktemp("text") / "archive")
 
 
 def texts(archive: SimulationSummary, table: str, column: str = "text") -> list[str]:
@@ -121,7 +122,7 @@ def share_told(archive: SimulationSummary) -> float:
 
 
 def test_off_topic_authors_are_talked_around_and_nothing_else_changes(archive: SimulationSummary, tmp_path: Path) -> None:
-    config = replace(SimulationConfig.tiny(seed=3), off_topic_share=1.0)
+    config = replace(CLOSED, off_topic_share=1.0)
     talk_of_anything = simulate(config, tmp_path / "archive")
     assert share_told(archive) > 0.5
     assert share_told(talk_of_anything) < 0.15
