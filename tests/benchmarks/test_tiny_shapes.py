@@ -59,7 +59,9 @@ def test_every_benchmark_offers_json(
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [
-        ("gpu", ["--tiny"], {"tiny Llama: LoRA tuning", "tiny Qwen2: share of the card's rate"}),
+        pytest.param(
+            "gpu", ["--tiny"], {"tiny Llama: LoRA tuning", "tiny Qwen2: share of the card's rate"}, marks=pytest.mark.slow
+        ),
         ("simulator", ["--impressions", "500", "--days", "3"], {"rate", "peak memory", "rows of impressions"}),
         (
             "retrieval",
