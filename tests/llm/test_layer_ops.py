@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.llm.layer_ops import causal_attention, rms_norm, rotate_heads, swiglu, unit_rms
+from livealign.llm.layer_ops import causal_attention, gated, rms_norm, rotate_heads, unit_rms
 
 
 def drawn(*shape: int) -> Tensor:
@@ -44,5 +44,5 @@ def test_attention_is_torchs_with_gradients_and_without():
 def test_the_gated_unit_is_the_plain_formula_and_so_is_its_gradient():
     both = drawn(4, 6).requires_grad_()
     gate, up = both.chunk(2, dim=-1)
-    torch.testing.assert_close(swiglu(both), F.silu(gate) * up)
-    assert torch.autograd.gradcheck(swiglu, both)
+    torch.testing.assert_close(gated(both), F.silu(gate) * up)
+    assert torch.autograd.gradcheck(gated, both)
