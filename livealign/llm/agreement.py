@@ -47,12 +47,12 @@ class Agreement:
     def of_plain(self) -> bool:
         """Whether the model reads texts in a padded batch as it reads each alone.
 
-        Most tokens suffice: in bfloat16 a mixture of experts sends some of them another way.
+        Four fifths of the tokens suffice: in bfloat16 a mixture of experts sends some of them another way.
         """
         with evaluating(self.plain.model), torch.inference_mode():
             states = self.plain.run(self.plain.embed(self.batch), self.batch, 0, self.layers)
         errors = _errors(states, self.states[-1], self.states[0])
-        return float(errors.median()) <= self._limits(states)[0]
+        return float(errors.quantile(0.8)) <= self._limits(states)[0]
 
     def _near(self, found: Tensor, expected: Tensor, before: Tensor) -> bool:
         errors, (most, largest) = _errors(found, expected, before), self._limits(found)

@@ -111,8 +111,8 @@ class _Asked(threading.local):
 
     first, last = 0, 0
     given: Tensor | None = None  # the states that enter layer `first`; None for the model's own
-    learning: list[bool] | None = None
-    tuples: list[bool] | None = None  # whether each layer returns a tuple, as the model then expects of a skipped one
+    learning: list[int] | None = None
+    tuples: list[int] | None = None  # length of the tuple that each layer returns, 0 for a tensor: a skipped one does likewise
 
     def states(self, forward: Any, ids: Tensor, real: Tensor, given: Tensor | None, first: int, last: int) -> Tensor:
         self.first, self.last, self.given = first, last, given
@@ -154,12 +154,13 @@ class _Step(nn.Module):
         if self.index == asked.first == asked.last:
             raise _Left(hidden)
         if self.index < asked.first:
-            return (hidden,) if asked.tuples and asked.tuples[self.index] else hidden
+            length = asked.tuples[self.index] if asked.tuples else 0
+            return (hidden, *[None] * (length - 1)) if length else hidden
         if self.index == asked.first and asked.given is not None:
             hidden = asked.given
         output = self.layer(hidden, *rest, **named)
         if asked.learning is not None:
-            asked.learning.append(isinstance(output, tuple))
+            asked.learning.append(len(output) if isinstance(output, tuple) else 0)
         if self.index == asked.last - 1:
             raise _Left(output[0] if isinstance(output, tuple) else output)
         return output
@@ -254,10 +255,12 @@ def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
 
 @contextmanager
 def quiet_adapters() -> Iterator[None]:
-    """Silence a warning of peft while it wraps a model.
+    """Silence two warnings of peft while it wraps a model.
 
-    This version of peft reads a property of transformers by its old name, on every call.
+    This version of peft reads a property of transformers by its old name, on every call; and it reports each transposed weight
+    that it recognizes.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         yield
