@@ -24,7 +24,7 @@ NEAR_ROUNDED = (0.1, 0.5)
 
 
 class Agreement:
-    """Texts with the states that the model itself has for them before and after each of its first `layers` layers."""
+    """Some texts, and the model's own states for them around each of its first `layers` layers."""
 
     def __init__(self, plain: LayerStack, layers: int) -> None:
         self.plain, self.layers, texts = plain, layers, _ragged(plain.model)
@@ -34,7 +34,7 @@ class Agreement:
         self.states = [_on_nodes(self.batch, [of_texts[row][depth][0] for row in rows]) for depth in range(layers + 1)]
 
     def of_fused(self, stack: Stack) -> bool:
-        """Whether each layer of a stack, given the model's own states, adds to them what the model's layer adds."""
+        """Whether each layer of a stack adds to the model's own states what the model's layer adds."""
         nothing = torch.zeros_like(self.states[0])
         with torch.inference_mode():
             if not self._near(stack.embed(self.batch), self.states[0], nothing):

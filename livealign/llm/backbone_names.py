@@ -1,4 +1,4 @@
-"""The three ways to name a backbone: a pinned name, a local folder, a model of the hub with its revision."""
+"""Names of backbones: pinned, a local folder, or a model of the hub with its revision."""
 
 import re
 from dataclasses import dataclass

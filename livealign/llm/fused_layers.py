@@ -1,4 +1,4 @@
-"""A decoder's layers as fused ones, where these read as the model itself does; else the model itself."""
+"""A stack of fused layers, and the choice between it and the model's own forward pass."""
 
 from typing import Any
 
@@ -85,7 +85,9 @@ class FusedStack:
 
 
 def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> Stack:
-    """The fused layers up to `last`; the model's own pass if the fused ones are unknown to it or disagree with it.
+    """The fused layers up to `last`, or the model's own forward pass.
+
+    The fused ones are chosen if they know all of its parts and agree with it.
 
     Raises:
         BackboneError: the model's own pass reads a text in a batch otherwise than alone.

@@ -1,4 +1,6 @@
-"""Download one model of the hub to a folder, as a process: `python -m livealign.llm.hub org/name revision folder`.
+"""Download one model of the hub to a folder, as a process.
+
+    python -m livealign.llm.hub org/name revision folder
 
 Only weights as safetensors, the config and the tokenizer are fetched: no code, nothing pickled. The commit that the revision
 stands for is printed.

@@ -66,7 +66,10 @@ class LayerStack:
 
     @property
     def causal(self) -> bool:
-        """Whether a token sees only the tokens before it: found by trying, as no name or setting is reliable."""
+        """Whether a token sees only the tokens before it.
+
+        It is found by trying, as no name or setting is reliable.
+        """
         known: bool | None = getattr(self.model, CAUSAL, None)
         if known is None:
             known = _looks_back_only(self.model, self.layers)
@@ -167,7 +170,7 @@ class _Step(nn.Module):
 
 
 def layers_path(model: nn.Module) -> str:
-    """The name of the list that holds the model's layers, for example "layers" or "encoder.layer".
+    """The name of the list that holds the model's layers, such as "encoder.layer".
 
     Raises:
         BackboneError: the model has no such list.
@@ -191,9 +194,9 @@ def probe_ids(model: Any) -> Tensor:
 
 
 def states_up_to(model: Any, layers: list[Any], ids: Tensor) -> list[Tensor]:
-    """The states before the first and after each of these layers in the model's own pass: [texts, length, hidden] each.
+    """The states around each of these layers in the model's own pass.
 
-    The texts have no padding.
+    Each is [texts, length, hidden]; the texts have no padding.
     """
     states: list[Tensor] = []
 

@@ -13,7 +13,9 @@ from livealign.profiles import Profile
 
 
 def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -> None:
-    """Fetch the profile's backbone if it has a name, load it once as the retrain will, and say if it is a slow one.
+    """Fetch the profile's backbone if it has a name, and load it once as the retrain will.
+
+    A model that runs on transformers' own layers is reported as slower.
 
     Raises:
         BackboneError: it is missing or incomplete, or the settings do not fit it.

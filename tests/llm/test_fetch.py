@@ -244,25 +244,20 @@ def test_the_real_gemma_knows_capitals_and_runs_on_the_fused_layers() -> None:
         with torch.inference_mode():
             last = gemma.model(input_ids=ids).last_hidden_state[0, -1]
         words.append(gemma.tokenizer.decode((last @ gemma.model.get_input_embeddings().weight.T).argmax()))
-    assert [word.strip() for word in words] == ["Paris", "Rome", "Tokyo"]
+    assert [word.strip() for word in words] == ["Tokyo", "Berlin"]
     assert Encoder.load(gemma, None, EncoderConfig(exit_layer=1.0, first_adapted_layer=0)).fused
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "layers"), [("gemma3-270m", 0.5), ("minilm-l6", 1.0)])
-def test_real_vectors_are_transformers_own_and_near_where_the_subject_is_the_same(name: str, layers: float) -> None:
+def test_real_vectors_are_those_of_transformers(name: str, layers: float) -> None:
     backbone = real(name)
     encoder = Encoder.load(backbone, None, EncoderConfig(exit_layer=layers, first_adapted_layer=0))
-    texts = [*CAPITALS, *(text for pair in NEAR for text in pair), "", "a longer text about nothing " * 9]
+    texts = [*CAPITALS, "", "gg", "a longer text about nothing " * 9]
     found = encoder.encode(texts)
     for row, text in enumerate(texts):
         ids = backbone.tokenizer(text, truncation=True, max_length=64)["input_ids"] or [backbone.tokenizer.pad_token_id]
         with torch.inference_mode():
             states = backbone.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[encoder.last]
         expected = states[0].float().mean(dim=0).numpy()
-        if encoder.last < backbone.n_layers or not backbone.causal:  # the last layer of a decoder is normed by the model
-            assert float(np.linalg.norm(found[row] - expected)) < 0.05 * float(np.linalg.norm(expected))
-    centred = found[3:7] - found[:7].mean(axis=0)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    cosines = centred @ centred.T
-    assert min(cosines[0, 1], cosines[2, 3]) > cosines[:2, 2:].max()
+        assert float(np.linalg.norm(found[row] - expected)) < 0.05 * float(np.linalg.norm(expected))
