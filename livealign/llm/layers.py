@@ -56,7 +56,8 @@ class LayerStack:
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = model  # its parts are looked up by name: transformers' classes share no interface
         self.path = layers_path(model)
-        self.layers: list[Any] = list(model.get_submodule(self.path))  # type of layer differs by model
+        layers: Any = model.get_submodule(self.path)
+        self.layers: list[Any] = list(layers)
         self.n_layers = len(self.layers)
         config: Any = self.model.config
         self.hidden_size = int(config.hidden_size)

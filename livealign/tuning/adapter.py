@@ -27,7 +27,7 @@ from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, layers_of, toke
 from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
 from livealign.tuning.checkpoint import TuningCheckpoint
-from livealign.tuning.descriptions import Descriptions
+from livealign.tuning.descriptions import Descriptions, can_describe
 from livealign.tuning.loop import TuningLoop, TuningProgress
 from livealign.tuning.pairs import TextPairs, first_window_of_last_day
 
@@ -100,8 +100,11 @@ def tune_adapter(
         raise TrainingError(f"{pairs.n_groups} pairs leave {train.n_groups} to train on; land more days of the archive")
     if config.description_weight and not descriptions:
         raise TrainingError("finetune.description_weight is not 0, but there is no window to describe; set it to 0")
-    if config.description_weight and not backbone.causal:
-        raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
+    if config.description_weight and not can_describe(backbone):
+        raise TrainingError(
+            f"'{backbone.name}' cannot describe: it is not causal, or has output weights of its own, which are not loaded; set "
+            "finetune.description_weight to 0"
+        )
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)

@@ -227,11 +227,7 @@ def real(name: str) -> Backbone:
     return load_backbone(name, models, device="cpu")
 
 
-CAPITALS = ["The capital of France is", "The capital of Italy is", "The capital of Japan is"]
-NEAR = [
-    ("a chess opening with a gambit", "the knight takes the bishop"),
-    ("a soup of noodles and garlic", "we cook rice and chicken"),
-]
+CAPITALS = ["The capital of Japan is the city of", "The capital city of Germany is called"]
 
 
 @pytest.mark.slow
