@@ -25,6 +25,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 IDENTIFYING = (".json", ".model", ".txt")  # files beside the weights that decide what a text's vector is
 NOT_IDENTIFYING = (RECORD, "generation_config.json")
 LFS_POINTER = b"version https://git-lfs"
+HERE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}  # no network, no code of the model's
 UNUSED_PARTS = ("pooler.", "lm_head.", "embeddings.position_ids")  # may be missing: no layer reads them
 SAMPLE = "minute 10 | host: welcome back, today we cook noodles with garlic 2025"
 
@@ -110,11 +111,11 @@ def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrained
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what it warns of is refused here, in a sentence
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **HERE)
         if getattr(config, "is_encoder_decoder", False):
             raise BackboneError(f"{folder} holds a {config.model_type}, an encoder with a decoder; use a model of one stack")
         model, found = _model(folder, dtype)
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **HERE)
     except BackboneError:
         raise
     except Exception as error:  # transformers raises errors of many kinds; each of them means that this folder cannot be read
@@ -172,7 +173,7 @@ def _check_weights(file: Path) -> None:
 
 
 def _model(folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-    options = {"dtype": dtype, "local_files_only": True, "output_loading_info": True}
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, **HERE}
     try:
         return AutoModel.from_pretrained(folder, attn_implementation="sdpa", **options)
     except ValueError as error:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
+from livealign.config import EncoderConfig
 from livealign.errors import BackboneError
 from livealign.home import Home
 from livealign.llm import backbone as backbones
 from livealign.llm.backbone import choose_dtype, load_backbone
+from livealign.llm.encoder import Encoder
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.packing import pack_whole
@@ -165,3 +167,14 @@ def test_the_real_backbone_loads_fast_and_knows_the_capital_of_france():
             logits = loaded.model(input_ids=ids).last_hidden_state[0, -1] @ loaded.model.embed_tokens.weight.T
             ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
     assert "Paris" in loaded.tokenizer.decode(ids[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "version"),
+    [(torch.float32, "d96b3bd828b13ed5c81bf873"), (torch.bfloat16, "addc132ec4d26778cb9c4056")],
+    ids=["float32", "bfloat16"],
+)
+def test_cached_vectors_of_the_real_backbone_stay_valid(dtype, version):
+    backbone = load_backbone("smollm2-135m", real_models(), dtype=dtype)
+    assert Encoder.load(backbone, None, EncoderConfig()).version(tuned=False) == version
