@@ -1,4 +1,4 @@
-"""Speed of the pinned backbones at several depths: texts a second of processor time, one thread.
+"""Speed of the pinned backbones by depth: texts a second of processor time, one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.speed.backbones
     --models FOLDER   folder of the backbones (default: LIVEALIGN_HOME/models); `livealign backbone NAME` fetches them

@@ -93,7 +93,7 @@ def read_captions(file: Path) -> dict[int, str]:
 
 
 def can_describe(backbone: Backbone) -> bool:
-    """Whether the backbone predicts tokens with what is loaded of it: a causal body and its embedding."""
+    """Whether the backbone predicts tokens with what is loaded: a causal body, an embedding."""
     model: Any = backbone.model
     parts = hasattr(model, "norm") and hasattr(model, "embed_tokens")
     return parts and backbone.causal and bool(model.config.tie_word_embeddings)
