@@ -43,8 +43,8 @@ class SmokeResult:
 def smoke_test(bento: Path, timeout: float = 120.0, models: Path | None = None) -> SmokeResult:
     """Serve the Bento on a free port of 127.0.0.1, check its answers, and stop it.
 
-    It is asked for recommendations and receives events. With `models`, the folder of the backbones, the release's LLM has to
-    embed a text too.
+    It is asked for recommendations and receives events. With `models`, the folder of the backbones, or with a backbone packed
+    in the Bento, the release's LLM has to embed a text too.
 
     Raises:
         BundleError: the bundle in the Bento is damaged.
@@ -54,7 +54,7 @@ def smoke_test(bento: Path, timeout: float = 120.0, models: Path | None = None) 
     bundle = open_bundle(bento / "src" / "bundle")
     with bento_server(bento, timeout, {} if models is None else {"LIVEALIGN_MODELS": str(models.absolute())}) as server:
         try:
-            return _check_answers(server, bundle, encodes=models is not None)
+            return _check_answers(server, bundle, encodes=models is not None or (bento / "src" / "models").is_dir())
         except (AssertionError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise BentoError(f"the Bento {bento} does not answer as it should: {error!r}\n{server.log_tail()}") from error
 

@@ -29,7 +29,7 @@ class Profile:
     """All settings of a retrain and of the service that runs its releases."""
 
     name: str
-    backbone: str = setting("smollm2-135m", "tiny, smollm2-135m, or the folder of a Hugging Face model")
+    backbone: str = setting("smollm2-135m", "smollm2-135m, gemma3-270m, minilm-l6, org/name@revision, a model folder, or tiny")
     seed: int = setting(17, "seed of every stage", SEED)
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

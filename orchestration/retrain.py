@@ -29,8 +29,8 @@ from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
 from livealign.landing.run import landed_days
-from livealign.llm.backbone import PINNED, fetch_backbone
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
+from livealign.retrain.backbone import ready_backbone
 from livealign.retrain.preflight import check_retrain, refuse_findings
 from livealign.retrain.stage_cost import stage_cost
 from livealign.retrain.summary import write_summary
@@ -82,7 +82,7 @@ def main(
     try:
         workspace = Workspace.from_environment(flags)
         export_flags(flags)  # to the definitions, which load the settings again
-        refuse_findings(check_retrain(workspace.home, workspace.archive), _warn)
+        refuse_findings(check_retrain(workspace.home, workspace.archive, workspace.profile.backbone), _warn)
         workspace.home.activate()
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, asked_day)
@@ -126,6 +126,7 @@ def prepare(workspace: Workspace, day: date | None) -> date:
 
     Raises:
         ArchiveError: the archive is missing or empty, or it does not hold the requested day.
+        BackboneError: the backbone is missing or incomplete, or the settings do not fit it.
     """
     if workspace.home.platform == "simulator" and not workspace.archive.exists():
         console.say(styled(("▶", "bold cyan"), " simulating a platform into ", (str(workspace.archive), "dim")))
@@ -138,8 +139,7 @@ def prepare(workspace: Workspace, day: date | None) -> date:
         )
     if day is not None and day not in known:
         raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
-    if workspace.profile.backbone in PINNED:
-        fetch_backbone(workspace.profile.backbone, workspace.home.models, progress=_print_step)
+    ready_backbone(workspace.profile, workspace.home.models, _print_step)
     return day or known[-1]
 
 

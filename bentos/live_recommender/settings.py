@@ -6,7 +6,7 @@
 | `LIVEALIGN_RELEASES` | a releases folder whose champion is followed while the service runs | none: the release stays |
 | `LIVEALIGN_EVENT_LOG` | the folder of the event log, on a disk that lasts | `LIVEALIGN_HOME/archive/served` |
 | `LIVEALIGN_REDIS_URL` | a Redis server that holds the event log instead | none |
-| `LIVEALIGN_MODELS` | the folder of the backbones | those packed in the Bento, else `LIVEALIGN_HOME/models` |
+| `LIVEALIGN_MODELS` | a folder of backbones, looked through after those packed in the Bento | `LIVEALIGN_HOME/models` |
 """
 
 import os
@@ -30,7 +30,7 @@ class Settings:
     releases: Path | None
     event_log: Path  # with a Redis server it holds only the checkpoint
     redis_url: str | None
-    models: Path
+    models: tuple[Path, ...]  # in the order in which a backbone is looked up by its hash
 
     @property
     def checkpoint(self) -> Path:
@@ -52,7 +52,7 @@ class Settings:
         event_log = named("LIVEALIGN_EVENT_LOG") or (None if root is None else Home(root, "served").archive)
         if event_log is None:
             raise LiveAlignError("nothing says where events are kept; set LIVEALIGN_EVENT_LOG to a folder on a disk that lasts")
-        packed = PACKED_MODELS.is_dir() or root is None
-        models = named("LIVEALIGN_MODELS") or (PACKED_MODELS if packed or root is None else root / "models")
+        own = named("LIVEALIGN_MODELS") or (None if root is None else Home(root, "served").models)
+        models = tuple(folder for folder in (PACKED_MODELS, own) if folder is not None)
         redis_url = environment.get("LIVEALIGN_REDIS_URL") or None
         return cls(named("LIVEALIGN_BUNDLE") or PACKED_BUNDLE, named("LIVEALIGN_RELEASES"), event_log, redis_url, models)

@@ -51,7 +51,7 @@ def doctor(
         in_force, home = load_settings(given_flags(profile, set_)), Home.from_environment(platform)
         facts["settings"] = {"profile": in_force.profile.name, "backbone": in_force.profile.backbone}
         facts["settings"] |= {name: origin for name, origin in in_force.origins.items() if name not in facts["settings"]}
-        findings = check_retrain(home, archive.absolute() if archive else home.archive)
+        findings = check_retrain(home, archive.absolute() if archive else home.archive, in_force.profile.backbone)
         facts["workspace"] = workspace_facts(home)
     except LiveAlignError as error:
         findings.append(Finding.of(error))

@@ -54,12 +54,21 @@ def replay(
 
 
 @app.command()
-def backbone(name: Annotated[str, typer.Argument(help="a pinned backbone")] = "smollm2-135m") -> None:
-    """Fetch a pretrained language model, verify its SHA-256 and convert it, once."""
-    from livealign.llm.backbone import fetch_backbone
+def backbone(
+    name: Annotated[str, typer.Argument(help="smollm2-135m, gemma3-270m, minilm-l6, org/name@revision, or a model folder")] = (
+        "smollm2-135m"
+    ),
+) -> None:
+    """Fetch a pretrained language model once, verify its hashes, and check that it can be used."""
+    from dataclasses import replace
 
-    folder = fetch_backbone(name, Home.from_environment().models, progress=console.say)
-    console.say(f"{name} is in {folder}")
+    from livealign.config import EncoderConfig
+    from livealign.profiles import load_profile
+    from livealign.retrain.backbone import ready_backbone
+
+    profile = replace(load_profile("laptop"), backbone=name, encoder=EncoderConfig(exit_layer=1.0, first_adapted_layer=0))
+    ready_backbone(profile, Home.from_environment().models, console.say)
+    console.say(f'{name} can be used: backbone = "{name}" in livealign.toml')
 
 
 @app.command()

@@ -60,7 +60,7 @@ class LiveCore:
         serving: Serving,
         state: LiveState,
         journal: Journal,
-        models: Path,
+        models: Path | Sequence[Path],
         config: LiveConfig,
         clock: Callable[[], float],
         observer: Observer,
@@ -79,7 +79,7 @@ class LiveCore:
         cls,
         bundle: Path,
         log: Log,
-        models: Path,
+        models: Path | Sequence[Path],
         config: LiveConfig | None = None,
         clock: Callable[[], float] = time.time,
         observer: Observer | None = None,
@@ -94,7 +94,7 @@ class LiveCore:
 
         Args:
             log: the event log; the core owns it from now on and closes it.
-            models: folder of the backbones (`Home.models`).
+            models: folders of the backbones, in the order in which they are looked through (`Home.models`).
             clock: seconds since 1970.
             checkpoint: file in which the state is saved from time to time, so that a start reads few events; None reads the
                 whole log. A file that cannot be read is reported to the observer and not used.

@@ -1,6 +1,6 @@
 """The release in service: its models and, if present, its encoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Serving:
 
 
 def open_serving(
-    bundle: Path, models: Path, config: LiveConfig, clock: Callable[[], float], previous: Serving | None = None
+    bundle: Path, models: Path | Sequence[Path], config: LiveConfig, clock: Callable[[], float], previous: Serving | None = None
 ) -> Serving:
     """Verify a bundle and load its models and encoder.
 

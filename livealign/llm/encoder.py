@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
 from livealign.llm.backbone import Backbone, choose_batch_tokens
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
-from livealign.llm.fused_layers import stack_of
+from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
 from livealign.llm.packing import PackedBatch, pack
 from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
@@ -62,20 +64,27 @@ class Encoder:
         Only the adapted layers are copied; the rest shares the backbone's memory.
 
         Raises:
-            BackboneError: the backbone has no such exit layer, the adapter does not fit it, or the pooling needs weights
-                that the adapter lacks.
+            BackboneError: the backbone has no such exit layer or reads no such long texts, the adapter does not fit it, or the
+                pooling needs weights that the adapter lacks.
         """
         first, last = layers_of(backbone, config)
+        segments = segments or SegmentConfig()
+        check_length(backbone, segments.token_budget)
         pooling = Pooling.of(config.pooling, adapter, backbone.device)
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, first, last)
             adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
-        return cls(backbone, adapted, sha256, pooling, config, (segments or SegmentConfig()).token_budget)
+        return cls(backbone, adapted, sha256, pooling, config, segments.token_budget)
 
     @property
     def hidden_size(self) -> int:
         return self.backbone.hidden_size
+
+    @property
+    def fused(self) -> bool:
+        """Whether it runs on the fused layers, and not on the model's own, which is slower."""
+        return isinstance(self._frozen, FusedStack)
 
     def version(self, tuned: bool) -> str:
         """Name of all that a vector depends on beside its text.
@@ -212,12 +221,32 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
     return replace(config, first_adapted_layer=first, exit_layer=last)
 
 
+def check_length(backbone: Backbone, budget: int) -> None:
+    """Refuse texts longer than the backbone has positions for.
+
+    Raises:
+        BackboneError: `budget` is larger than that.
+    """
+    config: Any = backbone.model.config
+    known = (getattr(config, "max_position_embeddings", None), backbone.tokenizer.model_max_length)
+    most = min(number for number in (*known, 1 << 30) if number)
+    if budget > most:
+        raise BackboneError(
+            f"segments.token_budget = {budget}, but '{backbone.name}' reads at most {most} tokens of a text; set it to {most}"
+        )
+
+
 def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
     """Token ids of each text within `budget` tokens.
 
-    An empty text becomes one end token, so that every row has a vector.
+    An empty text becomes one padding token, or an end token where there is no padding, so that every row has a vector.
     """
-    return [row or [backbone.tokenizer.pad_token_id or 0] for row in fit_tokens(backbone.tokenizer, texts, budget)]
+    return [row or [_filler(backbone.tokenizer)] for row in fit_tokens(backbone.tokenizer, texts, budget)]
+
+
+def _filler(tokenizer: PreTrainedTokenizerBase) -> int:
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(number for number in known if number is not None)
 
 
 def adapter_sha256(adapter: Path) -> str:

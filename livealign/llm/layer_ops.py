@@ -1,4 +1,4 @@
-"""Norm, rotary embedding, attention and SwiGLU with hand-written backward passes.
+"""Norm, rotary embedding, attention and gated units with hand-written backward passes.
 
 These operations do little arithmetic; their cost is reading and writing. Autograd would pass over the activations many times,
 and PyTorch's backward pass of attention in bfloat16 on a CPU takes six times as long as the products that it consists of.
@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SILU, GELU = "silu", "gelu"  # of a gated unit; gelu by its tanh
+
 
 def rms_norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """RMSNorm (Zhang and Sennrich 2019, equation 4) of rows [n, width]."""
+    """RMSNorm (Zhang and Sennrich 2019, equation 4) of rows [..., width]."""
     normed: Tensor = _RmsNorm.apply(rows, weight, epsilon)
     return normed
 
@@ -26,6 +28,7 @@ def rotate_heads(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tenso
     """qkv [n, all heads, size] with its first `heads` heads rotated (Su et al. 2021).
 
     Without gradients qkv is changed in place. cosine, sine: [n, 1, size / 2]; the halves of a head rotate by the same angles.
+    Where they are narrower, only the first numbers of a head rotate.
     """
     if not torch.is_grad_enabled():
         return _rotate_in_place(qkv, heads, cosine, sine)
@@ -33,29 +36,39 @@ def rotate_heads(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tenso
     return result
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None) -> Tensor:
     """Each position's mean of the values up to it, by softmax: [rows, heads, length, size].
 
     Args:
         query: [rows, heads, length, size]; heads may be a multiple of those of key and value [rows, kv heads, length, size].
+        window: how many positions are read, the own one included; None for all.
     """
     rows, heads, length, size = query.shape
     kv_heads = key.shape[1]
+    near = None if window is None or window >= length else window
     if query.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=heads != kv_heads)
+        gqa, seen = heads != kv_heads, None
+        if near is not None:
+            every = torch.ones(length, length, dtype=torch.bool, device=query.device)
+            seen = every.tril() & every.triu(1 - near)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=seen, is_causal=seen is None, scale=scale, enable_gqa=gqa
+        )
     later = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
+    if near is not None:
+        later += torch.full_like(later, -torch.inf).tril(-near)
     query, key, value = (part.reshape(rows * kv_heads, -1, size) for part in (query, key, value))
     logits = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, length, length) * scale + later
     shares = torch.softmax(logits, dim=-1).view(rows * kv_heads, -1, length)
     return torch.bmm(shares, value).view(rows, heads, length, size)
 
 
-def swiglu(both: Tensor) -> Tensor:
-    """SwiGLU (Shazeer 2020, equation 6): [n, 2 inner] → [n, inner].
+def gated(both: Tensor, activation: str = SILU) -> Tensor:
+    """SwiGLU or GEGLU (Shazeer 2020, equation 6): [n, 2 inner] → [n, inner].
 
-    It is silu of the first half of each row × the second half.
+    It is the activation of the first half of each row × the second half.
     """
-    result: Tensor = _SwiGlu.apply(both)
+    result: Tensor = _Gated.apply(both, activation)
     return result
 
 
@@ -66,7 +79,7 @@ def _inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
 
 
 def _rotate_in_place(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tensor:
-    first, second = qkv[:, :heads].chunk(2, dim=-1)
+    first, second = qkv[:, :heads, : 2 * cosine.shape[-1]].chunk(2, dim=-1)
     new_first = (first * cosine).addcmul_(second, sine, value=-1)
     second.mul_(cosine).addcmul_(first, sine)
     first.copy_(new_first)
@@ -87,7 +100,7 @@ class _RmsNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         unit, inverse, weight = ctx.saved_tensors
         gradient = gradients[0] * weight
-        along = torch.linalg.vecdot(gradient, unit)[:, None] / unit.shape[-1]
+        along = torch.linalg.vecdot(gradient, unit)[..., None] / unit.shape[-1]
         return gradient.addcmul_(unit, along, value=-1).mul_(inverse), None, None
 
 
@@ -104,12 +117,13 @@ class _RotateHeads(torch.autograd.Function):
         return _rotate_in_place(gradients[0].clone(), ctx.heads, cosine, -sine), None, None, None
 
 
-class _SwiGlu(torch.autograd.Function):
+class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, both: Tensor) -> Tensor:
+    def forward(ctx: Any, both: Tensor, activation: str) -> Tensor:
+        ctx.activation = activation
         ctx.save_for_backward(both)
         gate, up = both.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up)
+        return _activated(gate, activation).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -117,6 +131,13 @@ class _SwiGlu(torch.autograd.Function):
         gate, up = both.chunk(2, dim=-1)
         of_both = torch.empty_like(both)
         of_gate, of_up = of_both.chunk(2, dim=-1)
-        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
-        torch.mul(gradient, F.silu(gate), out=of_up)
-        return (of_both,)
+        if ctx.activation == SILU:
+            torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        else:
+            torch.ops.aten.gelu_backward.grad_input(gradient * up, gate, approximate="tanh", grad_input=of_gate)
+        torch.mul(gradient, _activated(gate, ctx.activation), out=of_up)
+        return of_both, None
+
+
+def _activated(gate: Tensor, activation: str) -> Tensor:
+    return F.silu(gate) if activation == SILU else F.gelu(gate, approximate="tanh")

@@ -4,6 +4,7 @@ Early exit and the layers that raw and tuned vectors share need this.
 """
 
 import copy
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +13,25 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from livealign.errors import BackboneError
 from livealign.llm.packing import Group, PackedBatch
 from livealign.llm.pooling import Pooling
+
+CAUSAL = "livealign_causal"  # attribute of a model, so that a copy need not be asked again
+PROBE_TOKENS = 8
 
 
 class Stack(Protocol):
     """Layers of a model that run on packed batches, one after another."""
 
-    causal: bool
+    model: Any
     n_layers: int
     hidden_size: int
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees only the tokens before it, so that texts may share their beginning."""
+        ...
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Layer-0 hidden states [nodes, hidden]."""
@@ -37,70 +47,199 @@ class Stack(Protocol):
 
 
 class LayerStack:
-    """transformers' own layers of a model's body, without its head.
+    """The model's own forward pass, which computes only the layers that are asked for.
 
-    The body is a decoder (Llama, Qwen, Mistral, …) or an encoder (BERT). Each group of a batch is padded on the right, so a
-    causal model needs no mask: real tokens never see padding.
+    Masks, positions and whatever else a layer is given are the model's own, so it reads every model as transformers does, a
+    decoder or an encoder. It pads each group of a batch, and computes a shared beginning once for each text.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = model  # its parts are looked up by name: transformers' classes share no interface
-        self.causal = hasattr(model, "layers") and hasattr(model, "rotary_emb")
-        encoder: Any = getattr(model, "encoder", None)
-        layers: Any = self.model.layers if self.causal else getattr(encoder, "layer", None)
-        self.layers: list[nn.Module] = list(layers or ())
+        self.path = layers_path(model)
+        layers: Any = model.get_submodule(self.path)
+        self.layers: list[Any] = list(layers)
         self.n_layers = len(self.layers)
         config: Any = self.model.config
         self.hidden_size = int(config.hidden_size)
+        self._asked = _Asked()
+        self._steps = nn.ModuleList(_Step(layer, index, self._asked) for index, layer in enumerate(self.layers))
+        self._forward: Any = _with_layers(model, self.path, self._steps)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees only the tokens before it.
+
+        It is found by trying, as no name or setting is reliable.
+        """
+        known: bool | None = getattr(self.model, CAUSAL, None)
+        if known is None:
+            known = _looks_back_only(self.model, self.layers)
+            setattr(self.model, CAUSAL, known)
+        return known
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Layer-0 hidden states [nodes, hidden]."""
-        if self.causal:
-            embedded: Tensor = self.model.embed_tokens(batch.ids)
-            return embedded
-        return batch.to_nodes([self.model.embeddings(input_ids=batch.ids[group.nodes]) for group in batch.groups])
+        return batch.to_nodes([self._run_padded(None, batch, group, 0, 0) for group in batch.groups])
 
     def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
         """Hidden states [nodes, hidden] after layers first..last-1."""
+        if first >= last:
+            return hidden
         paths = zip(batch.to_paths(hidden), batch.groups, strict=True)
-        return batch.to_nodes([self._run_padded(states, group, first, last) for states, group in paths])
+        return batch.to_nodes([self._run_padded(states, batch, group, first, last) for states, group in paths])
 
     def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
         """`run`, then one vector for each text: float32 [texts, hidden]."""
         return pooling(batch, self.run(hidden, batch, first, last))
 
-    def _run_padded(self, hidden: Tensor, group: Group, first: int, last: int) -> Tensor:
-        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        arguments: dict[str, Any]
-        if self.causal:
-            arguments = {"position_ids": positions, "position_embeddings": self.model.rotary_emb(hidden, positions)}
-        else:
-            arguments = {"attention_mask": (positions < group.lengths[:, None])[:, None, None, :]}
-        for layer in self.layers[first:last]:
-            output = layer(hidden, **arguments)
-            hidden = output[0] if isinstance(output, tuple) else output
-        return hidden
+    def _run_padded(self, hidden: Tensor | None, batch: PackedBatch, group: Group, first: int, last: int) -> Tensor:
+        """States [rows, longest, hidden] after the layers; with `last` 0, those that the first layer is given."""
+        real = torch.arange(group.nodes.shape[1], device=group.nodes.device) < group.lengths[:, None]
+        ids = batch.ids[group.nodes].masked_fill(~real, self.model.config.pad_token_id or 0)
+        if first and self._asked.tuples is None:
+            with torch.no_grad():
+                self._asked.learn(self._forward, ids[:1, : int(group.lengths[0])])
+        return self._asked.states(self._forward, ids, real, hidden, first, last)
 
 
-def agrees_with(stack: Stack, model: nn.Module, layers: int) -> bool:
-    """Whether the stack's first `layers` layers give what the model's forward pass gives.
+class _Left(Exception):
+    """The forward pass is left; `states` are the hidden states at that point."""
 
-    99 % of the elements must agree: bfloat16 rounds a few near zero differently, while a part with another meaning changes
-    all of them.
-    """
-    device = next(model.parameters()).device
-    ids = torch.arange(1, 13, device=device).view(2, 6)
-    nodes = torch.arange(12, device=device)
-    group = Group(nodes.view(2, 6), torch.tensor([6, 6], device=device))
-    batch = PackedBatch(ids.flatten(), nodes % 6, (group,), nodes, nodes)
-    with torch.inference_mode():
-        expected = model(input_ids=ids, output_hidden_states=True).hidden_states[layers].flatten(0, 1).float()
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+class _Asked(threading.local):
+    """Which layers the current forward pass of this thread computes, and on what."""
+
+    first, last = 0, 0
+    given: Tensor | None = None  # the states that enter layer `first`; None for the model's own
+    learning: list[int] | None = None
+    tuples: list[int] | None = None  # length of the tuple that each layer returns, 0 for a tensor: a skipped one does likewise
+
+    def states(self, forward: Any, ids: Tensor, real: Tensor, given: Tensor | None, first: int, last: int) -> Tensor:
+        self.first, self.last, self.given = first, last, given
         try:
-            states = stack.run(stack.embed(batch), batch, 0, layers).float()
-        except (AttributeError, KeyError, TypeError):
-            return False
-    close = torch.isclose(states, expected, rtol=2e-2, atol=2e-2 * float(expected.std()))
-    return float(close.float().mean()) >= 0.99
+            forward(input_ids=ids, attention_mask=real.long())
+        except _Left as left:
+            return left.states
+        finally:
+            self.given = None
+        raise BackboneError("the forward pass of this model ended before its layers did; use another model")
+
+    def learn(self, forward: Any, ids: Tensor) -> None:
+        self.first, self.last, self.given, self.learning = 0, 1 << 30, None, []
+        try:
+            forward(input_ids=ids, attention_mask=torch.ones_like(ids))
+        finally:
+            self.tuples, self.learning = self.learning, None
+
+
+class _Step(nn.Module):
+    """One layer in the place of which it stands: computes it, skips it, or leaves the forward pass."""
+
+    def __init__(self, layer: nn.Module, index: int, asked: _Asked) -> None:
+        super().__init__()
+        self.layer, self.index, self.asked = layer, index, asked
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)  # a model may ask its layer for the type of its attention
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        asked = self.asked
+        if arguments:
+            hidden, rest = arguments[0], arguments[1:]
+        else:
+            hidden, rest = named.pop("hidden_states"), ()
+        if self.index == asked.first == asked.last:
+            raise _Left(hidden)
+        if self.index < asked.first:
+            length = asked.tuples[self.index] if asked.tuples else 0
+            return (hidden, *[None] * (length - 1)) if length else hidden
+        if self.index == asked.first and asked.given is not None:
+            hidden = asked.given
+        output = self.layer(hidden, *rest, **named)
+        if asked.learning is not None:
+            asked.learning.append(len(output) if isinstance(output, tuple) else 0)
+        if self.index == asked.last - 1:
+            raise _Left(output[0] if isinstance(output, tuple) else output)
+        return output
+
+
+def layers_path(model: nn.Module) -> str:
+    """The name of the list that holds the model's layers, such as "encoder.layer".
+
+    Raises:
+        BackboneError: the model has no such list.
+    """
+    lists = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part)]
+    if not lists:
+        raise BackboneError(f"{type(model).__name__} has no list of layers; use a decoder or an encoder of text")
+    depth = min(name.count(".") for name, _ in lists)
+    return max((one for one in lists if one[0].count(".") == depth), key=lambda one: len(one[1]))[0]
+
+
+def probe_ids(model: Any) -> Tensor:
+    """Token ids that mean nothing special to the model, int64 [many]."""
+    config = model.config
+    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "cls", "sep", "image", "unk")}
+    flat = {one for value in special for one in (value if isinstance(value, list) else [value])}
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = [number for number in range(3, rows) if number not in flat]
+    step = max(1, len(ids) // 500)
+    return torch.tensor(ids[::step], device=next(model.parameters()).device)
+
+
+def states_up_to(model: Any, layers: list[Any], ids: Tensor) -> list[Tensor]:
+    """The states around each of these layers in the model's own pass.
+
+    Each is [texts, length, hidden]; the texts have no padding.
+    """
+    states: list[Tensor] = []
+
+    def enter(_: nn.Module, given: Any, named: Any) -> None:
+        states.append(given[0] if given else named["hidden_states"])
+
+    def leave(layer: nn.Module, _: Any, output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+        if layer is layers[-1]:
+            raise _Left(states[-1])
+
+    hooks = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
+    hooks += [layer.register_forward_hook(leave) for layer in layers]
+    try:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except _Left:
+        if len(states) == len(layers) + 1:
+            return states
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise BackboneError(f"{type(model).__name__} does not run its layers one after another; use another model")
+
+
+def _looks_back_only(model: Any, layers: list[Any]) -> bool:
+    """Whether the states of a text's first tokens are the same whatever its last token is."""
+    known = probe_ids(model)
+    ids = known[torch.arange(PROBE_TOKENS) % len(known)][None]
+    other = ids.clone()
+    other[0, -1] = known[PROBE_TOKENS % len(known)]
+    with torch.inference_mode():
+        one, two = (states_up_to(model, layers, text)[-1][0, :-1].float() for text in (ids, other))
+    return float((one - two).abs().max()) <= 1e-6 * float(one.std())
+
+
+def _with_layers(model: nn.Module, path: str, layers: nn.ModuleList) -> nn.Module:
+    """The same model with other layers; everything is shared, the original stays as it is."""
+    name, _, rest = path.partition(".")
+    shell = copy.copy(model)
+    inner = _with_layers(model.get_submodule(name), rest, layers) if rest else layers
+    shell.__dict__["_modules"] = {**model._modules, name: inner}
+    return shell
 
 
 def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
@@ -108,22 +247,24 @@ def copy_with_own_layers(model: nn.Module, first: int, last: int) -> Any:
 
     Everything else shares memory with the original.
     """
-    own = {id(parameter) for layer in LayerStack(model).layers[first:last] for parameter in layer.parameters()}
+    path = layers_path(model)
+    layers: Any = model.get_submodule(path)
+    own = {id(parameter) for layer in layers[first:last] for parameter in layer.parameters()}
     shared = {id(parameter): parameter for parameter in model.parameters() if id(parameter) not in own}
     duplicate: Any = copy.deepcopy(model, shared)
-    if hasattr(duplicate, "layers"):
-        duplicate.layers = duplicate.layers[:last]
-    else:
-        duplicate.encoder.layer = duplicate.encoder.layer[:last]
+    owner, _, name = path.rpartition(".")
+    setattr(duplicate.get_submodule(owner), name, duplicate.get_submodule(path)[:last])
     return duplicate
 
 
 @contextmanager
 def quiet_adapters() -> Iterator[None]:
-    """Silence a warning of peft while it wraps a model.
+    """Silence two warnings of peft while it wraps a model.
 
-    This version of peft reads a property of transformers by its old name, on every call.
+    This version of peft reads a property of transformers by its old name, on every call; and it reports each transposed weight
+    that it recognizes.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         yield

@@ -1,8 +1,8 @@
 """Matrix products with fused activation, factor and sum (oneDNN).
 
 On a processor that multiplies bfloat16 in hardware, half of a pass would be spent between the products, where every step reads
-and writes each activation once more. `OneDnnProduct` hands silu, a factor and a sum to oneDNN, which applies them while a
-result is still in registers; the norm's weights are part of its own.
+and writes each activation once more. `OneDnnProduct` hands the activation, a factor and a sum to oneDNN, which applies them
+while a result is still in registers; the norm's weights are part of its own.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.llm.layer_ops import swiglu
+from livealign.llm.layer_ops import SILU, gated
 
 
 class Product:
@@ -30,16 +30,16 @@ class Product:
         """The product and `term` [n, outputs]."""
         return term + self(rows)
 
-    def swiglu(self, rows: Tensor) -> Tensor:
-        """The product through SwiGLU (`layer_ops.swiglu`): [n, outputs / 2]."""
-        return swiglu(self(rows))
+    def gated(self, rows: Tensor, activation: str = SILU) -> Tensor:
+        """The product through a gated unit (`layer_ops.gated`): [n, outputs / 2]."""
+        return gated(self(rows), activation)
 
 
 class OneDnnProduct(Product):
     """The same product by oneDNN, for inference only: it has no gradient.
 
     It keeps a copy of the weight in oneDNN's own order, multiplied by `input_scale` [inputs] if the rows come without it. With
-    `halves` only `swiglu` works.
+    `halves` only `gated` works.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, input_scale: Tensor | None = None, halves: bool = False) -> None:
@@ -59,9 +59,10 @@ class OneDnnProduct(Product):
         total: Tensor = _operations()._linear_pointwise.binary(rows, term, self._weights[0], self._biases[0], "add")
         return total
 
-    def swiglu(self, rows: Tensor) -> Tensor:
-        """The product through SwiGLU (`layer_ops.swiglu`): [n, outputs / 2]."""
-        gate = _operations()._linear_pointwise(rows, self._weights[0], self._biases[0], "swish", [], "")
+    def gated(self, rows: Tensor, activation: str = SILU) -> Tensor:
+        """The product through a gated unit (`layer_ops.gated`): [n, outputs / 2]."""
+        name, algorithm = ("swish", "") if activation == SILU else ("gelu", "tanh")
+        gate = _operations()._linear_pointwise(rows, self._weights[0], self._biases[0], name, [], algorithm)
         product: Tensor = _operations()._linear_pointwise.binary(rows, gate, self._weights[1], self._biases[1], "mul")
         return product
 

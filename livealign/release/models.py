@@ -7,6 +7,7 @@ To read one model alone, such as the towers that a retrain continues from, use `
 for a release whose other models this code no longer reads, so a new format does not stop the next retrain.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from livealign.codes.codebook import Codebook
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.dataset.examples import KnownIds
 from livealign.errors import BackboneError, BundleError
-from livealign.llm.backbone import Backbone, load_backbone
+from livealign.llm.backbone import Backbone, load_backbone, load_identified
+from livealign.llm.backbone_names import TINY
 from livealign.llm.encoder import Encoder
+from livealign.llm.lookup import find_backbone
 from livealign.ranking.ranker import Ranker
 from livealign.release.bundle import ADAPTER, ALIGNMENT, CODEBOOK, RANKER, Bundle
 from livealign.release.contents import read_vocabulary
@@ -69,11 +72,13 @@ class ReleaseModels:
         return read_vocabulary(self.bundle)
 
 
-def load_encoder(bundle: Bundle, models: Path, backbone: Backbone | None = None) -> Encoder:
+def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None = None) -> Encoder:
     """The release's encoder: its backbone with its adapter.
 
+    The backbone is known by its hash; where it lay when the release was made does not matter.
+
     Args:
-        models: folder of the backbones.
+        models: folders of the backbones, in the order in which they are looked through.
         backbone: a loaded backbone, used if it is the release's.
 
     Raises:
@@ -85,11 +90,28 @@ def load_encoder(bundle: Bundle, models: Path, backbone: Backbone | None = None)
         encoder, segments = EncoderConfig(**config["encoder"]), SegmentConfig(**config["segments"])
     except (KeyError, TypeError) as error:
         raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
-    if backbone is None or (backbone.name, backbone.sha256) != (wanted["id"], wanted["sha256"]):
-        backbone = load_backbone(wanted["id"], models)
-    if backbone.sha256 != wanted["sha256"]:
-        raise BackboneError(
-            f"release {bundle.release_id} was made with backbone {wanted['id']} {wanted['sha256'][:12]}, but {models} holds "
-            f"{backbone.sha256[:12]}; fetch the right one: livealign backbone"
-        )
+    if backbone is None or not backbone.identity.is_called(wanted["sha256"]):
+        backbone = _backbone(bundle.release_id, wanted, [models] if isinstance(models, Path) else list(models))
     return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
+
+
+def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path]) -> Backbone:
+    """The backbone that a manifest names, loaded.
+
+    Raises:
+        BackboneError: no place holds it, or it cannot be loaded.
+    """
+    if wanted["id"] == TINY:
+        tiny = load_backbone(TINY, places[0])
+        if not tiny.identity.is_called(wanted["sha256"]):
+            raise BackboneError(
+                f"release {release_id} was made with backbone {TINY} {wanted['sha256'][:12]}, and this version makes "
+                f"{tiny.sha256[:12]}; build the release again"
+            )
+        return tiny
+    try:
+        # Releases of 1.x name a folder of a person's own by its path.
+        folder, identity = find_backbone(wanted["id"], wanted["sha256"], places, wanted.get("path", wanted["id"]))
+    except BackboneError as error:
+        raise BackboneError(f"release {release_id} needs its backbone: {error}") from error
+    return load_identified(wanted["id"], folder, identity)

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from livealign.errors import LiveAlignError
+from livealign.errors import BackboneError, LiveAlignError
 from livealign.files import disk_bytes, read_json
 from livealign.home import Home
+from livealign.llm.backbone_names import TINY, can_be_fetched, folder_of
+from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.retrain.artifacts import DayArtifacts
 
@@ -43,15 +45,17 @@ class Finding:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def check_retrain(home: Home, archive: Path) -> list[Finding]:
+def check_retrain(home: Home, archive: Path, backbone: str) -> list[Finding]:
     """All findings for a retrain of this workspace, in the order in which it would meet them.
 
-    Nothing is left behind, and nothing is made but a file that is removed again.
+    Nothing is left behind, and nothing is made but a file that is removed again. The backbone's files are looked at, not
+    loaded: `ready_backbone` does that.
     """
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _writable(home),
         lambda: _other_run(home),
         lambda: _archive(home.platform, archive),
+        lambda: _backbone(backbone, home.models),
         lambda: _disk(home),
         lambda: _memory(home),
     )
@@ -142,6 +146,18 @@ def _archive(platform: str, archive: Path) -> Iterator[Finding]:
         yield Finding(f"{archive} cannot be read by this user", "give the user the right to read it")
     elif not adapter_of(platform).recognises(archive):
         yield Finding(f"{archive} is no archive of platform {platform}", expected)
+
+
+def _backbone(name: str, models: Path) -> Iterator[Finding]:
+    if name == TINY:
+        return
+    try:
+        folder = folder_of(name, models)
+        weight_files(folder)
+        tokenizer_file(folder)
+    except BackboneError as error:
+        if not can_be_fetched(name) or models.joinpath(name.replace("/", "--")).exists():  # else the retrain fetches it
+            yield Finding.of(error)
 
 
 def _disk(home: Home) -> Iterator[Finding]:

@@ -96,7 +96,7 @@ def build_bundle(
                 "config": replace(profile, encoder=with_layers(backbone, profile.encoder)).of_a_release(),
                 "settings": dict(settings or {}),
                 "data_window": data_window(corpus),
-                "backbone": {"id": backbone.name, "sha256": backbone.sha256},
+                "backbone": backbone.reference(),
                 "seeds": {"all": profile.seed},
                 "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
                 "metrics": {

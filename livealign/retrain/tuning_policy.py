@@ -100,7 +100,7 @@ def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Prof
         return "there is no earlier release to start from"
     if last is None:
         return f"{previous.release_id} does not say when it was tuned"
-    if previous.manifest["backbone"]["sha256"] != backbone.sha256:
+    if not backbone.identity.is_called(previous.manifest["backbone"]["sha256"]):
         return f"{previous.release_id} has another backbone"
     theirs: dict[str, Any] = previous.manifest["config"]
     mine = replace(profile, encoder=with_layers(backbone, profile.encoder)).to_dict()

@@ -27,13 +27,23 @@ from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, layers_of, toke
 from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
 from livealign.tuning.checkpoint import TuningCheckpoint
-from livealign.tuning.descriptions import Descriptions
+from livealign.tuning.descriptions import Descriptions, can_describe
 from livealign.tuning.loop import TuningLoop, TuningProgress
 from livealign.tuning.pairs import TextPairs, first_window_of_last_day
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
-ENCODER_TARGETS = ("query", "key", "value")  # what BERT calls its projections
+# What other models call the projections, by what the setting calls them: Phi-3 has several in one, BERT and the others in turn.
+JOINED_TARGETS = {"qkv_proj": {"q_proj", "k_proj", "v_proj"}, "gate_up_proj": {"gate_proj", "up_proj"}}
+OTHER_TARGETS = (
+    ("query", "key", "value"),
+    ("Wqkv", "Wo", "Wi"),
+    ("query_proj", "key_proj", "value_proj"),
+    ("q_lin", "k_lin", "v_lin", "out_lin"),
+    ("query_key_value", "dense"),
+    ("c_attn", "c_proj", "c_fc"),
+    ("q", "k", "v", "o"),
+)
 RECORD = "finetune.json"
 
 
@@ -90,8 +100,11 @@ def tune_adapter(
         raise TrainingError(f"{pairs.n_groups} pairs leave {train.n_groups} to train on; land more days of the archive")
     if config.description_weight and not descriptions:
         raise TrainingError("finetune.description_weight is not 0, but there is no window to describe; set it to 0")
-    if config.description_weight and not LayerStack(backbone.model).causal:
-        raise TrainingError(f"'{backbone.name}' is no causal model and cannot describe; set finetune.description_weight to 0")
+    if config.description_weight and not can_describe(backbone):
+        raise TrainingError(
+            f"'{backbone.name}' cannot describe: it is not causal, or has output weights of its own, which are not loaded; set "
+            "finetune.description_weight to 0"
+        )
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
@@ -198,7 +211,7 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
     first, last = layers_of(backbone, encoder)
     own, layers = copy_with_own_layers(backbone.model, first, last), list(range(first, last))
     names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
-    targets = [name for name in config.target_modules if name in names] or [name for name in ENCODER_TARGETS if name in names]
+    targets = _targets(set(config.target_modules), names)
     if not targets:
         modules = " or ".join(config.target_modules)
         raise TrainingError(f"'{backbone.name}' has no module named {modules}; set finetune.target_modules")
@@ -214,7 +227,7 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
                 f"the adapter in {warm_start} has rank {previous.r} and layers {previous.layers_to_transform}, not rank "
                 f"{config.rank} and layers {layers}; tune without warm start"
             )
-        return model.train()
+        return _train_adapters_only(model)
     with torch.random.fork_rng(devices=[]), quiet_adapters():
         torch.manual_seed(config.seed)
         lora = LoraConfig(
@@ -223,9 +236,24 @@ def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneCo
             lora_dropout=config.dropout,
             target_modules=targets,
             layers_to_transform=layers,
-            layers_pattern="layers" if LayerStack(own).causal else "layer",
+            layers_pattern=LayerStack(own).path.rsplit(".", 1)[-1],
         )
-        return get_peft_model(own, lora).train()
+        return _train_adapters_only(get_peft_model(own, lora))
+
+
+def _targets(asked: set[str], names: set[str]) -> list[str]:
+    """The modules to adapt: those that the setting names, else those that the model has in their place."""
+    own = asked & names | {name for name, parts in JOINED_TARGETS.items() if name in names and parts <= asked}
+    return sorted(own) or next((found for other in OTHER_TARGETS if (found := [one for one in other if one in names])), [])
+
+
+def _train_adapters_only(model: PeftModel) -> PeftModel:
+    """The model with dropout in its adapters alone: a frozen backbone reads a text as it will when it serves."""
+    model.eval()
+    for name, module in model.named_modules():
+        if "lora_dropout" in name:
+            module.train()
+    return model
 
 
 def _pooling(
@@ -238,7 +266,7 @@ def _pooling(
     if train.windows > 1:  # a title is repeated for each window paired with it; that does not make its words common
         texts = list(dict.fromkeys(texts))
     tokens = tokenize(backbone, texts, segments.token_budget)
-    weights = telling_weights(tokens, len(backbone.tokenizer), encoder.half_share)
+    weights = telling_weights(tokens, backbone.vocabulary, encoder.half_share)
     return Pooling(TELLING, weights.to(backbone.device))
 
 

@@ -92,6 +92,13 @@ def read_captions(file: Path) -> dict[int, str]:
     return {segment: caption for segment, caption in zip(ids, captions, strict=True) if segment is not None and caption}
 
 
+def can_describe(backbone: Backbone) -> bool:
+    """Whether the backbone predicts tokens with what is loaded: a causal body, an embedding."""
+    model: Any = backbone.model
+    parts = hasattr(model, "norm") and hasattr(model, "embed_tokens")
+    return parts and backbone.causal and bool(model.config.tie_word_embeddings)
+
+
 def description_loss(model: nn.Module, hidden: Tensor, batch: PackedBatch, begins: Sequence[int]) -> Tensor:
     """Mean cross-entropy of the descriptions' tokens, in nats.
 

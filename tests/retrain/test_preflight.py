@@ -41,34 +41,34 @@ def run_of(home: Home, day: str, size: int, peak: int = 0) -> None:
 
 def test_a_new_home_that_does_not_exist_yet_has_what_a_retrain_needs_and_nothing_is_made(tmp_path: Path) -> None:
     home = Home(tmp_path / "deep" / "home", "simulator")
-    assert check_retrain(home, home.archive) == []
+    assert check_retrain(home, home.archive, "tiny") == []
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/sys").is_dir(), reason="root may write anywhere here")
 def test_a_home_that_cannot_be_written_is_named_with_the_folder_in_the_way() -> None:
     home = Home(Path("/proc/livealign"), "simulator")  # not even root makes a folder there
-    (first, *_) = check_retrain(home, home.archive)
+    (first, *_) = check_retrain(home, home.archive, "tiny")
     assert first.stops
     assert "LIVEALIGN_HOME=/proc/livealign: /proc cannot be written" in str(first)
 
 
 def test_a_running_retrain_is_seen_and_a_lock_that_no_process_holds_is_not(home: Home) -> None:
     with home.retrain_lock.open("w") as lock:
-        assert check_retrain(home, home.archive) == []
+        assert check_retrain(home, home.archive, "tiny") == []
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (found,) = check_retrain(home, home.archive)
+        (found,) = check_retrain(home, home.archive, "tiny")
     assert found.stops
     assert "another retrain runs" in found.what
 
 
 def test_an_archive_that_is_missing_or_of_another_platform_is_refused_with_what_is_expected(home: Home, tmp_path: Path) -> None:
     twitch = Home(home.root, "twitch")
-    (missing,) = check_retrain(twitch, tmp_path / "nowhere")
+    (missing,) = check_retrain(twitch, tmp_path / "nowhere", "tiny")
     assert "is no folder; give an archive of platform twitch" in str(missing)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("nothing")
-    (other,) = check_retrain(twitch, tmp_path / "other")
+    (other,) = check_retrain(twitch, tmp_path / "other", "tiny")
     assert "is no archive of platform twitch" in str(other)
     assert "vod.json" in other.remedy
 
@@ -81,9 +81,9 @@ def test_the_disk_must_hold_what_the_last_run_took_and_a_fifth_more(home: Home, 
     assert str(last[0]) == "2025-06-02"
     assert 10_000_000 <= last[1] < 10_001_000
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(1, 1, 12_100_000))
-    assert check_retrain(home, home.archive) == []
+    assert check_retrain(home, home.archive, "tiny") == []
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(1, 1, 11_900_000))
-    (found,) = check_retrain(home, home.archive)
+    (found,) = check_retrain(home, home.archive, "tiny")
     assert found.stops
     assert "the retrain of 2025-06-02 took 10 MiB" in found.what
     assert "prune" in found.remedy
@@ -92,7 +92,7 @@ def test_the_disk_must_hold_what_the_last_run_took_and_a_fifth_more(home: Home, 
 def test_memory_that_the_last_run_would_not_find_is_a_warning(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     run_of(home, "2025-06-02", 10, peak=5 << 30)
     monkeypatch.setattr(preflight, "usable_memory", lambda: 3 << 30)
-    (found,) = check_retrain(home, home.archive)
+    (found,) = check_retrain(home, home.archive, "tiny")
     assert not found.stops
     assert "3.0 GiB of memory is free, and stage ranker of the last retrain took 5.0 GiB" in found.what
     said: list[str] = []
@@ -115,3 +115,16 @@ def test_every_finding_that_stops_has_a_line_in_one_error() -> None:
     with pytest.raises(LiveAlignError) as raised:
         refuse_findings([Finding("one", "do this"), Finding("two", "do that")], print)
     assert str(raised.value).splitlines() == ["2 things keep the retrain from starting:", "  one; do this", "  two; do that"]
+
+
+def test_an_incomplete_backbone_is_found_and_one_that_can_be_fetched_is_not_missed(home: Home, tmp_path: Path) -> None:
+    assert check_retrain(home, home.archive, "smollm2-135m") == []
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (none,) = check_retrain(home, home.archive, str(folder))
+    assert "there is no model in" in none.what
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    (pointer,) = check_retrain(home, home.archive, str(folder))
+    assert "git lfs pull" in str(pointer)
+    assert pointer.stops

@@ -13,6 +13,7 @@ from livealign.errors import BackboneError, LiveAlignError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import adapter_sha256
+from livealign.llm.model_folder import Identity
 from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import open_bundle, write_bundle
 from livealign.release.registry import previous_release, promote, rollback
@@ -21,7 +22,7 @@ from livealign.tuning.adapter import copy_adapter
 from tests.release.test_bundle import FIELDS
 
 DAY = date(2025, 6, 10)
-BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", name="planted", n_layers=30))
+BACKBONE = cast(Backbone, SimpleNamespace(sha256="abc", identity=Identity("abc", "abc"), name="planted", n_layers=30))
 
 
 @dataclass(frozen=True)

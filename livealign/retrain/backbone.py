@@ -1,0 +1,29 @@
+"""The backbone of a retrain, fetched if need be and checked before anything else is done."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from livealign.llm.backbone import load_backbone
+from livealign.llm.backbone_names import can_be_fetched
+from livealign.llm.encoder import Encoder
+from livealign.llm.fetch import fetch_backbone
+from livealign.llm.pooling import MEAN
+from livealign.profiles import Profile
+
+
+def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -> None:
+    """Fetch the profile's backbone if it has a name, and load it once as the retrain will.
+
+    A model that runs on transformers' own layers is reported as slower.
+
+    Raises:
+        BackboneError: it is missing or incomplete, or the settings do not fit it.
+    """
+    if can_be_fetched(profile.backbone):
+        fetch_backbone(profile.backbone, models, progress=say)
+    backbone = load_backbone(profile.backbone, models)
+    # A telling mean needs weights of an adapter that does not exist yet; everything else is as in the retrain.
+    encoder = Encoder.load(backbone, None, replace(profile.encoder, pooling=MEAN), profile.segments)
+    if not encoder.fused:
+        say(f"{backbone.name} is a {type(backbone.model).__name__}: it is read by transformers' own layers, which is slower")
