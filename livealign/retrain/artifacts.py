@@ -38,7 +38,7 @@ class DayArtifacts:
 
     @property
     def embeddings(self) -> Path:
-        """`raw_llm.npy`, `tuned_llm.npy` [n, hidden] and `segment_ids.npy` [n]."""
+        """`raw_llm.npy`, `tuned_llm.npy`, `lexical.npy` [n, width], `segment_ids.npy` [n]; `lexicon.npz`."""
         return self.root / "embeddings"
 
     @property

@@ -16,7 +16,7 @@ from tests.planted.marts import Planted, plant_marts
 
 PROFILE = replace(
     load_profile("tiny"),
-    alignment=AlignmentConfig(dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16),
+    alignment=AlignmentConfig(sources=("llm",), dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16),
     codes=CodesConfig(levels=2, codes_per_level=8, iterations=15, restarts=2),
     ranker=RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=4, batch_size=256, learning_rate=5e-3),
 )

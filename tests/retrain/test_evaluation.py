@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus, load_corpus
 from livealign.days import partition
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
@@ -65,7 +65,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     planted = plant_marts(root / "marts", days=3)
     with_texts(planted)
     corpus = load_corpus(planted.marts, planted.days[-1], PROFILE.dataset)
-    for name in (RAW, TUNED):
+    for name in (RAW, TUNED, LEXICAL):
         corpus = corpus.with_content(name, planted.segment_ids, planted.vectors)
     plant_truth(root / "archive", corpus)
     artifacts = DayArtifacts(root / "artifacts")
@@ -118,7 +118,7 @@ def test_what_is_written_is_what_the_scores_are_worth(evaluated: Evaluated) -> N
     assert report.evaluation.variants[RELEASE].gauc == written["variants"][RELEASE]["gauc"]
     assert set(report.evaluation.oracle) == {f"oracle{of}{at}" for of in ("", "_text", "_static") for at in ("", "_any_place")}
     assert set(report.highlights) == {"statistics", "statistics + raw_llm", "statistics + tuned_llm"}
-    assert len(report.pictures) == 7
+    assert len(report.pictures) == 8
     assert "GAUC of each variant" in (evaluated.root / "report.html").read_text()
 
 
