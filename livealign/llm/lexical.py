@@ -43,7 +43,7 @@ _MARKS = "".join(
     for code in range(0x300, 0x10000)
     if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
 )
-_WORD = re.compile(rf"[^\W_][\w{_MARKS}]*")
+_WORD = re.compile(rf"\w[\w{_MARKS}]*")
 # Scripts without spaces between words, and Hangul, whose particles hang on the word.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
@@ -204,7 +204,7 @@ def words_of(text: str) -> Iterator[str]:
     for part in text.split(_SEPARATOR):
         if _NOT_SAID.fullmatch(part):
             continue
-        said = _LABEL.sub("", part).casefold()
+        said = _LABEL.sub("", part).casefold().replace("_", " ")
         for word in _WORD.findall(said):
             if word.isascii() or not _UNSPACED.search(word):
                 if not _REPEATS.fullmatch(word):
