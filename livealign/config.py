@@ -147,6 +147,9 @@ class AlignmentConfig:
     content_rank: int = setting(64, "principal components of the content vectors that are kept", COUNT)
     id_dropout: float = setting(0.1, "share of rows whose author ID is hidden in training", BELOW_ONE)
     content_dropout: float = setting(0.1, "share of rows whose content is hidden in training", BELOW_ONE)
+    source_dropout: float = setting(
+        0.5, "share of rows in training of which one source is hidden, where several are used", BELOW_ONE
+    )
     user_l2: float = setting(0.05, "prior of the user embeddings, in the loss, for each impression", AMOUNT)
     author_l2: float = setting(0.01, "prior of the author embeddings, in the loss, for each impression", AMOUNT)
     contrastive_weight: float = setting(0.05, "of the in-batch softmax beside the loss on shown impressions", AMOUNT)

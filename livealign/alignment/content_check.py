@@ -6,9 +6,10 @@ alone and towers with a source at a fixed mean are trained; they predict the cli
 there gives the trust in it for each author (`livealign.alignment.author_trust`), and the gain over the trusted authors decides
 whether the source is used at all.
 
-Several sources are added one after another, the best first: the next one is measured beside those that are used already, and
-so by what it adds to them. A source that repeats what another says is not used, and the towers are then exactly those without
-it (forward selection; Guyon and Elisseeff, JMLR 2003).
+Several sources that beat the ID are added one after another, the best first: the next one is measured beside those that are
+used already, and so by what it adds to them (forward selection; Guyon and Elisseeff, JMLR 2003). A source that adds nothing is
+not used, and the towers are then exactly those without it. Trust is always that of the source alone against the ID: for an
+author of whom two sources say the same, both are right.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ class SourceCheck(NamedTuple):
     gain: float  # GAUC with the source for trusted authors − GAUC without it
     error: float  # standard error of the gain, over users
     users: int  # compared
-    trust: NDArray[np.float32]  # [authors] probability that it predicts clicks better; row 0: of an unknown author
+    trust: NDArray[np.float32]  # [authors] probability that it beats the ID alone; row 0: of an unknown author
     beside: tuple[int, ...] = ()  # the sources that it was added to; none: the ID alone
 
     @property
@@ -75,7 +76,7 @@ def check_content(corpus: Corpus, content: NDArray[np.float32], widths: Sequence
     halves = _Halves(corpus, content, examples, half, click)
     by_id = halves.logits((), (None, None), train)
     judged = {
-        place: halves.judge(halves.logits((place,), (None, None), train), by_id, place, ())
+        place: halves.judge(halves.logits((place,), (None, None), train), by_id, place)
         for place, part in enumerate(np.split(content, np.cumsum(widths)[:-1], axis=1))
         if part.any()
     }
@@ -88,8 +89,8 @@ def check_content(corpus: Corpus, content: NDArray[np.float32], widths: Sequence
         found = judged[place]
         if used:
             beside = tuple(other.place for other in used)
-            trust = halves.trust_of(used, len(widths))
-            found = halves.judge(halves.logits((*beside, place), trust, train), used[-1].logits, place, beside)
+            logits = halves.logits((*beside, place), halves.trust_of([*used, found], len(widths)), train)
+            found = halves.judge_beside(logits, used[-1].logits, found, beside)
             checks[place] = found.check
         if found.check.earned:
             used.append(found)
@@ -126,10 +127,10 @@ class _Halves(NamedTuple):
             logits[unseen] = towers.logits(self.examples.take(unseen), items, at_place=True)
         return logits
 
-    def judge(self, logits: Floats, without: Floats, place: int, beside: tuple[int, ...]) -> _Judged:
-        """What `logits` with one more source gain over those `without` it."""
+    def judge(self, logits: Floats, by_id: Floats, place: int) -> _Judged:
+        """What `logits` by one source gain over those by the ID, and for which authors."""
         gain, author, room = (
-            _log_loss(without, self.click) - _log_loss(logits, self.click),
+            _log_loss(by_id, self.click) - _log_loss(logits, self.click),
             self.examples.author,
             self.examples.room_id,
         )
@@ -139,14 +140,25 @@ class _Halves(NamedTuple):
 
         # Trust comes from the other half, so that no impression is measured by the clicks that chose its author.
         by_half = trust(self.half == 1), trust(self.half == 0)
-        trusted = np.where(self.half == 0, by_half[0][author], by_half[1][author]) > 0.5
-        chosen = np.where(trusted, logits, without)
-        compared = (user_auc(score, self.click, self.examples.user_id) for score in (chosen, without))
-        check = SourceCheck(*_paired(*compared), trust(slice(None)), beside)
-        return _Judged(place, check, by_half, chosen)
+        chosen = self._for_trusted(by_half, logits, by_id)
+        return _Judged(place, SourceCheck(*self._gain(chosen, by_id), trust(slice(None))), by_half, chosen)
+
+    def judge_beside(self, logits: Floats, without: Floats, alone: _Judged, beside: tuple[int, ...]) -> _Judged:
+        """What `logits` with one more source, judged `alone` before, gain over those `without` it."""
+        chosen = self._for_trusted(alone.by_half, logits, without)
+        check = SourceCheck(*self._gain(chosen, without), alone.check.trust, beside)
+        return alone._replace(check=check, logits=chosen)
+
+    def _for_trusted(self, by_half: tuple[NDArray[np.float32], ...], logits: Floats, without: Floats) -> Floats:
+        """`logits` of the impressions of trusted authors, and those `without` the source of the others."""
+        author = self.examples.author
+        return np.where(np.where(self.half == 0, by_half[0][author], by_half[1][author]) > 0.5, logits, without)
+
+    def _gain(self, more: Floats, less: Floats) -> tuple[float, float, int]:
+        return _paired(*(user_auc(logits, self.click, self.examples.user_id) for logits in (more, less)))
 
     def trust_of(self, used: Sequence[_Judged], sources: int) -> tuple[Trust, Trust]:
-        """For the towers that predict each half: trust in the used sources by the other half, 1 in the others."""
+        """For the towers that predict each half: trust in the used sources by the other half."""
         trust = tuple(np.ones((self.corpus.authors.size, sources), dtype=np.float32) for _ in (0, 1))
         for source in used:
             for side in (0, 1):

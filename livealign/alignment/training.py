@@ -245,7 +245,7 @@ def _batch_loss(
     # ID dropout: the author or user counts as unknown, so that content and history learn to work without the ID.
     author = _drop_ids(true_author, config.id_dropout)
     user = _drop_ids(tables.user[rows], config.id_dropout)
-    rooms = network.rooms(author, scaled[segment], trusted[segment])
+    rooms = network.rooms(author, scaled[segment], _drop_a_source(trusted[segment], config.source_dropout))
     weights = network.users.weights(tables.mask[rows])
     history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
     users = network.users(user, history, tables.features[rows])
@@ -280,6 +280,15 @@ def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: 
     bank: Tensor = network.rooms(author, scaled[item_segment], trusted[item_segment])
     bank[0] = 0
     return bank
+
+
+def _drop_a_source(trusted: Tensor, share: float) -> Tensor:
+    """Trust [n, sources] with one source of `share` of the rows hidden, so that each learns to work without the others."""
+    n, sources = trusted.shape
+    if sources < 2:
+        return trusted
+    hidden = torch.randint(sources, (n, 1), device=trusted.device) == torch.arange(sources, device=trusted.device)
+    return trusted * ~(hidden & (torch.rand(n, 1, device=trusted.device) < share))
 
 
 def _drop_ids(index: Tensor, share: float) -> Tensor:

@@ -22,6 +22,7 @@ They differ in their inputs. The ranker, its training budget and the data are th
 | tfidf, minilm | as llm_codes, with that content in the LLM's place |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,6 +58,21 @@ OTHER_CONTENT = {  # the full method on it
 FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *OTHER_CONTENT)
 VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
+
+
+def source_pairs(sources: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Source of content → the full method with both sources, and without this one.
+
+    Args:
+        sources: of the release (`alignment.sources`): if it reads both, it is the method with both.
+    """
+    both = RELEASE if len(sources) == 2 else "llm_lexical_codes"
+    alone = {"llm": "llm_codes", "lexical": "lexical_codes"}
+    pairs = {"llm": (both, alone["lexical"]), "lexical": (both, alone["llm"])}
+    if len(sources) == 1:  # the method with the release's source alone is the release
+        other = next(name for name in alone if name not in sources)
+        pairs[other] = (both, RELEASE)
+    return pairs
 
 
 @dataclass(frozen=True)
