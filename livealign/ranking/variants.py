@@ -55,6 +55,11 @@ OTHER_CONTENT = {  # the full method on it
     "tfidf": ("tfidf",),
     "minilm": ("minilm",),
 }
+BY_SOURCES = {  # the full method on given `alignment.sources`, sorted by name
+    ("llm",): "llm_codes",
+    ("lexical",): "lexical_codes",
+    ("lexical", "llm"): "llm_lexical_codes",
+}
 FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *OTHER_CONTENT)
 VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
@@ -66,13 +71,9 @@ def source_pairs(sources: Sequence[str]) -> dict[str, tuple[str, str]]:
     Args:
         sources: of the release (`alignment.sources`): if it reads both, it is the method with both.
     """
-    both = RELEASE if len(sources) == 2 else "llm_lexical_codes"
-    alone = {"llm": "llm_codes", "lexical": "lexical_codes"}
-    pairs = {"llm": (both, alone["lexical"]), "lexical": (both, alone["llm"])}
-    if len(sources) == 1:  # the method with the release's source alone is the release
-        other = next(name for name in alone if name not in sources)
-        pairs[other] = (both, RELEASE)
-    return pairs
+    name = {variant: variant for variant in BY_SOURCES.values()} | {BY_SOURCES[tuple(sorted(sources))]: RELEASE}
+    both, llm, lexical = name["llm_lexical_codes"], name["llm_codes"], name["lexical_codes"]
+    return {"llm": (both, lexical), "lexical": (both, llm)}
 
 
 @dataclass(frozen=True)

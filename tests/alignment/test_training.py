@@ -283,6 +283,27 @@ def test_towers_of_the_version_before_trust_are_read_and_gone_on_from(
     assert previous.fits(CONFIG, alignment.sizes.sources, alignment.history_length)
 
 
+def test_towers_of_the_version_with_one_trust_for_all_sources_are_read_and_continued_from(
+    corpus: Corpus, alignment: Alignment, tmp_path: Path
+) -> None:
+    alignment.save(path := tmp_path / "alignment.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()[METADATA])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["rooms.author_trust"] = tensors["rooms.author_trust"][:, 0].contiguous()
+    metadata["format"] = "livealign-alignment-3"
+    for part, name in (("sizes", "unused"), ("config", "sources"), ("config", "source_dropout")):
+        del metadata[part][name]
+    save_file(tensors, path, {METADATA: json.dumps(metadata)})
+    loaded = Alignment.load(path)
+    content = corpus.content[CONTENT]
+    assert (item_vectors(loaded, corpus, content) == item_vectors(alignment, corpus, content)).all()
+    previous = WarmStart(loaded, corpus.users, corpus.authors)
+    widths = alignment.sizes.sources
+    assert previous.fits(CONFIG, widths, alignment.history_length)
+    assert not previous.fits(replace(CONFIG, sources=("llm", "lexical")), (*widths, 8), alignment.history_length)
+
+
 def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_one(
     corpus: Corpus, alignment: Alignment
 ) -> None:
