@@ -33,7 +33,7 @@ class Retrained(NamedTuple):
         return cls(home, profile, arguments.day or last_held_out(home))
 
     def corpus(self, profile: Profile | None = None, day: date | None = None) -> Corpus:
-        """The corpus of the day, or of an earlier one, with the vectors of the LLM and of counted words.
+        """The corpus of the day, or of an earlier one, with its vectors.
 
         The vectors are those of the retrain for `self.day`.
         """
@@ -48,7 +48,7 @@ class Retrained(NamedTuple):
 
 
 def with_lexical(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
-    """The corpus with counted words, if the retrain was of a version without them or there was none."""
+    """The corpus with counted words, fitted here if the retrain wrote none."""
     if LEXICAL in corpus.content:
         return corpus
     days, segment_ids = [*corpus.train_days, corpus.day], corpus.segment_ids[1:]

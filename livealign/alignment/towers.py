@@ -49,7 +49,7 @@ class Alignment:
 
     @torch.no_grad()
     def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """Gates g [used sources, n, dim]: 1 = no content of the source is let through, 0 = all of it.
+        """Gates g [used sources, n, dim]: 1 lets no content of a source through, 0 all of it.
 
         Towers of the ID alone have one gate, which is 1.
         """
@@ -58,7 +58,7 @@ class Alignment:
 
     @property
     def author_trust(self) -> NDArray[np.float32]:
-        """[authors, sources] trust in each source for each author, 0 to 1; row 0 is an unknown author's.
+        """[authors, sources] trust, 0 to 1; row 0 is an unknown author's.
 
         See `livealign.alignment.content_check`.
         """
@@ -66,7 +66,7 @@ class Alignment:
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """Name of each source of a content row: those of `alignment.sources`, then the platform's vectors."""
+        """The names of a content row's sources: `alignment.sources`, then the platform's."""
         return (*self.config.sources, PLATFORM_CONTENT)[: len(self.sizes.sources)]
 
     @torch.no_grad()

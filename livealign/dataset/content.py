@@ -1,4 +1,4 @@
-"""Put the vectors of a segment from several sources side by side: LLM, counted words, platform.
+"""Put the vectors of a segment side by side: LLM, counted words, platform.
 
 content, sources = content_of(corpus, "tuned_llm", "lexical")   # float32 [segments, Σ sources]; (576, 128)
 """
@@ -39,7 +39,9 @@ def content_of(corpus: Corpus, *names: str) -> Content:
 
 
 def text_content(corpus: Corpus, sources: Sequence[str]) -> NDArray[np.float32]:
-    """Content of texts alone, as the running service computes it: [segments, Σ sources], without the platform's.
+    """Content of texts alone, without the platform's: [segments, Σ sources].
+
+    It is what the running service computes too.
 
     Raises:
         TrainingError: the corpus lacks a source.

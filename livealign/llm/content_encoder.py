@@ -19,7 +19,7 @@ from livealign.llm.lexical import Lexicon
 
 @dataclass
 class ContentEncoder:
-    """The sources of `alignment.sources` that a release reads; a source that it does not read is None."""
+    """The encoders of the sources that a release reads; None for another source."""
 
     sources: tuple[str, ...]
     llm: Encoder | None

@@ -84,7 +84,7 @@ class Lexicon:
         return np.asarray(known @ self.vectors, dtype=np.float32)
 
     def with_new_words(self, texts: Sequence[str], rooms: NDArray[np.integer], config: LexicalConfig) -> "Lexicon":
-        """This lexicon with the words that it lacks and that `least_rooms` of these texts' rooms have.
+        """This lexicon, and the words new to it that `least_rooms` of the texts' rooms have.
 
         A new word's vector is the ridge regression of its weights on the texts' vectors (folding in). Known words keep IDF and
         vector, so texts of known words alone keep theirs.
@@ -159,7 +159,7 @@ class Lexicon:
 
 
 def fit_lexicon(texts: Sequence[str], rooms: NDArray[np.integer], config: LexicalConfig) -> Lexicon:
-    """A lexicon of the words that at least `least_rooms` rooms have, from the training days' segment texts.
+    """A lexicon of the words that at least `least_rooms` rooms of the training days have.
 
     A word that one room alone has tells which room it is, and no other room will have it: the towers would learn from it what
     they cannot use on the next day.

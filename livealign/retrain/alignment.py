@@ -35,7 +35,7 @@ from livealign.retrain.tuning_policy import continued_from
 
 
 class CheckedSource(NamedTuple):
-    """What one source of content gained on unseen rooms of the training days (`livealign.alignment.content_check`)."""
+    """The gain of one source on unseen rooms (`livealign.alignment.content_check`)."""
 
     source: str
     beside: tuple[str, ...]  # the sources that it was added to; none: the author ID alone
@@ -101,7 +101,7 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
 
 
 def read_checks(artifacts: DayArtifacts) -> tuple[CheckedSource, ...]:
-    """The checks that `align` wrote; empty where no content was checked, as on a day with a warm start."""
+    """The checks that `align` wrote; none on a day with a warm start."""
     checks = read_json(artifacts.alignment / TOWERS).get("checks", [])
     return tuple(CheckedSource(**{**check, "beside": tuple(check["beside"])}) for check in checks)
 

@@ -38,7 +38,7 @@ class DayArtifacts:
 
     @property
     def embeddings(self) -> Path:
-        """`raw_llm.npy`, `tuned_llm.npy`, `lexical.npy` [n, width], `segment_ids.npy` [n]; `lexicon.npz`."""
+        """`{segment_ids,raw_llm,tuned_llm,lexical}.npy` [n, …] and `lexicon.npz`."""
         return self.root / "embeddings"
 
     @property

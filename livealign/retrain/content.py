@@ -96,7 +96,7 @@ def embed_segments(
     previous: Bundle | None = None,
     learn_until: date | None = None,
 ) -> EmbeddingReport:
-    """Embed the segments of a retrain for `day` with the raw and the tuned LLM, and with counted words.
+    """Embed the segments of a retrain: by the raw and the tuned LLM, and by counted words.
 
     Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole.
 

@@ -26,7 +26,7 @@ def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
 
 
 def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
-    """The corpus with the vectors that `embed_segments` wrote, as content RAW, TUNED and LEXICAL.
+    """The corpus with the vectors that `embed_segments` wrote: RAW, TUNED, LEXICAL.
 
     A folder of an earlier version has no vectors of counted words; then neither has the corpus.
 

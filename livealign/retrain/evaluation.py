@@ -106,7 +106,7 @@ def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str,
 
 
 def source_sections(report: EvaluationReport, checks: Sequence[CheckedSource], least_users: int) -> list[Section]:
-    """What each source of content adds: on unseen rooms of the training days, and on the held-out day.
+    """What each source adds: on unseen rooms of the training days, and on the held-out day.
 
     The second needs the variants of single sources among `evaluation.comparison`.
     """

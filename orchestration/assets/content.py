@@ -107,9 +107,9 @@ def _tune(
 
 @daily_asset(GROUP, kinds={"torch", "numpy"}, deps=[llm_adapter])
 def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The content of each segment that an impression or a history names: of the LLM and of counted words.
+    """The content of each segment that an impression or a history names.
 
-    One pass gives the raw embedding, of the LLM without adapter, and the tuned one. The lexicon of counted words is fitted
+    It comes from the LLM and from counted words. One pass gives the raw embedding, of the LLM without adapter, and the tuned one. The lexicon of counted words is fitted
     where the LLM is tuned fully; on other days it gains the new words.
     """
     day = day_of(context)
