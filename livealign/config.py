@@ -15,7 +15,7 @@ SOURCE_NAMES = ("llm", "lexical")
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
-    *("shuffled", "raw_codes", "llm_codes", "lexical_codes", "llm_lexical_codes", "tfidf", "minilm"),
+    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "tfidf", "minilm"),
 )
 
 

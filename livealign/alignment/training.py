@@ -94,7 +94,8 @@ def train_alignment(
     if warm_start is not None and (gate_mode != "learned" or not warm_start.fits(config, widths, history_length)):
         warm_start = None
 
-    every, unused = range(len(widths)), ()
+    every = range(len(widths))
+    unused: tuple[int, ...] = ()
 
     def towers(part: Corpus, mode: str, unused: tuple[int, ...], trust: Trust | None) -> tuple[Alignment, list[float]]:
         with seeded(config.seed, device):

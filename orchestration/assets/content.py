@@ -109,8 +109,8 @@ def _tune(
 def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The content of each segment that an impression or a history names.
 
-    It comes from the LLM and from counted words. One pass gives the raw embedding, of the LLM without adapter, and the tuned one. The lexicon of counted words is fitted
-    where the LLM is tuned fully; on other days it gains the new words.
+    It comes from the LLM and from counted words. One pass gives the raw embedding, of the LLM without adapter, and the tuned
+    one. The lexicon of counted words is fitted where the LLM is tuned fully; on other days it gains the new words.
     """
     day = day_of(context)
     artifacts = workspace.artifacts(day)
