@@ -39,7 +39,6 @@ from livealign.retrain.corpus import with_embeddings
 Floats = NDArray[np.float32]
 
 EXACT = 1e-6  # deviation of what the service and the pipeline compute by the same sums
-_OF_SOURCE = {"embeddings": TUNED, "lexical": LEXICAL}  # a result of the comparison → its content
 
 _CONFIG = LiveConfig(
     lateness_seconds=0.0,
@@ -200,21 +199,28 @@ class _Replay:
         rows = np.flatnonzero(~corpus.segment_is_train & (corpus.segment_ids > 0) & (self.embedded != 0).any(1))
         ids = corpus.segment_ids[rows].tolist()
         both = [(row, segment) for row, segment in zip(rows.tolist(), ids, strict=True) if segment in self.encoded]
-        pairs = {
-            **{
-                result: [_cosine_distance(self.encoded[segment][0][mine], self.raw[segment][mine]) for _, segment in both]
-                for result, name in _OF_SOURCE.items()
-                for mine in [self.columns[name]] * (name in self.columns)
-            },
-            "vectors": [_cosine_distance(self.encoded[segment][1], self.vectors[row]) for row, segment in both],
-            "scores": [float(np.abs(scores - self.expected[row]).max()) for row, scores in sorted(self.scores.items())],
-        }
-        equal = [bool((self.encoded[segment][2] == self.codes[row]).all()) for row, segment in both]
         left = len(ids) - len(both)
-        missing = {"embeddings": left, "lexical": left, "vectors": left, "scores": len(self.expected) - len(self.scores)}
-        deviations = dict.fromkeys(_OF_SOURCE) | {name: _deviation(values, missing[name]) for name, values in pairs.items()}
-        share = float(np.mean(equal)) if equal else 0.0
-        return ReplayReport(self.release_id, events, self.rejected, equal_codes=share, **deviations)
+
+        def of_source(name: str) -> Deviation | None:
+            if name not in self.columns:
+                return None
+            mine = self.columns[name]
+            pairs = ((self.encoded[segment][0][mine], self.raw[segment][mine]) for _, segment in both)
+            return _deviation([_cosine_distance(*pair) for pair in pairs], left)
+
+        vectors = [_cosine_distance(self.encoded[segment][1], self.vectors[row]) for row, segment in both]
+        scores = [float(np.abs(scores - self.expected[row]).max()) for row, scores in sorted(self.scores.items())]
+        equal = [bool((self.encoded[segment][2] == self.codes[row]).all()) for row, segment in both]
+        return ReplayReport(
+            self.release_id,
+            events,
+            self.rejected,
+            embeddings=of_source(TUNED),
+            lexical=of_source(LEXICAL),
+            vectors=_deviation(vectors, left),
+            equal_codes=float(np.mean(equal)) if equal else 0.0,
+            scores=_deviation(scores, len(self.expected) - len(self.scores)),
+        )
 
 
 def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:

@@ -129,9 +129,9 @@ def source_sections(report: EvaluationReport, checks: Sequence[CheckedSource], l
         columns = ("source", "added to", "gain", "used", "authors it is not trusted for")
         sections.append(Section("Sources of content: the check before training", columns, rows, note))
     if report.source_gains:
-        rows = [(source, with_interval(gain, least_users)) for source, gain in report.source_gains.items()]
+        gains = [(source, with_interval(gain, least_users)) for source, gain in report.source_gains.items()]
         note = "GAUC of the full method with the source minus that without it, on the held-out impressions."
-        sections.append(Section("What each source adds", ("source", "gain"), rows, note))
+        sections.append(Section("What each source adds", ("source", "gain"), gains, note))
     return sections
 
 
