@@ -103,6 +103,7 @@ def test_where_neither_tells_the_author_id_alone_is_left(tmp_path: Path) -> None
     assert np.array_equal(vectors, item_vectors(by_id, world, noise))
 
 
+@pytest.mark.slow
 def test_sources_that_each_tell_a_half_are_both_used_and_better_than_each(corpus: Corpus, planted: Planted) -> None:
     """Of the four topics, one source tells 0 and 1 from 2 and 3, the other 0 and 2 from 1 and 3."""
     topic = np.zeros(len(corpus.segment_ids), dtype=np.int64)
