@@ -11,10 +11,11 @@ from livealign.errors import LiveAlignError
 
 RETUNE_POLICIES = ("daily", "weekly", "on_drift")
 POOLINGS = ("mean", "last", "telling")
+SOURCE_NAMES = ("llm", "lexical")
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
-    *("shuffled", "raw_codes", "tfidf", "minilm"),
+    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "tfidf", "minilm"),
 )
 
 
@@ -121,9 +122,22 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
+class LexicalConfig:
+    """Counted words as a source of content (livealign.llm.lexical)."""
+
+    width: int = setting(128, "dimensions of the vectors of counted words", Bounds(1, 4_096))
+    least_rooms: int = setting(2, "a word counts if so many broadcasts of the training days have it", COUNT, unit="rooms")
+    most_words: int = setting(20_000, "words kept, those that most broadcasts have", COUNT, unit="words")
+    seed: int = setting(17, "seed of this stage", SEED)
+
+
+@dataclass(frozen=True)
 class AlignmentConfig:
     """Gated two-tower model."""
 
+    sources: tuple[str, ...] = setting(
+        SOURCE_NAMES, "content beside the author ID, each behind a gate of its own", choices=SOURCE_NAMES
+    )
     dim: int = setting(64, "dimensions of the aligned vectors", Bounds(1, 4_096))
     hidden: int = setting(128, "width of the towers' hidden layer", Bounds(1, 65_536))
     epochs: int = setting(6, "passes over the training days", COUNT, unit="epochs")
@@ -133,6 +147,9 @@ class AlignmentConfig:
     content_rank: int = setting(64, "principal components of the content vectors that are kept", COUNT)
     id_dropout: float = setting(0.1, "share of rows whose author ID is hidden in training", BELOW_ONE)
     content_dropout: float = setting(0.1, "share of rows whose content is hidden in training", BELOW_ONE)
+    source_dropout: float = setting(
+        0.5, "share of rows in training of which one source is hidden, where several are used", BELOW_ONE
+    )
     user_l2: float = setting(0.05, "prior of the user embeddings, in the loss, for each impression", AMOUNT)
     author_l2: float = setting(0.01, "prior of the author embeddings, in the loss, for each impression", AMOUNT)
     contrastive_weight: float = setting(0.05, "of the in-batch softmax beside the loss on shown impressions", AMOUNT)
@@ -151,6 +168,13 @@ class AlignmentConfig:
         True, "first test whether content adds to the ID, and for which authors (livealign.alignment.content_check)"
     )
     seed: int = setting(17, "seed of this stage", SEED)
+
+    def __post_init__(self) -> None:
+        if not self.sources or len(set(self.sources)) < len(self.sources) or not {*self.sources} <= {*SOURCE_NAMES}:
+            raise LiveAlignError(
+                f"alignment.sources: {list(self.sources)} is no choice; name each of {', '.join(SOURCE_NAMES)} once at most, "
+                "and at least one of them"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from livealign.config import (
     EncoderConfig,
     EvaluationConfig,
     FinetuneConfig,
+    LexicalConfig,
     LiveConfig,
     RankerConfig,
     RetuneConfig,
@@ -36,6 +37,7 @@ class Profile:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     retune: RetuneConfig = field(default_factory=RetuneConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    lexical: LexicalConfig = field(default_factory=LexicalConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     codes: CodesConfig = field(default_factory=CodesConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
@@ -60,7 +62,7 @@ class Profile:
 
 
 NOT_OF_A_RELEASE = ("retention", "live")
-SEEDED = ("finetune", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
+SEEDED = ("finetune", "lexical", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
 
 PROFILES: dict[str, Profile] = {
     "tiny": Profile(
@@ -69,6 +71,7 @@ PROFILES: dict[str, Profile] = {
         encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="telling"),
         finetune=FinetuneConfig(steps=6, batch_size=8),
         dataset=DatasetConfig(history_length=8),
+        lexical=LexicalConfig(width=16),
         # Its LLM is untrained: the check would switch content off, and all that follows from content would stay untested.
         alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),

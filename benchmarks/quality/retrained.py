@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.json_rows import add_json_option
-from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.dataset.corpus import LEXICAL, Corpus, load_corpus
 from livealign.files import read_json
 from livealign.home import Home
+from livealign.llm.texts import texts_of
 from livealign.profiles import Profile, load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
+from livealign.retrain.lexicon import day_lexicon
 
 
 class Retrained(NamedTuple):
@@ -31,18 +33,28 @@ class Retrained(NamedTuple):
         return cls(home, profile, arguments.day or last_held_out(home))
 
     def corpus(self, profile: Profile | None = None, day: date | None = None) -> Corpus:
-        """The corpus of the day, or of an earlier one, with the LLM's vectors.
+        """The corpus of the day, or of an earlier one, with its vectors.
 
         The vectors are those of the retrain for `self.day`.
         """
-        return with_embeddings(
-            load_corpus(self.home.marts, day or self.day, (profile or self.profile).dataset), self.embeddings
-        )
+        profile = profile or self.profile
+        corpus = with_embeddings(load_corpus(self.home.marts, day or self.day, profile.dataset), self.embeddings)
+        return with_lexical(corpus, self.home, profile)
 
     @property
     def embeddings(self) -> Path:
         """The folder of the retrain's embeddings."""
         return DayArtifacts.of(self.home, self.day).embeddings
+
+
+def with_lexical(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
+    """The corpus with counted words, fitted here if the retrain wrote none."""
+    if LEXICAL in corpus.content:
+        return corpus
+    days, segment_ids = [*corpus.train_days, corpus.day], corpus.segment_ids[1:]
+    texts = texts_of(home.marts, segment_ids, days, profile.segments)
+    lexicon = day_lexicon(home.marts, days, segment_ids, texts, corpus.train_days[-1], profile.lexical, None)
+    return corpus.with_content(LEXICAL, segment_ids, lexicon.encode(texts), zeros_count=True)
 
 
 def last_held_out(home: Home) -> date:

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
-from benchmarks.quality.retrained import last_held_out
-from livealign.dataset.corpus import TUNED, load_corpus
+from benchmarks.quality.retrained import last_held_out, with_lexical
+from livealign.dataset.corpus import load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import CLICK, held_out_frame
@@ -30,20 +30,25 @@ from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.profiles import load_profile
-from livealign.ranking.variants import VARIANTS, train_variant
+from livealign.ranking.variants import BY_SOURCES, RELEASE, VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 
 LLM = ("raw_llm", "tuned_llm")
-OF_LLM = (*LLM, "raw_codes")
+OF_LLM = (*LLM, "raw_codes", "llm_codes", "llm_lexical_codes")
 GATED = ("no_gate", "aligned")
 PARTS = (
     ("raw_llm", "tuned_llm"),
     ("tuned_llm", "aligned"),
     GATED,
     ("aligned", "aligned_codes"),
-    ("raw_codes", "aligned_codes"),
+    ("raw_codes", "llm_codes"),
+    ("llm_codes", "llm_lexical_codes"),
+    ("lexical_codes", "llm_lexical_codes"),
+    ("tfidf", "llm_lexical_codes"),
+    ("tfidf", "llm_codes"),
+    ("minilm", "llm_codes"),
 )
 
 
@@ -55,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
     parser.add_argument("--days", type=int, help="of history; default: the profile's")
-    parser.add_argument("--content", default=TUNED, help="what the method aligns; tfidf needs no LLM")
+    parser.add_argument("--content", help="what the method aligns in place of alignment.sources; tfidf needs no LLM")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     add_json_option(parser)
     arguments = parser.parse_args()
@@ -66,18 +71,24 @@ def main() -> None:
     day = arguments.day or last_held_out(home)
     dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
     corpus = load_corpus(home.marts, day, dataset)
-    if arguments.content in LLM:
+    reads_llm = arguments.content in (None, *LLM)
+    if reads_llm:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
+    corpus = with_lexical(corpus, home, profile)
     wanted = arguments.variants or [
-        name for name in VARIANTS if (name not in OF_LLM or arguments.content in LLM) and (name != MINILM or has_minilm())
+        name for name in VARIANTS if (name not in OF_LLM or reads_llm) and (name != MINILM or has_minilm())
     ]
     of_segments = corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments
     controls = {arguments.content, *wanted} & {*CONTROLS}
     if controls:
         corpus = with_controls(corpus, texts_of(home.marts, *of_segments), controls)
+    own = None if arguments.content else BY_SOURCES[tuple(sorted(profile.alignment.sources))]
     scores: dict[str, list] = {}
     dots: dict[str, list] = {}
     for name in wanted:
+        if name == own and RELEASE in scores:  # the same by another name
+            scores[name] = scores[RELEASE]
+            continue
         for seed in range(arguments.seeds):
             trained = train_variant(
                 name, corpus, profile, profile.seed + seed, content=arguments.content, device=choose_device()

@@ -140,7 +140,7 @@ class Segment(BaseModel):
 class EmbeddedSegment(BaseModel):
     """The embedding, vector and codes of one segment."""
 
-    embedding: list[float] = Field(description="From the tuned LLM.")
+    embedding: list[float] = Field(description="From the tuned LLM and, behind it, from counted words.")
     vector: list[float] = Field(description="Aligned with the author, of unit length.")
     codes: list[int]
     code_names: CodeNames

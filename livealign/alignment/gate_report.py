@@ -13,7 +13,7 @@ from livealign.dataset.corpus import Corpus
 class GateGroup(NamedTuple):
     """The gate in one group of segments."""
 
-    gate: float  # mean of g; 1 = the author ID alone, 0 = all content let through
+    gate: float  # mean of the used sources' g; 1 = the author ID alone, 0 = all content let through
     id_share: float  # mean share of z that comes from the ID
     authors: int
     segments: int

@@ -1,12 +1,15 @@
 """The gate and the two towers as torch modules."""
 
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from livealign.config import AlignmentConfig
+
+T = TypeVar("T")
 
 GATE_MODES = ("learned", "mean", "id", "content")
 
@@ -19,6 +22,7 @@ class Sizes(NamedTuple):
     sources: tuple[int, ...]  # width of each source of content, in the order of a content row
     content_rank: int  # largest number of principal directions of each source
     user_features: int
+    unused: tuple[int, ...] = ()  # places of the sources that did not gain: the network has no weights for them
 
     @property
     def content_dim(self) -> int:
@@ -97,13 +101,13 @@ class ContentSource(nn.Module):
 class RoomTower(nn.Module):
     """The room tower: z = P_id(e_author) + Σ_s (1 − g_s) ⊙ P_s(h_s).
 
-    The sources s of content are the LLM and the platform's own vectors. It is LARM's gated alignment (arXiv 2504.05217) in
-    residual form: the ID is always used, and content adds the share that its gate lets through, 1 − g. The paper mixes the two,
-    g ⊙ P_id + (1 − g) ⊙ P_llm; content without information then dilutes the ID.
+    The sources s of content are the LLM, counted words and the platform's own vectors. It is LARM's gated alignment (arXiv
+    2504.05217) in residual form: the ID is always used, and content adds the share that its gate lets through, 1 − g. The paper
+    mixes the two, g ⊙ P_id + (1 − g) ⊙ P_llm; content without information then dilutes the ID.
 
     Each gate starts with zero weights and a bias towards 1. Its context is the author's number of training impressions. The
-    trust in the author's content, t_a (`livealign.alignment.author_trust`), caps it: 1 − g_s = t_a (1 − σ(…)). A room without
-    content of a source has g_s = 1.
+    trust in what a source says of the author, t_as (`livealign.alignment.content_check`), caps it: 1 − g_s = t_as (1 − σ(…)). A
+    room without content of a source has g_s = 1.
     """
 
     author_popularity: Tensor
@@ -115,31 +119,38 @@ class RoomTower(nn.Module):
         self.author = nn.Embedding(sizes.authors, config.dim)
         nn.init.normal_(self.author.weight, std=0.05)
         self.project_id = nn.Linear(config.dim, config.dim)
-        self.sources = nn.ModuleList(ContentSource(width, config, sizes.content_rank) for width in sizes.sources)
+        # An unused source has no weights and draws no random numbers, so the towers are exactly those without it.
+        self.sources = nn.ModuleList(
+            nn.Identity() if place in sizes.unused else ContentSource(width, config, sizes.content_rank)
+            for place, width in enumerate(sizes.sources)
+        )
         self.widths = list(sizes.sources)
-        self.ranks = [min(sizes.content_rank, width) for width in sizes.sources]
+        self.used = [place for place in range(len(sizes.sources)) if place not in sizes.unused]
+        self.ranks = [min(sizes.content_rank, sizes.sources[place]) for place in self.used]
         self.register_buffer("author_popularity", torch.zeros(sizes.authors))
-        self.register_buffer("author_trust", torch.ones(sizes.authors))
+        self.register_buffer("author_trust", torch.ones(sizes.authors, len(sizes.sources)))
 
     def fit_scalers(self, content: Tensor) -> None:
         """Fit each source's scaler to the rows of content [n, Σ widths] that have it."""
-        for source, part in zip(self._sources(), content.split(self.widths, dim=1), strict=True):
+        for source, part in zip(self._sources(), self._used(content.split(self.widths, dim=1)), strict=True):
             rows = (part != 0).any(1)
             if rows.any():
                 source.scaler.fit(part[rows])
 
     def read(self, author: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-        """(scaled content [n, Σ ranks], trust in each source [n, sources]).
+        """(scaled content [n, Σ ranks], trust in each source [n, sources]); used sources only.
 
-        Trust is the author's, 0 if a room has no content of the source.
+        Trust is the author's in the source, 0 if a room has no content of it.
 
         Args:
             author: int [n]; content: [n, Σ widths].
         """
-        parts = content.split(self.widths, dim=1)
+        if not self.used:
+            return content[:, :0], content[:, :0]
+        parts = self._used(content.split(self.widths, dim=1))
         scaled = [source.scaler(part) for source, part in zip(self._sources(), parts, strict=True)]
         has_content = torch.stack([(part != 0).any(1) for part in parts], dim=1)
-        return torch.cat(scaled, dim=1), has_content * self.author_trust[author].unsqueeze(1)
+        return torch.cat(scaled, dim=1), has_content * self.author_trust[author][:, self.used]
 
     def forward(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> Tensor:
         """Unit room vectors z [n, dim].
@@ -151,13 +162,15 @@ class RoomTower(nn.Module):
         return F.normalize(by_id + by_content, dim=1)
 
     def gated(self, author: Tensor, scaled_content: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [sources, n, dim]."""
+        """P_id [n, dim], Σ_s (1 − g_s) ⊙ P_s [n, dim], and the gates g [used sources, n, dim]."""
         by_id, popularity = self.project_id(self.author(author)), self.author_popularity[author].unsqueeze(1)
         by_content, gates = torch.zeros_like(by_id), []
+        if self.gate_mode == "id" or not self.used:
+            return by_id, by_content, torch.ones_like(by_id).expand(max(1, len(self.used)), *by_id.shape)
         for source, part, trust in zip(self._sources(), scaled_content.split(self.ranks, dim=1), trusted.T, strict=True):
             projected, gate = source(by_id, part, popularity)
             if self.gate_mode != "learned":
-                gate = torch.full_like(by_id, {"mean": 0.5, "id": 1.0, "content": 0.0}[self.gate_mode])
+                gate = torch.full_like(by_id, {"mean": 0.5, "content": 0.0}[self.gate_mode])
             gate = 1 - trust.unsqueeze(1) * (1 - gate)
             by_content = by_content + (1 - gate) * projected
             gates.append(gate)
@@ -166,7 +179,11 @@ class RoomTower(nn.Module):
         return by_id, by_content, torch.stack(gates)
 
     def _sources(self) -> list[ContentSource]:
-        return cast(list[ContentSource], list(self.sources))
+        return cast(list[ContentSource], self._used(list(self.sources)))
+
+    def _used(self, parts: Sequence[T]) -> list[T]:
+        """The parts, one a source, of the used sources."""
+        return [parts[place] for place in self.used]
 
 
 class UserTower(nn.Module):

@@ -15,13 +15,13 @@ from torch import Tensor
 from livealign.alignment.network import Sizes, TwoTower
 from livealign.config import AlignmentConfig
 from livealign.dataset.content import pad_or_cut
-from livealign.dataset.corpus import Corpus
+from livealign.dataset.corpus import PLATFORM_CONTENT, Corpus
 from livealign.dataset.examples import Examples
 from livealign.dataset.features import USER_FEATURES
 from livealign.dataset.scaling import METADATA, position_index, standardise
 from livealign.errors import BundleError
 
-_FORMAT, _WITHOUT_TRUST = "livealign-alignment-3", "livealign-alignment-2"
+_FORMAT, _ONE_TRUST, _WITHOUT_TRUST = "livealign-alignment-4", "livealign-alignment-3", "livealign-alignment-2"
 _CHUNK = 16_384  # rooms at a time
 
 
@@ -49,17 +49,25 @@ class Alignment:
 
     @torch.no_grad()
     def gates(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
-        """Gates g [sources, n, dim]: 1 = no content of the source is let through, 0 = all of it."""
+        """Gates g [used sources, n, dim]: 1 lets no content of a source through, 0 all of it.
+
+        Towers of the ID alone have one gate, which is 1.
+        """
         parts = [self.network.rooms.gated(*rows)[2].cpu().numpy() for rows in self._inputs(author, content)]
         return np.concatenate(parts, axis=1)
 
     @property
     def author_trust(self) -> NDArray[np.float32]:
-        """[authors] trust in each author's content, 0 to 1; row 0 is an unknown author's.
+        """[authors, sources] trust, 0 to 1; row 0 is an unknown author's.
 
-        See `livealign.alignment.author_trust`.
+        See `livealign.alignment.content_check`.
         """
         return self.network.rooms.author_trust.cpu().numpy()
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names of a content row's sources: `alignment.sources`, then the platform's."""
+        return (*self.config.sources, PLATFORM_CONTENT)[: len(self.sizes.sources)]
 
     @torch.no_grad()
     def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:
@@ -141,7 +149,7 @@ class Alignment:
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> "Alignment":
-        """Read the file that `save` of this version or of the previous one wrote.
+        """Read the file that `save` of this version or of an earlier one wrote.
 
         Raises:
             BundleError: the file is missing, damaged, or of another format.
@@ -149,14 +157,18 @@ class Alignment:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                if metadata.get("format") not in (_FORMAT, _WITHOUT_TRUST):
+                if metadata.get("format") not in (_FORMAT, _ONE_TRUST, _WITHOUT_TRUST):
                     raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sizes = Sizes(**{**metadata["sizes"], "sources": tuple(metadata["sizes"]["sources"])})
-            if metadata["format"] == _WITHOUT_TRUST:  # the previous version, which trusted all authors
+            widths, unused = (tuple(metadata["sizes"].get(name, ())) for name in ("sources", "unused"))
+            sizes = Sizes(**{**metadata["sizes"], "sources": widths, "unused": unused})
+            if metadata["format"] == _WITHOUT_TRUST:  # which trusted all authors
                 tensors["rooms.author_trust"] = torch.ones(sizes.authors)
                 metadata["config"].pop("check_share", None)
-            config = AlignmentConfig(**metadata["config"])
+            if metadata["format"] != _FORMAT:  # the LLM was the only source of text, and all sources shared one trust
+                metadata["config"]["sources"] = ("llm",)
+                tensors["rooms.author_trust"] = tensors["rooms.author_trust"].unsqueeze(1).repeat(1, len(widths))
+            config = AlignmentConfig(**{**metadata["config"], "sources": tuple(metadata["config"]["sources"])})
             mean, std = tensors.pop("feature_mean").numpy(), tensors.pop("feature_std").numpy()
             history_length = int(metadata["history_length"])
             network = TwoTower(sizes, config, history_length, metadata["gate_mode"])

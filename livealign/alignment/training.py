@@ -2,7 +2,7 @@
 
 Users and segments get vectors in one space.
 
-    content, sources = content_of(corpus, "tuned_llm")  # float32 [segments, d], row 0 = none; LLM, then platform
+    content, sources = content_of(corpus, "tuned_llm", "lexical")  # float32 [segments, d], row 0 = none; LLM, words, platform
     alignment, report = train_alignment(corpus, content, config, sources=sources)
     z = alignment.room_vectors(author, content)                    # float32 [n, dim], unit length
     u = alignment.user_vectors(user, history_vectors, lengths, features)
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from livealign.alignment.batches import ImpressionTensors, time_batches
-from livealign.alignment.content_check import ContentCheck, check_content
+from livealign.alignment.content_check import ContentCheck, Trust, check_content
 from livealign.alignment.network import GATE_MODES, Sizes, TwoTower, in_batch_softmax
 from livealign.alignment.towers import Alignment
 from livealign.alignment.warm_start import WarmStart
@@ -42,14 +42,19 @@ class AlignmentReport(NamedTuple):
 
     losses: tuple[float, ...]  # mean over each epoch
     temperature: float
-    gate_mean: float  # of g over training impressions that have content; 1 = the author ID alone
+    gate_mean: float  # of the used sources' g over training impressions that have content; 1 = the author ID alone
     id_share: float  # mean share of z that comes from the ID, over the same
     check: ContentCheck | None  # the gain of content on unseen rooms; None if it was not measured
     warm_started: bool  # from the previous release's towers
     gate_mode: str  # "id" if a learned gate was rejected because content did not gain
 
 
-Trust = NDArray[np.float32]  # [authors], see livealign.alignment.author_trust
+class Sources(NamedTuple):
+    """The sources of a content row, and how far each is used."""
+
+    widths: tuple[int, ...]
+    unused: tuple[int, ...]  # places of the sources that the towers do not read
+    trust: Trust | None  # caps the gates; None for full trust
 
 
 def train_alignment(
@@ -63,9 +68,9 @@ def train_alignment(
 ) -> tuple[Alignment, AlignmentReport]:
     """Train both towers on the corpus' training impressions.
 
-    The same config and seed give the same towers. With a learned gate, content is first tested on unseen rooms
-    (`livealign.alignment.content_check`). If it does not beat the ID, the towers use the ID alone. Otherwise the trust in each
-    author's content caps the gates.
+    The same config and seed give the same towers. With a learned gate, each source of content is first tested on unseen rooms
+    (`livealign.alignment.content_check`). Sources that add nothing are not used; if all add nothing, the towers use the ID
+    alone. The trust in a source for each author caps its gate.
 
     Args:
         content: [segments, d], rows as `corpus.segment_ids`; a row of zeros has no content.
@@ -89,17 +94,25 @@ def train_alignment(
     if warm_start is not None and (gate_mode != "learned" or not warm_start.fits(config, widths, history_length)):
         warm_start = None
 
-    def towers(part: Corpus, mode: str, trust: Trust | None = None) -> tuple[Alignment, list[float]]:
+    every = range(len(widths))
+    unused: tuple[int, ...] = ()
+
+    def towers(part: Corpus, mode: str, unused: tuple[int, ...], trust: Trust | None) -> tuple[Alignment, list[float]]:
         with seeded(config.seed, device):
-            return _train(part, content, config, mode, device, widths, warm_start, trust)
+            return _train(part, content, config, mode, device, Sources(widths, unused, trust), warm_start)
+
+    def with_fixed_gates(part: Corpus, used: Sequence[int], trust: Trust | None) -> Alignment:
+        return towers(part, "mean" if used else "id", tuple(place for place in every if place not in used), trust)[0]
 
     check = None
     if warm_start is not None:
-        gate_mode = warm_start.alignment.gate_mode
+        gate_mode, unused = warm_start.alignment.gate_mode, warm_start.alignment.sizes.unused
     elif gate_mode == "learned" and config.check and content.any():
-        check = check_content(corpus, content, config.seed, lambda part, mode: towers(part, mode)[0])
-        gate_mode = "learned" if check.earned else "id"
-    alignment, losses = towers(corpus, gate_mode, None if check is None else check.trust)
+        check = check_content(corpus, content, widths, config.seed, with_fixed_gates)
+        gate_mode, unused = "learned" if check.earned else "id", check.unused
+    elif gate_mode == "id":
+        unused = tuple(every)
+    alignment, losses = towers(corpus, gate_mode, unused, None if check is None else check.trust)
     return alignment, _report(alignment, corpus, content, losses, check, warm_start is not None)
 
 
@@ -120,16 +133,15 @@ def _train(
     config: AlignmentConfig,
     gate_mode: str,
     device: torch.device,
-    widths: tuple[int, ...],
+    sources: Sources,
     warm_start: WarmStart | None,
-    trust: Trust | None,
 ) -> tuple[Alignment, list[float]]:
     """(towers, mean loss of each epoch)."""
     examples = corpus.train.take(~np.isnan(corpus.train.label("click")))
-    alignment = _untrained(corpus, examples, content, config, gate_mode, device, widths, warm_start)
+    alignment = _untrained(corpus, examples, content, config, gate_mode, device, sources, warm_start)
     network = alignment.network
-    if trust is not None:
-        network.rooms.author_trust.copy_(torch.from_numpy(trust))
+    if sources.trust is not None:
+        network.rooms.author_trust.copy_(torch.from_numpy(sources.trust))
     epochs, pace = (config.epochs, 1.0) if warm_start is None else (config.warm_epochs, config.warm_rate_share)
     tables = ImpressionTensors.of(examples, alignment.feature_mean, alignment.feature_std, config, device)
     # The trust is the true author's even if ID dropout hides the author: content without trust is only noise.
@@ -173,12 +185,14 @@ def _untrained(
     config: AlignmentConfig,
     gate_mode: str,
     device: torch.device,
-    widths: tuple[int, ...],
+    sources: Sources,
     warm_start: WarmStart | None,
 ) -> Alignment:
     """Towers before training: scaled to the corpus' `examples` and content, or as the previous release left them."""
     features, history_length = examples.features[:, USER_FEATURES], examples.history_item.shape[1]
-    sizes = Sizes(corpus.users.size, corpus.authors.size, widths, config.content_rank, features.shape[1])
+    sizes = Sizes(
+        corpus.users.size, corpus.authors.size, sources.widths, config.content_rank, features.shape[1], sources.unused
+    )
     network = TwoTower(sizes, config, history_length, gate_mode)
     popularity = np.log1p(np.bincount(examples.author, minlength=corpus.authors.size).astype(np.float32))
     network.rooms.author_popularity.copy_(torch.from_numpy((popularity - popularity.mean()) / (popularity.std() + 1e-6)))
@@ -232,7 +246,7 @@ def _batch_loss(
     # ID dropout: the author or user counts as unknown, so that content and history learn to work without the ID.
     author = _drop_ids(true_author, config.id_dropout)
     user = _drop_ids(tables.user[rows], config.id_dropout)
-    rooms = network.rooms(author, scaled[segment], trusted[segment])
+    rooms = network.rooms(author, scaled[segment], _drop_a_source(trusted[segment], config.source_dropout))
     weights = network.users.weights(tables.mask[rows])
     history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
     users = network.users(user, history, tables.features[rows])
@@ -267,6 +281,15 @@ def _item_bank(network: TwoTower, author: Tensor, scaled: Tensor, item_segment: 
     bank: Tensor = network.rooms(author, scaled[item_segment], trusted[item_segment])
     bank[0] = 0
     return bank
+
+
+def _drop_a_source(trusted: Tensor, share: float) -> Tensor:
+    """Trust [n, sources] with one source of `share` of the rows hidden, so that each learns to work without the others."""
+    n, sources = trusted.shape
+    if sources < 2:
+        return trusted
+    hidden = torch.randint(sources, (n, 1), device=trusted.device) == torch.arange(sources, device=trusted.device)
+    return trusted * ~(hidden & (torch.rand(n, 1, device=trusted.device) < share))
 
 
 def _drop_ids(index: Tensor, share: float) -> Tensor:

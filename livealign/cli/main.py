@@ -42,8 +42,10 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="livealign-replay-") as scratch, progress_bar("replaying") as advance:
         report = replay_day(home, _one_day(day), Path(scratch), advance)
     shown = table("", "compared", "missing", "largest difference", "mean", title=report.release_id)
-    for name in ("embeddings", "vectors", "scores"):
-        compared, missing, largest, mean = getattr(report, name)
+    for name in ("embeddings", "lexical", "vectors", "scores"):
+        if (deviation := getattr(report, name)) is None:
+            continue  # the release does not read this source
+        compared, missing, largest, mean = deviation
         shown.add_row(name, f"{compared:,}", f"{missing:,}", f"{largest:.2e}", f"{mean:.2e}")
     console.print(shown)
     console.say(f"{report.equal_codes:.2%} of the codes are equal; {report.events:,} events, {report.rejected:,} rejected")

@@ -1,15 +1,18 @@
-"""Put the LLM vector and the platform vector of each segment side by side.
+"""Put the vectors of a segment side by side: LLM, counted words, platform.
 
-content, sources = content_of(corpus, "tuned_llm")   # float32 [segments, Σ sources]; (576,) or (576, 128)
+content, sources = content_of(corpus, "tuned_llm", "lexical")   # float32 [segments, Σ sources]; (576, 128)
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.dataset.corpus import PLATFORM_CONTENT, Corpus
+from livealign.dataset.corpus import LEXICAL, PLATFORM_CONTENT, TUNED, Corpus
 from livealign.errors import TrainingError
+
+_CONTENT_OF_SOURCE = {"llm": TUNED, "lexical": LEXICAL}  # by the name of `alignment.sources`
 
 
 class Content(NamedTuple):
@@ -19,16 +22,31 @@ class Content(NamedTuple):
     sources: tuple[int, ...]  # width of each source
 
 
-def content_of(corpus: Corpus, name: str) -> Content:
-    """The content with this name, and beside it the platform's own if the corpus has any.
+def content_names(sources: Sequence[str]) -> tuple[str, ...]:
+    """The names in `Corpus.content` of these `alignment.sources`."""
+    return tuple(_CONTENT_OF_SOURCE[source] for source in sources)
+
+
+def content_of(corpus: Corpus, *names: str) -> Content:
+    """The content with these names, and beside it the platform's own if the corpus has any.
 
     Raises:
-        TrainingError: the corpus lacks the content.
+        TrainingError: the corpus lacks one of them.
     """
-    first = one_source(corpus, name)
-    names = [name] + [PLATFORM_CONTENT] * (PLATFORM_CONTENT in corpus.content and name != PLATFORM_CONTENT)
-    parts = [corpus.content[source] for source in names]
-    return Content(np.concatenate(parts, axis=1) if len(parts) > 1 else first, tuple(part.shape[1] for part in parts))
+    every = [*names] + [PLATFORM_CONTENT] * (PLATFORM_CONTENT in corpus.content and PLATFORM_CONTENT not in names)
+    parts = [one_source(corpus, name) for name in every]
+    return Content(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0], tuple(part.shape[1] for part in parts))
+
+
+def text_content(corpus: Corpus, sources: Sequence[str]) -> NDArray[np.float32]:
+    """Content of texts alone, without the platform's: [segments, Σ sources].
+
+    It is what the running service computes too.
+
+    Raises:
+        TrainingError: the corpus lacks a source.
+    """
+    return np.concatenate([one_source(corpus, name) for name in content_names(sources)], axis=1)
 
 
 def one_source(corpus: Corpus, name: str) -> NDArray[np.float32]:

@@ -38,6 +38,7 @@ from livealign.errors import TrainingError
 
 # Names of the kinds of content
 RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
+LEXICAL = "lexical"  # of counted words
 PLATFORM_CONTENT = "platform"  # vectors from the platform's logs
 
 SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")  # of the mart `segments`
@@ -71,16 +72,23 @@ class Corpus:
     def n_items(self) -> int:
         return len(self.segment_ids) + self.authors.size
 
-    def with_content(self, name: str, segment_ids: Ints, vectors: NDArray) -> "Corpus":
+    def with_content(self, name: str, segment_ids: Ints, vectors: NDArray, zeros_count: bool = False) -> "Corpus":
         """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n].
 
         Other segments get a row of zeros. The content of a segment is the average over its room's last windows
         (`livealign.dataset.recent_content`).
+
+        Args:
+            zeros_count: a vector of zeros is content, and counts in the average; else it is none.
         """
         matrix = np.zeros((len(self.segment_ids), vectors.shape[1]), dtype=np.float32)
         rows = self.segment_rows(segment_ids)
         matrix[rows[rows > 0]] = vectors[rows > 0]
-        matrix = recent_content(matrix, self.segment_room_id, self.segment_started_at, self.half_life_seconds)
+        present = None
+        if zeros_count:
+            present = np.zeros(len(matrix), dtype=bool)
+            present[rows[rows > 0]] = True
+        matrix = recent_content(matrix, self.segment_room_id, self.segment_started_at, self.half_life_seconds, present)
         return replace(self, content={**self.content, name: matrix})
 
     def segment_rows(self, segment_ids: NDArray) -> Ints:

@@ -14,7 +14,9 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-def recent_content(content: Floats, room_id: Ints, started_at: Ints, half_life_seconds: float) -> Floats:
+def recent_content(
+    content: Floats, room_id: Ints, started_at: Ints, half_life_seconds: float, present: NDArray[np.bool_] | None = None
+) -> Floats:
     """Each window's average over its room's windows up to itself, float32 [n, d].
 
     A half-life of 0 returns `content` unchanged.
@@ -22,8 +24,9 @@ def recent_content(content: Floats, room_id: Ints, started_at: Ints, half_life_s
     Args:
         content: [n, d]; a row of zeros has no content: it stays zero and does not count in any average.
         room_id: [n]; started_at: [n] epoch milliseconds.
+        present: [n] rows that have content, if rows of zeros may have it.
     """
-    rows = np.flatnonzero((content != 0).any(1))
+    rows = np.flatnonzero((content != 0).any(1) if present is None else present)
     if half_life_seconds <= 0 or not len(rows):
         return content
     rows = rows[np.lexsort((started_at[rows], room_id[rows]))]

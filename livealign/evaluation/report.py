@@ -82,6 +82,7 @@ class EvaluationReport:
     oracle: dict[str, VariantMetrics]  # by row of `truth.ORACLES` on the simulator, else empty
     intervals: dict[str, Interval]  # GAUC of each variant
     differences: dict[str, Interval]  # GAUC, variant − baseline
+    source_gains: dict[str, Interval]  # GAUC, by source of content: with it − without it
     slices: dict[str, dict[str, dict[str, SliceMetrics]]]  # slice name → value → variant
     tasks: dict[str, dict[str, VariantMetrics]]  # task → variant, for the tasks beside click
     reliability: dict[str, Reliability]  # of variants that are probabilities
@@ -129,6 +130,7 @@ class EvaluationReport:
             "oracle": {name: metrics.to_dict(k) for name, metrics in self.oracle.items()} or None,
             "baseline": self.baseline,
             "differences": {name: _interval(interval) for name, interval in self.differences.items()},
+            "source_gains": {name: _interval(interval) for name, interval in self.source_gains.items()},
             "ceiling_shares": self.ceiling_shares(),
             "ways": {ceiling: self.ways(ceiling) for ceiling in self.oracle if "static" not in ceiling},
             "slices": {
@@ -149,6 +151,7 @@ def evaluate(
     truth: Mapping[str, NDArray] | None = None,
     other_tasks: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     baseline: str = BASELINE,
+    source_pairs: Mapping[str, tuple[str, str]] | None = None,
 ) -> EvaluationReport:
     """Measure every variant on the same impressions.
 
@@ -159,6 +162,7 @@ def evaluate(
         truth: from `read_truth`, for the ceilings; None on real platforms.
         other_tasks: task → variant → scores, for long_view, like, comment, gift.
         baseline: the variant that differences are taken against; if `scores` lacks it there are no differences.
+        source_pairs: source of content → the variants with it and without it; pairs that `scores` lacks are left out.
 
     Raises:
         EvaluationError: scores of another length than the frame. MetricError: a score is not finite.
@@ -184,6 +188,11 @@ def evaluate(
             for name, aucs in per_user.items()
         },
         differences=_differences(per_user, baseline, config),
+        source_gains={
+            source: _difference(per_user[more], per_user[less], config)
+            for source, (more, less) in (source_pairs or {}).items()
+            if {more, less} <= per_user.keys()
+        },
         slices={name: _slice_table(table, label, frame, values, baseline, config) for name, values in frame.slices.items()},
         tasks={
             task: {
@@ -240,12 +249,11 @@ def _user_auc_over_seeds(by_seed: NDArray, label: NDArray, user: NDArray, day: N
 def _differences(per_user: Mapping[str, UserAuc], baseline: str, config: EvaluationConfig) -> dict[str, Interval]:
     if baseline not in per_user:
         return {}
-    base = per_user[baseline]
-    return {
-        name: paired_bootstrap(aucs.auc, base.auc, aucs.impressions, config.bootstrap_samples, config.seed, config.confidence)
-        for name, aucs in per_user.items()
-        if name != baseline
-    }
+    return {name: _difference(aucs, per_user[baseline], config) for name, aucs in per_user.items() if name != baseline}
+
+
+def _difference(aucs: UserAuc, base: UserAuc, config: EvaluationConfig) -> Interval:
+    return paired_bootstrap(aucs.auc, base.auc, aucs.impressions, config.bootstrap_samples, config.seed, config.confidence)
 
 
 def _slice_table(

@@ -52,7 +52,7 @@ class SimilarRoom(NamedTuple):
 class EmbeddedSegments(NamedTuple):
     """Vectors and codes of n segments from outside the state."""
 
-    embeddings: NDArray[np.float32]  # [n, hidden] of the tuned LLM
+    embeddings: NDArray[np.float32]  # [n, Σ sources] content: of the tuned LLM, and of counted words behind it
     vectors: NDArray[np.float32]  # [n, dim] of unit length, aligned with the author if given
     codes: NDArray[np.int64]  # [n, levels]
     code_names: list[list[str]]

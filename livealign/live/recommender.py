@@ -107,7 +107,7 @@ class Recommender:
         return self.aligned(author_ids, np.zeros((len(author_ids), self.alignment.sizes.content_dim), dtype=np.float32))
 
     def aligned(self, author_ids: Ints, content: Floats) -> tuple[Floats, Ints]:
-        """Content [n, hidden] of these authors' rooms → vectors [n, dim] and codes [n, levels]."""
+        """Content [n, Σ sources] of these authors' rooms → vectors [n, dim] and codes [n, levels]."""
         vectors = self.alignment.room_vectors(self.vocabulary.authors.lookup(author_ids), content)
         return vectors, self.codebook.encode(vectors).astype(np.int64)
 

@@ -28,7 +28,7 @@ from livealign.live.state.coded_windows import CodedWindow
 from livealign.live.state.rooms import N_VIEWERS, ClosedWindow, LiveRoom, RoomContent, named_counts
 from livealign.live.state.state import LiveState
 from livealign.live.state.windows import OpenWindow, text_of
-from livealign.llm.encoder import Encoder
+from livealign.llm.content_encoder import ContentEncoder
 from livealign.llm.segment_text import compose_text, remember
 
 Floats = NDArray[np.float32]
@@ -102,7 +102,7 @@ class Refresher:
     `refresh` is for one thread; `encode` is thread-safe.
     """
 
-    def __init__(self, recommender: Recommender, encoder: Encoder, clock: Callable[[], float], chunk: int) -> None:
+    def __init__(self, recommender: Recommender, encoder: ContentEncoder, clock: Callable[[], float], chunk: int) -> None:
         config = recommender.bundle.manifest["config"]
         self.recommender, self.encoder = recommender, encoder
         self.segments = SegmentConfig(**config["segments"])
@@ -112,19 +112,19 @@ class Refresher:
         self._one_pass = Lock()  # tokenizers are not thread-safe
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Embeddings [n, hidden] of n texts, in passes of at most one chunk.
+        """Content [n, Σ sources] of n texts, in passes of at most one chunk.
 
         Between passes other callers get their turn.
 
         Raises:
-            BackboneError: an embedding is not finite.
+            BackboneError: a vector is not finite.
         """
         parts = []
         for start in range(0, len(texts), self._chunk):
             with self._one_pass:
                 torch.set_num_threads(self._threads)
                 parts.append(self.encoder.encode(texts[start : start + self._chunk]))
-        vectors = np.concatenate(parts) if parts else np.zeros((0, self.encoder.hidden_size), dtype=np.float32)
+        vectors = np.concatenate(parts) if parts else np.zeros((0, self.encoder.width), dtype=np.float32)
         if not np.isfinite(vectors).all():
             raise BackboneError("the LLM gave vectors that are not finite; look at the release's adapter")
         return vectors

@@ -74,6 +74,6 @@ def open_serving(
         encoder = load_encoder(recommender.bundle, models, loaded)
     except BackboneError as error:
         return Serving(recommender, None, f"rooms are not refreshed: {error}")
-    if encoder.hidden_size != recommender.alignment.sizes.sources[0]:
+    if encoder.widths != recommender.alignment.sizes.sources[: len(encoder.widths)]:
         raise BundleError(f"the models in {bundle} do not fit its encoder; build the release again")
     return Serving(recommender, Refresher(recommender, encoder, clock, config.encode_chunk), None)

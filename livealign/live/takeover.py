@@ -57,7 +57,7 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int) -> 
     refresher = fresh.refresher
     if refresher is None:
         return {}
-    if previous.refresher is not None and previous.refresher.encoder.version(True) == refresher.encoder.version(True):
+    if previous.refresher is not None and previous.refresher.encoder.space == refresher.encoder.space:
         with state.lock:
             return {room.room_id: room.content for room in state.rooms.values() if room.content is not None}
     contents: Contents = {}

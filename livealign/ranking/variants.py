@@ -16,10 +16,13 @@ They differ in their inputs. The ranker, its training budget and the data are th
 | aligned_codes | the aligned vector and its codes: the full method |
 | static_room | as aligned_codes, each room frozen at its first segment |
 | shuffled | as aligned_codes, content permuted among an author's segments |
-| raw_codes | as aligned_codes, on the frozen LLM |
-| tfidf, minilm | as aligned_codes, with that content in the LLM's place |
+| llm_codes, lexical_codes | as aligned_codes, with that source of content alone |
+| llm_lexical_codes | as aligned_codes, with both |
+| raw_codes | as llm_codes, on the frozen LLM |
+| tfidf, minilm | as llm_codes, with that content in the LLM's place |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,8 +34,8 @@ from livealign.alignment.towers import Alignment, item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.config import AlignmentConfig
-from livealign.dataset.content import content_of, one_source
-from livealign.dataset.corpus import Corpus
+from livealign.dataset.content import content_names, content_of, one_source
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.errors import TrainingError
 from livealign.profiles import Profile
@@ -44,10 +47,33 @@ RELEASE = "aligned_codes"
 
 
 PASTED = ("raw_llm", "tuned_llm", "hour_weekday")
-OTHER_CONTENT = {"raw_codes": "raw_llm", "tfidf": "tfidf", "minilm": "minilm"}  # the full method on it
+OTHER_CONTENT = {  # the full method on it
+    "llm_codes": (TUNED,),
+    "lexical_codes": (LEXICAL,),
+    "llm_lexical_codes": (TUNED, LEXICAL),
+    "raw_codes": (RAW,),
+    "tfidf": ("tfidf",),
+    "minilm": ("minilm",),
+}
+BY_SOURCES = {  # the full method on given `alignment.sources`, sorted by name
+    ("llm",): "llm_codes",
+    ("lexical",): "lexical_codes",
+    ("lexical", "llm"): "llm_lexical_codes",
+}
 FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *OTHER_CONTENT)
 VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
+
+
+def source_pairs(sources: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Source of content → the full method with both sources, and without this one.
+
+    Args:
+        sources: of the release (`alignment.sources`): if it reads both, it is the method with both.
+    """
+    name = {variant: variant for variant in BY_SOURCES.values()} | {BY_SOURCES[tuple(sorted(sources))]: RELEASE}
+    both, llm, lexical = name["llm_lexical_codes"], name["llm_codes"], name["lexical_codes"]
+    return {"llm": (both, lexical), "lexical": (both, llm)}
 
 
 @dataclass(frozen=True)
@@ -78,14 +104,14 @@ def train_variant(
     profile: Profile,
     seed: int | None = None,
     *,
-    content: str = "tuned_llm",
+    content: str | None = None,
     device: torch.device | str = "cpu",
 ) -> TrainedVariant:
     """Train one variant of the table above.
 
     Args:
         seed: of all its parts; None for those of the profile.
-        content: which of `corpus.content` the aligned variants align.
+        content: which of `corpus.content` the variants that read `alignment.sources` align in their place.
 
     Raises:
         TrainingError: unknown variant, or the corpus lacks the content that it needs.
@@ -104,7 +130,8 @@ def train_variant(
         ranker = train_ranker(corpus, items, ranker_config, device=device)
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
-    of_segments, sources = content_of(corpus, OTHER_CONTENT.get(name, content))
+    own = content_names(profile.alignment.sources) if content is None else (content,)
+    of_segments, sources = content_of(corpus, *OTHER_CONTENT.get(name, own))
     aligned = variant_content(name, corpus, of_segments, seed)
     gate_mode = "mean" if name == "no_gate" else "learned"
     alignment, report = train_alignment(corpus, aligned, replace(profile.alignment, seed=seed), gate_mode, device, sources)

@@ -1,7 +1,7 @@
 """Load the models and the encoder of a bundle.
 
     models = ReleaseModels.load(bundle, device)    # all of them, checked that they fit each other
-    encoder = load_encoder(bundle, home.models)    # needs the backbone, which is not in the bundle
+    encoder = load_encoder(bundle, home.models)    # needs the backbone, if the release reads the LLM
 
 To read one model alone, such as the towers that a retrain continues from, use `ReleaseModels(bundle).alignment`. It works
 for a release whose other models this code no longer reads, so a new format does not stop the next retrain.
@@ -20,10 +20,12 @@ from livealign.dataset.examples import KnownIds
 from livealign.errors import BackboneError, BundleError
 from livealign.llm.backbone import Backbone, load_backbone, load_identified
 from livealign.llm.backbone_names import TINY
+from livealign.llm.content_encoder import ContentEncoder
 from livealign.llm.encoder import Encoder
+from livealign.llm.lexical import Lexicon
 from livealign.llm.lookup import find_backbone
 from livealign.ranking.ranker import Ranker
-from livealign.release.bundle import ADAPTER, ALIGNMENT, CODEBOOK, RANKER, Bundle
+from livealign.release.bundle import ADAPTER, ALIGNMENT, CODEBOOK, LEXICON, RANKER, Bundle
 from livealign.release.contents import read_vocabulary
 
 
@@ -72,14 +74,41 @@ class ReleaseModels:
         return read_vocabulary(self.bundle)
 
 
-def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None = None) -> Encoder:
-    """The release's encoder: its backbone with its adapter.
+def sources_of(bundle: Bundle) -> tuple[str, ...]:
+    """The sources of content that the release reads; of an earlier version, the LLM alone.
+
+    Raises:
+        BundleError: the manifest does not say how the release was made.
+    """
+    try:
+        return tuple(bundle.manifest["config"]["alignment"].get("sources", ("llm",)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{bundle.path} does not say what its towers read ({error!r}); build the release again") from error
+
+
+def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None = None) -> ContentEncoder:
+    """The release's encoder of texts: a vector from each source of content.
 
     The backbone is known by its hash; where it lay when the release was made does not matter.
 
     Args:
         models: folders of the backbones, in the order in which they are looked through.
         backbone: a loaded backbone, used if it is the release's.
+
+    Raises:
+        BackboneError: the backbone is missing, or is not the one that the release was made with.
+        BundleError: the manifest does not say how texts are encoded, or the lexicon is missing or damaged.
+    """
+    sources = sources_of(bundle)
+    return ContentEncoder(
+        sources,
+        _load_llm(bundle, models, backbone) if "llm" in sources else None,
+        Lexicon.load(bundle.file(LEXICON)) if "lexical" in sources else None,
+    )
+
+
+def _load_llm(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None) -> Encoder:
+    """The release's language model: its backbone with its adapter.
 
     Raises:
         BackboneError: the backbone is missing, or is not the one that the release was made with.

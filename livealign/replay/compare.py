@@ -3,8 +3,8 @@
     report = replay_day(home, date(2025, 6, 9), scratch)
 
 The core starts at midnight from a snapshot of the marts, takes the day's events window by window in fast time, and refreshes at
-the end of each. Compared are the day's segments that the pipeline embedded (embedding, aligned vector, codes) and its held-out
-impressions (all probabilities). A deviation beyond bf16 arithmetic is a defect.
+the end of each. Compared are the day's segments that the pipeline embedded (vector of each source, aligned vector, codes) and
+its held-out impressions (all probabilities). A deviation beyond bf16 arithmetic is a defect.
 """
 
 from collections import defaultdict
@@ -19,7 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig, LiveConfig
-from livealign.dataset.corpus import TUNED, Corpus, load_corpus
+from livealign.dataset.content import content_names, text_content
+from livealign.dataset.corpus import LEXICAL, TUNED, Corpus, load_corpus
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import end_of, midnight
 from livealign.errors import LiveAlignError
@@ -29,12 +30,15 @@ from livealign.home import Home
 from livealign.live.core import LiveCore
 from livealign.release.bundle import SNAPSHOT, Bundle, open_bundle
 from livealign.release.contents import read_vocabulary, rows_with_content, with_snapshot
+from livealign.release.models import sources_of
 from livealign.release.snapshot import write_snapshot
 from livealign.replay.events import Timed, day_events, landed_number
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.corpus import with_embeddings
 
 Floats = NDArray[np.float32]
+
+EXACT = 1e-6  # deviation of what the service and the pipeline compute by the same sums
 
 _CONFIG = LiveConfig(
     lateness_seconds=0.0,
@@ -61,7 +65,8 @@ class ReplayReport:
     release_id: str
     events: int
     rejected: int
-    embeddings: Deviation  # 1 − cosine
+    embeddings: Deviation | None  # 1 − cosine, of the LLM; None if the release does not read it
+    lexical: Deviation | None  # 1 − cosine, of counted words; None if the release does not read them
     vectors: Deviation  # 1 − cosine of the aligned vectors
     equal_codes: float  # share of compared segments whose codes are all the same
     scores: Deviation  # of probabilities, absolute
@@ -69,14 +74,17 @@ class ReplayReport:
     def problems(self, embedding: float = 0.01, codes: float = 0.97, score: float = 0.02) -> list[str]:
         """The deviations beyond the tolerance of bf16 arithmetic; empty if there are none."""
         problems = []
-        for name in ("embeddings", "vectors", "scores"):
-            deviation: Deviation = getattr(self, name)
+        for name in ("embeddings", "lexical", "vectors", "scores"):
+            deviation: Deviation | None = getattr(self, name)
+            if deviation is None:
+                continue
             missing, compared = deviation.missing, deviation.compared
             if missing:
                 problems.append(f"{missing} of {missing + compared} {name} are missing in the service")
             if not compared:
                 problems.append(f"no {name} could be compared")
-            if deviation.mean > (score / 10 if name == "scores" else embedding / 10):
+            tolerance = {"scores": score / 10, "lexical": EXACT}.get(name, embedding / 10)  # words are counted, not computed
+            if deviation.mean > tolerance:
                 problems.append(f"{name} differ by {deviation.mean:.5f} on average")
         if self.equal_codes < codes:
             problems.append(f"only {self.equal_codes:.1%} of the codes are equal")
@@ -116,7 +124,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
         number=landed_number,
     )
     try:
-        return _Replay(core, clock, corpus, artifacts, bundle.release_id).run(events, start, progress)
+        return _Replay(core, clock, corpus, artifacts, bundle).run(events, start, progress)
     finally:
         core.stop()
 
@@ -124,12 +132,17 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
 class _Replay:
     """One replay: a core, its clock, the pipeline's results and the service's."""
 
-    def __init__(self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, release_id: str) -> None:
-        self.core, self.clock, self.corpus, self.release_id = core, clock, corpus, release_id
-        self.window_ms = core.state.window_ms
-        self.embedded, self.vectors, self.codes = corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)
-        ids, raw = (np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", TUNED))
-        self.raw = dict(zip(ids.tolist(), raw, strict=True))
+    def __init__(self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, bundle: Bundle) -> None:
+        self.core, self.clock, self.corpus, self.release_id = core, clock, corpus, bundle.release_id
+        self.window_ms, sources = core.state.window_ms, sources_of(bundle)
+        self.embedded, self.vectors, self.codes = text_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)
+        ids, *raw = (
+            np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False)
+            for name in ("segment_ids", *content_names(sources))
+        )
+        self.raw = dict(zip(ids.tolist(), np.concatenate(raw, axis=1), strict=True))
+        ends = np.cumsum([part.shape[1] for part in raw]).tolist()
+        self.columns = dict(zip(content_names(sources), map(slice, [0, *ends], ends), strict=False))  # of each source
         self.expected = read_scores(artifacts)
         self.encoded: dict[int, tuple[Floats, Floats, NDArray]] = {}
         self.scores: dict[int, Floats] = {}
@@ -186,17 +199,28 @@ class _Replay:
         rows = np.flatnonzero(~corpus.segment_is_train & (corpus.segment_ids > 0) & (self.embedded != 0).any(1))
         ids = corpus.segment_ids[rows].tolist()
         both = [(row, segment) for row, segment in zip(rows.tolist(), ids, strict=True) if segment in self.encoded]
-        pairs = {
-            "embeddings": [_cosine_distance(self.encoded[segment][0], self.raw[segment]) for _, segment in both],
-            "vectors": [_cosine_distance(self.encoded[segment][1], self.vectors[row]) for row, segment in both],
-            "scores": [float(np.abs(scores - self.expected[row]).max()) for row, scores in sorted(self.scores.items())],
-        }
-        equal = [bool((self.encoded[segment][2] == self.codes[row]).all()) for row, segment in both]
         left = len(ids) - len(both)
-        missing = {"embeddings": left, "vectors": left, "scores": len(self.expected) - len(self.scores)}
-        deviations = {name: _deviation(values, missing[name]) for name, values in pairs.items()}
-        share = float(np.mean(equal)) if equal else 0.0
-        return ReplayReport(self.release_id, events, self.rejected, equal_codes=share, **deviations)
+
+        def of_source(name: str) -> Deviation | None:
+            if name not in self.columns:
+                return None
+            mine = self.columns[name]
+            pairs = ((self.encoded[segment][0][mine], self.raw[segment][mine]) for _, segment in both)
+            return _deviation([_cosine_distance(*pair) for pair in pairs], left)
+
+        vectors = [_cosine_distance(self.encoded[segment][1], self.vectors[row]) for row, segment in both]
+        scores = [float(np.abs(scores - self.expected[row]).max()) for row, scores in sorted(self.scores.items())]
+        equal = [bool((self.encoded[segment][2] == self.codes[row]).all()) for row, segment in both]
+        return ReplayReport(
+            self.release_id,
+            events,
+            self.rejected,
+            embeddings=of_source(TUNED),
+            lexical=of_source(LEXICAL),
+            vectors=_deviation(vectors, left),
+            equal_codes=float(np.mean(equal)) if equal else 0.0,
+            scores=_deviation(scores, len(self.expected) - len(self.scores)),
+        )
 
 
 def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:
@@ -214,7 +238,9 @@ def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:
 def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifacts, at: int, scratch: Path) -> Path:
     """The same release, with a snapshot at the given time."""
     length = int(bundle.manifest["config"]["dataset"]["history_length"])
-    segments = rows_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts))
+    segments = rows_with_content(
+        corpus, text_content(corpus, sources_of(bundle)), read_vectors(artifacts), read_codes(artifacts)
+    )
     snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, at, *segments, history_length=length)
     return with_snapshot(bundle, snapshot, scratch / "release")
 
@@ -230,7 +256,9 @@ def rooms_of(marts: Path, day: date) -> dict[int, dict[str, Any]]:
 
 
 def _cosine_distance(mine: Floats, theirs: Floats) -> float:
-    """1 − cosine of two vectors; 1 if one of them is zero."""
+    """1 − cosine of two vectors; 0 if both are zero, 1 if one of them is."""
+    if not mine.any() and not theirs.any():
+        return 0.0
     length = float(np.linalg.norm(mine) * np.linalg.norm(theirs))
     return 1.0 if not length else max(0.0, 1.0 - float(mine @ theirs) / length)
 

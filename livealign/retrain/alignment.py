@@ -8,6 +8,7 @@ codes = encode(corpus, profile, folder, texts, before)  # codebook.npz, codes.np
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ from livealign.codes.health import CodebookHealth, code_churn, codebook_health, 
 from livealign.codes.names import SegmentsOf, name_codes
 from livealign.codes.segment_codes import CodedSegments
 from livealign.config import CodesConfig
-from livealign.dataset.content import content_of
-from livealign.dataset.corpus import TUNED, Corpus
+from livealign.dataset.content import content_names, content_of, text_content
+from livealign.dataset.corpus import Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
 from livealign.profiles import Profile
@@ -33,11 +34,23 @@ from livealign.retrain.artifacts import CODES, HEALTH, TOWERS, VECTORS, DayArtif
 from livealign.retrain.tuning_policy import continued_from
 
 
+class CheckedSource(NamedTuple):
+    """The gain of one source on unseen rooms (`livealign.alignment.content_check`)."""
+
+    source: str
+    beside: tuple[str, ...]  # the sources that it was added to; none: the author ID alone
+    gain: float  # GAUC
+    error: float  # standard error, over users
+    used: bool
+    authors_not_trusted: int
+
+
 @dataclass(frozen=True)
 class Towers:
     """Result of the alignment stage."""
 
     report: AlignmentReport
+    checks: tuple[CheckedSource, ...]  # empty where no content was checked
     items: int
 
 
@@ -67,18 +80,46 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
     Args:
         before: the previous release; its towers are the warm start if the day's adapter continued from its adapter.
     """
-    device, (content, sources) = choose_device(), content_of(corpus, TUNED)
+    device, (content, sources) = choose_device(), content_of(corpus, *content_names(profile.alignment.sources))
     going_on = continued_from(artifacts.adapter, before)
     warm_start = None if going_on is None else _towers_of(going_on)
     alignment, report = train_alignment(
         corpus, content, profile.alignment, device=device, sources=sources, warm_start=warm_start
     )
-    vectors = item_vectors(alignment, corpus, content)
+    vectors, checks = item_vectors(alignment, corpus, content), _checked(report, alignment.source_names)
     with replaced_directory(artifacts.alignment) as folder:
         alignment.save(folder / ALIGNMENT)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
-        replace_json(folder / TOWERS, {"went_on_from": going_on.release_id if going_on and report.warm_started else None})
-    return Towers(report, len(vectors))
+        replace_json(
+            folder / TOWERS,
+            {
+                "went_on_from": going_on.release_id if going_on and report.warm_started else None,
+                "checks": [check._asdict() for check in checks],
+            },
+        )
+    return Towers(report, checks, len(vectors))
+
+
+def read_checks(artifacts: DayArtifacts) -> tuple[CheckedSource, ...]:
+    """The checks that `align` wrote; none on a day with a warm start."""
+    checks = read_json(artifacts.alignment / TOWERS).get("checks", [])
+    return tuple(CheckedSource(**{**check, "beside": tuple(check["beside"])}) for check in checks)
+
+
+def _checked(report: AlignmentReport, names: Sequence[str]) -> tuple[CheckedSource, ...]:
+    if report.check is None:
+        return ()
+    return tuple(
+        CheckedSource(
+            name,
+            tuple(names[place] for place in check.beside),
+            check.gain,
+            check.error,
+            check.earned,
+            int((check.trust[1:] < 0.5).sum()),
+        )
+        for name, check in zip(names, report.check.sources, strict=True)
+    )
 
 
 def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: list[str], before: Bundle | None = None) -> Codes:
@@ -92,7 +133,7 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
             its towers, its codebook itself is kept. None for the first release.
     """
     vectors = read_vectors(artifacts)
-    rows = codebook_rows(corpus, corpus.content[TUNED])
+    rows = codebook_rows(corpus, text_content(corpus, profile.alignment.sources))
     coded = None if before is None else segments_coded_by(before)
     known = None if coded is None else coded.codes_of(corpus.segment_ids)
     codebook = _kept_codebook(artifacts, before, profile.codes)

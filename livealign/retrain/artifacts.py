@@ -38,7 +38,7 @@ class DayArtifacts:
 
     @property
     def embeddings(self) -> Path:
-        """`raw_llm.npy`, `tuned_llm.npy` [n, hidden] and `segment_ids.npy` [n]."""
+        """`{segment_ids,raw_llm,tuned_llm,lexical}.npy` [n, …] and `lexicon.npz`."""
         return self.root / "embeddings"
 
     @property

@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 import livealign
 from livealign.alignment.towers import item_vectors
 from livealign.config import DatasetConfig, SegmentConfig
-from livealign.dataset.content import content_of
-from livealign.dataset.corpus import TUNED, Corpus, load_corpus
+from livealign.dataset.content import content_names, content_of
+from livealign.dataset.corpus import LEXICAL, Corpus, load_corpus
 from livealign.days import EPOCH, PART
 from livealign.errors import BundleError, EvaluationError
 from livealign.evaluation.frame import EvaluationFrame
@@ -154,7 +154,7 @@ def _scores(champion: Bundle, day: date, home: Home, dataset: DatasetConfig) -> 
 def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32]:
     """Content [segments, d] of all windows of the rooms in the held-out impressions and their histories.
 
-    For other rooms the LLM's part is zero. Vectors that the champion's encoder made earlier are in the cache.
+    For other rooms the text's part is zero. Vectors that the champion's LLM made earlier are in the cache.
     """
     encoder = load_encoder(champion, home.models)
     test = corpus.test
@@ -165,4 +165,7 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     segments = SegmentConfig(**champion.manifest["config"]["segments"])
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
     vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
-    return content_of(corpus.with_content(TUNED, segment_ids, vectors), TUNED).vectors
+    names = content_names(encoder.sources)
+    for name, part in zip(names, np.split(vectors, np.cumsum(encoder.widths)[:-1], axis=1), strict=True):
+        corpus = corpus.with_content(name, segment_ids, part, zeros_count=name == LEXICAL)
+    return content_of(corpus, *names).vectors

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from livealign.config import DatasetConfig
-from livealign.dataset.corpus import RAW, TUNED, referenced_segments
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, referenced_segments
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
 from livealign.files import replaced_directory
@@ -20,6 +20,8 @@ from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.texts import TEXT_COLUMNS, _built, texts_of
 from livealign.profiles import Profile
+from livealign.release.bundle import LEXICON, Bundle
+from livealign.retrain.lexicon import day_lexicon, lexicon_of
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs
@@ -37,6 +39,7 @@ class EmbeddingReport:
     cached: int  # distinct texts whose tuned vector was in the cache
     empty: int
     dimensions: int
+    words: int  # counted words with a vector
     examples: list[str]
 
 
@@ -90,10 +93,16 @@ def embed_segments(
     cache: Path,
     out: Path,
     progress: Progress | None = None,
+    previous: Bundle | None = None,
+    learn_until: date | None = None,
 ) -> EmbeddingReport:
-    """Embed the segments of a retrain for `day` with the raw and the tuned LLM.
+    """Embed the segments of a retrain: by the raw and the tuned LLM, and by counted words.
 
-    Writes `<out>/{segment_ids,raw_llm,tuned_llm}.npy` whole.
+    Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole.
+
+    Args:
+        previous: the release whose adapter the day's continued from; its lexicon is continued too.
+        learn_until: the last day that the lexicon may be learned from; None for the day before `day`.
     """
     segment_ids = referenced_segments(marts, day, dataset)
     window = day_range(day - timedelta(days=dataset.train_days), day)
@@ -107,14 +116,18 @@ def embed_segments(
             progress(done, total)
 
     raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache))
+    until = learn_until or day - timedelta(days=1)
+    lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
     with replaced_directory(out) as folder:
-        for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned)):
+        for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        lexicon.save(folder / LEXICON)
     return EmbeddingReport(
         segments=len(segment_ids),
         distinct_texts=len(set(texts)),
         cached=cached[0] if cached else 0,
         empty=sum(not text for text in texts),
         dimensions=raw.shape[1],
+        words=len(lexicon.words),
         examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from livealign.config import DatasetConfig
-from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus, load_corpus
 from livealign.days import PART
 from livealign.errors import LiveAlignError
 from livealign.file_cache import FileCache
@@ -26,15 +26,17 @@ def day_corpus(home: Home, day: date, dataset: DatasetConfig) -> Corpus:
 
 
 def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
-    """The corpus with the vectors that `embed_segments` wrote, as content RAW and TUNED.
+    """The corpus with the vectors that `embed_segments` wrote: RAW, TUNED, LEXICAL.
+
+    A folder of an earlier version has no vectors of counted words; then neither has the corpus.
 
     Raises:
         LiveAlignError: the vectors are missing or damaged.
     """
+    names = ["segment_ids", RAW, TUNED] + [LEXICAL] * (embeddings / f"{LEXICAL}.npy").exists()
     try:
-        segment_ids, raw, tuned = (
-            np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", RAW, TUNED)
-        )
+        segment_ids, raw, tuned, *lexical = (np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in names)
     except (OSError, ValueError, EOFError) as error:
         raise LiveAlignError(f"the vectors in {embeddings} cannot be read ({error}); run segment_embeddings again") from error
-    return corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)
+    corpus = corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)
+    return corpus.with_content(LEXICAL, segment_ids, lexical[0], zeros_count=True) if lexical else corpus

@@ -1,6 +1,6 @@
 """Asset offline_report: metrics, slices, ceilings, plots and the HTML report of a retrain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
 from livealign.evaluation.ceilings import day_ceilings
+from livealign.evaluation.certainty import with_interval
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, segment_characters
 from livealign.evaluation.held_out import ScoredDay, pooled
@@ -22,7 +23,8 @@ from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, v
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile
-from livealign.ranking.variants import RELEASE
+from livealign.ranking.variants import RELEASE, source_pairs
+from livealign.retrain.alignment import CheckedSource, read_checks
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
 from livealign.retrain.pictures import day_pictures
 from livealign.retrain.rolling import read_not_judged, read_rolled
@@ -68,6 +70,7 @@ def evaluate_day(
             for column, task in enumerate(TASKS)
             if task != "click" and np.nansum(judged.frame.labels[task]) > 0
         },
+        source_pairs=source_pairs(profile.alignment.sources),
     )
     day = DayReport(
         report,
@@ -84,7 +87,8 @@ def evaluate_day(
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
         },
     )
-    sections = [highlight_section(day.highlights)] if day.highlights else []
+    sections = [*source_sections(report, read_checks(artifacts), config.least_users)]
+    sections += [highlight_section(day.highlights)] if day.highlights else []
     write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
     return day
 
@@ -99,6 +103,36 @@ def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str,
     except TrainingError:
         return {}
     return compare_highlights(table, {name: corpus.content[name] for name in (RAW, TUNED) if name in corpus.content})
+
+
+def source_sections(report: EvaluationReport, checks: Sequence[CheckedSource], least_users: int) -> list[Section]:
+    """What each source adds: on unseen rooms of the training days, and on the held-out day.
+
+    The second needs the variants of single sources among `evaluation.comparison`.
+    """
+    sections = []
+    if checks:
+        rows = [
+            (
+                check.source,
+                ", ".join(check.beside) or "the author ID",
+                f"{check.gain:+.4f} ± {check.error:.4f}",
+                "yes" if check.used else "no",
+                f"{check.authors_not_trusted:,}",
+            )
+            for check in checks
+        ]
+        note = (
+            "GAUC of the towers on rooms of the training days that they did not see, and its standard error over users. "
+            "Sources are added one after another, the best first; each is used if it gains more than two standard errors."
+        )
+        columns = ("source", "added to", "gain", "used", "authors it is not trusted for")
+        sections.append(Section("Sources of content: the check before training", columns, rows, note))
+    if report.source_gains:
+        gains = [(source, with_interval(gain, least_users)) for source, gain in report.source_gains.items()]
+        note = "GAUC of the full method with the source minus that without it, on the held-out impressions."
+        sections.append(Section("What each source adds", ("source", "gain"), gains, note))
+    return sections
 
 
 def highlight_section(highlights: Mapping[str, HighlightMetrics]) -> Section:

@@ -10,8 +10,8 @@ from livealign.alignment.towers import Alignment
 from livealign.codes.names import path_names
 from livealign.config import EvaluationConfig
 from livealign.dataset.columns import ints, rows_by_key
-from livealign.dataset.content import content_of
-from livealign.dataset.corpus import TUNED, Corpus
+from livealign.dataset.content import content_names, content_of
+from livealign.dataset.corpus import Corpus
 from livealign.evaluation.code_plots import code_map, code_path, gate_by_group, trust_plot
 from livealign.evaluation.day_truth import DayTruth
 from livealign.files import read_json
@@ -39,7 +39,8 @@ def day_pictures(
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
     held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
     quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
-    alignment, content = Alignment.load(artifacts.alignment / ALIGNMENT), content_of(corpus, TUNED).vectors
+    alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
+    content = content_of(corpus, *content_names(alignment.config.sources)).vectors
     leans = {
         "impressions": gate_by_popularity(alignment, corpus, content),
         "content": gate_by(alignment, corpus, content, quality, _QUALITIES),
@@ -47,8 +48,10 @@ def day_pictures(
     gates = {name: {value: (gate.gate, gate.id_share) for value, gate in groups.items()} for name, groups in leans.items()}
     pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}
     shown = np.bincount(corpus.train.author, minlength=corpus.authors.size)[1:]
-    trust = trust_plot(alignment.author_trust[1:][shown > 0], shown[shown > 0])
-    pictures["How far content is trusted to tell more of an author's clicks than the ID, a point for each author"] = trust
+    for place, source in enumerate(alignment.source_names):
+        if place not in alignment.sizes.unused:
+            trust = trust_plot(alignment.author_trust[1:, place][shown > 0], shown[shown > 0])
+            pictures[f"Trust that '{source}' predicts an author's clicks better, a point for each author"] = trust
     if len(held_out):
         kind, groups = segment_subjects(corpus, segments, truth)
         pictures[f"Aligned vectors of the held-out day, coloured by {kind}, first codes as numbers"] = code_map(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from livealign.codes.codebook import Codebook
 from livealign.config import DatasetConfig
-from livealign.dataset.corpus import TUNED, Corpus, data_window, load_corpus
+from livealign.dataset.content import text_content
+from livealign.dataset.corpus import Corpus, data_window, load_corpus
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
 from livealign.evaluation.held_out import ScoredDay, pooled
@@ -32,6 +33,7 @@ from livealign.release.bundle import (
     CODEBOOK,
     CODED_SEGMENTS,
     HELD_OUT_SCORES,
+    LEXICON,
     RANKER,
     REFERENCE,
     SNAPSHOT,
@@ -65,13 +67,13 @@ def build_bundle(
     """
     artifacts = DayArtifacts.of(home, corpus.day)
     backbone = load_backbone(profile.backbone, home.models)
-    evaluation = read_json(artifacts.evaluation / "evaluation.json")
+    evaluation, sources = read_json(artifacts.evaluation / "evaluation.json"), profile.alignment.sources
     with tempfile.TemporaryDirectory(prefix="livealign-snapshot-") as scratch:
         snapshot = write_snapshot(
             Path(scratch) / SNAPSHOT,
             home.marts,
             busiest_time(home.marts, corpus.day),
-            *rows_with_content(corpus, corpus.content[TUNED], read_vectors(artifacts), read_codes(artifacts)),
+            *rows_with_content(corpus, text_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)),
             history_length=profile.dataset.history_length,
         )
         path = write_bundle(
@@ -80,6 +82,7 @@ def build_bundle(
                 # Without the record of the tuning: its timings would give the same release another id each time.
                 **{f"{ADAPTER}/{file.name}": file for file in artifacts.adapter.iterdir() if file.name != RECORD},
                 ALIGNMENT: artifacts.alignment / ALIGNMENT,
+                **({LEXICON: artifacts.embeddings / LEXICON} if "lexical" in sources else {}),
                 CODEBOOK: artifacts.codes / CODEBOOK,
                 CODE_NAMES: artifacts.codes / CODE_NAMES,
                 CODED_SEGMENTS: artifacts.codes / CODED_SEGMENTS,

@@ -49,6 +49,7 @@ def write_summary(home: Home, day: date, profile: Profile, total_seconds: float 
         "variants": evaluation["variants"],
         "oracle": evaluation["oracle"],
         "differences_to_id_only": evaluation["differences"],
+        "source_gains": evaluation.get("source_gains", {}),
         "share_of_the_moment_won": evaluation["ceiling_shares"],
         "slices": evaluation["slices"],
         "drift": read_json(artifacts.drift / "drift.json")["verdict"],

@@ -1,12 +1,13 @@
 """[alignment] Two gated towers, and semantic codes of their vectors."""
 
+from collections.abc import Sequence
+
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
-from livealign.alignment.content_check import ContentCheck
 from livealign.evaluation.plots import codebook_usage, loss_curve, to_markdown_image
 from livealign.llm.texts import texts_of
 from livealign.release.registry import previous_release
-from livealign.retrain.alignment import align, encode
+from livealign.retrain.alignment import CheckedSource, align, encode
 from livealign.retrain.corpus import day_corpus
 from orchestration.resources import Workspace
 from orchestration.runs.daily_asset import daily_asset
@@ -37,7 +38,7 @@ def aligned_vectors(context: AssetExecutionContext, workspace: Workspace) -> Mat
             "id_share": towers.report.id_share,
             "went_on_from": before.release_id if before and towers.report.warm_started else "–",
             "gate_mode": towers.report.gate_mode,
-            **_checked(towers.report.check),
+            **_checked(towers.checks),
             "loss_curve": MetadataValue.md(to_markdown_image(loss_curve(towers.report.losses, step="epoch"))),
             "path": MetadataValue.path(str(workspace.artifacts(day).alignment)),
         }
@@ -73,12 +74,17 @@ def semantic_codes(context: AssetExecutionContext, workspace: Workspace) -> Mate
     )
 
 
-def _checked(check: ContentCheck | None) -> dict[str, float]:
-    """The content check as metadata: the gain over the ID alone on unseen rooms, and the authors not trusted."""
-    if check is None:
-        return {}
-    not_trusted = int((check.trust[1:] < 0.5).sum())
-    return {"content_gain": check.gain, "content_gain_error": check.error, "authors_not_trusted": not_trusted}
+def _checked(checks: Sequence[CheckedSource]) -> dict[str, float | str]:
+    """The content check as metadata: what each source gained on unseen rooms, and the authors it is not trusted for."""
+    metadata: dict[str, float | str] = {}
+    for check in checks:
+        metadata |= {
+            f"{check.source}_gain": check.gain,
+            f"{check.source}_gain_error": check.error,
+            f"{check.source}_gained_over": ", ".join(check.beside) or "the author ID",
+            f"{check.source}_authors_not_trusted": check.authors_not_trusted,
+        }
+    return metadata
 
 
 def _path_order(path: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from livealign.llm.backbone import Backbone, load_backbone
 from livealign.release.registry import previous_release
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
 from livealign.retrain.judged_days import days_to_tune_on
-from livealign.retrain.tuning_policy import choose_tuning, write_tuning
+from livealign.retrain.tuning_policy import choose_tuning, continued_from, write_tuning
 from livealign.tuning.adapter import copy_adapter, tune_adapter
 from orchestration.drift.history import drifted_days
 from orchestration.resources import Workspace
@@ -107,12 +107,15 @@ def _tune(
 
 @daily_asset(GROUP, kinds={"torch", "numpy"}, deps=[llm_adapter])
 def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
-    """The LLM's embeddings of each segment that an impression or a history names.
+    """The content of each segment that an impression or a history names.
 
-    One pass gives the raw embedding, of the LLM without adapter, and the tuned one.
+    It comes from the LLM and from counted words. One pass gives the raw embedding, of the LLM without adapter, and the tuned
+    one. The lexicon of counted words is fitted where the LLM is tuned fully; on other days it gains the new words.
     """
     day = day_of(context)
     artifacts = workspace.artifacts(day)
+    training_days = workspace.training_days(day)
+    read = days_to_tune_on(workspace.home.marts, day, training_days, workspace.dataset, workspace.profile.evaluation)
     with stage(context, workspace, "segment_embeddings"), progress("embedding") as advance:
         embedded = embed_segments(
             workspace.home.marts,
@@ -124,6 +127,8 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             cache=workspace.home.embedding_cache,
             out=artifacts.embeddings,
             progress=advance,
+            previous=continued_from(artifacts.adapter, previous_release(workspace.home.releases, day)),
+            learn_until=read[-1],
         )
     return MaterializeResult(
         metadata={
@@ -131,6 +136,7 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             "distinct_texts": embedded.distinct_texts,
             "from_cache": embedded.cached,
             "empty_texts": embedded.empty,
+            "words": embedded.words,
             "dimensions": embedded.dimensions,
             "examples": MetadataValue.md("\n".join(f"- `{text}`" for text in embedded.examples)),
             "path": MetadataValue.path(str(artifacts.embeddings)),

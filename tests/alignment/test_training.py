@@ -27,7 +27,7 @@ from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
 from tests.planted.marts import plant_marts
 
-CONFIG = AlignmentConfig(dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16)
+CONFIG = AlignmentConfig(sources=("llm",), dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16)
 CONTENT = "tuned_llm"
 
 
@@ -114,7 +114,7 @@ def test_content_that_tells_nothing_is_turned_down_and_leaves_the_towers_of_the_
     aligned, report = train_alignment(corpus, noise, CONFIG)
     by_id, _ = train_alignment(corpus, noise, CONFIG, gate_mode="id")
     assert report.check is not None
-    assert report.check.users > 20
+    assert report.check.sources[0].users > 20
     assert not report.check.earned
     assert report.gate_mode == "id"
     assert report.id_share == 1
@@ -138,7 +138,7 @@ def test_content_is_trusted_with_the_authors_whose_words_tell_and_not_with_the_o
     assert report.check.earned
     known = np.unique(corpus.segment_author[1:])
     known = known[known > 0]
-    trust = report.check.trust[known]
+    trust = report.check.trust[known, 0]
     is_steady = np.isin(known, corpus.segment_author[steady])
     assert trust[is_steady].mean() < 0.2
     assert trust[~is_steady].mean() > 0.8
@@ -150,7 +150,8 @@ def test_content_is_trusted_with_the_authors_whose_words_tell_and_not_with_the_o
 def test_content_that_tells_something_passes_its_check(corpus: Corpus, alignment: Alignment) -> None:
     _, report = train_alignment(corpus, corpus.content[CONTENT], CONFIG)
     assert report.check is not None
-    assert report.check.gain > max(0.05, 1.5 * report.check.error)
+    (check,) = report.check.sources
+    assert check.gain > max(0.05, 1.5 * check.error)
     assert report.gate_mode == alignment.gate_mode == "learned"
 
 
@@ -282,12 +283,33 @@ def test_towers_of_the_version_before_trust_are_read_and_gone_on_from(
     assert previous.fits(CONFIG, alignment.sizes.sources, alignment.history_length)
 
 
+def test_towers_of_the_version_with_one_trust_for_all_sources_are_read_and_continued_from(
+    corpus: Corpus, alignment: Alignment, tmp_path: Path
+) -> None:
+    alignment.save(path := tmp_path / "alignment.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()[METADATA])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["rooms.author_trust"] = tensors["rooms.author_trust"][:, 0].contiguous()
+    metadata["format"] = "livealign-alignment-3"
+    for part, name in (("sizes", "unused"), ("config", "sources"), ("config", "source_dropout")):
+        del metadata[part][name]
+    save_file(tensors, path, {METADATA: json.dumps(metadata)})
+    loaded = Alignment.load(path)
+    content = corpus.content[CONTENT]
+    assert (item_vectors(loaded, corpus, content) == item_vectors(alignment, corpus, content)).all()
+    previous = WarmStart(loaded, corpus.users, corpus.authors)
+    widths = alignment.sizes.sources
+    assert previous.fits(CONFIG, widths, alignment.history_length)
+    assert not previous.fits(replace(CONFIG, sources=("llm", "lexical")), (*widths, 8), alignment.history_length)
+
+
 def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_one(
     corpus: Corpus, alignment: Alignment
 ) -> None:
     trusting = copy.deepcopy(alignment)
     with torch.no_grad():
-        trusting.network.rooms.author_trust.copy_(torch.linspace(0.2, 0.9, corpus.authors.size))
+        trusting.network.rooms.author_trust.copy_(torch.linspace(0.2, 0.9, corpus.authors.size).unsqueeze(1))
     grown = replace(corpus, authors=Vocabulary(np.sort(np.r_[corpus.authors.ids[1:], 10**9])))
     network = TwoTower(alignment.sizes._replace(authors=grown.authors.size), CONFIG, alignment.history_length, "learned")
     WarmStart(trusting, corpus.users, corpus.authors).apply_to(network, grown)

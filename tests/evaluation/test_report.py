@@ -85,6 +85,16 @@ def test_differences_to_id_only_have_intervals_on_the_right_side_of_zero(report)
     assert 0.8 < shares["aligned_codes"] <= 1.05
 
 
+def test_what_a_source_adds_is_the_paired_difference_of_the_method_with_and_without_it(planted):
+    scores = {name: planted["scores"][name] for name in ("id_only", "aligned_codes", "worse")}
+    pairs = {"llm": ("aligned_codes", "id_only"), "lexical": ("worse", "aligned_codes"), "unmeasured": ("id_only", "absent")}
+    report = evaluate(scores, planted["frame"], CONFIG, source_pairs=pairs)
+    assert set(report.source_gains) == {"llm", "lexical"}
+    assert report.source_gains["llm"] == report.differences["aligned_codes"]
+    assert report.source_gains["lexical"].high < 0
+    assert report.to_summary()["source_gains"]["llm"] == report.source_gains["llm"]._asdict()
+
+
 def test_scores_that_are_no_probabilities_have_no_ne_and_seeds_give_a_spread(report):
     assert report.variants["worse"].ne is None
     assert report.variants["worse"].gauc_seed_std > 0

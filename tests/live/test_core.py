@@ -412,7 +412,7 @@ def test_segments_from_outside_are_embedded_as_the_rooms_are(stage: Stage) -> No
     told = stage.core.embed([SegmentText("room 1", chat=("what a move",), author_id=901), SegmentText()])
     assert told.codes[0].tolist() == room.codes
     assert np.linalg.norm(told.vectors, axis=1) == pytest.approx([1, 1], abs=1e-5)
-    assert told.embeddings.shape == (2, 64)
+    assert told.embeddings.shape == (2, 64 + 16)  # of the LLM, and of counted words
 
 
 # Starts

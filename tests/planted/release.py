@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from livealign.codes.names import SegmentsOf, name_codes
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import BundleError
+from livealign.llm.lexical import fit_lexicon
 from livealign.profiles import load_profile
 from livealign.ranking.variants import TrainedVariant, train_variant
-from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, RANKER, VOCABULARY, write_bundle
+from livealign.release.bundle import ALIGNMENT, CODE_NAMES, CODEBOOK, LEXICON, RANKER, VOCABULARY, write_bundle
 from livealign.release.contents import CodedSegmentRows, rows_with_content, write_vocabulary
 from livealign.release.snapshot import busiest_time, write_snapshot
 from tests.planted.marts import WINDOW, Planted, plant_marts
@@ -58,6 +59,11 @@ def plant_platform(marts: Path, **sizes: int) -> Planted:
     return planted
 
 
+def planted_text(topic: int) -> str:
+    """The text of a planted segment, which names its topic."""
+    return f"the host plays {WORDS[topic]} while viewers cheer"
+
+
 def plant_release(folder: Path, planted: Planted, at: int | None = None, name: str = "aligned_codes") -> "PlantedRelease":
     """Train the tiny profile on the planted platform and write its release to `folder/releases`.
 
@@ -66,14 +72,18 @@ def plant_release(folder: Path, planted: Planted, at: int | None = None, name: s
     day, profile = planted.days[-1], load_profile("tiny")
     corpus = load_corpus(planted.marts, day, profile.dataset)
     corpus = corpus.with_content("tuned_llm", planted.segment_ids, planted.vectors)
+    text_of = dict(zip(planted.segment_ids.tolist(), map(planted_text, planted.segment_topic.tolist()), strict=True))
+    texts = [text_of[segment] for segment in corpus.segment_ids[1:].tolist()]
+    lexicon = fit_lexicon(texts, corpus.segment_room_id[1:], profile.lexical)
+    corpus = corpus.with_content("lexical", corpus.segment_ids[1:], lexicon.encode(texts), zeros_count=True)
     trained = train_variant(name, corpus, profile)
     segments = coded_segment_rows(trained, corpus)
-    topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
-    texts = [f"the host plays {WORDS[topics[one]]} while viewers cheer" for one in segments.segment_ids.tolist()]
     rows = corpus.segment_rows(segments.segment_ids)
     origin = SegmentsOf(*(ids[rows] for ids in (corpus.segment_room_id, corpus.segment_author_id, corpus.segment_started_at)))
-    names = name_codes(segments.codes, texts, origin)
+    names = name_codes(segments.codes, [text_of[segment] for segment in segments.segment_ids.tolist()], origin)
     parts = write_models(folder / "models", trained, corpus, names)
+    lexicon.save(folder / "models" / LEXICON)
+    parts[LEXICON] = folder / "models" / LEXICON
     at = busiest_time(planted.marts, day) if at is None else at
     parts["snapshot"] = write_snapshot(
         folder / "snapshot", planted.marts, at, *segments, history_length=profile.dataset.history_length

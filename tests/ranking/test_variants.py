@@ -11,12 +11,20 @@ from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
 from livealign.metrics import gauc, user_auc
 from livealign.profiles import load_profile
-from livealign.ranking.variants import VARIANTS, TrainedVariant, popularity_rates, shuffled_rows, train_variant, variant_content
+from livealign.ranking.variants import (
+    VARIANTS,
+    TrainedVariant,
+    popularity_rates,
+    shuffled_rows,
+    source_pairs,
+    train_variant,
+    variant_content,
+)
 from tests.planted.marts import Planted, plant_marts
 
 PROFILE = replace(
     load_profile("tiny"),
-    alignment=AlignmentConfig(dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16),
+    alignment=AlignmentConfig(sources=("llm",), dim=16, hidden=32, epochs=8, batch_size=256, content_rank=16),
     codes=CodesConfig(levels=2, codes_per_level=8, iterations=15, restarts=2),
     ranker=RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=4, batch_size=256, learning_rate=5e-3),
 )
@@ -137,3 +145,25 @@ def test_what_is_not_there_is_named(corpus: Corpus) -> None:
     with pytest.raises(TrainingError, match="no content 'raw_llm'"):
         train_variant("raw_codes", tuned_alone, PROFILE)
     assert len(set(VARIANTS)) == len(VARIANTS)
+
+
+def test_what_a_source_adds_is_the_method_with_it_against_the_method_without_it() -> None:
+    assert source_pairs(("llm", "lexical")) == {
+        "llm": ("aligned_codes", "lexical_codes"),
+        "lexical": ("aligned_codes", "llm_codes"),
+    }
+    assert source_pairs(("llm",)) == {
+        "llm": ("llm_lexical_codes", "lexical_codes"),
+        "lexical": ("llm_lexical_codes", "aligned_codes"),
+    }
+    assert source_pairs(("lexical",))["llm"] == ("llm_lexical_codes", "aligned_codes")
+
+
+def test_variants_of_single_sources_are_trained_on_that_content_alone(corpus: Corpus) -> None:
+    short = replace(PROFILE, alignment=replace(PROFILE.alignment, epochs=1, check=False))
+    world = replace(corpus, content={**corpus.content, "lexical": corpus.content["raw_llm"][:, :5]})
+    widths = {
+        name: train_variant(name, world, short).alignment.sizes.sources
+        for name in ("llm_codes", "lexical_codes", "llm_lexical_codes")
+    }
+    assert widths == {"llm_codes": (24,), "lexical_codes": (5,), "llm_lexical_codes": (24, 5)}

@@ -12,7 +12,7 @@ import pytest
 
 from livealign.alignment.towers import item_vectors
 from livealign.dataset.content import content_of
-from livealign.dataset.corpus import TUNED, load_corpus
+from livealign.dataset.corpus import LEXICAL, TUNED, load_corpus
 from livealign.days import PART, partition
 from livealign.errors import LiveAlignError
 from livealign.files import replace_json
@@ -28,7 +28,7 @@ from tests.planted.landing_rows import write_landing
 from tests.planted.night import Night, plant_night
 
 NONE = Deviation(compared=10, missing=0, largest=0.0, mean=0.0)
-EQUAL = ReplayReport("a release", 100, 0, embeddings=NONE, vectors=NONE, equal_codes=1.0, scores=NONE)
+EQUAL = ReplayReport("a release", 100, 0, embeddings=NONE, lexical=NONE, vectors=NONE, equal_codes=1.0, scores=NONE)
 
 
 def test_equal_results_have_no_problem_and_neither_have_those_within_the_tolerance() -> None:
@@ -75,9 +75,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     artifacts, bundle, dataset = night.artifacts, night.challenger, night.profile.dataset
     day, marts = night.corpus.day, night.home.marts
     folders = {"models": night.home.models, "cache": night.home.root / "cache", "out": artifacts.embeddings}
-    embed_segments(marts, day, dataset, night.profile, adapter=bundle.path / ADAPTER, **folders)
+    no_new_words = replace(night.profile, lexical=replace(night.profile.lexical, most_words=1))  # the bundle is made already
+    embed_segments(marts, day, dataset, no_new_words, adapter=bundle.path / ADAPTER, previous=bundle, **folders)
     corpus, models = with_embeddings(load_corpus(marts, day, dataset), artifacts.embeddings), ReleaseModels.load(bundle)
-    vectors = item_vectors(models.alignment, corpus, content_of(corpus, TUNED).vectors)
+    vectors = item_vectors(models.alignment, corpus, content_of(corpus, TUNED, LEXICAL).vectors)
     codes = models.codebook.encode(vectors)
     scores = models.ranker.predict(corpus.test, ranker_items(models.alignment, vectors, codes))
     written = ((artifacts.alignment, VECTORS, vectors), (artifacts.codes, CODES, codes), (artifacts.ranker, SCORES, scores))
@@ -153,6 +154,8 @@ def test_the_service_computes_what_the_pipeline_computed_and_one_changed_result_
     assert report.embeddings.compared == report.vectors.compared == len(rows) > 20
     assert (report.embeddings.missing, report.vectors.missing, report.scores.missing) == (0, 0, 0)
     assert report.embeddings.largest < 1e-5
+    assert report.lexical.compared == len(rows)
+    assert report.lexical.largest < 1e-6
     assert report.vectors.largest == pytest.approx(2, abs=1e-5)
     assert report.vectors.mean == pytest.approx(2 / len(rows), abs=1e-5)
     assert report.equal_codes == pytest.approx(1 - 1 / len(rows))

@@ -11,7 +11,7 @@ from livealign.alignment.towers import Alignment, item_vectors
 from livealign.codes.codebook import Codebook
 from livealign.codes.segment_codes import CodedSegments
 from livealign.dataset.content import content_of
-from livealign.dataset.corpus import TUNED, Corpus, data_window, load_corpus
+from livealign.dataset.corpus import LEXICAL, TUNED, Corpus, data_window, load_corpus
 from livealign.files import read_json
 from livealign.profiles import load_profile, with_seed
 from livealign.release.bundle import ALIGNMENT, CODEBOOK, CODED_SEGMENTS, VOCABULARY, Bundle, open_bundle, write_bundle
@@ -41,7 +41,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     folder = tmp_path_factory.mktemp("platform")
     planted = plant_platform(folder / "marts", users=60, requests_per_day=120)
     first, second = (
-        load_corpus(planted.marts, day, PROFILE.dataset).with_content(TUNED, planted.segment_ids, planted.vectors)
+        load_corpus(planted.marts, day, PROFILE.dataset)
+        .with_content(TUNED, planted.segment_ids, planted.vectors)
+        .with_content(LEXICAL, planted.segment_ids, planted.vectors[:, ::2])
         for day in planted.days[1:]
     )
     artifacts = DayArtifacts(folder / "first")
@@ -81,8 +83,8 @@ def test_the_towers_and_vectors_that_are_written_are_those_that_the_codes_are_ma
     assert vectors.shape == (towers.items, PROFILE.alignment.dim) == (corpus.n_items, 16)
     assert np.linalg.norm(vectors[1:], axis=1) == pytest.approx(1.0, abs=1e-5)
     loaded = Alignment.load(artifacts.alignment / ALIGNMENT)
-    assert np.array_equal(item_vectors(loaded, corpus, content_of(corpus, TUNED).vectors), vectors)
-    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": None}
+    assert np.array_equal(item_vectors(loaded, corpus, content_of(corpus, TUNED, LEXICAL).vectors), vectors)
+    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": None, "checks": []}
 
     codebook, written = Codebook.load(artifacts.codes / CODEBOOK), read_codes(artifacts)
     assert codebook.version == codes.version
@@ -121,7 +123,7 @@ def test_a_day_that_continues_from_a_release_keeps_its_codebook(platform: Platfo
     towers, codes = retrained(corpus, artifacts, before)
     assert towers.report.warm_started
     assert len(towers.report.losses) == PROFILE.alignment.warm_epochs
-    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": before.release_id}
+    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": before.release_id, "checks": []}
     assert codes.version == Codebook.load(before.file(CODEBOOK)).version
 
     known = CodedSegments.load(before.file(CODED_SEGMENTS))
@@ -150,7 +152,7 @@ def test_a_day_after_a_full_tune_refits_its_codebook_and_is_numbered_alike(platf
     towers, codes = retrained(corpus, artifacts, before, with_seed(PROFILE, 5))
     assert not towers.report.warm_started
     assert len(towers.report.losses) == PROFILE.alignment.epochs
-    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": None}
+    assert read_json(artifacts.alignment / TOWERS) == {"went_on_from": None, "checks": []}
     assert codes.version != Codebook.load(before.file(CODEBOOK)).version
 
     known = CodedSegments.load(before.file(CODED_SEGMENTS)).codes_of(corpus.segment_ids[1:])[:, 0]
@@ -170,7 +172,8 @@ def test_content_that_is_switched_off_leaves_codes_of_the_id(platform: Platform,
     corpus = load_corpus(planted.marts, planted.days[-1], PROFILE.dataset)
     noise = np.random.default_rng(0).normal(size=(len(corpus.segment_ids), 24)).astype(np.float32)
     noisy, artifacts = replace(corpus, content={TUNED: noise}), DayArtifacts(tmp_path / "artifacts")
-    towers, _ = retrained(noisy, artifacts, profile=replace(PROFILE, alignment=replace(PROFILE.alignment, check=True)))
+    checked = replace(PROFILE.alignment, check=True, sources=("llm",))
+    towers, _ = retrained(noisy, artifacts, profile=replace(PROFILE, alignment=checked))
     assert towers.report.gate_mode == "id"
     codes = read_codes(artifacts)[: len(corpus.segment_ids)]
     paths = {

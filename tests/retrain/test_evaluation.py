@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus, load_corpus
 from livealign.days import partition
+from livealign.evaluation.certainty import with_interval
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
+from livealign.metrics import Interval
 from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
-from livealign.retrain.alignment import align, encode
+from livealign.retrain.alignment import CheckedSource, align, encode
 from livealign.retrain.artifacts import SCORES, DayArtifacts
-from livealign.retrain.evaluation import DayReport, evaluate_day
+from livealign.retrain.evaluation import DayReport, evaluate_day, source_sections
 from livealign.retrain.pictures import segment_subjects
 from tests.planted.marts import Planted, plant_marts
 from tests.planted.release import WORDS
@@ -65,7 +68,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     planted = plant_marts(root / "marts", days=3)
     with_texts(planted)
     corpus = load_corpus(planted.marts, planted.days[-1], PROFILE.dataset)
-    for name in (RAW, TUNED):
+    for name in (RAW, TUNED, LEXICAL):
         corpus = corpus.with_content(name, planted.segment_ids, planted.vectors)
     plant_truth(root / "archive", corpus)
     artifacts = DayArtifacts(root / "artifacts")
@@ -118,8 +121,24 @@ def test_what_is_written_is_what_the_scores_are_worth(evaluated: Evaluated) -> N
     assert report.evaluation.variants[RELEASE].gauc == written["variants"][RELEASE]["gauc"]
     assert set(report.evaluation.oracle) == {f"oracle{of}{at}" for of in ("", "_text", "_static") for at in ("", "_any_place")}
     assert set(report.highlights) == {"statistics", "statistics + raw_llm", "statistics + tuned_llm"}
-    assert len(report.pictures) == 7
+    assert len(report.pictures) == 8
     assert "GAUC of each variant" in (evaluated.root / "report.html").read_text()
+
+
+def test_the_report_says_what_each_source_added_and_to_what(evaluated: Evaluated) -> None:
+    gains = {"lexical": Interval(0.01, 0.004, 0.016, 200)}
+    report = replace(evaluated.report.evaluation, source_gains=gains)
+    checks = (
+        CheckedSource("llm", (), 0.15, 0.003, True, 0),
+        CheckedSource("lexical", ("llm",), 0.0001, 0.0004, False, 12),
+    )
+    check, held_out = source_sections(report, checks, least_users=20)
+    assert check.rows == [
+        ("llm", "the author ID", "+0.1500 ± 0.0030", "yes", "0"),
+        ("lexical", "llm", "+0.0001 ± 0.0004", "no", "12"),
+    ]
+    assert held_out.rows == [("lexical", with_interval(gains["lexical"], 20))]
+    assert source_sections(evaluated.report.evaluation, (), least_users=20) == []
 
 
 def test_without_a_truth_the_map_shows_categories_and_no_stream_has_a_quality(evaluated: Evaluated) -> None:

@@ -14,7 +14,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from livealign.config import EvaluationConfig
-from livealign.dataset.corpus import RAW, TUNED, Corpus, load_corpus
+from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus, load_corpus
 from livealign.days import end_of, partition
 from livealign.evaluation.frame import CLICK
 from livealign.home import Home
@@ -63,7 +63,7 @@ def plant_thin(root: Path, days: int = 9, **evaluation: int) -> Thin:
     profile = replace(TINY, evaluation=config, dataset=replace(TINY.dataset, train_days=days - 1))
     embeddings = DayArtifacts.of(home, planted.days[-1]).embeddings
     embeddings.mkdir(parents=True)
-    for name, values in (("segment_ids", planted.segment_ids), (RAW, planted.vectors), (TUNED, planted.vectors)):
+    for name, values in (("segment_ids", planted.segment_ids), *((name, planted.vectors) for name in (RAW, TUNED, LEXICAL))):
         np.save(embeddings / f"{name}.npy", values)
     return Thin(home, planted, profile)
 

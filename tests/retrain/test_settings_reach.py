@@ -8,14 +8,15 @@ import pytest
 
 from livealign.alignment.towers import Alignment
 from livealign.config import EncoderConfig
-from livealign.dataset.corpus import TUNED, load_corpus
+from livealign.dataset.corpus import LEXICAL, TUNED, load_corpus
 from livealign.errors import BackboneError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.encoder import layers_of
+from livealign.llm.lexical import fit_lexicon
 from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
-from livealign.release.bundle import ALIGNMENT, open_bundle
+from livealign.release.bundle import ALIGNMENT, LEXICON, open_bundle
 from livealign.release.lineage import lineage_of
 from livealign.retrain.alignment import align, encode
 from livealign.retrain.artifacts import DayArtifacts
@@ -82,8 +83,13 @@ def test_a_changed_setting_reaches_its_stage_and_is_recorded_in_the_release(
     corpus = load_corpus(home.marts, day, workspace.dataset)
     assert len(corpus.train_days) == len(workspace.training_days(day)) == 2
     corpus = corpus.with_content(TUNED, planted.segment_ids, planted.vectors)
+    texts = ["a text"] * (len(corpus.segment_ids) - 1)
+    lexicon = fit_lexicon(texts, corpus.segment_room_id[1:], profile.lexical)
+    corpus = corpus.with_content(LEXICAL, corpus.segment_ids[1:], lexicon.encode(texts), zeros_count=True)
+    artifacts.embeddings.mkdir(parents=True)
+    lexicon.save(artifacts.embeddings / LEXICON)
     align(corpus, profile, artifacts)
-    encode(corpus, profile, artifacts, ["a text"] * (len(corpus.segment_ids) - 1))
+    encode(corpus, profile, artifacts, texts)
     rank(corpus, profile, artifacts)
     replace_json(artifacts.evaluation / "evaluation.json", {"variants": {RELEASE: {"gauc": 0.6}}, "differences": {}})
     reference = tmp_path / "reference"

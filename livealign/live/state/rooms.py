@@ -35,10 +35,10 @@ class ClosedWindow:
 
 @dataclass(slots=True)
 class RoomContent:
-    """The LLM's vector of a room's last encoded window, and averages; belongs to one release."""
+    """The content of a room's last encoded window, and averages; belongs to one release."""
 
     text: str
-    vector: Floats  # [hidden], of that window alone
+    vector: Floats  # [Σ sources], of that window alone
     before: RecentContent | None  # the room's average without that window
     average: RecentContent  # the room's average with it
 
