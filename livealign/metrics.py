@@ -219,6 +219,29 @@ def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.rows))
 
 
+def ece_beyond_chance(probabilities: ArrayLike, labels: ArrayLike, clusters: ArrayLike, bins: int = 15) -> float:
+    """The part of `ece` that chance between clusters does not explain.
+
+    Σ_b max(0, |r_b| − 2 s_b) / n, with r_b the sum of label − probability in bin b and s_b² = Σ_c r_bc², its variance if
+    clusters (broadcasts) err independently of each other. A few broadcasts that happened to be liked prove no fault.
+
+    Args:
+        probabilities, labels, clusters: [n].
+    """
+    p, label, cluster = _observed(probabilities, labels, clusters)
+    _check_probabilities(p)
+    if len(p) == 0:
+        return float("nan")
+    order = np.argsort(p, kind="stable")
+    edges = np.linspace(0, len(p), min(bins, len(p)) + 1).astype(np.int64)
+    of_bin = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    cell = np.unique(np.stack([of_bin, np.unique(cluster, return_inverse=True)[1][order]], 1), axis=0, return_inverse=True)
+    of_cell = np.bincount(cell[1].reshape(-1), (label - p)[order])
+    summed = np.bincount(cell[0][:, 0], of_cell)
+    chance = np.sqrt(np.bincount(cell[0][:, 0], of_cell**2))
+    return float(np.maximum(0.0, np.abs(summed) - 2 * chance).sum() / len(p))
+
+
 def list_metrics(scores: ArrayLike, labels: ArrayLike, lists: ArrayLike, k: int) -> ListMetrics:
     """NDCG@k, Recall@k, HR@k and MRR, each the mean over lists with a relevant item.
 

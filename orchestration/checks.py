@@ -3,7 +3,6 @@
 A blocking check that fails stops everything downstream of its asset, the promotion included.
 """
 
-import json
 from datetime import date
 
 from dagster import (
@@ -20,7 +19,6 @@ from livealign.codes.health import evenness
 from livealign.dataset.leaks import future_reads
 from livealign.files import read_json
 from livealign.landing.volumes import day_volumes
-from livealign.ranking.variants import RELEASE
 from livealign.retrain.artifacts import HEALTH
 from livealign.retrain.corpus import day_corpus
 from orchestration.assets.alignment import semantic_codes
@@ -33,7 +31,6 @@ from orchestration.runs.stage import day_of
 LEAST_ENTROPY_RATIO = 0.5  # of the first level; a collapsed codebook falls far below
 LARGEST_CALIBRATION_ERROR = 0.1
 REMEDY = "; look for what is missing from the archive, or let the day pass: make retrain DAY=… ACCEPT=volumes"
-LEAST_IMPRESSIONS = 1_000  # fewer come from a handful of broadcasts: too few to judge calibration, so the check warns
 
 
 @asset_check(
@@ -68,7 +65,14 @@ def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourcePa
 )
 def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
     leaks = future_reads(day_corpus(workspace.home, day_of(context), workspace.dataset))
-    return AssetCheckResult(passed=not any(leaks.values()), metadata=dict(leaks))
+    found = ", ".join(f"{count:,} × {what}" for what, count in leaks.items() if count)
+    return AssetCheckResult(
+        passed=not found,
+        description=f"later than the impression that reads it: {found}; look for what was added to the dataset"
+        if found
+        else None,
+        metadata=dict(leaks),
+    )
 
 
 @asset_check(
@@ -103,12 +107,17 @@ def codes_keep_their_meaning(context: AssetCheckExecutionContext, workspace: Res
     asset=offline_report, blocking=True, partitions_def=days, description="The ranker's click probabilities are calibrated."
 )
 def ranker_is_calibrated(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
-    metrics = read_json(workspace.artifacts(day_of(context)).evaluation / "evaluation.json")["variants"][RELEASE]
-    error, impressions = metrics["ece"], metrics["n_impressions"]
+    found = read_json(workspace.artifacts(day_of(context)).evaluation / "evaluation.json")["calibration"]
+    error, proven = found["error"], found["beyond_chance"]
     return AssetCheckResult(
-        passed=error is not None and error <= LARGEST_CALIBRATION_ERROR,
-        severity=AssetCheckSeverity.ERROR if impressions >= LEAST_IMPRESSIONS else AssetCheckSeverity.WARN,
-        metadata={"ece": json.dumps(error), "largest": LARGEST_CALIBRATION_ERROR, "impressions": impressions},
+        passed=bool(error <= LARGEST_CALIBRATION_ERROR),
+        # A few broadcasts that were liked more than usual move the error of a thin day, and are no fault of the ranker.
+        severity=AssetCheckSeverity.ERROR if proven > LARGEST_CALIBRATION_ERROR else AssetCheckSeverity.WARN,
+        description=(
+            f"click probabilities are off by {error:.3f}, of which {proven:.3f} is beyond the chance between "
+            f"{found['broadcasts']} broadcasts; at most {LARGEST_CALIBRATION_ERROR} may be; see the reliability curve"
+        ),
+        metadata={"ece": error, "beyond_chance": proven, "largest": LARGEST_CALIBRATION_ERROR},
     )
 
 

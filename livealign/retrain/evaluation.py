@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from livealign.config import EvaluationConfig
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
@@ -22,6 +23,7 @@ from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
+from livealign.metrics import ece, ece_beyond_chance
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
 from livealign.retrain.alignment import CheckedSource, read_checks
@@ -84,6 +86,7 @@ def evaluate_day(
             "data_window": window,
             **report.to_summary(),
             **({"not_judged": not_judged} if not_judged else {}),
+            "calibration": _calibration(judged, config),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
         },
     )
@@ -91,6 +94,18 @@ def evaluate_day(
     sections += [highlight_section(day.highlights)] if day.highlights else []
     write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
     return day
+
+
+def _calibration(judged: ScoredDay, config: EvaluationConfig) -> dict[str, float | int]:
+    """How far the release's click probabilities are off, and how far beyond the chance between broadcasts."""
+    probability, frame = judged.scores[RELEASE][:, CLICK], judged.frame
+    broadcast = np.unique(np.stack([frame.author, frame.day], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    label, bins = frame.labels["click"], config.calibration_bins
+    return {
+        "error": ece(probability, label, bins),
+        "beyond_chance": ece_beyond_chance(probability, label, broadcast, bins),
+        "broadcasts": int(broadcast.max(initial=-1)) + 1,
+    }
 
 
 def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str, HighlightMetrics]:

@@ -8,6 +8,7 @@ from livealign.metrics import (
     MetricError,
     auc,
     ece,
+    ece_beyond_chance,
     gauc,
     gauc_interval,
     list_metrics,
@@ -94,6 +95,21 @@ def test_calibration_by_hand():
     np.testing.assert_allclose(curve.observed, [0, 0.5])
     assert curve.rows.tolist() == [2, 2]
     assert ece(p, label, bins=2) == pytest.approx(0.2)
+
+
+def test_broadcasts_that_differ_by_chance_are_no_calibration_error_and_a_common_fault_is():
+    rng = np.random.default_rng(3)
+    cluster = np.repeat(np.arange(30), 100)
+    p = rng.uniform(0.2, 0.8, len(cluster))
+    liked = np.clip(p + rng.normal(0, 0.4, 30)[cluster], 0, 1)  # each broadcast better or worse than foreseen
+    by_chance = (rng.random(len(p)) < liked).astype(float)
+    assert ece(p, by_chance) > 0.03
+    assert ece_beyond_chance(p, by_chance, cluster) < 0.005
+    too_low = (rng.random(len(p)) < np.clip(p + 0.2, 0, 1)).astype(float)
+    assert ece_beyond_chance(p, too_low, cluster) > 0.1
+    assert ece_beyond_chance(p, too_low, cluster) <= ece(p, too_low)
+    assert ece_beyond_chance(p, too_low, np.zeros(len(p))) == 0.0  # one broadcast proves nothing
+    assert np.isnan(ece_beyond_chance([], [], []))
 
 
 def test_a_calibrated_model_has_a_small_ece_and_a_scaled_one_a_large_one():
