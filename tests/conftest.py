@@ -1,13 +1,19 @@
 """The end of a test run: what would keep all of its objects alive is let go."""
 
-import typing
+import sys
+
+from _pytest.assertion.rewrite import AssertionRewritingHook
 
 
 def pytest_unconfigure() -> None:
-    """Empty the registry of typing overloads, so that the process can free DuckDB's objects.
+    """Cut the assertion rewriting from the session, so that the process can free DuckDB's objects.
 
-    torch's C++ keeps its decompositions until after Python's shutdown, and through their module `typing` this registry. It
-    holds functions of pytest plugins (anyio, faker), whose loader is pytest's assertion rewriting, which holds the session with
-    all test modules, and so `duckdb`. DuckDB's binding (nanobind) then reports its types as leaked.
+    pytest's rewriting loads some modules of packages, because their names look like tests (`torch._inductor.test_operators`,
+    `scipy.stats._page_trend_test`) or because they are plugins (anyio, hypothesis). torch's C++ and `gc.callbacks` hold
+    functions of theirs until after Python's shutdown, and through their loader the session, all test modules and so `duckdb`.
+    Its binding (nanobind) then reports its types as leaked.
     """
-    typing.clear_overloads()
+    for finder in sys.meta_path:
+        if isinstance(finder, AssertionRewritingHook):
+            finder.session = None
+            finder.config = None  # type: ignore[assignment]

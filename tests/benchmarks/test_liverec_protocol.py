@@ -132,7 +132,7 @@ def test_towers_of_ids_find_better_than_chance_and_score_strangers_too(tmp_path)
     last_day = 144 * (len(planted.days) - 1)
     targets = protocol.find_targets(views, last_day, last_day + 144)
     assert len(targets.user) > 40
-    config = AlignmentConfig(epochs=4, dim=16, hidden=16)
+    config = AlignmentConfig(epochs=20, dim=16, hidden=16)
     scorer = tower_scorer(tmp_path, views, targets, config, until=midnight(planted.days[-1]))
     towers, _ = protocol.evaluate(views, targets, scorer)
     chance, _ = protocol.evaluate(views, targets, protocol.baselines(views, targets)["chance"])
