@@ -33,7 +33,8 @@ _WITH_FLAGS = "json:"  # the beginning of LIVEALIGN_SET where `export_flags` has
 DEFAULT_PROFILE = "laptop"
 # A week is enough where every evening is full; where a few channels stream a few times a week, four weeks are. The users of
 # one of their days watched one or two broadcasts together, so a release is judged on a fortnight.
-PLATFORM_DEFAULTS: dict[str, dict[str, Any]] = {"twitch": {"dataset.train_days": 28, "evaluation.least_days": 14}}
+_FEW_CHANNELS = {"dataset.train_days": 28, "evaluation.least_days": 14}
+PLATFORM_DEFAULTS: dict[str, dict[str, Any]] = dict.fromkeys(("twitch", "youtube", "bilibili", "chat"), _FEW_CHANNELS)
 
 
 class GivenValue(NamedTuple):

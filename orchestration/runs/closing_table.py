@@ -31,17 +31,18 @@ def _variants_table(summary: dict[str, Any]) -> Table:
     window, judged = summary["data_window"], summary["judged"]
     days = judged["days"]
     clicks = f"click on {window['end']}" if len(days) == 1 else f"click on {len(days)} days, {days[0]} to {days[-1]}"
+    impressions = max((metrics["n_impressions"] for metrics in summary["variants"].values()), default=0)
     table = Table(
-        title=f"{clicks}, trained on {window['start']} to {window['train_end']}; {judged['users']:,} users with both classes",
+        title=f"{clicks}, trained on {window['start']} to {window['train_end']}; {impressions:,} impressions, "
+        f"{judged['users']:,} users with both classes",
         title_justify="left",
         caption=_too_few_users(judged),
         caption_justify="left",
     )
     table.add_column("variant", no_wrap=True)
-    table.add_column(f"gain over {BASELINE}")
+    table.add_column(f"gain over\n{BASELINE}", no_wrap=True)
     for metric in METRICS:
-        table.add_column(metric.upper(), justify="right")
-    table.add_column("impressions", justify="right")
+        table.add_column(metric.upper(), justify="right", no_wrap=True)
     rows = dict(summary["variants"])
     rows.update(summary.get("oracle") or {})
     for name, metrics in rows.items():
@@ -50,7 +51,6 @@ def _variants_table(summary: dict[str, Any]) -> Table:
             name,
             with_interval(Interval(**gain), judged["least_users"]).replace("] ", "]\n") if gain else "",
             *(_figure(metrics, metric, judged["least_users"]) for metric in METRICS),
-            f"{metrics['n_impressions']:,}",
         )
     return table
 
@@ -62,7 +62,7 @@ def _figure(metrics: dict[str, Any], metric: str, least_users: int) -> str:
     """A metric as text after its interval, if it has one; `TOO_FEW` with too few users."""
     value, interval = metrics[metric], metrics.get(f"{metric}_interval")
     number = TOO_FEW if metrics["n_users"] < least_users else "–" if value is None else f"{value:.4f}"
-    return f"[{interval['low']:.3f}, {interval['high']:.3f}]\n{number}" if interval else number
+    return f"[{interval['low']:.3f}, {interval['high']:.3f}]\n{number}" if interval else number.replace("few ", "few\n")
 
 
 def _too_few_users(judged: dict[str, Any]) -> str | None:

@@ -84,8 +84,10 @@ def test_the_working_folder_comes_before_the_home_and_a_named_file_before_both(t
         load_settings([], {"LIVEALIGN_CONFIG": "gone.toml"}, tmp_path)
 
 
-def test_twitch_learns_from_four_weeks_unless_a_person_says_otherwise(tmp_path: Path) -> None:
-    assert load(tmp_path, PLATFORM="twitch").profile.dataset.train_days == 28
+@pytest.mark.parametrize("platform", ["twitch", "youtube", "bilibili", "chat"])
+def test_a_chat_platform_learns_from_four_weeks_unless_a_person_says_otherwise(tmp_path: Path, platform: str) -> None:
+    assert load(tmp_path, PLATFORM=platform).profile.dataset.train_days == 28
+    assert load(tmp_path, PLATFORM=platform).profile.evaluation.least_days == 14
     assert load(tmp_path, "[dataset]\ntrain_days = 3\n", PLATFORM="twitch").profile.dataset.train_days == 3
 
 
