@@ -7,15 +7,16 @@ On the day that the last `make retrain` held out. Prints GAUC and its spread ove
 interval; the way from `oracle_static` to `oracle` and to `oracle_text`, as the lists were shown and for any place in the list
 (`livealign.evaluation.ceilings`); the p-value of a permutation test against `shuffled`; the gain by author popularity and by
 the quality of the streams, beside that of the ceilings; and the gain of each part over those before it: in the ranker, and of
-the gate also in the towers' own score, which retrieves rooms.
+the gate also in the towers' own score, which retrieves rooms; and the same gains by what is said (new members, wording).
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
@@ -23,7 +24,7 @@ from benchmarks.quality.retrained import last_held_out, with_lexical
 from livealign.dataset.corpus import load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
-from livealign.evaluation.frame import CLICK, held_out_frame
+from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.home import Home
 from livealign.llm.backbone import choose_device, use_physical_cores
@@ -38,6 +39,7 @@ from livealign.simulation.truth import ANY_PLACE, ORACLES
 LLM = ("raw_llm", "tuned_llm")
 OF_LLM = (*LLM, "raw_codes", "llm_codes", "llm_lexical_codes")
 GATED = ("no_gate", "aligned")
+WORDS = ("members", "wording")  # slices by what is said, of the open world
 PARTS = (
     ("raw_llm", "tuned_llm"),
     ("tuned_llm", "aligned"),
@@ -126,7 +128,31 @@ def main() -> None:
             part = paired_bootstrap(auc_of[more], auc_of[less], impressions, 2_000, profile.seed)
             print(f"{what}{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
             out.add(f"{what}{more} over {less}", part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)
+    pairs = [pair for pair in PARTS if {*pair} <= set(table)]
+    for name in (name for name in WORDS if name in frame.slices):
+        for value in np.unique(frame.slices[name]).tolist():
+            rows = np.asarray(frame.slices[name]) == value
+            print_pairs({each: scores[:, rows] for each, scores in table.items()}, frame, rows, pairs, value, out)
     out.write()
+
+
+def print_pairs(
+    scores: Mapping[str, NDArray],
+    frame: EvaluationFrame,
+    rows: NDArray,
+    pairs: Sequence[tuple[str, str]],
+    value: str,
+    out: JsonRows,
+) -> None:
+    """Print and record the gains of pairs of variants on the rows of one slice."""
+    label, user = np.asarray(frame.labels["click"])[rows], frame.user[rows]
+    for less, more in pairs:
+        aucs = {name: [user_auc(score, label, user) for score in scores[name]] for name in (less, more)}
+        means = {name: np.mean([each.auc for each in of_seeds], axis=0) for name, of_seeds in aucs.items()}
+        part = paired_bootstrap(means[more], means[less], aucs[less][0].impressions, 2_000, 17)
+        name = f"{value}: {more} over {less}"
+        print(f"{name}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}], {part.n_users} users")
+        out.add(name, part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)
 
 
 def print_report(report: EvaluationReport, above_shuffled: dict[str, float], out: JsonRows) -> None:

@@ -22,7 +22,7 @@ from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.retrain.artifacts import DayArtifacts
 
-FIRST_RUN_BYTES = 2 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.9 GiB with its models
+FIRST_RUN_BYTES = 1 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.5 GiB with its models
 SPARE = 1.2  # times what the last run took
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -168,7 +168,7 @@ def _disk(home: Home) -> Iterator[Finding]:
     needed = int(last[1] * SPARE) if last else FIRST_RUN_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
-        why = f"the retrain of {last[0]} took {_size(last[1])}" if last else "a first retrain takes about 1 GiB"
+        why = f"the retrain of {last[0]} took {_size(last[1])}" if last else "a first retrain takes about 0.5 GiB"
         yield Finding(
             f"{folder} has {_size(free)} free, and {_size(needed)} may be needed ({why})",
             "free some space, `livealign prune` removes old releases and days, or move LIVEALIGN_HOME",

@@ -48,7 +48,7 @@ def _variants_table(summary: dict[str, Any]) -> Table:
     for name, metrics in rows.items():
         gain = summary["differences_to_id_only"].get(name)
         table.add_row(
-            name,
+            name.replace("_any_place", "\n  at any place"),
             with_interval(Interval(**gain), judged["least_users"]).replace("] ", "]\n") if gain else "",
             *(_figure(metrics, metric, judged["least_users"]) for metric in METRICS),
         )
