@@ -52,7 +52,8 @@ def doctor(
         facts["settings"] = {"profile": in_force.profile.name, "backbone": in_force.profile.backbone}
         facts["settings"] |= {name: origin for name, origin in in_force.origins.items() if name not in facts["settings"]}
         findings = check_retrain(home, archive.absolute() if archive else home.archive, in_force.profile.backbone)
-        facts["workspace"] = workspace_facts(home)
+        if home.root.is_dir():
+            facts["workspace"] = workspace_facts(home)
     except LiveAlignError as error:
         findings.append(Finding.of(error))
     if as_json:
@@ -116,13 +117,12 @@ def workspace_facts(home: Home) -> dict[str, str]:
         champion = read_champion(home.releases) or "none"
     except LiveAlignError as error:
         champion = str(error)
-    folder = home.root if home.root.exists() else Path(home.root.anchor)
     return {
         "home": str(home.root),
         "platform": home.platform,
         "landed days": f"{len(days)}, {days[0]} to {days[-1]}" if days else "0",
         "champion": champion,
-        "free on disk": f"{shutil.disk_usage(folder).free / (1 << 30):.1f} GiB",
+        "free on disk": f"{shutil.disk_usage(home.root).free / (1 << 30):.1f} GiB",
     }
 
 

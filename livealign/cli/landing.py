@@ -78,7 +78,7 @@ def inspect(
 ) -> None:
     """Report what would land of an archive, and what would be rejected and why.
 
-    The archive is recognised and landed into a temporary folder; nothing is kept.
+    The archive is recognised and landed into a temporary folder; nothing is kept. Exits 1 where `land` would.
     """
     from livealign.landing.summary import failures, warnings
     from livealign.platforms.inspect import inspect_archive
@@ -101,8 +101,11 @@ def inspect(
         console.say(f"! {line}")
     for note in found.notes:
         console.say(f"• {note}")
-    for line in failures(found.summary, Path("LANDING"), config):
+    faults = failures(found.summary, Path("LANDING"), config)
+    for line in faults:
         console.say(styled(("✗ ", "bold red"), line))
+    if faults:
+        raise typer.Exit(1)
 
 
 def validate(

@@ -39,12 +39,15 @@ def read_champion(releases: Path) -> str | None:
     Raises:
         BundleError: the pointer does not hold a release id.
     """
+    file = releases / CHAMPION
     try:
-        content = (releases / CHAMPION).read_text().strip()
+        content = file.read_bytes().decode("utf-8", "backslashreplace").strip()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read ({error.strerror}); move it away, then `livealign promote <id>`") from error
     if not RELEASE_ID.fullmatch(content):
-        raise BundleError(f"{releases / CHAMPION} holds {content[:80]!r}, which is no release id; run `livealign promote <id>`")
+        raise BundleError(f"{file} holds {content[:80]!r}, which is no release id; run `livealign promote <id>`")
     return content
 
 
@@ -63,7 +66,7 @@ def champion_path(releases: Path) -> Path:
 def promote(releases: Path, release_id: str, reason: str = "", now: datetime | None = None) -> None:
     """Verify the bundle, then move the champion pointer to it and record the move.
 
-    Promoting the champion again changes nothing.
+    Promoting the champion again changes nothing. A pointer that holds no release id is replaced.
 
     Raises:
         BundleError: the id is not a release id, or its bundle is missing or damaged; the champion stays.
@@ -151,7 +154,12 @@ def _verify(releases: Path, release_id: str) -> None:
 
 def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"], reason: str, now: datetime | None) -> None:
     """Write the pointer, then the history; `_lineage` copes with a crash between the two."""
-    previous = read_champion(releases)
+    try:
+        previous = read_champion(releases)
+    except BundleError:  # promoting a release is how such a pointer is mended
+        if (releases / CHAMPION).is_dir():
+            raise
+        previous = None
     if previous == release_id:
         return
     replace_bytes(releases / CHAMPION, f"{release_id}\n".encode())

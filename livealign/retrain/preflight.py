@@ -8,18 +8,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import psutil
 
-from livealign.errors import BackboneError, LiveAlignError
+from livealign.errors import BackboneError, BundleError, LiveAlignError
 from livealign.files import disk_bytes, read_json
 from livealign.home import Home
+from livealign.llm.backbone import choose_device
 from livealign.llm.backbone_names import TINY, can_be_fetched, folder_of
 from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.platforms.registry import EXPECTED, adapter_of
+from livealign.release.registry import read_champion
 from livealign.retrain.artifacts import DayArtifacts
 
 FIRST_RUN_BYTES = 1 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.5 GiB with its models
@@ -51,11 +53,15 @@ def check_retrain(home: Home, archive: Path, backbone: str) -> list[Finding]:
     Nothing is left behind, and nothing is made but a file that is removed again. The backbone's files are looked at, not
     loaded: `ready_backbone` does that.
     """
+    unwritable = list(_writable(home))
+    if unwritable:  # everything else of the home would fail for the same reason
+        return [*unwritable, *_archive(home.platform, archive), *_device()]
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: _writable(home),
         lambda: _other_run(home),
+        lambda: _champion(home),
         lambda: _archive(home.platform, archive),
         lambda: _backbone(backbone, home.models),
+        _device,
         lambda: _disk(home),
         lambda: _memory(home),
     )
@@ -85,7 +91,7 @@ def last_run_bytes(home: Home) -> tuple[date, int] | None:
         return None
     day = max(days)
     artifacts = DayArtifacts.of(home, day)
-    release = read_json(artifacts.release / "bundle.json")["release_id"]
+    release = str(_field(artifacts.release / "bundle.json", "release_id"))
     partitions = [*home.landing.glob(f"*/dt={day}"), *home.landing.glob(f"rejects/*/dt={day}")]
     partitions += [*home.warehouse_tables.glob(f"*/dt={day}"), *home.marts.glob(f"*/dt={day}")]
     folders = [artifacts.root, home.releases / release, home.bento(release), *partitions]
@@ -95,7 +101,7 @@ def last_run_bytes(home: Home) -> tuple[date, int] | None:
 def last_run_peak(home: Home) -> tuple[str, int] | None:
     """Stage and bytes of the last retrain's highest memory; None before the first."""
     newest = sorted(home.artifacts.glob("*/stages"))[-1:]
-    peaks = [(int(read_json(file)["peak_rss_bytes"]), file.stem) for folder in newest for file in folder.glob("*.json")]
+    peaks = [(int(_field(file, "peak_rss_bytes")), file.stem) for folder in newest for file in folder.glob("*.json")]
     return (max(peaks)[1], max(peaks)[0]) if peaks else None
 
 
@@ -112,8 +118,12 @@ def usable_memory() -> int:
 
 def _writable(home: Home) -> Iterator[Finding]:
     folder = home.root
-    while not folder.exists() and folder != folder.parent:
+    while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
+    in_the_way = next((part for part in (home.root, *home.root.parents) if part.is_file() or part.is_char_device()), None)
+    if in_the_way:
+        yield Finding(f"LIVEALIGN_HOME={home.root}: {in_the_way} is no folder", "name a folder by LIVEALIGN_HOME")
+        return
     try:
         with tempfile.TemporaryFile(dir=folder):
             return
@@ -134,6 +144,20 @@ def _other_run(home: Home) -> Iterator[Finding]:
         yield Finding(f"another retrain runs on {home.workspace}", "wait for it or stop it, then run again")
     except OSError as error:
         yield Finding(f"{home.retrain_lock} cannot be read ({error.strerror})", "run as the user who owns the workspace")
+
+
+def _champion(home: Home) -> Iterator[Finding]:
+    try:
+        read_champion(home.releases)
+    except BundleError as error:
+        yield Finding.of(error)
+
+
+def _device() -> Iterator[Finding]:
+    try:
+        choose_device()
+    except BackboneError as error:
+        yield Finding.of(error)
 
 
 def _archive(platform: str, archive: Path) -> Iterator[Finding]:
@@ -164,7 +188,11 @@ def _disk(home: Home) -> Iterator[Finding]:
     folder = home.root
     while not folder.exists():
         folder = folder.parent
-    last = last_run_bytes(home)
+    try:
+        last = last_run_bytes(home)
+    except LiveAlignError as error:
+        yield replace(Finding.of(error), stops=False)
+        return
     needed = int(last[1] * SPARE) if last else FIRST_RUN_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -176,13 +204,26 @@ def _disk(home: Home) -> Iterator[Finding]:
 
 
 def _memory(home: Home) -> Iterator[Finding]:
-    peak, free = last_run_peak(home), usable_memory()
+    try:
+        peak, free = last_run_peak(home), usable_memory()
+    except LiveAlignError as error:
+        yield replace(Finding.of(error), stops=False)
+        return
     if peak and free < peak[1]:
         yield Finding(
             f"{_size(free)} of memory is free, and stage {peak[0]} of the last retrain took {_size(peak[1])}",
             "stop what else runs here, or learn from fewer days (DAYS=)",
             stops=False,
         )
+
+
+def _field(file: Path, name: str) -> str | int:
+    """One value of a JSON file that a retrain wrote."""
+    content = read_json(file)
+    value = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(value, str | int):
+        raise LiveAlignError(f"{file} has no {name}; run `make retrain`, which writes it again")
+    return value
 
 
 def _day(name: str) -> date | None:

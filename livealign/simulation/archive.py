@@ -55,6 +55,7 @@ def simulate(config: SimulationConfig, out: Path, progress: Progress | None = No
     Raises:
         ArchiveError: `out` is something else than an empty folder or an archive as it was simulated.
     """
+    out = out.resolve()  # what lies at `missing/../logs` is seen only without the detour
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or was_simulated(out))):
         raise ArchiveError(
             f"{out} holds something that was not simulated, and would be overwritten; choose another folder, or move it away"

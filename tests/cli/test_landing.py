@@ -149,9 +149,11 @@ def test_a_truncated_file_asks_for_the_file_and_never_for_a_simulation(tmp_path,
     assert status == 1
     assert "fetch the file again" in said
     assert "simulate" not in said
-    status, said = run("simulate", "--out", str(tmp_path / "a"), "--users", "5", "--authors", "3", "--days", "1")
-    assert status == 1
-    assert f"✗ {tmp_path / 'a'} holds something that was not simulated" in said
+    for out in (tmp_path / "a", tmp_path / "missing" / ".." / "a", tmp_path / "a" / "missing" / ".." / ".." / "a"):
+        status, said = run("simulate", "--out", str(out), "--users", "5", "--authors", "3", "--days", "1")
+        assert status == 1
+        assert f"✗ {tmp_path / 'a'} holds something that was not simulated" in said
+    assert not (tmp_path / "missing").exists()
     assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
 
 
@@ -198,7 +200,7 @@ def test_a_message_is_no_markup_for_inspect(tmp_path, run):
     bad = {**message, "[/bold]": 1, "id": "[/red]", "contentOffsetSeconds": "[link=file:///]"}
     file.write_bytes(gzip.compress(json.dumps([message, bad]).encode()))
     status, said = run("inspect", str(tmp_path / "a"))
-    assert status == 0
+    assert status == 1, "half of the messages are rejected: `land` would end with 1"
     assert "[/bold]" in said
 
 

@@ -97,6 +97,24 @@ def test_a_pointer_with_something_else_in_it_is_an_error(tmp_path: Path) -> None
         read_champion(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"rubbish", b"", b"\xff\xfe"])
+def test_a_pointer_that_holds_no_release_is_an_error_that_its_remedy_mends(
+    content: bytes, tmp_path: Path, three: list[str]
+) -> None:
+    (tmp_path / CHAMPION).write_bytes(content)
+    with pytest.raises(BundleError, match="livealign promote <id>"):
+        read_champion(tmp_path)
+    promote(tmp_path, three[1])
+    assert read_champion(tmp_path) == three[1]
+    assert read_history(tmp_path)[-1]["previous"] is None
+
+
+def test_a_folder_in_the_pointers_place_is_named(tmp_path: Path, three: list[str]) -> None:
+    (tmp_path / CHAMPION).mkdir()
+    with pytest.raises(BundleError, match="move it away"):
+        promote(tmp_path, three[1])
+
+
 def test_a_move_whose_history_line_was_lost_can_still_be_rolled_back(tmp_path: Path, three: list[str]) -> None:
     promote(tmp_path, three[0])
     (tmp_path / CHAMPION).write_text(three[1])  # the process died between the pointer and the history

@@ -128,3 +128,37 @@ def test_an_incomplete_backbone_is_found_and_one_that_can_be_fetched_is_not_miss
     (pointer,) = check_retrain(home, home.archive, str(folder))
     assert "git lfs pull" in str(pointer)
     assert pointer.stops
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/x", "/etc/hostname"])
+def test_a_home_that_is_no_folder_is_named_once(home: str) -> None:
+    (found,) = check_retrain(Home(Path(home), "simulator"), Path(home) / "archive", "tiny")
+    assert "is no folder; name a folder by LIVEALIGN_HOME" in str(found)
+
+
+@pytest.mark.parametrize("pointer", [b"rubbish", b"", b"\xff\xfe", None])
+def test_a_champion_pointer_that_holds_no_release_stops_a_retrain_before_it_starts(home: Home, pointer: bytes | None) -> None:
+    if pointer is None:
+        (home.releases / "champion").mkdir()
+    else:
+        (home.releases / "champion").write_bytes(pointer)
+    (found,) = check_retrain(home, home.archive, "tiny")
+    assert found.stops
+    assert "livealign promote <id>" in found.remedy
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"release_id": [1]}', "{", "\udcff"])
+def test_a_damaged_record_of_the_last_run_is_a_warning_that_names_the_file(home: Home, content: str) -> None:
+    run_of(home, "2025-06-02", 10)
+    for name in ("release/bundle.json", "stages/ranker.json"):
+        (home.artifacts / "2025-06-02" / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    found = check_retrain(home, home.archive, "tiny")
+    assert [finding.stops for finding in found] == [False, False]
+    assert "bundle.json" in str(found[0])
+    assert "ranker.json" in str(found[1])
+
+
+def test_a_device_that_is_not_there_stops_a_retrain(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_DEVICE", "tpu")
+    (found,) = check_retrain(home, home.archive, "tiny")
+    assert "LIVEALIGN_DEVICE" in found.what
