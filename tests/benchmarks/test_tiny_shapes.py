@@ -73,10 +73,11 @@ def test_every_benchmark_offers_json(
             ["--requests", "60", "--repeats", "1"],
             {"ranker: examples/s ÷ the same network with a DataLoader: ours"},
         ),
-        (
+        pytest.param(
             "live_core",
             ["--rooms", "40", "--users", "50", "--news", "5", "--seconds", "0.2"],
             {"lists at 50 a second, p99", "refresh: rooms encoded", "checkpoint"},
+            marks=pytest.mark.slow,
         ),
         ("planted_gate", ["--users", "20", "--requests", "40", "--seeds", "1"], {"true probabilities", "fixed mean, tells"}),
         ("events", ["--batches", "4", "--runs", "2"], {"ingest, durable", "read for landing"}),
@@ -199,6 +200,7 @@ def test_the_machine_is_described() -> None:
     assert about["memory_gib"] > 0
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_needs_torch_and_transformers_only() -> None:
     wanted, allowed = ["torch", "transformers"], set[str]()
     while wanted:

@@ -54,6 +54,7 @@ def small_bert() -> torch.nn.Module:
     )
 
 
+@pytest.mark.slow
 def test_the_tiny_backbone_is_the_same_in_every_process(tmp_path):
     program = "from livealign.llm.tiny_backbone import make_tiny_backbone; print(make_tiny_backbone()[2])"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

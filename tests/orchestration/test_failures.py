@@ -20,9 +20,10 @@ from orchestration.runs.daily_asset import retry_transient_errors
 ROOT = Path(__file__).parents[2]
 
 # The command as it is started, with a fault in its first step: it comes while a connection to DuckDB is open. Each fault
-# has a process of its own, forked after the imports, which take most of the time.
+# has a process of its own, forked after the imports. All have one home, because a new Dagster instance takes seconds.
 FAULTS = """
 import os, sys
+from pathlib import Path
 import duckdb
 import typer
 from livealign.cli.command import run_command
@@ -45,13 +46,15 @@ def failing(raise_fault):
             raise_fault()
     return fault
 
+folder = Path(sys.argv[1])
 for raise_fault in (no_archive, no_key, two_lines):
+    logs = folder / "home" / "logs"
+    if raise_fault is two_lines:
+        logs.write_text("a file in the way")
     child = os.fork()
     if not child:
-        home = os.path.join(sys.argv[1], raise_fault.__name__)
-        output = os.open(home + ".txt", os.O_WRONLY | os.O_CREAT)
+        output = os.open(folder / f"{raise_fault.__name__}.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1), os.dup2(output, 2)
-        os.environ["LIVEALIGN_HOME"] = home
         retrain.prepare = failing(raise_fault)
         app = typer.Typer(pretty_exceptions_enable=False)
         app.command()(retrain.main)
@@ -59,37 +62,38 @@ for raise_fault in (no_archive, no_key, two_lines):
         run_command(app)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1, raise_fault
+    if logs.exists():
+        logs.rename(folder / f"{raise_fault.__name__}.logs")
 """
 
 
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a home for each fault, `<fault>/`, and what its retrain printed, `<fault>.txt`."""
-    folder = tmp_path_factory.mktemp("homes")
-    (folder / "two_lines").mkdir()
-    (folder / "two_lines" / "logs").write_text("a file in the way")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what each fault's retrain printed, `<fault>.txt`, and the logs that it left, `<fault>.logs`."""
+    folder = tmp_path_factory.mktemp("faults")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
-    environment["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    environment |= {"LIVEALIGN_HOME": str(folder / "home"), "DAGSTER_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-W", "ignore", "-c", FAULTS, str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_an_unexpected_error_is_one_line_that_names_the_file_with_its_stack(homes: Path) -> None:
-    log = homes / "no_key" / "logs" / "retrain.log"
-    assert (homes / "no_key.txt").read_text() == f"✗ KeyError: 'no [/such] key' (its stack is in {log})\n"
-    assert "Traceback" in log.read_text()
-    assert "in no_key" in log.read_text()
+def test_an_unexpected_error_is_one_line_that_names_the_file_with_its_stack(faults: Path) -> None:
+    log = faults / "home" / "logs" / "retrain.log"
+    assert (faults / "no_key.txt").read_text() == f"✗ KeyError: 'no [/such] key' (its stack is in {log})\n"
+    stack = (faults / "no_key.logs" / "retrain.log").read_text()
+    assert "Traceback" in stack
+    assert "in no_key" in stack
 
 
-def test_an_error_that_says_what_to_do_is_one_line_and_needs_no_file(homes: Path) -> None:
-    assert (homes / "no_archive.txt").read_text() == "✗ there is no archive; give one by ARCHIVE=\n"
-    assert not (homes / "no_archive" / "logs").exists()
+def test_an_error_that_says_what_to_do_is_one_line_and_needs_no_file(faults: Path) -> None:
+    assert (faults / "no_archive.txt").read_text() == "✗ there is no archive; give one by ARCHIVE=\n"
+    assert not (faults / "no_archive.logs").exists()
 
 
-def test_a_stack_that_cannot_be_written_does_not_hide_the_error(homes: Path) -> None:
-    (line,) = (homes / "two_lines.txt").read_text().splitlines()
+def test_a_stack_that_cannot_be_written_does_not_hide_the_error(faults: Path) -> None:
+    (line,) = (faults / "two_lines.txt").read_text().splitlines()
     assert line.startswith("✗ ValueError: two lines (its stack could not be written to ")
 
 
