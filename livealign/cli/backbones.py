@@ -17,7 +17,7 @@ from livealign.settings import load_settings
 if TYPE_CHECKING:  # the command line starts without torch
     from livealign.tuning.backbone_comparison import Candidate
     from livealign.tuning.comparison_sample import ComparisonSample
-    from livealign.tuning.content_measures import Chance
+    from livealign.tuning.content_measures import Chance, Measures
 
 DAYS = 7  # landed days that windows are drawn from, the last ones
 NAMES = "smollm2-135m, gemma3-270m, minilm-l6, org/name@revision, or a model folder"
@@ -51,21 +51,21 @@ def compare(
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option("--json", help="new file with the rows, for machines")] = None,
 ) -> None:
-    """Compare backbones, their layers and poolings on windows of the last landed days, and print the settings to use.
+    """Compare backbones, layers and poolings on the last landed days, and print settings.
 
     No label of a user is read. Vectors are those of the frozen weights.
     """
     if out is not None and out.exists():
         raise LiveAlignError(f"{out} exists already and stays as it is; name another file by --json")
     from livealign.llm.backbone import load_backbone
-    from livealign.tuning.backbone_comparison import choose, compare_layers
+    from livealign.tuning.backbone_comparison import choose, compare_layers, counted_words
     from livealign.tuning.content_measures import chance_of
 
     in_force, home = load_settings(given_flags(profile, set_)).profile, Home.from_environment(platform)
     seed = in_force.seed if seed is None else seed
     loaded = {name: load_backbone(name, home.models) for name in dict.fromkeys(names)}  # a wrong name fails before the work
     windows, days = _read_sample(home, in_force.segments, sample, seed)
-    chance = chance_of(windows)
+    chance, counted = chance_of(windows), counted_words(windows, in_force.finetune.whitening_floor)
     chosen, every = [], []
     for name, backbone in loaded.items():
         with progress_bar(name) as advance:
@@ -76,7 +76,7 @@ def compare(
         f"{len(windows.texts):,} windows of {windows.broadcasts:,} broadcasts, {days[0]} to {days[1]}, seed {seed}; "
         "their words alone, without title and category"
     )
-    console.print(_shown(every, chosen, chance))
+    console.print(_shown(every, chosen, counted, chance))
     for one in chosen:
         if not one.fused:
             console.say(f"{one.backbone} is read by transformers' own layers, which is slower")
@@ -84,7 +84,7 @@ def compare(
         console.say(f"\n# {one.backbone}: the shallowest layer within one standard error of its best, in livealign.toml")
         console.say(one.settings().rstrip())
     if out is not None:
-        _write(out, _as_json(every, chosen, chance, windows, days, seed))
+        _write(out, _as_json(every, chosen, counted, chance, windows, days, seed))
 
 
 def _read_sample(home: Home, config: Any, windows: int, seed: int) -> tuple["ComparisonSample", tuple[str, str]]:
@@ -102,24 +102,24 @@ def _read_sample(home: Home, config: Any, windows: int, seed: int) -> tuple["Com
     return choose_windows(segments, config, windows, seed), (days[0].isoformat(), days[-1].isoformat())
 
 
-def _shown(every: "list[Candidate]", chosen: "list[Candidate]", chance: "Chance") -> Table:
+def _shown(every: "list[Candidate]", chosen: "list[Candidate]", counted: "Measures", chance: "Chance") -> Table:
     shown = table("", "backbone", "layers", "share", "pooling", "half to half", "next day", "mean ± s.e.", "category")
     for name in ("texts/s", "MiB"):
         shown.add_column(name, no_wrap=True)
     for one in every:
         row = one.row()
-        shown.add_row(
-            "→" if one in chosen else "",
-            *(str(row[name]) for name in ("backbone", "layers", "share", "pooling")),
-            *(_number(row[name]) for name in ("half_to_half", "next_day")),
-            f"{_number(row['mean'])} ± {_number(row['standard_error'])}",
-            _number(row["category"]),
-            f"{row['texts_per_second']:,.0f}",
-            f"{row['weight_bytes'] / 2**20:,.0f}",
-        )
+        named = (str(row[name]) for name in ("backbone", "layers", "share", "pooling"))
+        cost = f"{row['texts_per_second']:,.0f}", f"{row['weight_bytes'] / 2**20:,.0f}"
+        shown.add_row("→" if one in chosen else "", *named, *_cells(one.measures), *cost)
+    shown.add_row("", "counted words", "", "", "", *_cells(counted), "", "")
     of_chance = (_number(value) for value in (chance.half_to_half, chance.next_day))
     shown.add_row("", "chance", "", "", "", *of_chance, "", _number(chance.category), "", "")
     return shown
+
+
+def _cells(measures: "Measures") -> tuple[str, str, str, str]:
+    means = {name: _number(value) for name, value in measures.means().items()}
+    return means["half_to_half"], means["next_day"], f"{means['mean']} ± {means['standard_error']}", means["category"]
 
 
 def _number(value: float | None) -> str:
@@ -129,6 +129,7 @@ def _number(value: float | None) -> str:
 def _as_json(
     every: "list[Candidate]",
     chosen: "list[Candidate]",
+    counted: "Measures",
     chance: "Chance",
     windows: "ComparisonSample",
     days: tuple[str, str],
@@ -137,6 +138,7 @@ def _as_json(
     return {
         "sample": {"windows": len(windows.texts), "broadcasts": windows.broadcasts, "days": list(days), "seed": seed},
         "chance": {"half_to_half": chance.half_to_half, "next_day": chance.next_day, "category": chance.category},
+        "counted_words": counted.means(),
         "rows": [{**one.row(), "chosen": one in chosen} for one in every],
         "settings": {one.backbone: one.settings() for one in chosen},
     }

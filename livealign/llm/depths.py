@@ -93,7 +93,7 @@ def _states(stack: Stack, batch: PackedBatch, layers: Sequence[int]) -> Iterator
 
 
 def weight_bytes(model: nn.Module, layers: int) -> int:
-    """Bytes of the model's weights without the layers behind the first `layers`; a shared weight counts once."""
+    """Bytes of the weights of a pass through the first `layers`; a shared weight counts once."""
     stacked: Any = model.get_submodule(layers_path(model))
     unread = {id(weight) for layer in stacked[layers:] for weight in layer.parameters()}
     return sum(weight.nbytes for weight in model.parameters() if id(weight) not in unread)

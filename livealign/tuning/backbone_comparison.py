@@ -1,4 +1,4 @@
-"""Compare backbones, their layers and poolings on a sample of windows, and choose among them.
+"""Comparison of backbones, layers and poolings on a sample of windows, and the choice.
 
 Everything is measured with frozen weights. The mean called `telling` takes its token weights from the sample's own texts, as
 a tuning takes them from its texts.
@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
+from livealign.config import EncoderConfig, FinetuneConfig, LexicalConfig, SegmentConfig
 from livealign.llm.backbone import Backbone
 from livealign.llm.depths import encode_at_depths
 from livealign.llm.encoder import layers_of
+from livealign.llm.lexical import fit_lexicon
 from livealign.llm.pooling import LAST, MEAN, TELLING, Pooling, telling_weights
 from livealign.tuning.comparison_sample import ComparisonSample
 from livealign.tuning.content_measures import Measures, measure
 
 SHARES = (0.1, 0.2, 0.33, 0.5, 0.67, 1.0)  # of the depth; those that round to one layer are tried once
+COUNTED = LexicalConfig(width=512, least_rooms=1)  # of the baseline: every word of the sample counts
 FROZEN_PART = 1 / 3  # of the layers that are run: as many of them the default leaves without an adapter
 
 
@@ -43,18 +45,12 @@ class Candidate:
 
     def row(self) -> dict[str, Any]:
         """All of it as plain values; None is not measured."""
-        found, score = self.measures, self.measures.score
-        next_day = found.next_day[np.isfinite(found.next_day)]
         return {
             "backbone": self.backbone,
             "layers": self.layers,
             "share": self.share,
             "pooling": self.pooling,
-            "half_to_half": float(found.half_to_half.mean()),
-            "next_day": float(next_day.mean()) if len(next_day) else None,
-            "mean": self.score,
-            "standard_error": float(score.std(ddof=1) / np.sqrt(len(score))) if len(score) > 1 else None,
-            "category": found.category,
+            **self.measures.means(),
             "texts_per_second": self.texts_per_second,
             "weight_bytes": self.weight_bytes,
             "fused": self.fused,
@@ -83,7 +79,7 @@ def compare_layers(
     finetune: FinetuneConfig,
     advance: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
-    """Measure a backbone at SHARES of its depth with each pooling; one forward pass gives all of them.
+    """Measure a backbone at SHARES of its depth with each pooling, in one forward pass.
 
     Args:
         name: the value of the setting `backbone`.
@@ -113,6 +109,12 @@ def compare_layers(
         )
         for (layers, pooling), vectors in depths.vectors.items()
     ]
+
+
+def counted_words(sample: ComparisonSample, whitening_floor: float) -> Measures:
+    """The measures of counted words, the baseline without a language model."""
+    lexicon = fit_lexicon(sample.texts, sample.room, COUNTED)
+    return measure(lexicon.encode(sample.texts), sample, whitening_floor)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

@@ -1,4 +1,4 @@
-"""Windows of landed days on which backbones are compared: two halves of broadcasts, two days of authors.
+"""Windows of landed days to compare backbones on: halves of broadcasts, days of authors.
 
 Texts are the words of a window alone. Title and category stand in every window of a broadcast, so with them a broadcast
 would be found by what it is called; and earlier windows would carry words of one half into the other.

@@ -1,4 +1,4 @@
-"""How well vectors of windows find their broadcast and their author, and what they know of the category."""
+"""Measures of vectors: how well windows find their broadcast and author; the category."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ Found = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measures:
-    """Quality of one kind of vectors on a sample; the arrays have a row for each of the sample's authors."""
+    """Quality of one kind of vectors on a sample; arrays have a row for each author."""
 
     half_to_half: Found  # [authors] mean reciprocal rank of the second half's windows
     next_day: Found  # [authors] mean reciprocal rank of the author's next day; NaN where only one day was chosen
@@ -28,8 +28,19 @@ class Measures:
 
     @property
     def score(self) -> Found:
-        """[authors] what backbones, layers and poolings are ranked by: the mean of both retrievals that there are."""
+        """What candidates are ranked by, [authors]: the mean of the retrievals that there are."""
         return np.where(np.isnan(self.next_day), self.half_to_half, (self.half_to_half + self.next_day) / 2)
+
+    def means(self) -> dict[str, float | None]:
+        """The mean of each measure, and the standard error of the score; None is not measured."""
+        next_day = self.next_day[np.isfinite(self.next_day)]
+        return {
+            "half_to_half": float(self.half_to_half.mean()),
+            "next_day": float(next_day.mean()) if len(next_day) else None,
+            "mean": float(self.score.mean()),
+            "standard_error": float(self.score.std(ddof=1) / np.sqrt(len(self.score))) if len(self.score) > 1 else None,
+            "category": self.category,
+        }
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ def chance_of(sample: ComparisonSample) -> Chance:
 
 
 def reciprocal_ranks(queries: NDArray, candidates: NDArray, of_query: NDArray, of_candidate: NDArray) -> Found:
-    """1 / rank of each query's best candidate with its key, by cosine; candidates as near as that one count half.
+    """1 / rank of each query's best candidate with its key, by cosine; equal ones count half.
 
     Args:
         queries, candidates: unit vectors [q, d] and [c, d]; each query's key is among the candidates'.

@@ -36,6 +36,8 @@ def test_it_prints_each_way_and_the_settings_and_writes_the_same_for_machines(ho
     settings = written["settings"]["tiny"]
     assert tomllib.loads(settings)["encoder"]["pooling"] == chosen["pooling"]
     assert settings.rstrip() in said.output
+    assert "counted words" in said.output
+    assert 0 < written["counted_words"]["half_to_half"] <= 1
     assert 0 < written["chance"]["half_to_half"] < chosen["half_to_half"] <= 1
 
 

@@ -15,7 +15,10 @@ WINDOWS = 12
 
 
 def planted_broadcasts(days: int = 2, authors: int = 12, quiet: bool = False, seed: int = 4) -> pa.Table:
-    """Author a speaks of subject a; authors 2k and 2k + 1 have the category c<k % 3>. All windows speak, unless `quiet`."""
+    """The mart of so many days: author a speaks of subject a in every window, unless `quiet`.
+
+    Authors 2k and 2k + 1 have category c(k mod 3).
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for day in range(days):

@@ -10,7 +10,7 @@ from livealign.config import EncoderConfig, SegmentConfig
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import layers_of
 from livealign.profiles import load_profile
-from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers, toml_string, within_noise
+from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers, counted_words, toml_string, within_noise
 from livealign.tuning.comparison_sample import choose_windows
 from livealign.tuning.content_measures import Measures, chance_of
 from tests.planted.broadcasts import planted_broadcasts
@@ -68,6 +68,14 @@ def test_subjects_in_words_are_found_above_chance_and_every_way_is_measured(tmp_
     assert best.measures.half_to_half.mean() > 2 * chance.half_to_half
     again = compare_layers(backbone, "tiny", sample, profile.segments, profile.encoder, profile.finetune)
     assert [one.score for one in again] == [one.score for one in found]
+
+
+def test_counted_words_find_what_says_the_same_words_and_nothing_in_other_words() -> None:
+    sample = choose_windows(planted_broadcasts(), SegmentConfig(), 96, seed=1)
+    chance = chance_of(sample)
+    assert counted_words(sample, 3.0).half_to_half.mean() > 2 * chance.half_to_half
+    unlike = replace(sample, texts=[f"minute 0 | host: word{row} other{row}" for row in range(96)])
+    assert counted_words(unlike, 3.0).half_to_half.mean() < 1.2 * chance.half_to_half
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.1, 3), (0.33, 10), (1.0, 30)])
