@@ -65,7 +65,7 @@ def compare(
     seed = in_force.seed if seed is None else seed
     loaded = {name: load_backbone(name, home.models) for name in dict.fromkeys(names)}  # a wrong name fails before the work
     windows, days = _read_sample(home, in_force.segments, sample, seed)
-    chance, counted = chance_of(windows), counted_words(windows, in_force.finetune.whitening_floor)
+    chance, counted = chance_of(windows), counted_words(windows)
     chosen, every = [], []
     for name, backbone in loaded.items():
         with progress_bar(name) as advance:

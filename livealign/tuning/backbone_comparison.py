@@ -18,7 +18,7 @@ from livealign.llm.encoder import layers_of
 from livealign.llm.lexical import fit_lexicon
 from livealign.llm.pooling import LAST, MEAN, TELLING, Pooling, telling_weights
 from livealign.tuning.comparison_sample import ComparisonSample
-from livealign.tuning.content_measures import Measures, measure
+from livealign.tuning.content_measures import Measures, measure, whitened
 
 SHARES = (0.1, 0.2, 0.33, 0.5, 0.67, 1.0)  # of the depth; those that round to one layer are tried once
 COUNTED = LexicalConfig(width=512, least_rooms=1)  # of the baseline: every word of the sample counts
@@ -102,7 +102,7 @@ def compare_layers(
             share_of[layers],
             layers,
             pooling,
-            measure(vectors, sample, finetune.whitening_floor),
+            measure(whitened(vectors, finetune.whitening_floor), sample),
             len(sample.texts) / max(depths.seconds[layers], 1e-9),
             depths.weight_bytes[layers],
             depths.fused,
@@ -111,10 +111,10 @@ def compare_layers(
     ]
 
 
-def counted_words(sample: ComparisonSample, whitening_floor: float) -> Measures:
+def counted_words(sample: ComparisonSample) -> Measures:
     """The measures of counted words, the baseline without a language model."""
     lexicon = fit_lexicon(sample.texts, sample.room, COUNTED)
-    return measure(lexicon.encode(sample.texts), sample, whitening_floor)
+    return measure(lexicon.encode(sample.texts), sample)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

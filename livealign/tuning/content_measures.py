@@ -52,14 +52,19 @@ class Chance:
     category: float | None
 
 
-def measure(vectors: NDArray[np.float32], sample: ComparisonSample, whitening_floor: float) -> Measures:
-    """Measure the vectors [n, hidden] of a sample's texts.
+def whitened(vectors: NDArray[np.float32], floor: float) -> NDArray[np.float64]:
+    """Vectors [n, hidden] of a language model as the tuning's loss compares them.
 
-    They are whitened as the tuning's loss whitens them: in raw vectors of a language model a few dimensions outweigh the rest.
+    In the raw ones a few dimensions outweigh the rest.
     """
     matrix = torch.from_numpy(vectors).double()
-    white = ((matrix - matrix.mean(dim=0)) @ whitening(matrix, whitening_floor)).numpy()
-    unit = white / np.linalg.norm(white, axis=1, keepdims=True).clip(1e-12)
+    white: NDArray[np.float64] = ((matrix - matrix.mean(dim=0)) @ whitening(matrix, floor)).numpy()
+    return white
+
+
+def measure(vectors: NDArray[np.floating], sample: ComparisonSample) -> Measures:
+    """Measure the vectors [n, width] of a sample's texts, by cosine."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
     authors = np.unique(sample.author)
     first, second = ~sample.second_half, sample.second_half
     earlier, later = sample.day == 0, sample.day == 1
@@ -68,7 +73,7 @@ def measure(vectors: NDArray[np.float32], sample: ComparisonSample, whitening_fl
     return Measures(
         _mean_by(sample.author[first], halves, authors),
         _mean_by(sample.author[earlier], days, authors),
-        _category_accuracy(white, sample),
+        _category_accuracy(vectors, sample),
     )
 
 

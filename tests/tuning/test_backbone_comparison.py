@@ -73,9 +73,11 @@ def test_subjects_in_words_are_found_above_chance_and_every_way_is_measured(tmp_
 def test_counted_words_find_what_says_the_same_words_and_nothing_in_other_words() -> None:
     sample = choose_windows(planted_broadcasts(), SegmentConfig(), 96, seed=1)
     chance = chance_of(sample)
-    assert counted_words(sample, 3.0).half_to_half.mean() > 2 * chance.half_to_half
+    assert counted_words(sample).half_to_half.mean() > 2 * chance.half_to_half
+    telling = replace(sample, texts=[f"minute 0 | host: name{room} and so on {row}" for row, room in enumerate(sample.room)])
+    assert counted_words(telling).half_to_half.min() == 1.0
     unlike = replace(sample, texts=[f"minute 0 | host: word{row} other{row}" for row in range(96)])
-    assert counted_words(unlike, 3.0).half_to_half.mean() < 1.2 * chance.half_to_half
+    assert counted_words(unlike).half_to_half.mean() < 1.2 * chance.half_to_half
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.1, 3), (0.33, 10), (1.0, 30)])
