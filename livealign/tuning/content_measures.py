@@ -64,7 +64,8 @@ def whitened(vectors: NDArray[np.float32], floor: float) -> NDArray[np.float64]:
 
 def measure(vectors: NDArray[np.floating], sample: ComparisonSample) -> Measures:
     """Measure the vectors [n, width] of a sample's texts, by cosine."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    exact = vectors.astype(np.float64)
+    unit = exact / np.linalg.norm(exact, axis=1, keepdims=True).clip(1e-12)
     authors = np.unique(sample.author)
     first, second = ~sample.second_half, sample.second_half
     earlier, later = sample.day == 0, sample.day == 1
@@ -73,7 +74,7 @@ def measure(vectors: NDArray[np.floating], sample: ComparisonSample) -> Measures
     return Measures(
         _mean_by(sample.author[first], halves, authors),
         _mean_by(sample.author[earlier], days, authors),
-        _category_accuracy(vectors, sample),
+        _category_accuracy(exact, sample),
     )
 
 

@@ -76,6 +76,6 @@ def test_the_expected_reciprocal_rank_is_that_of_all_orders() -> None:
 
 def test_one_dimension_that_outweighs_all_others_hides_nothing_once_whitened(sample: ComparisonSample) -> None:
     vectors = planted(sample, sample.author, 0.1)
-    vectors[:, 0] = 100 * np.random.default_rng(0).normal(size=len(vectors))
+    vectors[:, 0] = 1e4 * np.random.default_rng(0).normal(size=len(vectors))
     assert measure(vectors, sample).next_day.mean() < 0.6
     assert measure(whitened(vectors, 3.0), sample).next_day.mean() > 0.95
