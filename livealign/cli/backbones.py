@@ -9,6 +9,7 @@ from rich.table import Table
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
 from livealign.cli.releases import PlatformOption
+from livealign.config import EncoderConfig, SegmentConfig
 from livealign.console import PlainConsole, progress_bar, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -30,7 +31,6 @@ def fetch(name: Annotated[str, typer.Argument(help=NAMES)] = "smollm2-135m") -> 
     """Fetch a pretrained language model once, verify its hashes, and check that it can be used."""
     from dataclasses import replace
 
-    from livealign.config import EncoderConfig
     from livealign.profiles import load_profile
     from livealign.retrain.backbone import ready_backbone
 
@@ -87,7 +87,7 @@ def compare(
         _write(out, _as_json(every, chosen, counted, chance, windows, days, seed))
 
 
-def _read_sample(home: Home, config: Any, windows: int, seed: int) -> tuple["ComparisonSample", tuple[str, str]]:
+def _read_sample(home: Home, config: SegmentConfig, windows: int, seed: int) -> tuple["ComparisonSample", tuple[str, str]]:
     """The windows, and the first and last day that they were drawn from."""
     from livealign.dataset.marts import built_days, read_mart
     from livealign.llm.texts import TEXT_COLUMNS

