@@ -1,7 +1,7 @@
 """Speed of the pinned backbones by depth: texts a second of processor time, one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.speed.backbones
-    --models FOLDER   folder of the backbones (default: LIVEALIGN_HOME/models); `livealign backbone NAME` fetches them
+    --models FOLDER   folder of the backbones (default: LIVEALIGN_HOME/models); `livealign backbone fetch NAME` fetches them
     --texts N         simulated texts of one tick (default 512)
     --json FILE       write the rows for machines
 

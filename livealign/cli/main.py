@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from livealign.cli.backbones import backbones
 from livealign.cli.command import run_command
 from livealign.cli.doctor import doctor
 from livealign.cli.landing import add_landing_commands
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 console = PlainConsole()
 add_landing_commands(app)
+app.add_typer(backbones, name="backbone")
 
 
 @app.command()
@@ -53,24 +55,6 @@ def replay(
         console.say(f"✗ {problem}")
     if report.problems():
         raise typer.Exit(1)
-
-
-@app.command()
-def backbone(
-    name: Annotated[str, typer.Argument(help="smollm2-135m, gemma3-270m, minilm-l6, org/name@revision, or a model folder")] = (
-        "smollm2-135m"
-    ),
-) -> None:
-    """Fetch a pretrained language model once, verify its hashes, and check that it can be used."""
-    from dataclasses import replace
-
-    from livealign.config import EncoderConfig
-    from livealign.profiles import load_profile
-    from livealign.retrain.backbone import ready_backbone
-
-    profile = replace(load_profile("laptop"), backbone=name, encoder=EncoderConfig(exit_layer=1.0, first_adapted_layer=0))
-    ready_backbone(profile, Home.from_environment().models, console.say)
-    console.say(f'{name} can be used: backbone = "{name}" in livealign.toml')
 
 
 @app.command()

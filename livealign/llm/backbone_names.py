@@ -76,7 +76,7 @@ def folder_of(name_or_path: str, models_dir: Path) -> Path:
     if can_be_fetched(name_or_path):
         folder = models_dir / name_or_path.replace("/", "--")
         if not folder.is_dir():
-            raise BackboneError(f"there is no model in {folder}; fetch it: livealign backbone {name_or_path}")
+            raise BackboneError(f"there is no model in {folder}; fetch it: livealign backbone fetch {name_or_path}")
         return folder
     given = Path(name_or_path)
     if given.is_dir():

@@ -31,7 +31,7 @@ def find_backbone(name: str, sha256: str, places: Sequence[Path], path: str = ""
         if folder.name == _folder_name(name):
             unusable = unusable or f"{folder} holds {identity.sha256[:12]}"
     searched = ", ".join(map(str, places))
-    remedy = f"fetch it: livealign backbone {name}" if can_be_fetched(name) else f"copy its folder into {places[-1]}"
+    remedy = f"fetch it: livealign backbone fetch {name}" if can_be_fetched(name) else f"copy its folder into {places[-1]}"
     raise BackboneError(f"{name} {sha256[:12]} is not in {searched}" + (f" ({unusable})" if unusable else "") + f"; {remedy}")
 
 

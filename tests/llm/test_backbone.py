@@ -134,7 +134,11 @@ def test_weights_that_changed_after_the_fetch_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("smollm2-135m", "livealign backbone smollm2-135m"), ("/no/such/folder", "config.json"), ("org/name", "org/name@main")],
+    [
+        ("smollm2-135m", "livealign backbone fetch smollm2-135m"),
+        ("/no/such/folder", "config.json"),
+        ("org/name", "org/name@main"),
+    ],
 )
 def test_a_missing_model_is_an_error_with_a_remedy(tmp_path, name, message):
     with pytest.raises(BackboneError, match=message):
