@@ -1,4 +1,4 @@
-"""What a piece of code asks of the disk, in order: which files and folders it syncs, and what it renames."""
+"""A record of the syncs and renames that a block of code asks of the disk, in order."""
 
 import os
 from collections.abc import Iterator
