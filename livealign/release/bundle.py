@@ -108,7 +108,7 @@ def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fie
             release_id = f"{day}-{_content_hash(manifest)}"
             text = json.dumps({"release_id": release_id, **manifest}, indent=2, ensure_ascii=False) + "\n"
             _write_file(temporary / MANIFEST, text.encode())
-            for folder in [path for path in temporary.rglob("*") if path.is_dir()]:
+            for folder in [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]:
                 sync_directory(folder)
             temporary.chmod(0o755)  # mkdtemp's 0o700 would hide the release from a service that runs as another user
             return _put_in_place(temporary, out_root / release_id)

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from livealign.alignment import training
 from livealign.alignment.content_check import halves_of_rooms
 from livealign.alignment.gate_report import gate_by_popularity
 from livealign.alignment.network import ContentScaler, TwoTower, in_batch_softmax
@@ -374,3 +375,31 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone(corpus: Co
     train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1))
     assert (torch.rand(4) == wanted).all()
     assert torch.get_num_threads() == threads
+
+
+def test_the_temperature_and_the_bias_of_the_place_are_learned(alignment: Alignment) -> None:
+    assert abs(float(alignment.network.temperature) - CONFIG.initial_temperature) > 1e-3
+    bias = alignment.network.position_bias.weight[:, 0]  # planted: clicks become rarer from place to place
+    assert bias[1:4].mean() > bias[6:9].mean() + 0.02
+
+
+def test_the_share_of_each_author_reaches_the_loss(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, content = replace(CONFIG, epochs=1, check=False), corpus.content[CONTENT]
+    corrected = train_alignment(corpus, content, config)[1].losses
+    monkeypatch.setattr(training, "author_log_q", lambda _, authors: np.zeros(authors, dtype=np.float32))
+    assert train_alignment(corpus, content, config)[1].losses != corrected
+
+
+@pytest.mark.parametrize(("share", "trained"), [(0.0, True), (1.0, False)])
+def test_an_id_that_is_hidden_is_not_trained(share: float, trained: bool, corpus: Corpus) -> None:
+    config = replace(CONFIG, epochs=1, check=False, weight_decay=0.0, id_dropout=share)
+    slow, fast = (
+        train_alignment(corpus, corpus.content[CONTENT], replace(config, learning_rate=rate))[0].network
+        for rate in (1e-3, 1e-2)
+    )
+    for of_slow, of_fast in (
+        (slow.users.user, fast.users.user),
+        (slow.rooms.author, fast.rooms.author),
+        (slow.author_bias, fast.author_bias),
+    ):
+        assert torch.equal(of_slow.weight[1:], of_fast.weight[1:]) is not trained

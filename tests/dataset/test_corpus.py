@@ -1,5 +1,6 @@
 """The corpus against a plain reading of the same marts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,15 +115,20 @@ def test_what_was_not_known_at_the_end_of_training_is_not_a_label(planted: Plant
     path = partition(marts, "interactions", planted.days[1])
     table = pq.ParquetFile(path).read()
     late = pc.add(table["shown_at"].cast(pa.int64()), DAY_MS).cast(pa.timestamp("ms"))
-    table = table.set_column(table.column_names.index("gift_known_at"), "gift_known_at", late)
+    for name in ("gift_known_at", "long_view_known_at"):
+        table = table.set_column(table.column_names.index(name), name, late)
     table = table.set_column(table.column_names.index("like"), "like", pa.nulls(table.num_rows, pa.int8()))
     pq.write_table(table, path)
-    train = load_corpus(marts, planted.days[-1], CONFIG).train
+    corpus = load_corpus(marts, planted.days[-1], CONFIG)
+    train = corpus.train
     second = np.isin(train.impression_id, table["impression_id"].to_numpy())
     assert np.isnan(train.label("gift")[second]).all()
     assert np.isnan(train.label("like")[second]).all()
     assert not np.isnan(train.label("gift")[~second]).any()
     assert not np.isnan(train.label("click")).any()
+    first = train.label("long_view")[~second]
+    assert first.mean() > 0
+    assert corpus.base_rates["long_view"] == pytest.approx(float(first.mean()), abs=1e-6)
 
 
 def test_segments_to_embed_are_known_before_there_is_any_content(planted: Planted, corpus: Corpus) -> None:
@@ -188,3 +194,14 @@ def copied(planted: Planted, folder: Path) -> Path:
         target.parent.mkdir(parents=True)
         target.write_bytes(path.read_bytes())
     return folder
+
+
+@pytest.mark.parametrize("train_days", [1, 2])
+def test_the_training_window_is_that_many_days_before_the_held_out_day(train_days: int, planted: Planted) -> None:
+    *before, day = planted.days
+    window, config = tuple(before[-train_days:]), replace(CONFIG, train_days=train_days)
+    corpus = load_corpus(planted.marts, day, config)
+    assert corpus.train_days == window
+    shown = {row["impression_id"] for one in window for row in rows_of(planted, "interactions", planted.days.index(one))}
+    assert set(corpus.train.impression_id.tolist()) == shown
+    assert referenced_segments(planted.marts, day, config).tolist() == corpus.segment_ids[1:].tolist()

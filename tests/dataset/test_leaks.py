@@ -8,8 +8,8 @@ import pytest
 from livealign.config import DatasetConfig
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS
-from livealign.dataset.leaks import future_reads
-from livealign.days import DAY_MS
+from livealign.dataset.leaks import WINDOW_MS, future_reads
+from livealign.days import DAY_MS, end_of
 from tests.planted.marts import plant_marts
 
 
@@ -55,3 +55,29 @@ def test_a_click_that_was_not_yet_known_is_found(corpus: Corpus) -> None:
     known_at[int(np.flatnonzero(~np.isnan(click))[0])] += 7 * DAY_MS
     found = future_reads(replace(corpus, train=replace(corpus.train, click_known_at=known_at)))
     assert found["training clicks known later"] == 1
+
+
+def with_time(corpus: Corpus, part: str, column: str, row: int, at: int) -> Corpus:
+    """The corpus with one time of its "train" or "test" examples changed."""
+    examples = getattr(corpus, part)
+    times = getattr(examples, column).copy()
+    times[row] = at
+    return replace(corpus, **{part: replace(examples, **{column: times})})
+
+
+def test_a_millisecond_of_the_future_is_found_and_the_last_one_before_it_is_none(corpus: Corpus) -> None:
+    trained, held_out = end_of(corpus.train_days[-1]), end_of(corpus.day)
+    clicks = corpus.train.labels[:, TASKS.index("click")]
+    bare, labelled = (int(np.flatnonzero(rows)[-1]) for rows in (corpus.test.segment == 0, ~np.isnan(clicks)))
+    shown = int(np.flatnonzero(corpus.test.segment > 0)[0])
+    over = int(corpus.segment_started_at[corpus.test.segment[shown]]) + WINDOW_MS
+    without_history = replace(corpus, test=replace(corpus.test, history_segment=np.zeros_like(corpus.test.history_segment)))
+    for name, part, column, row, good, bad in (
+        ("training impressions after the training days", "train", "shown_at", -1, trained - 1, trained),
+        ("training clicks known later", "train", "click_known_at", labelled, trained, trained + 1),
+        ("held-out impressions of another day", "test", "shown_at", bare, held_out - 1, held_out),
+        ("held-out impressions of another day", "test", "shown_at", bare, held_out - DAY_MS, held_out - DAY_MS - 1),
+        ("held-out windows not over when shown", "test", "shown_at", shown, over, over - 1),
+    ):
+        counts = [future_reads(with_time(without_history, part, column, row, at))[name] for at in (good, bad)]
+        assert counts == [0, 1], name

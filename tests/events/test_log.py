@@ -13,7 +13,8 @@ import pytest
 from livealign.errors import EventLogError
 from livealign.events.intake import EventIntake, RecentIds
 from livealign.events.log import EventLog, Position
-from livealign.events.log_files import log_files
+from livealign.events.log_files import file_number, log_files
+from tests.support.disk_calls import Renamed, Synced, disk_calls
 
 NOW = 1_750_000_000
 
@@ -197,3 +198,50 @@ def test_events_during_a_clock_jump_are_refused_to_the_sender_and_taken_afterwar
         assert [one.reason for one in report.rejected] == [reason]
     clock.now = NOW
     assert len(intake.ingest([like("one")]).accepted) == 1
+
+
+def test_append_returns_after_the_bytes_and_the_names_of_the_files_are_on_disk(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"events-0000000{number}.open" for number in (1, 2))
+    folder = Synced(tmp_path, 0)
+    with EventLog(tmp_path, max_bytes=60) as log:
+        with disk_calls() as calls:
+            log.append([b"a" * 60])
+        assert calls == [folder, Synced(first, first.stat().st_size)]
+        with disk_calls() as calls:
+            log.append([b"b"])  # the first file is full and is closed
+        assert calls == [Renamed(first, first.with_suffix(".log")), folder, folder, Synced(second, second.stat().st_size)]
+        with disk_calls() as calls:
+            log.append([b"c"])
+        assert calls == [Synced(second, second.stat().st_size)]
+        with disk_calls() as calls:
+            log.close()
+    assert calls == [Renamed(second, second.with_suffix(".log")), folder]
+
+
+def test_recovery_has_cut_a_torn_write_off_on_disk_before_it_closes_the_file(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append([b"one"])
+    closed = tmp_path / "events-00000001.log"
+    whole, left_open = closed.stat().st_size, closed.rename(closed.with_suffix(".open"))
+    with left_open.open("ab") as file:
+        file.write(b"torn")
+    with disk_calls() as calls:
+        EventLog(tmp_path).close()
+    aside, kept, *rest = calls
+    assert isinstance(aside, Synced)
+    assert (aside.path.parent, aside.bytes) == (tmp_path / "torn", 4)
+    assert isinstance(kept, Renamed)
+    assert kept.new.parent == tmp_path / "torn"
+    assert rest == [Synced(left_open, whole), Renamed(left_open, closed), Synced(tmp_path, 0)]
+
+
+def test_a_number_is_not_used_again_when_its_file_is_gone(tmp_path: Path) -> None:
+    ends = []
+    for number in (1, 2, 3):
+        with EventLog(tmp_path) as log:
+            log.append([b"landed and pruned"])
+            ends.append(log.end())
+        (path,) = log_files(tmp_path)
+        assert file_number(path) == number
+        path.unlink()
+    assert ends == sorted(set(ends))

@@ -1,17 +1,23 @@
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.encoder import Encoder, adapter_sha256, tokenize
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import copy_with_own_layers, quiet_adapters
+from livealign.llm.pooling import TELLING, WEIGHTS_FILE, write_token_weights
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 TEXTS = [
@@ -169,6 +175,44 @@ def test_another_adapter_finds_the_raw_vectors_in_the_cache_but_not_the_tuned_on
     found = encoder.encode_raw_and_tuned(TEXTS, cache=cache)
     np.testing.assert_array_equal(found[0], raw)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-6)
+
+
+def turn_weights(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    name = next(name for name in sorted(weights) if "lora_B" in name)
+    save_file({**weights, name: -weights[name]}, adapter / "adapter_model.safetensors")
+
+
+def double_alpha(adapter: Path) -> None:
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 2 * settings["lora_alpha"]}))
+
+
+def turn_token_weights(adapter: Path) -> None:
+    write_token_weights(load_file(adapter / WEIGHTS_FILE)["weights"].flip(0), adapter)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_raw_the_same"), [(turn_weights, True), (double_alpha, True), (turn_token_weights, False)]
+)
+def test_no_vector_of_an_adapter_that_differs_in_one_part_is_reused(
+    change: Callable[[Path], None], is_raw_the_same: bool, backbone, adapter, tmp_path
+):
+    first, second, config = tmp_path / "first", tmp_path / "second", replace(CONFIG, pooling=TELLING)
+    shutil.copytree(adapter, first)
+    write_token_weights(torch.linspace(0.1, 1.0, len(backbone.tokenizer)), first)
+    shutil.copytree(first, second)
+    assert adapter_sha256(first) == adapter_sha256(second), "a copy is the same adapter"
+    change(second)
+    assert adapter_sha256(first) != adapter_sha256(second)
+    cache = EmbeddingCache(tmp_path / "cache")
+    raw, tuned = Encoder.load(backbone, first, config).encode_raw_and_tuned(TEXTS, cache=cache)
+    found = Encoder.load(backbone, second, config).encode_raw_and_tuned(TEXTS, cache=cache)
+    alone = Encoder.load(backbone, second, config).encode_raw_and_tuned(TEXTS)
+    for cached, computed in zip(found, alone, strict=True):
+        np.testing.assert_allclose(cached, computed, rtol=1e-4, atol=1e-5)
+    assert np.abs(alone[1] - tuned).max() > 1e-3
+    assert np.allclose(alone[0], raw, atol=1e-5) == is_raw_the_same
 
 
 @pytest.mark.parametrize("change", [{"exit_layer": 1, "first_adapted_layer": 0}, {"pooling": "last"}])

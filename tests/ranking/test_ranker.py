@@ -12,6 +12,7 @@ from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
+from livealign.ranking.calibration import calibration_split
 from livealign.ranking.inputs import history_matches
 from livealign.ranking.network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from livealign.ranking.ranker import Ranker
@@ -200,3 +201,29 @@ def test_codes_are_embedded_with_their_prefix_while_prefixes_are_few() -> None:
     sizes = RankerSizes(1, 1, 3, 32, 0, 0, 1, 5)
     assert sizes.code_tables == (32, 1024, 32)
     assert code_rows(np.array([[3, 4, 5]]), sizes).tolist() == [[3, 3 * 32 + 4, 5]]
+
+
+def test_requests_that_are_kept_out_set_the_calibration_and_nothing_else(corpus: Corpus) -> None:
+    config = replace(CONFIG, epochs=1, calibration_share=0.3)
+    _, held_out = calibration_split(corpus.train.request, config)
+    assert len(held_out) > 1_000
+    labels = corpus.train.labels.copy()
+    labels[held_out[::2], TASKS.index("click")] = 0
+    other = replace(corpus, train=replace(corpus.train, labels=labels))
+    before, after = (train_ranker(one, ItemTable(), config) for one in (corpus, other))
+    for name, weights in before.network.state_dict().items():
+        assert torch.equal(weights, after.network.state_dict()[name]), name
+    click = TASKS.index("click")
+    assert before.scales["scale"][click] != 1
+    assert after.scales["shift"][click] < before.scales["shift"][click] - 0.3, "half as many clicks came true"
+
+
+@pytest.mark.parametrize("setting", ["user_l2", "user_l2_with_tastes"])
+def test_the_prior_keeps_the_factors_of_users_and_authors_small(setting: str, corpus: Corpus, items: ItemTable) -> None:
+    table, codebook = (items, ("v1", TOPICS + 1)) if setting == "user_l2_with_tastes" else (ItemTable(), ())
+    free, held = (
+        train_ranker(corpus, table, replace(CONFIG, epochs=1, **{setting: prior}), *codebook).network for prior in (0.0, 100.0)
+    )
+    for name in ("user", "author"):
+        sizes = [getattr(network, name).weight.detach().square().mean() for network in (free, held)]
+        assert sizes[1] < sizes[0], name

@@ -13,6 +13,7 @@ import pytest
 
 from livealign.errors import BundleError
 from livealign.release.bundle import BUNDLE_FORMAT, MANIFEST, open_bundle, read_manifest, write_bundle
+from tests.support.disk_calls import Renamed, Synced, disk_calls
 
 FIELDS = {
     "data_window": {"start": "2025-01-01", "end": "2025-01-08"},
@@ -179,3 +180,15 @@ def test_a_writer_killed_half_way_leaves_what_was_there_and_the_next_one_cleans_
     open_bundle(written)
     write_bundle(written.parent, {"a.bin": b"x"}, FIELDS)
     assert not list(written.parent.glob(".writing-*"))
+
+
+def test_every_file_and_folder_of_a_bundle_is_on_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    with disk_calls() as calls:
+        path = write_bundle(tmp_path / "releases", parts(tmp_path / "made"), FIELDS)
+    (renamed,) = [call for call in calls if isinstance(call, Renamed)]
+    assert renamed.new == path
+    place = calls.index(renamed)
+    synced = {call.path.relative_to(renamed.old): call.bytes for call in calls[:place] if isinstance(call, Synced)}
+    inside = [path, *path.rglob("*")]
+    assert synced == {one.relative_to(path): one.stat().st_size if one.is_file() else 0 for one in inside}
+    assert calls[place + 1 :] == [Synced(path.parent, 0)]

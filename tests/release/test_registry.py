@@ -17,6 +17,7 @@ from livealign.release.registry import (
     rollback,
 )
 from tests.release.test_bundle import FIELDS
+from tests.support.disk_calls import Renamed, Synced, disk_calls
 
 
 def release(releases: Path, day: int) -> str:
@@ -146,3 +147,16 @@ def test_the_list_shows_a_damaged_manifest_as_a_problem(tmp_path: Path, three: l
     listed = list_releases(tmp_path)
     assert [one.problem == "" for one in listed] == [True, False, True]
     assert listed[1].manifest is None
+
+
+def test_the_pointer_is_replaced_in_one_step_and_is_on_disk_before_the_history(tmp_path: Path, three: list[str]) -> None:
+    pointer, history = tmp_path / CHAMPION, tmp_path / HISTORY
+    promote(tmp_path, three[0])
+    with pointer.open() as reader, disk_calls() as calls:
+        promote(tmp_path, three[1])
+        assert reader.read() == f"{three[0]}\n", "a reader that has opened the pointer reads the champion of that time"
+    synced, renamed, *rest = calls
+    assert isinstance(synced, Synced)
+    assert synced.bytes == len(three[1]) + 1
+    assert renamed == Renamed(synced.path, pointer)
+    assert rest == [Synced(tmp_path, 0), Synced(history, history.stat().st_size), Synced(tmp_path, 0)]

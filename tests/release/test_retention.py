@@ -220,3 +220,28 @@ def test_nothing_to_prune_is_nothing_done(tmp_path: Path) -> None:
     assert planned == Pruning([], [], frozenset(), [])
     assert prune(home, planned) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_log_file_and_one_that_reaches_into_a_young_day_stay(home: Home, tmp_path: Path) -> None:
+    folder, seconds = tmp_path / "log", [0.0]
+
+    def log_of(*days: int) -> EventLog:
+        """A file with one event of each of the days (1 is the first), which is open."""
+        log = EventLog(folder, clock=lambda: 0.0)
+        for number in days:
+            seconds[0] = (DAYS[number - 1] - date(1970, 1, 1)).days * 86_400 + 43_200
+            event = {"kind": "like", "event_id": f"e{number}", "at": int(seconds[0] * 1000)}
+            intake = EventIntake(log, lambda: seconds[0])
+            assert len(intake.ingest([event | {"room_id": 1, "author_id": 2, "user_id": 3}]).accepted) == 1
+        return log
+
+    def gone() -> list[str]:
+        planned = plan_pruning(home, replace(POLICY, event_log_days=10), folder)
+        return [one.path.name for one in planned.removals if one.kind == "event log"]
+
+    log = log_of(1, 2)
+    assert gone() == [], "it is written to"
+    log.close()
+    assert gone() == ["events-00000001.log"]
+    log_of(3, 25).close()
+    assert gone() == ["events-00000001.log"], "day 25 is young"

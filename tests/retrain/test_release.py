@@ -1,5 +1,6 @@
 """The decision of a night: two releases with planted scores, and where the pointer stands afterwards."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from livealign.errors import BundleError
 from livealign.evaluation.frame import held_out_frame
 from livealign.evaluation.held_out import ScoredDay
 from livealign.files import read_json
+from livealign.home import Home
 from livealign.ranking.variants import RELEASE
-from livealign.release.bundle import RANKER
+from livealign.release.bundle import RANKER, Bundle, write_bundle
 from livealign.release.decisions import read_decision
-from livealign.release.registry import read_champion
-from livealign.retrain.release import decide_promotion
+from livealign.release.registry import promote, read_champion
+from livealign.retrain.release import _champion, decide_promotion
 from tests.planted.night import Night, plant_night
+from tests.release.test_bundle import FIELDS
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +155,14 @@ def test_an_older_champion_scores_every_day_that_is_new_to_it(tmp_path: Path) ->
     own = np.load(night.artifacts.champion_on(night.planted.days[-2]) / alone.name)
     assert len(own) == len(load_corpus(night.home.marts, night.planted.days[-2], night.profile.dataset).test)
     assert alone.exists(), "the scores of the last day are not replaced by those of an earlier one"
+
+
+def test_a_champion_is_not_scored_on_a_day_that_it_was_trained_on(tmp_path: Path) -> None:
+    home = Home(tmp_path, "planted")
+    window = {"start": "2025-03-01", "train_end": "2025-03-04", "end": "2025-03-05"}
+    promote(home.releases, write_bundle(home.releases, {"a": b"1"}, FIELDS | {"data_window": window}).name)
+    for number, unseen in ((3, False), (4, False), (5, True)):
+        day = date(2025, 3, number)
+        champion, checks = _champion(home, day, {"healthy": True})
+        assert checks == {"healthy": True, f"the champion was not trained on {day}": unseen}
+        assert isinstance(champion, Bundle) == unseen

@@ -19,7 +19,7 @@ from livealign.tuning.adapter import (
     tune_adapter,
 )
 from livealign.tuning.losses import whitening
-from livealign.tuning.pairs import choose_pairs
+from livealign.tuning.pairs import NO_USER, TextPairs, choose_pairs
 from tests.planted.text_pairs import CONFIG, ENCODER, SEGMENTS, SUBJECTS, planted_marts, planted_pairs, sentence
 
 
@@ -160,3 +160,17 @@ def test_validation_rooms_are_never_trained_on_and_do_not_depend_on_the_number_o
     assert 0.1 < len(validation) / len(pairs) < 0.3
     fewer = split_for_validation(pairs.take(np.arange(100)), SEGMENTS, CONFIG)[1]
     assert set(fewer.left_room) == {room for room in validation.left_room if room < 100}
+
+
+def test_a_pair_of_two_days_neither_trains_nor_validates_if_the_later_is_the_last():
+    a_day, n = 86_400 // SEGMENTS.window_seconds, 8
+    kinds = np.repeat([0, 1, 2], n)  # within the first day; across; within the last day
+    rooms = np.arange(3 * n)
+    left, right = np.where(kinds == 2, a_day, 5), np.where(kinds == 0, 6, a_day + 1)
+    texts = [str(room) for room in rooms]
+    pairs = TextPairs(texts, texts, rooms, rooms, left, right, np.full(3 * n, NO_USER))
+    train, validation, on = split_for_validation(pairs, SEGMENTS, CONFIG)
+    assert on == "last day"
+    assert train.left_room.tolist() == rooms[kinds == 0].tolist()
+    assert set(validation.left_room) <= set(rooms[kinds == 2])
+    assert len(validation) > 0

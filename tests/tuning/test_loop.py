@@ -10,6 +10,7 @@ import torch
 from livealign.config import FinetuneConfig
 from livealign.errors import TrainingError
 from livealign.llm.backbone import Backbone, load_backbone
+from livealign.llm.encoder import Encoder
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack
 from livealign.llm.packing import pack_whole
@@ -154,3 +155,24 @@ def test_the_learning_rate_warms_up_and_ends_near_zero():
     assert factors[0] == pytest.approx(0.1)
     assert max(factors) == factors[9] == 1.0
     assert factors[-1] < 0.01
+
+
+def test_texts_of_one_users_engagements_are_no_negatives_of_each_other(backbone, tmp_path):
+    pairs = replace(planted_pairs(60), user=np.ones(60, np.int64))
+    report = tune_adapter(backbone, pairs, SEGMENTS, ENCODER, replace(CONFIG, steps=2), tmp_path / "a")
+    assert report.losses == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_at_a_high_temperature_every_text_is_as_likely_a_partner(backbone, tmp_path):
+    config = replace(CONFIG, steps=1, temperature=1e4)
+    report = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a")
+    assert report.losses == pytest.approx([math.log(2 * CONFIG.batch_size - 1)], rel=1e-3)
+
+
+def test_weights_that_only_got_worse_are_not_those_that_are_saved(backbone, tmp_path):
+    config = replace(CONFIG, steps=6, validate_every=2, learning_rate=1.0)
+    report = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a")
+    assert report.best_step == 0
+    assert min(report.validation_losses[1:]) > report.validation_losses[0]
+    raw, tuned = Encoder.load(backbone, tmp_path / "a", ENCODER).encode_raw_and_tuned(planted_pairs(5).left)
+    np.testing.assert_allclose(tuned, raw, atol=1e-6)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from livealign.days import partition
 from livealign.operation_config import DriftConfig
-from orchestration.drift.chance import RoomPermutations
+from orchestration.drift.chance import MINIMUM_ROOMS, RoomPermutations, chance_threshold
 from orchestration.drift.columns import DriftError, day_frame
 from orchestration.drift.embeddings import energy_test
 from orchestration.drift.report import DriftResult, DriftSide, drift_report
@@ -130,6 +130,12 @@ def test_a_day_drawn_like_the_reference_raises_no_alarm(planted, tmp_path):
     assert not result.content_drifted
     assert result.calibrated
     assert result.sentence().startswith("No drift in")
+    # All columns share one rate of false alarms.
+    reference, (_, vectors, rooms) = planted["reference"], planted["parts"][5]
+    sides = (reference.vectors["tuned_llm"], vectors, reference.vector_rooms, rooms, CONFIG)
+    shared, alone = (energy_test(*sides, tests).threshold for tests in (len(result.columns), 1))
+    assert result.columns["tuned_llm"].threshold == pytest.approx(shared)
+    assert shared > alone
 
 
 def test_a_planted_shift_is_found_and_the_shifted_columns_come_first(planted, tmp_path):
@@ -266,3 +272,21 @@ def test_quiet_days_of_room_effects_stay_below_the_threshold_of_chance():
             null = chance.column_scores(sides[0][name], sides[1][name], kind)
             alarms += observed.column_scores(sides[0][name], sides[1][name], kind)[0] > np.quantile(null, 1 - 0.05 / 2)
     assert alarms <= 6  # 2 expected of 80
+
+
+def test_the_threshold_of_chance_shares_the_false_alarms_among_all_tests():
+    null, config = np.arange(100_001) / 100_000, replace(CONFIG, false_alarms=0.1)
+    assert chance_threshold(null, 1, config) == pytest.approx(0.9, abs=1e-6)
+    assert chance_threshold(null, 20, config) == pytest.approx(0.995, abs=1e-6)
+    assert chance_threshold(np.zeros(0), 20, config) == 0
+
+
+def test_a_day_of_too_few_rooms_is_not_judged(planted, tmp_path):
+    for rooms, times in ((MINIMUM_ROOMS - 1, 0), (MINIMUM_ROOMS, CONFIG.permutations)):
+        assert len(RoomPermutations.of(np.arange(30), np.arange(rooms), CONFIG).permuted) == times
+    frame = day_frame(planted["marts"], [planted["days"][6]], CONFIG, planted["codes"])
+    shifted = sorted(frame["room_id"].unique())[:4:2]
+    result = drift_report(planted["reference"], DriftSide(frame[frame["room_id"].isin(shifted)]), CONFIG, tmp_path)
+    assert any(column.drifted for column in result.columns.values()), "its columns are above their floors"
+    assert (result.calibrated, result.drifted, result.content_drifted) == (False, False, False)
+    assert result.sentence().startswith("Too few rooms to judge drift")

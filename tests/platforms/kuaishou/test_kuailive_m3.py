@@ -233,3 +233,20 @@ def test_landing_day_by_day_lands_and_rejects_what_one_run_does(tmp_path):
 def test_days_are_utc_and_known_without_landing(tmp_path):
     make.write_m3(tmp_path / "a")
     assert archive_days(PLATFORM, tmp_path / "a") == [date(2025, 5, 5), date(2025, 5, 6)]
+
+
+@pytest.mark.parametrize("clock_ms", [0, make.SHANGHAI])
+def test_a_bad_row_is_kept_under_the_utc_day_of_its_written_time(clock_ms, tmp_path):
+    make.write_m3(tmp_path / "a", clock_ms=clock_ms)
+    file = tmp_path / "a" / "live" / "live_interaction.csv"
+    evening = make.NOON + 8 * make.HOUR  # 20:00 UTC, when it is the next day in Shanghai
+    _, first, *_ = file.read_text().splitlines()
+    cells = ["nobody", *first.split(",")[1:3], make.csv_time(evening, clock_ms), "", *first.split(",")[5:]]
+    make.rewrite(file, lambda text: text + ",".join(cells) + "\n")
+    land(PLATFORM, tmp_path / "a", tmp_path / "l")
+    kept = {
+        day: [row["reason"] for row in pq.read_table(path, partitioning=None).to_pylist()]
+        for day in (make.DAY_ONE, make.DAY_TWO)
+        if (path := partition(tmp_path / "l" / "rejects", "plays", day)).exists()
+    }
+    assert kept == {make.DAY_ONE: ["wrong_type"], make.DAY_TWO: []}
