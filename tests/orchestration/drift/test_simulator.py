@@ -45,7 +45,8 @@ def judge(marts: SimulatedMarts, days: list[date], day: date, out: Path) -> Drif
 
 
 def platform(folder: Path, seed: int, shift_day: int, days: int) -> tuple[SimulatedMarts, list[date]]:
-    config = SimulationConfig(users=600, seed=seed, shift_day=shift_day, days=days)
+    """A platform of a closed vocabulary: in the open world every day has words that no day before had."""
+    config = SimulationConfig(users=600, seed=seed, shift_day=shift_day, days=days, new_words=0.0)
     simulate(config, folder / "archive")
     return simulated_marts(folder / "archive", folder / "marts", REFERENCE_DAYS, seed), config.dates
 
