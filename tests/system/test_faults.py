@@ -28,7 +28,7 @@ from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from tests.support.fault_server import STAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
 
 ROOT = Path(__file__).parents[2]
 DAY_BEFORE, DAY = "2025-06-02", "2025-06-03"

@@ -26,7 +26,7 @@ from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.runs.daily_asset import OWNERS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "orchestration.definitions"}
