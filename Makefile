@@ -65,7 +65,7 @@ docs: setup ## dbt's documentation of every table and column, from the warehouse
 screenshots: setup ## the documents' pictures of Dagster's UI, from the workspace of the last retrain (needs Debian's chromium)
 	$(BIN)/python docs/screenshots.py
 
-test: setup ## the default tests: offline, on CPU, under five minutes
+test: setup ## the default tests: offline, on CPU, about five minutes
 	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(PYTEST_FLAGS)
 
 test-slow: setup ## the slow lane: the real backbone and real processes
