@@ -31,6 +31,14 @@ def day_range(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
+def day_named(path: Path) -> date | None:
+    """The day that a folder is named after, `2025-06-09` or `dt=2025-06-09`, else None."""
+    try:
+        return date.fromisoformat(path.name.removeprefix("dt="))
+    except ValueError:
+        return None
+
+
 def partition(root: Path, table: str, day: date) -> Path:
     """The file of a table's rows of one day."""
     return root / table / f"dt={day:%Y-%m-%d}" / PART

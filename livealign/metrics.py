@@ -201,11 +201,16 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     p, label = _observed(probabilities, labels)
     _check_probabilities(p)
     order = np.argsort(p, kind="stable")
-    edges = np.linspace(0, len(p), min(bins, max(len(p), 1)) + 1).astype(np.int64)
+    edges = _bin_edges(len(p), bins)
     count = np.diff(edges)
     if len(p) == 0:
         return Reliability(np.empty(0), np.empty(0), np.empty(0, np.int64))
     return Reliability(np.add.reduceat(p[order], edges[:-1]) / count, np.add.reduceat(label[order], edges[:-1]) / count, count)
+
+
+def _bin_edges(n: int, bins: int) -> NDArray[np.int64]:
+    """Where bins of equal count begin and end among n sorted rows [bins + 1]."""
+    return np.linspace(0, n, min(bins, max(n, 1)) + 1).astype(np.int64)
 
 
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
@@ -233,7 +238,7 @@ def ece_beyond_chance(probabilities: ArrayLike, labels: ArrayLike, clusters: Arr
     if len(p) == 0:
         return float("nan")
     order = np.argsort(p, kind="stable")
-    edges = np.linspace(0, len(p), min(bins, len(p)) + 1).astype(np.int64)
+    edges = _bin_edges(len(p), bins)
     of_bin = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
     cell = np.unique(np.stack([of_bin, np.unique(cluster, return_inverse=True)[1][order]], 1), axis=0, return_inverse=True)
     of_cell = np.bincount(cell[1].reshape(-1), (label - p)[order])

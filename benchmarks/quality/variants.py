@@ -105,11 +105,7 @@ def main() -> None:
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
     impressions = user_auc(label, label, frame.user).impressions
-
-    def mean_auc(seeds: Iterable[np.ndarray]) -> np.ndarray:
-        return np.mean([user_auc(score, label, frame.user).auc for score in seeds], axis=0)
-
-    mean = {name: mean_auc(values) for name, values in table.items()}
+    mean = {name: mean_auc(values, label, frame.user) for name, values in table.items()}
     above = {
         name: permutation_test(mean[name], mean["shuffled"], impressions, 2_000, profile.seed)
         for name in mean
@@ -121,7 +117,7 @@ def main() -> None:
     if truth is not None and "id_only" in table:
         ceilings = {row + ANY_PLACE: truth[ORACLES[row + ANY_PLACE]][None] for row in ("oracle_text", "oracle")}
         print_slices(evaluate({"id_only": table["id_only"], **ceilings}, frame, profile.evaluation), out)
-    towers = {name: mean_auc(values) for name, values in dots.items()}
+    towers = {name: mean_auc(values, label, frame.user) for name, values in dots.items()}
     steps = [("", mean, *part) for part in PARTS] + [("dot product of ", towers, *GATED)]
     for what, auc_of, less, more in steps:
         if {less, more} <= set(auc_of):
@@ -132,8 +128,13 @@ def main() -> None:
     for name in (name for name in WORDS if name in frame.slices):
         for value in np.unique(frame.slices[name]).tolist():
             rows = np.asarray(frame.slices[name]) == value
-            print_pairs({each: scores[:, rows] for each, scores in table.items()}, frame, rows, pairs, value, out)
+            print_pairs(table, frame, rows, pairs, value, out)
     out.write()
+
+
+def mean_auc(seeds: Iterable[NDArray], label: NDArray, user: NDArray) -> NDArray:
+    """AUC of each user, the mean over seeds [users]."""
+    return np.mean([user_auc(score, label, user).auc for score in seeds], axis=0)
 
 
 def print_pairs(
@@ -146,10 +147,10 @@ def print_pairs(
 ) -> None:
     """Print and record the gains of pairs of variants on the rows of one slice."""
     label, user = np.asarray(frame.labels["click"])[rows], frame.user[rows]
+    impressions = user_auc(label, label, user).impressions
+    means = {name: mean_auc(seeds[:, rows], label, user) for name, seeds in scores.items()}
     for less, more in pairs:
-        aucs = {name: [user_auc(score, label, user) for score in scores[name]] for name in (less, more)}
-        means = {name: np.mean([each.auc for each in of_seeds], axis=0) for name, of_seeds in aucs.items()}
-        part = paired_bootstrap(means[more], means[less], aucs[less][0].impressions, 2_000, 17)
+        part = paired_bootstrap(means[more], means[less], impressions, 2_000, out.seed)
         name = f"{value}: {more} over {less}"
         print(f"{name}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}], {part.n_users} users")
         out.add(name, part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)

@@ -1,13 +1,14 @@
 """The commands `livealign backbone fetch` and `livealign backbone compare`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.command import ProfileOption, SetOption, given_flags, write_new
 from livealign.cli.releases import PlatformOption
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.console import PlainConsole, progress_bar, table
@@ -29,8 +30,6 @@ backbones = typer.Typer(no_args_is_help=True, help="Fetch language models, and c
 @backbones.command()
 def fetch(name: Annotated[str, typer.Argument(help=NAMES)] = "smollm2-135m") -> None:
     """Fetch a pretrained language model once, verify its hashes, and check that it can be used."""
-    from dataclasses import replace
-
     from livealign.profiles import load_profile
     from livealign.retrain.backbone import ready_backbone
 
@@ -84,7 +83,8 @@ def compare(
         console.say(f"\n# {one.backbone}: the shallowest layer within one standard error of its best, in livealign.toml")
         console.say(one.settings().rstrip())
     if out is not None:
-        _write(out, _as_json(every, chosen, counted, chance, windows, days, seed))
+        found_all = _as_json(every, chosen, counted, chance, windows, days, seed)
+        write_new(out, json.dumps(found_all, indent=1, ensure_ascii=False) + "\n", "--json")
 
 
 def _read_sample(home: Home, config: SegmentConfig, windows: int, seed: int) -> tuple["ComparisonSample", tuple[str, str]]:
@@ -142,12 +142,3 @@ def _as_json(
         "rows": [{**one.row(), "chosen": one in chosen} for one in every],
         "settings": {one.backbone: one.settings() for one in chosen},
     }
-
-
-def _write(out: Path, value: dict[str, Any]) -> None:
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-    except OSError as error:
-        raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by --json") from error

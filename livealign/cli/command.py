@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,24 @@ def given_flags(profile: str | None = None, settings: Sequence[str] | None = Non
     """
     flags = [GivenValue.flag("--set", text) for text in settings or ()]
     return flags if profile is None else [GivenValue.option("--profile", "profile", profile), *flags]
+
+
+def write_new(out: Path, text: str, flag: str) -> None:
+    """Write the text to a file that is not there yet.
+
+    Args:
+        flag: the option that named the file.
+
+    Raises:
+        LiveAlignError: the file exists already, or cannot be written.
+    """
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise LiveAlignError(f"{out} exists already and stays as it is; name another file by {flag}") from error
+    except OSError as error:
+        raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by {flag}") from error
 
 
 def run_command(app: typer.Typer) -> None:

@@ -5,8 +5,9 @@ import json
 import os
 import platform as system
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import psutil
 import typer
@@ -19,15 +20,17 @@ from livealign.home import Home
 from livealign.landing.run import landed_days
 from livealign.platforms.registry import adapter_of
 from livealign.release.registry import read_champion
-from livealign.retrain.preflight import Finding, check_retrain, usable_memory
 from livealign.settings import load_settings
+
+if TYPE_CHECKING:  # the command line starts without torch
+    from livealign.retrain.preflight import Finding
 
 console = PlainConsole()
 PACKAGES = (
     *("livealign", "dagster", "dbt-core", "dbt-duckdb", "duckdb", "torch", "transformers", "peft", "evidently", "bentoml"),
     *("numpy", "pyarrow", "scikit-learn"),
 )
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "URL", "SALT")  # in the names of variables whose values are not printed
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "URL", "SALT", "PROXY")  # in names of variables: not printed
 Facts = dict[str, dict[str, str]]  # section → name → value
 
 
@@ -44,6 +47,8 @@ def doctor(
 
     Values of secrets are left out. Exits 1 if a retrain could not start.
     """
+    from livealign.retrain.preflight import Finding, check_retrain
+
     facts: Facts = {"machine": machine_facts(), "packages": package_versions(), "environment": variables()}
     findings: list[Finding] = []
     try:
@@ -69,7 +74,8 @@ def machine_facts() -> dict[str, str]:
     """System, processor, number type, memory and GPU of this machine."""
     import torch
 
-    from livealign.llm.backbone import choose_device, choose_dtype
+    from livealign.llm.backbone import allowed_cores, choose_device, choose_dtype
+    from livealign.retrain.preflight import usable_memory
 
     memory = psutil.virtual_memory()
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -81,7 +87,7 @@ def machine_facts() -> dict[str, str]:
     return {
         "system": f"{system.system()} {system.release()} {system.machine()}",
         "python": system.python_version(),
-        "cores": f"{psutil.cpu_count(logical=False)} of {psutil.cpu_count()} logical, {_allowed_cores()} allowed",
+        "cores": f"{psutil.cpu_count(logical=False)} of {psutil.cpu_count()} logical, {allowed_cores()} allowed",
         "number type": number_type,
         "memory": f"{usable_memory() / (1 << 30):.1f} of {memory.total / (1 << 30):.1f} GiB free",
         "GPU": ", ".join(gpus) or "none",
@@ -105,8 +111,7 @@ def variables() -> dict[str, str]:
     shown = {}
     for name, value in sorted(os.environ.items()):
         if name.upper().startswith(wanted):
-            secret = any(part in name.upper() for part in _SECRET) or "PROXY" in name.upper()
-            shown[name] = "(set)" if secret else value
+            shown[name] = "(set)" if any(part in name.upper() for part in _SECRET) else value
     return shown
 
 
@@ -126,7 +131,7 @@ def workspace_facts(home: Home) -> dict[str, str]:
     }
 
 
-def print_facts(facts: Facts, findings: list[Finding]) -> None:
+def print_facts(facts: Facts, findings: "Sequence[Finding]") -> None:
     """One table of all facts, then a line for each finding."""
     shown = table("", "", "")
     for section, values in facts.items():
@@ -137,7 +142,3 @@ def print_facts(facts: Facts, findings: list[Finding]) -> None:
         console.say(styled(("✗ ", "bold red") if finding.stops else ("! ", "bold yellow"), str(finding)))
     if not findings:
         console.say(styled(("✓ ", "bold green"), "a retrain has what it needs"))
-
-
-def _allowed_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.command import ProfileOption, SetOption, given_flags, write_new
 from livealign.errors import LiveAlignError
 from livealign.profiles import load_profile
 from livealign.setting_types import PROFILE, all_names, toml_text, value_of
@@ -56,11 +56,5 @@ def write_defaults(text: str, out: Path | None) -> None:
     if out is None:
         print(text, end="")
         return
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise LiveAlignError(f"{out} exists already and stays as it is; name another file by --out") from error
-    except OSError as error:
-        raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by --out") from error
+    write_new(out, text, "--out")
     console.print(f"{out}: every setting of the profile, commented out", markup=False)

@@ -20,8 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.special import xlogy
-from scipy.stats import norm
+from scipy.special import ndtri, xlogy
 
 from livealign.codes.words import words_of
 
@@ -161,7 +160,7 @@ def _scores(
     everywhere = said.sum(0) / total.sum()
     surprise = _divergence(said, total, everywhere) + _divergence(rest, others, everywhere)  # half of Dunning's G
     here, there = said / total, rest / np.maximum(others, 1e-12)
-    sure = (here > there) & (np.sqrt(2 * np.maximum(surprise, 0)) > norm.isf(chance / said.size))
+    sure = (here > there) & (np.sqrt(2 * np.maximum(surprise, 0)) > -ndtri(chance / said.size))
     times = np.divide(here, there, out=np.full(here.shape, ENOUGH), where=there * ENOUGH > here)
     return np.where(sure & shared, here * np.log(np.maximum(times, 1.0)) * company, 0.0)
 

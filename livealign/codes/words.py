@@ -7,7 +7,6 @@ to four characters that occurs in more than one surrounding: "欢象" always lie
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -15,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from livealign.scripts import COMBINING_MARKS, UNSPACED
+
 VOCABULARY = 20_000  # words at most: those of the most texts
 SHORTEST = 3  # characters of a word between spaces
 RUN = range(2, 5)  # characters of a word in a script without spaces
 ONE_SURROUNDING = 0.8  # share of a run's texts that have one and the same longer run: from here on the run is a part of it
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# Combining marks: without them words of Hindi, Tamil or Arabic fall apart, as `\w` has none.
-_MARKS = "".join(letter for letter in map(chr, range(0x10000)) if unicodedata.category(letter) in ("Mn", "Mc"))
-_TOKEN = re.compile(f"([{_UNSPACED}]+)|[^\\W\\d_{_UNSPACED}](?:[^\\W_{_UNSPACED}]|[{_MARKS}])*")
-_RUN = re.compile(f"[{_UNSPACED}]")
+_TOKEN = re.compile(f"([{UNSPACED}]+)|[^\\W\\d_{UNSPACED}](?:[^\\W_{UNSPACED}]|[{COMBINING_MARKS}])*")
+_RUN = re.compile(f"[{UNSPACED}]")
 _LAUGHTER = re.compile(r"(\w{1,2})\1{2,}\w?|(\w)\2+")  # "jajaja", "hahahah", "kkkk", "哈哈": one or two letters again and again
 
 

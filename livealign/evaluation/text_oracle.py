@@ -20,10 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.recent_content import recent_content
 from livealign.evaluation.day_truth import DayTruth
+from livealign.llm.token_budget import SEPARATOR
 from livealign.simulation.carriers import DENIALS
 from livealign.simulation.lexicon import words_of
-
-SEPARATOR = " | "  # of the parts of a text; the title is the first
 
 
 class TextOracle(NamedTuple):

@@ -46,9 +46,7 @@ class Reader(NamedTuple):
     authors: Ints  # [h] landed ids
     vectors: Floats  # [h, dim]
     codes: Ints  # [h, levels]
-    has_content: NDArray[
-        np.bool_
-    ]  # [h] False: entered before any window of the room was coded, the codes are the author's alone
+    has_content: NDArray[np.bool_]  # [h] False: entered before a window was coded, so the codes are the author's alone
     counts: tuple[float, ...]  # USER_COUNTS of the days before
     ignored: Ints  # rooms shown lately and not entered, repeated as often as shown
 

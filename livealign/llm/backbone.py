@@ -153,8 +153,13 @@ def use_physical_cores() -> None:
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
-    allowed = len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else psutil.cpu_count() or 1
+    allowed = allowed_cores()
     torch.set_num_threads(max(1, min(psutil.cpu_count(logical=False) or allowed, allowed)))
+
+
+def allowed_cores() -> int:
+    """Logical cores that this process may use."""
+    return len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else psutil.cpu_count() or 1
 
 
 def _cpu_flags() -> set[str]:

@@ -67,6 +67,11 @@ def can_be_fetched(name: str) -> bool:
     return name in PINNED or hub_id(name) is not None
 
 
+def fetched_folder(name: str, models_dir: Path) -> Path:
+    """The folder that a backbone of this name is fetched to."""
+    return models_dir / name.replace("/", "--")
+
+
 def folder_of(name_or_path: str, models_dir: Path) -> Path:
     """The folder of a backbone. A name without a folder of its own is looked up in `models_dir`.
 
@@ -74,7 +79,7 @@ def folder_of(name_or_path: str, models_dir: Path) -> Path:
         BackboneError: there is no such folder.
     """
     if can_be_fetched(name_or_path):
-        folder = models_dir / name_or_path.replace("/", "--")
+        folder = fetched_folder(name_or_path, models_dir)
         if not folder.is_dir():
             raise BackboneError(f"there is no model in {folder}; fetch it: livealign backbone fetch {name_or_path}")
         return folder

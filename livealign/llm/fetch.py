@@ -17,7 +17,7 @@ from transformers.utils.quantization_config import GgufConfig
 
 from livealign.errors import BackboneError
 from livealign.files import replace_json, replaced_directory
-from livealign.llm.backbone_names import PINNED, PinnedBackbone, hub_id
+from livealign.llm.backbone_names import PINNED, PinnedBackbone, fetched_folder, hub_id
 from livealign.llm.model_folder import RECORD, sha256_of, weight_files
 
 Progress = Callable[[str], None]
@@ -43,7 +43,7 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
             f"no backbone '{name}' to fetch; choose one of {', '.join(PINNED)}, name a model of the hub as org/name@revision, "
             "or give a model folder"
         )
-    folder = models_dir / name.replace("/", "--")
+    folder = fetched_folder(name, models_dir)
     if (folder / RECORD).is_file():
         return folder
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

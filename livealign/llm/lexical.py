@@ -12,7 +12,6 @@ and one without any known word has none. A text's vector depends on that text al
 
 import hashlib
 import re
-import unicodedata
 import zipfile
 import zlib
 from array import array
@@ -24,31 +23,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.decomposition import TruncatedSVD
 
 from livealign.config import LexicalConfig
 from livealign.errors import BundleError, TrainingError
+from livealign.llm.token_budget import SEPARATOR
+from livealign.scripts import COMBINING_MARKS, UNSPACED, VARIATION_SELECTORS
 
 _FORMAT = "livealign-lexicon-1"
 _FITTED_TEXTS = 50_000  # drawn at most for the singular directions
 _RIDGE = 0.1  # of a new word's vector, in mean strengths of a direction
 
-_SEPARATOR = " | "
 _LABEL = re.compile(r"^(?:host|chat|before): ")
 _NOT_SAID = re.compile(r"minute \d+|quiet for \d+ min")  # parts of a segment text that nobody said
 _REPEATS = re.compile(r"x\d+")  # of a folded message
-# Python's \w lacks the vowel signs of many scripts, which would cut their words into pieces.
-_MARKS = "".join(
-    chr(code)
-    for code in range(0x300, 0x10000)
-    if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
-)
+_MARKS = re.sub(f"[{VARIATION_SELECTORS}]", "", COMBINING_MARKS)
 _WORD = re.compile(rf"\w[\w{_MARKS}]*")
 # Scripts without spaces between words, and Hangul, whose particles hang on the word.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
-    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
+_RUN = re.compile(f"[{UNSPACED}\u3005\u3040\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]+")
 
 Floats = NDArray[np.float32]
 Hashes = NDArray[np.uint32]
@@ -170,6 +161,8 @@ def fit_lexicon(texts: Sequence[str], rooms: NDArray[np.integer], config: Lexica
     Raises:
         TrainingError: `texts` and `rooms` differ in length.
     """
+    from sklearn.decomposition import TruncatedSVD  # the service reads lexicons, and starts without scikit-learn
+
     rooms = np.asarray(rooms)
     if len(texts) != len(rooms):
         raise TrainingError(f"there are {len(texts)} texts and {len(rooms)} rooms; give a room for each text")
@@ -201,18 +194,18 @@ def words_of(text: str) -> Iterator[str]:
 
     Of a script without spaces, pairs of neighbouring characters, as search engines count them; of a lone character, itself.
     """
-    for part in text.split(_SEPARATOR):
+    for part in text.split(SEPARATOR):
         if _NOT_SAID.fullmatch(part):
             continue
         said = _LABEL.sub("", part).casefold().replace("_", " ")
         for word in _WORD.findall(said):
-            if word.isascii() or not _UNSPACED.search(word):
+            if word.isascii() or not _RUN.search(word):
                 if not _REPEATS.fullmatch(word):
                     yield word
                 continue
-            for run in _UNSPACED.findall(word):
+            for run in _RUN.findall(word):
                 yield from (run[place : place + 2] for place in range(max(1, len(run) - 1)))
-            yield from _UNSPACED.sub(" ", word).split()
+            yield from _RUN.sub(" ", word).split()
 
 
 def _count(texts: Sequence[str]) -> _Counts:

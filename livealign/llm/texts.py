@@ -34,7 +34,7 @@ def texts_of(
     Raises:
         TrainingError: a segment is not in the mart of these days.
     """
-    read = _built(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
+    read = days_with_segments(marts, [days[0] - timedelta(days=CONTEXT_DAYS), *days])
     files = [partition(marts, "segments", day) for day in read]
 
     def texts() -> pa.Table:
@@ -52,7 +52,12 @@ def texts_of(
     return table["text"].take(pa.array(rows)).to_pylist()
 
 
-def _built(marts: Path, days: Sequence[date]) -> list[date]:
+def days_with_segments(marts: Path, days: Sequence[date]) -> list[date]:
+    """Those of the days that the mart `segments` has, sorted.
+
+    Raises:
+        TrainingError: it has none of them.
+    """
     built = sorted(set(days) & set(built_days(marts, "segments")))
     if not built:
         raise TrainingError(

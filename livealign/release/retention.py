@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from livealign.dataset.marts import MARTS
-from livealign.days import day_of, day_range
+from livealign.days import day_named, day_of, day_range
 from livealign.errors import BundleError
 from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
@@ -90,7 +90,7 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
         needed_days, _ = _days_of(home, now_needed)
         for removal in planned.removals:
             path = removal.path
-            if path.name.removesuffix(SUFFIX) in now_needed or _day_in(path) in needed_days or not path.exists():
+            if path.name.removesuffix(SUFFIX) in now_needed or day_named(path) in needed_days or not path.exists():
                 continue
             _remove(path)
             removed.append(removal)
@@ -148,17 +148,10 @@ def _dated(root: Path, *patterns: str) -> dict[date, list[Path]]:
     """Folders below `root` that are named after a day, by that day."""
     by_day: dict[date, list[Path]] = {}
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        day = _day_in(path)
+        day = day_named(path)
         if day is not None and path.is_dir() and not path.is_symlink():
             by_day.setdefault(day, []).append(path)
     return by_day
-
-
-def _day_in(path: Path) -> date | None:
-    try:
-        return date.fromisoformat(path.name.removeprefix("dt="))
-    except ValueError:
-        return None
 
 
 def _partitions(kind: str, by_day: dict[date, list[Path]], keep: int, kept_days: set[date]) -> Iterator[Removal]:

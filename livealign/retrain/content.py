@@ -18,7 +18,7 @@ from livealign.files import replaced_directory
 from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
-from livealign.llm.texts import TEXT_COLUMNS, _built, texts_of
+from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
@@ -49,7 +49,7 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
     Raises:
         TrainingError: no day was built, or the days give no pair.
     """
-    built = _built(marts, days)
+    built = days_with_segments(marts, days)
     if profile.finetune.broadcast_windows:
         segments = read_mart(marts, "segments", built, (*TEXT_COLUMNS, "author_id"))
         return choose_broadcast_pairs(segments, profile.segments, profile.finetune)
@@ -76,7 +76,7 @@ def training_descriptions(
     """
     if not profile.finetune.description_weight:
         return None
-    built = _built(marts, days)
+    built = days_with_segments(marts, days)
     segments = read_mart(marts, "segments", built[:-1] or built, TEXT_COLUMNS)
     known = read_captions(captions) if captions else None
     return choose_descriptions(segments, profile.segments, profile.finetune, known)

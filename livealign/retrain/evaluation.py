@@ -23,7 +23,7 @@ from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
-from livealign.metrics import ece, ece_beyond_chance
+from livealign.metrics import ece_beyond_chance
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
 from livealign.retrain.alignment import CheckedSource, read_checks
@@ -86,7 +86,7 @@ def evaluate_day(
             "data_window": window,
             **report.to_summary(),
             **({"not_judged": not_judged} if not_judged else {}),
-            "calibration": _calibration(judged, config),
+            "calibration": _calibration(report, judged, config),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
         },
     )
@@ -96,14 +96,13 @@ def evaluate_day(
     return day
 
 
-def _calibration(judged: ScoredDay, config: EvaluationConfig) -> dict[str, float | int]:
+def _calibration(report: EvaluationReport, judged: ScoredDay, config: EvaluationConfig) -> dict[str, float | int | None]:
     """How far the release's click probabilities are off, and how far beyond the chance between broadcasts."""
     probability, frame = judged.scores[RELEASE][:, CLICK], judged.frame
     broadcast = np.unique(np.stack([frame.author, frame.day], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    label, bins = frame.labels["click"], config.calibration_bins
     return {
-        "error": ece(probability, label, bins),
-        "beyond_chance": ece_beyond_chance(probability, label, broadcast, bins),
+        "error": report.variants[RELEASE].ece,
+        "beyond_chance": ece_beyond_chance(probability, frame.labels["click"], broadcast, config.calibration_bins),
         "broadcasts": int(broadcast.max(initial=-1)) + 1,
     }
 

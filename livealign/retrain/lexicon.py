@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from livealign.config import LexicalConfig
 from livealign.dataset.columns import ints, milliseconds, rows_by_key
-from livealign.dataset.marts import built_days, read_mart
+from livealign.dataset.marts import read_mart
 from livealign.days import end_of
 from livealign.llm.lexical import Lexicon, fit_lexicon
+from livealign.llm.texts import days_with_segments
 from livealign.release.bundle import LEXICON, Bundle
 
 
@@ -38,9 +39,7 @@ def day_lexicon(
         until: the last day that may be learned from.
         previous: the lexicon to continue from; None, or of another width: fitted from scratch.
     """
-    segments = read_mart(
-        marts, "segments", sorted({*days} & {*built_days(marts, "segments")}), ("segment_id", "room_id", "started_at")
-    )
+    segments = read_mart(marts, "segments", days_with_segments(marts, days), ("segment_id", "room_id", "started_at"))
     rows = rows_by_key(ints(segments, "segment_id"), segment_ids)
     known = (rows >= 0) & (milliseconds(segments, "started_at")[rows] < end_of(until))
     learned, rooms = [texts[row] for row in np.flatnonzero(known).tolist()], ints(segments, "room_id")[rows[known]]

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import psutil
 
-from livealign.errors import BackboneError, BundleError, LiveAlignError
+from livealign.days import day_named
+from livealign.errors import LiveAlignError
 from livealign.files import disk_bytes, read_json
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
-from livealign.llm.backbone_names import TINY, can_be_fetched, folder_of
+from livealign.llm.backbone_names import TINY, can_be_fetched, fetched_folder, folder_of
 from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.release.registry import read_champion
@@ -55,13 +56,13 @@ def check_retrain(home: Home, archive: Path, backbone: str) -> list[Finding]:
     """
     unwritable = list(_writable(home))
     if unwritable:  # everything else of the home would fail for the same reason
-        return [*unwritable, *_archive(home.platform, archive), *_device()]
+        return [*unwritable, *_archive(home.platform, archive), *_raised(choose_device)]
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _other_run(home),
-        lambda: _champion(home),
+        lambda: _raised(lambda: read_champion(home.releases)),
         lambda: _archive(home.platform, archive),
         lambda: _backbone(backbone, home.models),
-        _device,
+        lambda: _raised(choose_device),
         lambda: _disk(home),
         lambda: _memory(home),
     )
@@ -86,7 +87,7 @@ def refuse_findings(findings: list[Finding], say: Callable[[str], object]) -> No
 
 def last_run_bytes(home: Home) -> tuple[date, int] | None:
     """Day and size on disk, in bytes, of the last finished retrain; None before the first."""
-    days = [day for path in home.artifacts.glob("*/release/bundle.json") if (day := _day(path.parents[1].name))]
+    days = [day for path in home.artifacts.glob("*/release/bundle.json") if (day := day_named(path.parents[1]))]
     if not days:
         return None
     day = max(days)
@@ -116,20 +117,22 @@ def usable_memory() -> int:
     return free if limit == "max" else min(free, max(0, int(limit) - used))
 
 
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest of those above it that is there."""
+    return next(part for part in (path, *path.parents) if part.exists())
+
+
 def _writable(home: Home) -> Iterator[Finding]:
-    folder = home.root
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    in_the_way = next((part for part in (home.root, *home.root.parents) if part.is_file() or part.is_char_device()), None)
-    if in_the_way:
-        yield Finding(f"LIVEALIGN_HOME={home.root}: {in_the_way} is no folder", "name a folder by LIVEALIGN_HOME")
+    nearest = _nearest(home.root)
+    if not nearest.is_dir():
+        yield Finding(f"LIVEALIGN_HOME={home.root}: {nearest} is no folder", "name a folder by LIVEALIGN_HOME")
         return
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             return
     except OSError as error:
         yield Finding(
-            f"LIVEALIGN_HOME={home.root}: {folder} cannot be written ({error.strerror})",
+            f"LIVEALIGN_HOME={home.root}: {nearest} cannot be written ({error.strerror})",
             "name a folder that this user can write, by LIVEALIGN_HOME",
         )
 
@@ -146,17 +149,11 @@ def _other_run(home: Home) -> Iterator[Finding]:
         yield Finding(f"{home.retrain_lock} cannot be read ({error.strerror})", "run as the user who owns the workspace")
 
 
-def _champion(home: Home) -> Iterator[Finding]:
+def _raised(check: Callable[[], object]) -> Iterator[Finding]:
+    """The error of ours that a check raises, if it does."""
     try:
-        read_champion(home.releases)
-    except BundleError as error:
-        yield Finding.of(error)
-
-
-def _device() -> Iterator[Finding]:
-    try:
-        choose_device()
-    except BackboneError as error:
+        check()
+    except LiveAlignError as error:
         yield Finding.of(error)
 
 
@@ -173,21 +170,19 @@ def _archive(platform: str, archive: Path) -> Iterator[Finding]:
 
 
 def _backbone(name: str, models: Path) -> Iterator[Finding]:
-    if name == TINY:
-        return
-    try:
+    if name == TINY or (can_be_fetched(name) and not fetched_folder(name, models).exists()):
+        return  # the retrain makes or fetches it
+
+    def look() -> None:
         folder = folder_of(name, models)
         weight_files(folder)
         tokenizer_file(folder)
-    except BackboneError as error:
-        if not can_be_fetched(name) or models.joinpath(name.replace("/", "--")).exists():  # else the retrain fetches it
-            yield Finding.of(error)
+
+    yield from _raised(look)
 
 
 def _disk(home: Home) -> Iterator[Finding]:
-    folder = home.root
-    while not folder.exists():
-        folder = folder.parent
+    folder = _nearest(home.root)
     try:
         last = last_run_bytes(home)
     except LiveAlignError as error:
@@ -224,13 +219,6 @@ def _field(file: Path, name: str) -> str | int:
     if not isinstance(value, str | int):
         raise LiveAlignError(f"{file} has no {name}; run `make retrain`, which writes it again")
     return value
-
-
-def _day(name: str) -> date | None:
-    try:
-        return date.fromisoformat(name)
-    except ValueError:
-        return None
 
 
 def _size(number: int) -> str:

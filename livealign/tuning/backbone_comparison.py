@@ -17,6 +17,7 @@ from livealign.llm.depths import encode_at_depths
 from livealign.llm.encoder import layers_of
 from livealign.llm.lexical import fit_lexicon
 from livealign.llm.pooling import LAST, MEAN, TELLING, Pooling, telling_weights
+from livealign.setting_types import toml_text
 from livealign.tuning.comparison_sample import ComparisonSample
 from livealign.tuning.content_measures import Measures, measure, whitened
 
@@ -59,15 +60,9 @@ class Candidate:
     def settings(self) -> str:
         """The lines of livealign.toml that choose it."""
         return (
-            f"backbone = {toml_string(self.backbone)}\n\n[encoder]\nexit_layer = {self.share}\n"
+            f"backbone = {toml_text(self.backbone)}\n\n[encoder]\nexit_layer = {self.share}\n"
             f'first_adapted_layer = {self.share * FROZEN_PART:.2f}\npooling = "{self.pooling}"\n'
         )
-
-
-def toml_string(text: str) -> str:
-    """A basic string of TOML."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in escaped) + '"'
 
 
 def compare_layers(

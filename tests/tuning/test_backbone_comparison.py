@@ -10,7 +10,8 @@ from livealign.config import EncoderConfig, SegmentConfig
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import layers_of
 from livealign.profiles import load_profile
-from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers, counted_words, toml_string, within_noise
+from livealign.setting_types import toml_text
+from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers, counted_words, within_noise
 from livealign.tuning.comparison_sample import choose_windows
 from livealign.tuning.content_measures import Measures, chance_of
 from tests.planted.broadcasts import planted_broadcasts
@@ -96,4 +97,4 @@ def test_the_settings_can_be_read_and_give_the_layer(share: float, layers: int, 
 
 def test_a_string_of_toml_is_read_back_as_it_was() -> None:
     for text in ("a\\b", 'say "hi"', "tab\t and \x00 and \U0001f680", "модель"):
-        assert tomllib.loads(f"x = {toml_string(text)}") == {"x": text}
+        assert tomllib.loads(f"x = {toml_text(text)}") == {"x": text}
