@@ -54,7 +54,7 @@ def with_lexical(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
     days, segment_ids = [*corpus.train_days, corpus.day], corpus.segment_ids[1:]
     texts = texts_of(home.marts, segment_ids, days, profile.segments)
     lexicon = day_lexicon(home.marts, days, segment_ids, texts, corpus.train_days[-1], profile.lexical, None)
-    return corpus.with_content(LEXICAL, segment_ids, lexicon.encode(texts), zeros_count=True)
+    return corpus.with_content(LEXICAL, segment_ids, lexicon.encode(texts))
 
 
 def last_held_out(home: Home) -> date:

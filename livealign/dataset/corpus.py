@@ -72,20 +72,18 @@ class Corpus:
     def n_items(self) -> int:
         return len(self.segment_ids) + self.authors.size
 
-    def with_content(self, name: str, segment_ids: Ints, vectors: NDArray, zeros_count: bool = False) -> "Corpus":
+    def with_content(self, name: str, segment_ids: Ints, vectors: NDArray) -> "Corpus":
         """This corpus with one more kind of content: `vectors` [n, d] of `segment_ids` [n].
 
         Other segments get a row of zeros. The content of a segment is the average over its room's last windows
-        (`livealign.dataset.recent_content`).
-
-        Args:
-            zeros_count: a vector of zeros is content, and counts in the average; else it is none.
+        (`livealign.dataset.recent_content`). A vector of zeros is no content, except of counted words: a text of unknown words
+        counts in their average.
         """
         matrix = np.zeros((len(self.segment_ids), vectors.shape[1]), dtype=np.float32)
         rows = self.segment_rows(segment_ids)
         matrix[rows[rows > 0]] = vectors[rows > 0]
         present = None
-        if zeros_count:
+        if name == LEXICAL:
             present = np.zeros(len(matrix), dtype=bool)
             present[rows[rows > 0]] = True
         matrix = recent_content(matrix, self.segment_room_id, self.segment_started_at, self.half_life_seconds, present)

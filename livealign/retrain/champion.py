@@ -23,7 +23,7 @@ import livealign
 from livealign.alignment.towers import item_vectors
 from livealign.config import DatasetConfig, SegmentConfig
 from livealign.dataset.content import content_names, content_of
-from livealign.dataset.corpus import LEXICAL, Corpus, load_corpus
+from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.days import EPOCH, PART
 from livealign.errors import BundleError, EvaluationError
 from livealign.evaluation.frame import EvaluationFrame
@@ -167,5 +167,5 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
     names = content_names(encoder.sources)
     for name, part in zip(names, np.split(vectors, np.cumsum(encoder.widths)[:-1], axis=1), strict=True):
-        corpus = corpus.with_content(name, segment_ids, part, zeros_count=name == LEXICAL)
+        corpus = corpus.with_content(name, segment_ids, part)
     return content_of(corpus, *names).vectors

@@ -39,4 +39,4 @@ def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
     except (OSError, ValueError, EOFError) as error:
         raise LiveAlignError(f"the vectors in {embeddings} cannot be read ({error}); run segment_embeddings again") from error
     corpus = corpus.with_content(RAW, segment_ids, raw).with_content(TUNED, segment_ids, tuned)
-    return corpus.with_content(LEXICAL, segment_ids, lexical[0], zeros_count=True) if lexical else corpus
+    return corpus.with_content(LEXICAL, segment_ids, lexical[0]) if lexical else corpus

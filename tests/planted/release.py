@@ -75,7 +75,7 @@ def plant_release(folder: Path, planted: Planted, at: int | None = None, name: s
     text_of = dict(zip(planted.segment_ids.tolist(), map(planted_text, planted.segment_topic.tolist()), strict=True))
     texts = [text_of[segment] for segment in corpus.segment_ids[1:].tolist()]
     lexicon = fit_lexicon(texts, corpus.segment_room_id[1:], profile.lexical)
-    corpus = corpus.with_content("lexical", corpus.segment_ids[1:], lexicon.encode(texts), zeros_count=True)
+    corpus = corpus.with_content("lexical", corpus.segment_ids[1:], lexicon.encode(texts))
     trained = train_variant(name, corpus, profile)
     segments = coded_segment_rows(trained, corpus)
     rows = corpus.segment_rows(segments.segment_ids)

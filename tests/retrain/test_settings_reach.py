@@ -85,7 +85,7 @@ def test_a_changed_setting_reaches_its_stage_and_is_recorded_in_the_release(
     corpus = corpus.with_content(TUNED, planted.segment_ids, planted.vectors)
     texts = ["a text"] * (len(corpus.segment_ids) - 1)
     lexicon = fit_lexicon(texts, corpus.segment_room_id[1:], profile.lexical)
-    corpus = corpus.with_content(LEXICAL, corpus.segment_ids[1:], lexicon.encode(texts), zeros_count=True)
+    corpus = corpus.with_content(LEXICAL, corpus.segment_ids[1:], lexicon.encode(texts))
     artifacts.embeddings.mkdir(parents=True)
     lexicon.save(artifacts.embeddings / LEXICON)
     align(corpus, profile, artifacts)
