@@ -10,6 +10,7 @@ SET      ?=
 PORT     ?= 3000
 JSON     ?=
 PYTHON   ?= python3
+WORKERS  ?= 2
 
 export LIVEALIGN_HOME ?= .livealign
 export BENTOML_DO_NOT_TRACK = true
@@ -65,8 +66,8 @@ docs: setup ## dbt's documentation of every table and column, from the warehouse
 screenshots: setup ## the documents' pictures of Dagster's UI, from the workspace of the last retrain (needs Debian's chromium)
 	$(BIN)/python docs/screenshots.py
 
-test: setup ## the default tests: offline, on CPU, about five minutes
-	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(PYTEST_FLAGS)
+test: setup ## the default tests: offline, on CPU, about four minutes: WORKERS=2 processes
+	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(if $(COVERAGE),,-n $(WORKERS) --dist loadfile) $(PYTEST_FLAGS)
 
 test-slow: setup ## the slow lane: the real backbone and real processes
 	$(BIN)/python -m pytest -q -m slow --timeout 1200 $(PYTEST_FLAGS)

@@ -1,18 +1,26 @@
-"""The end of a test run: what would keep all of its objects alive is let go."""
+"""The beginning and the end of a test run: the width of consoles, and what would keep all objects alive."""
 
+import os
 import sys
+import typing
 
 from _pytest.assertion.rewrite import AssertionRewritingHook
 
+# Set in the processes of `make test`, not in a run of one process: a console that a module makes at its import would keep it.
+os.environ.pop("COLUMNS", None)
+
 
 def pytest_unconfigure() -> None:
-    """Cut the assertion rewriting from the session, so that the process can free DuckDB's objects.
+    """Cut what torch keeps alive from all that the tests loaded, so that the process can free DuckDB's objects.
 
-    pytest's rewriting loads some modules of packages, because their names look like tests (`torch._inductor.test_operators`,
-    `scipy.stats._page_trend_test`) or because they are plugins (anyio, hypothesis). torch's C++ and `gc.callbacks` hold
-    functions of theirs until after Python's shutdown, and through their loader the session, all test modules and so `duckdb`.
-    Its binding (nanobind) then reports its types as leaked.
+    torch's C++ and `gc.callbacks` hold functions until after Python's shutdown. They reach `duckdb` in two ways, and then its
+    binding (nanobind) reports its types as leaked:
+
+    - By the loader of their module. pytest's rewriting loads some modules of packages, because their names look like tests
+      (`torch._inductor.test_operators`) or because they are plugins (anyio), and it holds the session with all test modules.
+    - By the module `typing`, whose registry of overloads holds functions of Hypothesis, which caches modules of ours.
     """
+    typing.clear_overloads()
     for finder in sys.meta_path:
         if isinstance(finder, AssertionRewritingHook):
             finder.session = None

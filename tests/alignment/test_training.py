@@ -378,7 +378,7 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone(corpus: Co
 
 
 def test_the_temperature_and_the_bias_of_the_place_are_learned(alignment: Alignment) -> None:
-    assert abs(float(alignment.network.temperature) - CONFIG.initial_temperature) > 1e-3
+    assert abs(alignment.network.temperature.item() - CONFIG.initial_temperature) > 1e-3
     bias = alignment.network.position_bias.weight[:, 0]  # planted: clicks become rarer from place to place
     assert bias[1:4].mean() > bias[6:9].mean() + 0.02
 
