@@ -8,25 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from livealign.calibration_metrics import Reliability, ece, normalised_entropy, reliability
 from livealign.config import EvaluationConfig
 from livealign.days import EPOCH
 from livealign.errors import EvaluationError
 from livealign.evaluation.frame import SLICE_ORDER, EvaluationFrame
-from livealign.metrics import (
-    Interval,
-    Reliability,
-    UserAuc,
-    auc,
-    ece,
-    gauc,
-    gauc_interval,
-    list_metrics,
-    normalised_entropy,
-    paired_bootstrap,
-    reliability,
-    uauc,
-    user_auc,
-)
+from livealign.metrics import Interval, UserAuc, auc, gauc, gauc_interval, list_metrics, paired_bootstrap, uauc, user_auc
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 
 BASELINE = "id_only"

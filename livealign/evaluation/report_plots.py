@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from livealign.calibration_metrics import Reliability
 from livealign.evaluation.plots import BLUE, GREEN, GREY, ORANGE, PALETTE, figure_with_axes, png_of
 from livealign.evaluation.report import EvaluationReport
-from livealign.metrics import Reliability
 from livealign.simulation.truth import ANY_PLACE
 
 if TYPE_CHECKING:

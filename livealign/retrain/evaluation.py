@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from livealign.calibration_metrics import ece_beyond_chance
 from livealign.config import EvaluationConfig
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
@@ -23,7 +24,6 @@ from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.files import replace_json
 from livealign.llm.texts import texts_of
-from livealign.metrics import ece_beyond_chance
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
 from livealign.retrain.alignment import CheckedSource, read_checks

@@ -21,6 +21,7 @@ from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.days import DAY_MS
 from livealign.errors import TrainingError
 from livealign.llm.segment_text import WindowText, compose_text, sorted_moments, with_earlier
+from livealign.tuning.shared_words import telling_words, with_shared_words_split
 
 NO_USER = -1  # `user` of neighbours and views
 LAGS = 3  # an engagement is paired with this many of the user's next ones
@@ -101,8 +102,15 @@ def choose_pairs(
 
     texts = _engaged_texts(rooms, window_texts, chosen.engaged_left, chosen.engaged_right, segment_config)
     near = zip(chosen.near_left, chosen.near_right, strict=True)
-    texts += [_neighbour_texts(window_texts[a], window_texts[b], segment_config, rng) for a, b in near]
-    texts += [_view_texts(window_texts[row], segment_config, rng) for row in chosen.views]
+    sides = [_neighbour_sides(window_texts[a], window_texts[b], rng) for a, b in near]
+    sides += [_view_sides(window_texts[row], rng) for row in chosen.views]
+    if config.split_words_share:
+        telling = telling_words(rooms, window_texts)
+        split = rng.random(len(sides)) < config.split_words_share
+        sides = [
+            with_shared_words_split(a, b, telling, rng) if apart else (a, b) for (a, b), apart in zip(sides, split, strict=True)
+        ]
+    texts += [(compose_text(a, (), segment_config), compose_text(b, (), segment_config)) for a, b in sides]
     if not texts:
         raise TrainingError(
             "no training pair can be made: no user watched two rooms and no room has words; land more days of the archive"
@@ -217,16 +225,16 @@ def _engaged_texts(
     return [(texts[a], texts[b]) for a, b in zip(left.tolist(), right.tolist(), strict=True)]
 
 
-def _neighbour_texts(left: WindowText, right: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
-    """Texts of a neighbour pair: one side keeps the title; each side may lose the host's or the viewers' words, not both."""
+def _neighbour_sides(left: WindowText, right: WindowText, rng: np.random.Generator) -> tuple[WindowText, WindowText]:
+    """A neighbour pair: one side keeps the title; each side may lose the host's or the viewers' words, not both."""
     sides = [_without_some_words(left, rng), _without_some_words(right, rng)]
     untitled = int(rng.integers(2))
     sides[untitled] = sides[untitled]._replace(title="", category="")
-    return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
+    return sides[0], sides[1]
 
 
-def _view_texts(window_text: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
-    """Texts of two views: the host's words against the viewers', or the title against the words."""
+def _view_sides(window_text: WindowText, rng: np.random.Generator) -> tuple[WindowText, WindowText]:
+    """Two views of a window: the host's words against the viewers', or the title against the words."""
     untitled = window_text._replace(title="", category="")
     if window_text.speech and window_text.chat and (not window_text.title or rng.random() < 0.6):
         sides = [untitled._replace(chat=()), untitled._replace(speech="")]
@@ -234,7 +242,7 @@ def _view_texts(window_text: WindowText, config: SegmentConfig, rng: np.random.G
         sides = [window_text._replace(speech="", chat=()), _without_some_words(untitled, rng)]
     if rng.random() < 0.5:
         sides.reverse()
-    return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
+    return sides[0], sides[1]
 
 
 def _without_some_words(window_text: WindowText, rng: np.random.Generator) -> WindowText:

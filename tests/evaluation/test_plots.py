@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from livealign.calibration_metrics import reliability
 from livealign.config import EvaluationConfig
 from livealign.evaluation import code_plots, plots, report_plots
 from livealign.evaluation.frame import EvaluationFrame
 from livealign.evaluation.report import EvaluationReport, evaluate
-from livealign.metrics import reliability
 
 
 @pytest.fixture(scope="module")

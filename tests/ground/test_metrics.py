@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
+from livealign.calibration_metrics import ece, ece_beyond_chance, normalised_entropy, reliability
 from livealign.metrics import (
     MetricError,
     auc,
-    ece,
-    ece_beyond_chance,
     gauc,
     gauc_interval,
     list_metrics,
-    normalised_entropy,
     paired_bootstrap,
     permutation_test,
-    reliability,
     uauc,
     user_auc,
 )

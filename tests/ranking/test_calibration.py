@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from livealign.calibration_metrics import ece
 from livealign.config import RankerConfig
-from livealign.metrics import ece
 from livealign.ranking.calibration import calibration, calibration_split
 
 

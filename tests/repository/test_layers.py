@@ -15,7 +15,7 @@ FORBIDDEN = {
     "orchestration": {"bentos", "bentoml"},
 }
 TORCH_FREE = (
-    *("config", "days", "errors", "file_cache", "files", "home", "ids", "metrics", "settings"),
+    *("config", "days", "errors", "file_cache", "files", "home", "ids", "metrics", "calibration_metrics", "settings"),
     *("landing", "simulation", "events", "platforms", "dataset", "cli"),
     *("release.promotion", "release.bundle"),
 )
