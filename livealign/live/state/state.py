@@ -5,7 +5,7 @@ the old one by one assignment: a recommendation never waits for a refresh, and n
 """
 
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from threading import RLock
 
 import numpy as np
@@ -50,7 +50,7 @@ class LiveState:
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
         self.lock = RLock()
-        self.rooms: dict[int, LiveRoom] = {}
+        self.rooms: OrderedDict[int, LiveRoom] = OrderedDict()  # the room that was heard of longest ago first
         self.open: dict[int, dict[int, OpenWindow]] = defaultdict(dict)  # window → room → its open window
         self._order: list[LiveRoom] = []  # by row
         self.table = Columns(
@@ -112,7 +112,7 @@ class LiveState:
                 self._change_room(room, RoomText(started_at, title, category), language)
             return room
         if len(self.rooms) >= self.config.max_rooms:
-            self.forget_room(min(self.rooms.values(), key=lambda oldest: oldest.heard_at).room_id)
+            self._remove(self.rooms.popitem(last=False)[1])
         row = self.table.append(
             room_id=room_id,
             author_id=author_id,
@@ -133,8 +133,7 @@ class LiveState:
         room.texts.change(text)
         room.texts.forget((self.closed_until + 1) * self.window_ms)
         room.language = room.language if language is None else language
-        room.heard_at = max(room.heard_at, text.at)
-        self.clock = max(self.clock, text.at)
+        self._hear(room, text.at)
 
     def end_room(self, room_id: int, ended_at: int) -> None:
         """End a room: from `ended_at` on it is not a candidate; only the first end counts."""
@@ -146,9 +145,7 @@ class LiveState:
 
     def happened(self, room_id: int, at: int) -> OpenWindow | None:
         """The open window of `at`, to record an event in; None if that window is closed."""
-        room = self.rooms[room_id]
-        room.heard_at = max(room.heard_at, at)
-        self.clock = max(self.clock, at)
+        self._hear(self.rooms[room_id], at)
         number = at // self.window_ms
         if number <= self.closed_until:
             self.late_events += 1
@@ -184,8 +181,7 @@ class LiveState:
             self.user_counts.add(user_id, 1, at // DAY_MS)
         if at < self.table["ended_at"][room.row]:
             self.sessions.start(play_id, room_id, user_id, room.author_id, at, room.started_at, click is not None)
-        room.heard_at = max(room.heard_at, at)
-        self.clock = max(self.clock, at)
+        self._hear(room, at)
 
     def leave(self, play_id: str, at: int) -> None:
         """Record that a user leaves."""
@@ -239,7 +235,9 @@ class LiveState:
 
     def forget_room(self, room_id: int) -> None:
         """Remove a room; users' engagements with it stay in their histories."""
-        room = self.rooms.pop(room_id)
+        self._remove(self.rooms.pop(room_id))
+
+    def _remove(self, room: LiveRoom) -> None:
         last = self.table.remove(room.row)
         moved = self._order.pop()
         if moved is not room:
@@ -255,6 +253,12 @@ class LiveState:
         self.users.renumber(number)
         self.table["coded_row"][:] = number[self.table["coded_row"]]
         self.publish()
+
+    def _hear(self, room: LiveRoom, at: int) -> None:
+        """Record that something happened in a room."""
+        room.heard_at = max(room.heard_at, at)
+        self.rooms.move_to_end(room.room_id)
+        self.clock = max(self.clock, at)
 
     def _touch(self, at: int) -> None:
         self.clock = max(self.clock, at)
