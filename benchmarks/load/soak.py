@@ -72,7 +72,9 @@ def main() -> None:
                     core.tick()
             rates.append(asked.block / spent)
             p99s.append(float(np.percentile(took, 99)))
-            print(f"events {(block + 1) * asked.block:>10,}: {rates[-1]:>8,.0f} a second, lists p99 {p99s[-1]:.1f} ms", flush=True)
+            print(
+                f"events {(block + 1) * asked.block:>10,}: {rates[-1]:>8,.0f} a second, lists p99 {p99s[-1]:.1f} ms", flush=True
+            )
             out.add(f"events a second, block {block + 1}", rates[-1], "events/s")
             out.add(f"lists p99, block {block + 1}", p99s[-1], "ms")
         share = rates[-1] / rates[0]
