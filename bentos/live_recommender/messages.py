@@ -180,6 +180,7 @@ class RoomPage(BaseModel):
 
     at: datetime
     total: int = Field(description="Rooms that are live.")
+    from_snapshot: bool = Field(description="No event has come yet: rooms and `at` are those of the release's snapshot.")
     rooms: list[Room]
 
 
@@ -226,6 +227,7 @@ class Status(BaseModel):
     staleness_p50_seconds: float | None
     staleness_p99_seconds: float | None
     log_behind_records: int = Field(description="Impressions that are not in the log yet.")
+    from_snapshot: bool = Field(description="No event has come yet: rooms and time are those of the release's snapshot.")
     events_per_second: float = Field(description="Accepted, over the last half minute.")
     lists_per_second: float = Field(description="Recommendations, over the last half minute.")
 

@@ -116,6 +116,7 @@ class CoreStatus(NamedTuple):
     staleness_p50_seconds: float | None
     staleness_p99_seconds: float | None
     log_behind_records: int  # impressions that are not in the log yet
+    from_snapshot: bool  # no event has come yet: rooms and time are those of the release's snapshot
 
 
 Stage = Literal["user", "candidates", "rank", "compose"]

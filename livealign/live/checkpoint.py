@@ -163,7 +163,8 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     for name, column in _part(arrays, "rooms").items():
         state.table[name][:] = column
     for room in sorted(state.rooms.values(), key=lambda room: room.heard_at):
-        state.rooms.move_to_end(room.room_id)
+        state.hear(room, room.heard_at)  # the order of hearing, and a column that older files lack
+    state.clock = about["clock"]
     for number, room_id, window in _lines(arrays, "open"):
         state.open[number][room_id] = _open_of(window)
     state.publish()

@@ -54,7 +54,8 @@ class Journal:
         self._position = START  # in a shared log: read up to here
         self._shown: deque[_ShownList] = deque()
         self._behind, self._gate, self._closed = 0, Lock(), False
-        self._problem: str | None = None
+        self._problem: str | None = None  # of the log
+        self._unsaved: str | None = None  # why the last checkpoint was not written
 
     # A start
 
@@ -192,7 +193,7 @@ class Journal:
 
     def problems(self) -> tuple[str, ...]:
         """Problems for a person to look into."""
-        return () if self._problem is None else (self._problem,)
+        return tuple(problem for problem in (self._problem, self._unsaved) if problem is not None)
 
     # The end
 
@@ -209,7 +210,10 @@ class Journal:
         try:
             write_checkpoint(self._file, arrays)
         except OSError as error:
-            self._observer.failed("checkpoint", f"{self._file} cannot be written ({error}); a restart reads more of the log")
+            self._unsaved = f"{self._file} cannot be written ({error}); a restart reads more of the log"
+            self._observer.failed("checkpoint", self._unsaved)
+        else:
+            self._unsaved = None
 
     def close(self, state: LiveState, release_id: str) -> None:
         """Write a checkpoint and the waiting lists, and close the log; repeatable."""

@@ -227,7 +227,7 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
         *(False, False, False),
     ]
     assert "127.0.0.1" not in TrustedProxies.from_environment({})
-    with pytest.raises(LiveAlignError, match="'proxy.example'"):
+    with pytest.raises(LiveAlignError, match=r"'proxy\.example'"):
         TrustedProxies.from_environment({VARIABLE: "proxy.example"})
     assert ProxyHeadersMiddleware(echo, proxies.for_uvicorn()).trusted_hosts is not None
 

@@ -154,6 +154,13 @@ class Sessions:
                 self._rows[self.names[row]] = row
             self.names.pop()
 
+    def move(self, milliseconds: int) -> None:
+        """Add to every time: the clock was set."""
+        for name in ("entered", "start", "until"):
+            self.table[name][:] += milliseconds
+        for play_id in self._early_ends:
+            self._early_ends[play_id] += milliseconds
+
     def restore(self, arrays: dict[str, NDArray], names: list[str]) -> None:
         """Load the rows of a checkpoint."""
         self.table.extend(arrays)

@@ -28,6 +28,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
+_COPIED = ("room_id", "author_id", "started_at", "ended_at", "content_at", "heard_at")  # columns of the table in a view
+
+
 class LiveState:
     """The state of one service process; it is changed only under `lock`."""
 
@@ -59,6 +62,7 @@ class LiveState:
             started_at=np.int64,
             ended_at=np.int64,
             content_at=np.int64,
+            heard_at=np.int64,
             waiting=np.bool_,
             coded_row=np.int64,
             counts=(np.float64, len(WINDOW_COUNTS)),
@@ -84,7 +88,7 @@ class LiveState:
             coded_row = self.table["coded_row"].copy()
             self._view = LiveView(
                 rooms=tuple(self._order),
-                **{name: self.table[name].copy() for name in ("room_id", "author_id", "started_at", "ended_at", "content_at")},
+                **{name: self.table[name].copy() for name in _COPIED},
                 waiting=self.table["waiting"].copy(),
                 coded_row=coded_row,
                 vectors=self.coded_windows["vector"][coded_row],
@@ -93,6 +97,7 @@ class LiveState:
                 author_counts=self.table["author_counts"].copy(),
                 outcomes=self.table["outcomes"].copy(),
                 coded_windows=self.coded_windows,
+                quiet_ms=int(1000 * self.config.room_quiet_seconds),
             )
             self._dirty, self._published = False, time.monotonic()
             return self._view
@@ -118,6 +123,7 @@ class LiveState:
             author_id=author_id,
             started_at=started_at,
             ended_at=NEVER_ENDS,
+            heard_at=started_at,
             coded_row=self.coded_windows.of_authors(np.array([author_id]))[0],
             counts=np.nan,
             author_counts=self.author_counts.before(author_id, self._day),
@@ -133,7 +139,7 @@ class LiveState:
         room.texts.change(text)
         room.texts.forget((self.closed_until + 1) * self.window_ms)
         room.language = room.language if language is None else language
-        self._hear(room, text.at)
+        self.hear(room, text.at)
 
     def end_room(self, room_id: int, ended_at: int) -> None:
         """End a room: from `ended_at` on it is not a candidate; only the first end counts."""
@@ -143,9 +149,18 @@ class LiveState:
             self.sessions.end_room(room_id, ended_at)
         self._touch(ended_at)
 
+    def hear(self, room: LiveRoom, at: int) -> None:
+        """Record that something happened in a room; one that was quiet for long is live again."""
+        if at - room.heard_at > 1000 * self.config.room_quiet_seconds:
+            self._dirty = True
+        room.heard_at = max(room.heard_at, at)
+        self.table["heard_at"][room.row] = room.heard_at
+        self.rooms.move_to_end(room.room_id)
+        self.clock = max(self.clock, at)
+
     def happened(self, room_id: int, at: int) -> OpenWindow | None:
         """The open window of `at`, to record an event in; None if that window is closed."""
-        self._hear(self.rooms[room_id], at)
+        self.hear(self.rooms[room_id], at)
         number = at // self.window_ms
         if number <= self.closed_until:
             self.late_events += 1
@@ -181,7 +196,7 @@ class LiveState:
             self.user_counts.add(user_id, 1, at // DAY_MS)
         if at < self.table["ended_at"][room.row]:
             self.sessions.start(play_id, room_id, user_id, room.author_id, at, room.started_at, click is not None)
-        self._hear(room, at)
+        self.hear(room, at)
 
     def leave(self, play_id: str, at: int) -> None:
         """Record that a user leaves."""
@@ -253,12 +268,6 @@ class LiveState:
         self.users.renumber(number)
         self.table["coded_row"][:] = number[self.table["coded_row"]]
         self.publish()
-
-    def _hear(self, room: LiveRoom, at: int) -> None:
-        """Record that something happened in a room."""
-        room.heard_at = max(room.heard_at, at)
-        self.rooms.move_to_end(room.room_id)
-        self.clock = max(self.clock, at)
 
     def _touch(self, at: int) -> None:
         self.clock = max(self.clock, at)

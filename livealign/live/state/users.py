@@ -144,6 +144,12 @@ class Users:
             np.int64
         )
 
+    def move(self, milliseconds: int) -> None:
+        """Add to every time: the clock was set."""
+        for name in ("history_at", "shown_at"):
+            times = self[name]
+            times[times > 0] += milliseconds
+
     def renumber(self, number: Ints) -> None:
         """Point to the compacted table, in which row m has become row `number[m]`."""
         for name in ("history_coded_row", "shown_coded_row"):
