@@ -85,15 +85,20 @@ class AdmissionMiddleware:
             await self.app(scope, receive, send)
             return
         route, started = _route(scope["path"]), time.perf_counter()
-        status = sent = 0
+        status, sent, replaced = 0, 0, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, sent
+            status, sent = message.get("status", status), sent + len(message.get("body", b""))
+            await send(message)
 
         async def counted(message: Message) -> None:
-            nonlocal status, sent
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                sent += len(message.get("body", b""))
-            await send(message)
+            nonlocal replaced
+            if _is_plain_refusal(message):
+                replaced = True
+                await _no_such_route(sending, scope, message)
+            elif not replaced:
+                await sending(message)
 
         try:
             await self._pass(limits, route, scope, receive, counted)
@@ -149,6 +154,25 @@ async def answer(send: Send, status: int, content: Any, headers: tuple[tuple[byt
     plain = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": plain})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_plain_refusal(message: Message) -> bool:
+    """Whether a message begins the plain 404 or 405 of Starlette or BentoML."""
+    if message["type"] != "http.response.start" or message["status"] not in (404, 405):
+        return False
+    return not dict(message["headers"]).get(b"content-type", b"").startswith(b"application/json")
+
+
+async def _no_such_route(send: Send, scope: Scope, start: Message) -> None:
+    """The answer to a path or a method that there is not."""
+    path = scope["path"][:100]
+    if start["status"] == 404:
+        paths = sorted({*_KNOWN, *_TEMPLATES.values()})
+        await answer(send, 404, {"error": f"there is no path {path}; the paths are {', '.join(paths)}"})
+        return
+    allowed = dict(start["headers"]).get(b"allow", b"POST")
+    error = f"{path} does not take {scope['method'][:20]}; use {allowed.decode('latin-1')}"
+    await answer(send, 405, {"error": error}, ((b"allow", allowed),))
 
 
 async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from livealign.events.models import MAX_NAME, MAX_TEXT, Event
-from livealign.ids import MAX_ID
+from livealign.events.models import MAX_NAME, MAX_TEXT, Event, Id, Whole
 from livealign.live.answers import (
     MAX_K,
     CoreStatus,
@@ -29,7 +28,6 @@ MAX_CHAT = 100  # messages of one segment
 MAX_ROOMS = 200  # of one page of /rooms
 
 CodeNames = Annotated[list[str], Field(description="A name for each code; empty where no words tell it from its siblings.")]
-Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
 
 
 class RecommendRequest(BaseModel):
@@ -38,7 +36,7 @@ class RecommendRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
-    k: int = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
+    k: Annotated[int, Whole] = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms not to be recommended.")
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
     at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
@@ -129,7 +127,9 @@ class Segment(BaseModel):
         examples=[["dodge left!", "so close"]],
         description="Viewers', in time order.",
     )
-    minute: int = Field(0, strict=True, ge=0, le=1_000_000, examples=[42], description="Since the broadcast began.")
+    minute: Annotated[int, Whole] = Field(
+        0, strict=True, ge=0, le=1_000_000, examples=[42], description="Since the broadcast began."
+    )
     author_id: Id | None = Field(None, examples=[900], description="Left out: an unknown author.")
 
     def text(self) -> SegmentText:

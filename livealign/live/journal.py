@@ -110,7 +110,7 @@ class Journal:
     # Events
 
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
-        """Rejections of the events of unknown rooms."""
+        """Rejections of the events of unknown rooms, of another author than the room's, and of ends before a start."""
         state = self._current()
         started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
         unknown = [
@@ -120,7 +120,8 @@ class Journal:
             self._follow()
             unknown = [placed for placed in unknown if placed.event.room_id not in state.rooms]
         detail = "room_id is of no room that is live or ended lately; send room_started first"
-        return [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
+        rejected = [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
+        return [*rejected, *_contradictions(state, events, {placed.place for placed in unknown})]
 
     def receive(self, events: Sequence[Event]) -> None:
         """Apply events that have just been logged, in the order of time."""
@@ -227,6 +228,27 @@ class Journal:
     def _current(self) -> LiveState:
         assert self._state is not None, "the journal has restored no state yet"
         return self._state
+
+
+def _contradictions(state: LiveState, events: Sequence[PlacedEvent], passed: set[int]) -> list[Rejection]:
+    """Rejections of events that do not fit their room, as the state or an earlier start of the batch knows it."""
+    rooms: dict[int, tuple[int, int]] = {}  # author and start
+    for placed in sorted(events, key=lambda placed: placed.event.at):
+        if isinstance(placed.event, RoomStarted) and placed.event.room_id not in state.rooms:
+            rooms.setdefault(placed.event.room_id, (placed.event.author_id, placed.event.at))
+    rejected = []
+    for place, event in events:
+        room = state.rooms.get(event.room_id)
+        author, started_at = rooms.get(event.room_id, (-1, 0)) if room is None else (room.author_id, room.started_at)
+        if place in passed:
+            continue
+        if event.author_id != author:
+            detail = "author_id is not the author of the room, as its room_started says"
+            rejected.append(Rejection(place, event.event_id, "other_author", detail))
+        elif isinstance(event, RoomEnded) and event.at < started_at:
+            detail = f"at lies {started_at - event.at} ms before the start of the room"
+            rejected.append(Rejection(place, event.event_id, "ends_before_start", detail))
+    return rejected
 
 
 def impressions(user_id: int, answer: Recommendations) -> list[ImpressionShown]:

@@ -151,7 +151,7 @@ class LiveState:
 
     def hear(self, room: LiveRoom, at: int) -> None:
         """Record that something happened in a room; one that was quiet for long is live again."""
-        if at - room.heard_at > 1000 * self.config.room_quiet_seconds:
+        if at - room.heard_at > 100 * self.config.room_quiet_seconds:  # a tenth of it; other views are as old as a tick at most
             self._dirty = True
         room.heard_at = max(room.heard_at, at)
         self.table["heard_at"][room.row] = room.heard_at
@@ -214,11 +214,11 @@ class LiveState:
 
     def settle(self, window: int) -> None:
         """Count the outcomes of impressions known by the end of a window; seen after `publish`."""
+        self._dirty = True
         outcomes = self.outcomes.take_known(window, self._day)
         by_row = {self.rooms[room_id].row: counts for room_id, counts in outcomes.items() if room_id in self.rooms}
         if by_row:
             self.table["outcomes"][list(by_row)] += list(by_row.values())
-            self._dirty = True
 
     def new_day(self, now: int) -> None:
         """At midnight, add yesterday's counts to those of the days before, and start today's."""
