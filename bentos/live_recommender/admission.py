@@ -170,9 +170,10 @@ async def _no_such_route(send: Send, scope: Scope, start: Message) -> None:
         paths = sorted({*_KNOWN, *_TEMPLATES.values()})
         await answer(send, 404, {"error": f"there is no path {path}; the paths are {', '.join(paths)}"})
         return
-    allowed = dict(start["headers"]).get(b"allow", b"POST")
-    error = f"{path} does not take {scope['method'][:20]}; use {allowed.decode('latin-1')}"
-    await answer(send, 405, {"error": error}, ((b"allow", allowed),))
+    methods = dict(start["headers"]).get(b"allow", b"POST").decode("latin-1")
+    allowed = ", ".join(sorted(methods.split(", ")))
+    error = f"{path} does not take {scope['method'][:20]}; use {allowed}"
+    await answer(send, 405, {"error": error}, ((b"allow", allowed.encode("latin-1")),))
 
 
 async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:

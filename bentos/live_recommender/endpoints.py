@@ -66,7 +66,15 @@ class Endpoints:
         answer = await self._in(
             self._lists,
             lambda: self.core.recommend(
-                asked.user_id, asked.k, asked.exclude, asked.surface, asked.at_milliseconds(), asked.content, logged
+                asked.user_id,
+                asked.k,
+                asked.exclude,
+                asked.surface,
+                asked.at_milliseconds(),
+                asked.content,
+                logged,
+                asked.among,
+                asked.filter.wanted(),
             ),
         )
         return _json(recommended_json(answer, logged))

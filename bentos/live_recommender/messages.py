@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from livealign.events.models import MAX_NAME, MAX_TEXT, Event, Id, Whole
+from livealign.events.models import MAX_NAME, MAX_TEXT, Event, Id, Name, Whole
 from livealign.live.answers import (
     MAX_K,
     CoreStatus,
@@ -19,15 +19,38 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
 )
+from livealign.live.selection import RoomFilter
 from livealign.live.state.coded_windows import CodedWindow
 
 MAX_EVENTS = 1_000  # of one batch
 MAX_EXCLUDED = 1_000
+MAX_FILTER = 100  # categories, languages or words of a filter
 MAX_SEGMENTS = 64  # of one call of /embed
 MAX_CHAT = 100  # messages of one segment
 MAX_ROOMS = 200  # of one page of /rooms
 
+Word = Annotated[str, Field(strict=True, min_length=2, max_length=MAX_NAME)]
 CodeNames = Annotated[list[str], Field(description="A name for each code; empty where no words tell it from its siblings.")]
+
+
+class Filter(BaseModel):
+    """Conditions on the rooms of a list; upper and lower case are the same."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    categories: list[Name] = Field(default_factory=list, max_length=MAX_FILTER, description="Rooms of these only.")
+    languages: list[Name] = Field(
+        default_factory=list, max_length=MAX_FILTER, description="Rooms of these only, and rooms whose language is not known."
+    )
+    authors: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms of these only.")
+    blocked_authors: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="No rooms of these.")
+    blocked_words: list[Word] = Field(
+        default_factory=list, max_length=MAX_FILTER, description="No rooms with these in title or category."
+    )
+
+    def wanted(self) -> RoomFilter:
+        """The filter as the library's type."""
+        return RoomFilter(*(frozenset(values) for _, values in self))
 
 
 class RecommendRequest(BaseModel):
@@ -38,6 +61,10 @@ class RecommendRequest(BaseModel):
     user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
     k: Annotated[int, Whole] = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms not to be recommended.")
+    among: list[Id] | None = Field(
+        None, max_length=MAX_EXCLUDED, description="The only rooms to rank, e.g. of another retriever; null ranks all."
+    )
+    filter: Filter = Field(default_factory=Filter)
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
     at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
     record: bool = Field(True, description="False logs no impressions, for a client that shows the list to no viewer.")
@@ -167,6 +194,7 @@ class Room(BaseModel):
     language: str | None
     started_at: datetime
     ended_at: datetime | None
+    hidden: bool = Field(description="By an operator: in no list and no page.")
     codes: list[int]
     code_names: CodeNames
     content_age_seconds: float | None

@@ -155,7 +155,57 @@ class ImpressionShown(_Action):
     model_version: Name | None = None
 
 
-Event = RoomStarted | RoomEnded | Speech | Comment | Like | Gift | Share | Follow | PlayStarted | PlayEnded | ImpressionShown
+class NotInterested(_Action):
+    """A user does not want to see this room; it is not recommended to them again."""
+
+    kind: Literal["not_interested"] = "not_interested"
+
+
+class AuthorBlocked(_Action):
+    """A user does not want to see any room of this author."""
+
+    kind: Literal["author_blocked"] = "author_blocked"
+    room_id: Id = 0  # where it happened, if in a room
+
+
+class AuthorUnblocked(_Action):
+    """A user takes a block back."""
+
+    kind: Literal["author_unblocked"] = "author_unblocked"
+    room_id: Id = 0
+
+
+class RoomHidden(_Event):
+    """An operator takes a room out of all lists, pages and similar rooms."""
+
+    kind: Literal["room_hidden"] = "room_hidden"
+
+
+class RoomUnhidden(_Event):
+    """An operator takes the hiding of a room back."""
+
+    kind: Literal["room_unhidden"] = "room_unhidden"
+
+
+Event = (
+    RoomStarted
+    | RoomEnded
+    | Speech
+    | Comment
+    | Like
+    | Gift
+    | Share
+    | Follow
+    | PlayStarted
+    | PlayEnded
+    | ImpressionShown
+    | NotInterested
+    | AuthorBlocked
+    | AuthorUnblocked
+    | RoomHidden
+    | RoomUnhidden
+)
+ROOMLESS = (AuthorBlocked, AuthorUnblocked)  # events that need no known room
 _TaggedEvent = Annotated[Event, Field(discriminator="kind")]
 _EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])

@@ -34,6 +34,7 @@ class RoomState(NamedTuple):
     language: str | None
     started_at: int  # epoch milliseconds
     ended_at: int | None
+    hidden: bool  # by an operator: in no list and no page
     codes: list[int]
     code_names: list[str]
     content_age_seconds: float | None  # None before the first encoded window: the codes are the author's alone

@@ -42,6 +42,7 @@ from livealign.live.embed import embed_segments
 from livealign.live.journal import Journal
 from livealign.live.moved_clock import move_state
 from livealign.live.recommender import Reader, Request, without_content
+from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving, open_serving
 from livealign.live.state.rooms import LiveView
 from livealign.live.state.state import LiveState
@@ -145,6 +146,8 @@ class LiveCore:
         at: int | None = None,
         content: bool = True,
         record: bool = True,
+        among: Collection[int] | None = None,
+        wanted: RoomFilter | None = None,
     ) -> Recommendations:
         """At most `k` live rooms, best first.
 
@@ -157,13 +160,15 @@ class LiveCore:
             surface: where the list is shown, for the log.
             at: epoch milliseconds; None for now. Only lists for now are logged.
             content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
+            among: ids of the only rooms to rank; those that are not live are left out. None ranks all.
+            wanted: conditions on the rooms.
             record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
         """
         asked_at = self.now() if at is None else at
-        request = Request(asked_at, k, exclude, surface, content)
+        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
         with self.state.lock:
             serving, view = self._serving, self.state.view()
             reader = self._reader(view, user_id, asked_at)
@@ -335,6 +340,7 @@ class LiveCore:
             coded_windows["segment_id"][history.coded_row] > 0,
             self.state.user_before(user_id),
             self.state.users.not_entered(user_id, since, at),
+            self.state.wishes.unwanted(user_id),
         )
 
     def _without_content(self, view: LiveView) -> LiveView:

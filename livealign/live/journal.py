@@ -15,7 +15,17 @@ from livealign.config import LiveConfig
 from livealign.errors import EventLogError, LiveAlignError
 from livealign.events.intake import EventIntake, RecentIds
 from livealign.events.log import START, Log
-from livealign.events.models import Event, ImpressionShown, PlacedEvent, Rejection, RoomEnded, RoomStarted, event_of, record_of
+from livealign.events.models import (
+    ROOMLESS,
+    Event,
+    ImpressionShown,
+    PlacedEvent,
+    Rejection,
+    RoomEnded,
+    RoomStarted,
+    event_of,
+    record_of,
+)
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
@@ -111,7 +121,7 @@ class Journal:
 
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
         """Rejections of the events of unknown rooms, of another author than the room's, and of ends before a start."""
-        state = self._current()
+        state, events = self._current(), [placed for placed in events if not isinstance(placed.event, ROOMLESS)]
         started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
         unknown = [
             placed for placed in events if placed.event.room_id not in state.rooms and placed.event.room_id not in started

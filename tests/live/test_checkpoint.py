@@ -60,6 +60,9 @@ def busy_state() -> LiveState:
     window.comment(47_000, 1, 3, "rook takes", False)
     window.speech.append(Utterance(46_500, 2, "what a move"))
     window.n_likes = 4
+    state.wishes.block(3, 70)
+    state.wishes.not_interested(3, 8)
+    state.hide_room(8, hidden=True)
     state.publish()
     return state
 
@@ -97,6 +100,9 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     assert (mine.content.average[1:], mine.content.before[1:]) == (known.content.average[1:], known.content.before[1:])
     assert dict(fresh.open) == dict(state.open)
     assert fresh.open[1][7].n_likes == 4
+    assert [ids.tolist() for ids in fresh.wishes.unwanted(3)] == [[70], [8]]
+    assert fresh.view().hidden.tolist() == state.view().hidden.tolist()
+    assert fresh.view().hidden.sum() == 1
     history = fresh.users.history(3, 2**62)
     assert history.at.tolist() == [46_000]
     assert fresh.coded_windows["segment_id"][history.coded_row].tolist() == [71]

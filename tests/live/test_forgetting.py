@@ -12,7 +12,7 @@ import pytest
 
 from bentos.live_recommender import rate_limits
 from livealign.events import intake
-from livealign.live.state import sessions, state, users
+from livealign.live.state import sessions, state, users, wishes
 from tests.live.test_state import empty_state
 from tests.support.counted_operations import KINDS, counted
 
@@ -42,6 +42,16 @@ def _rooms() -> Step:
     return lambda number: live.start_room(number, 1, 2_000 + number, None, None, None)
 
 
+def _wishing_users() -> Step:
+    table = wishes.Wishes(SIZE)
+    return lambda number: table.block(number, 1)
+
+
+def _wishes() -> Step:
+    table = wishes.Wishes(SIZE)
+    return lambda number: table.block(1, number)
+
+
 def _senders() -> Step:
     limit = rate_limits.RateLimit(1.0, clock=lambda: 0.0)
     limit._buckets = rate_limits.OrderedDict()  # the class made its own before it was counted
@@ -53,6 +63,8 @@ CASES = [
     (users, {}, _users),
     (sessions, {"_EARLY_ENDS": SIZE}, _early_ends),
     (state, {}, _rooms),
+    (wishes, {}, _wishing_users),
+    (wishes, {"MOST": SIZE}, _wishes),
     (rate_limits, {"SENDERS": SIZE}, _senders),
 ]
 

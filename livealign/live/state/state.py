@@ -23,12 +23,21 @@ from livealign.live.state.rooms import NEVER_ENDS, LiveRoom, LiveView
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow
+from livealign.live.state.wishes import Wishes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
-_COPIED = ("room_id", "author_id", "started_at", "ended_at", "content_at", "heard_at")  # columns of the table in a view
+_COPIED = (
+    "room_id",
+    "author_id",
+    "started_at",
+    "ended_at",
+    "content_at",
+    "heard_at",
+    "hidden",
+)  # in a view
 
 
 class LiveState:
@@ -52,6 +61,7 @@ class LiveState:
         self.clock = clock  # the latest time of any event
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
+        self.wishes = Wishes(config.max_users)
         self.lock = RLock()
         self.rooms: OrderedDict[int, LiveRoom] = OrderedDict()  # the room that was heard of longest ago first
         self.open: dict[int, dict[int, OpenWindow]] = defaultdict(dict)  # window → room → its open window
@@ -63,6 +73,7 @@ class LiveState:
             ended_at=np.int64,
             content_at=np.int64,
             heard_at=np.int64,
+            hidden=np.bool_,
             waiting=np.bool_,
             coded_row=np.int64,
             counts=(np.float64, len(WINDOW_COUNTS)),
@@ -148,6 +159,11 @@ class LiveState:
             self.table["ended_at"][row] = ended_at
             self.sessions.end_room(room_id, ended_at)
         self._touch(ended_at)
+
+    def hide_room(self, room_id: int, *, hidden: bool) -> None:
+        """Take a room out of all lists and pages, or put it back."""
+        self.table["hidden"][self.rooms[room_id].row] = hidden
+        self._dirty = True
 
     def hear(self, room: LiveRoom, at: int) -> None:
         """Record that something happened in a room; one that was quiet for long is live again."""
