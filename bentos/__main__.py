@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import sys
 from dataclasses import asdict
 from datetime import date
@@ -28,6 +29,8 @@ from livealign.landing.run import landed_days
 def main() -> None:
     """Parse and run a command; an error ends the process with 1 and one `error:` line."""
     arguments = _parser().parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # so that what this process has started ends too
     try:
         match arguments.command:
             case "build":
@@ -48,6 +51,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except (KeyboardInterrupt, EOFError):
         sys.exit(130)
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _feed(arguments: argparse.Namespace, url: str, key: str) -> None:

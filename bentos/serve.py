@@ -76,7 +76,9 @@ def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]
         LiveAlignError: the server did not get ready.
     """
     environment = {**serving_environment(home), WRITE_VARIABLE: key}
-    process = subprocess.Popen(_command(home, host, port), env=environment)
+    # Also a demo that is killed leaves no server behind.
+    watched = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *_command(home, host, port)]
+    process = subprocess.Popen(watched, env=environment)
     url = f"http://{host}:{port}"
     try:
         _wait(process, url)

@@ -271,6 +271,9 @@ class LiveConfig:
     )
     publish_seconds: float = setting(0.25, "rooms that start or end are seen this much later at most", AMOUNT, unit="seconds")
     room_memory_seconds: float = setting(1_800.0, "an ended room is forgotten this long after its end", AMOUNT, unit="seconds")
+    room_quiet_seconds: float = setting(
+        900.0, "a room without any event for so long is not live until the next", POSITIVE, unit="seconds"
+    )
     room_silence_seconds: float = setting(
         6 * 3_600.0, "a room without any event for so long has ended", POSITIVE, unit="seconds"
     )

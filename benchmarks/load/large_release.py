@@ -21,6 +21,13 @@ FIRST_ROOM, FIRST_USER, FIRST_AUTHOR = 5_000_000_000, 6_000_000_000, 7_000_000_0
 HISTORY = 20
 
 
+def room_authors(bundle: Path) -> list[int]:
+    """The author of each room of such a release, in the order of its rooms."""
+    rooms = pq.ParquetFile(open_bundle(bundle).file(f"{SNAPSHOT}/rooms.parquet")).read(["author_id"])
+    authors: list[int] = rooms["author_id"].to_pylist()
+    return authors
+
+
 def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, seed: int = 17) -> Path:
     """Write the bundle again, with `rooms` live rooms and `users` histories in its snapshot.
 

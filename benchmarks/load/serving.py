@@ -28,7 +28,7 @@ import psutil
 
 from benchmarks.json_rows import ROOT, JsonRows, add_json_option
 from benchmarks.load.generator import KEY_VARIABLE, UNITS
-from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER, large_release
+from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER, large_release, room_authors
 from bentos.build import bentoml_command, bentoml_settings
 from bentos.smoke import ask, free_port, stop, wait_until_ready
 from livealign.config import LiveConfig
@@ -67,6 +67,7 @@ class Server:
 
     def __init__(self, port: int, key: str, process: "subprocess.Popen[bytes]") -> None:
         self.port, self.key, self.process = port, key, process
+        self.authors: list[int] = []  # of each room
 
     def load(self, path: str, bodies: list[bytes], **options: float) -> Result:
         """Run the load generator in a process of its own."""
@@ -129,7 +130,7 @@ def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]
     return [json.dumps({"user_id": FIRST_USER + int(user), "k": k, "surface": "bench"}).encode() for user in drawn]
 
 
-def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]:
+def event_bodies(batches: int, size: int, authors: list[int], users: int) -> list[bytes]:
     """Batches of new comments, likes and plays at the present time.
 
     A play ends some batches after its start.
@@ -139,14 +140,15 @@ def event_bodies(batches: int, size: int, rooms: int, users: int) -> list[bytes]
     bodies, watching = [], deque[dict[str, Any]]()
     for batch in range(batches):
         kinds = rng.choice(["comment", "like", "play_started", "play_ended"], size, p=[0.5, 0.3, 0.1, 0.1])
-        room, user = rng.integers(0, rooms, size), rng.integers(0, users, size)
+        room, user = rng.integers(0, len(authors), size), rng.integers(0, users, size)
         events, ready = [], len(watching)
         for place, kind in enumerate(kinds.tolist()):
-            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{place}", "at": now, "author_id": 1}
-            about |= {"room_id": FIRST_ROOM + int(room[place]), "user_id": FIRST_USER + int(user[place])}
+            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{place}", "at": now}
+            about |= {"room_id": FIRST_ROOM + int(room[place]), "author_id": authors[room[place]]}
+            about["user_id"] = FIRST_USER + int(user[place])
             if kind == "play_ended" and ready:
                 ready, play = ready - 1, watching.popleft()
-                about |= {"play_id": play["event_id"], "room_id": play["room_id"], "user_id": play["user_id"]}
+                about |= {name: play[name] for name in ("room_id", "author_id", "user_id")} | {"play_id": play["event_id"]}
             elif kind == "play_started":
                 watching.append(about)
             elif kind != "like":
@@ -189,7 +191,7 @@ class Speakers:
             now = int((begins + step / 2) * 1000)
             events = []
             for room in range(step % steps, self._rooms, steps):
-                about = {"room_id": FIRST_ROOM + room, "author_id": 1, "at": now}
+                about = {"room_id": FIRST_ROOM + room, "author_id": self._server.authors[room], "at": now}
                 speech = {"kind": "speech", "ended_at": now, "text": " ".join(self._rng.choice(WORDS, 40))}
                 events.append({**speech, "event_id": f"{self._run}-{step}-{room}", **about})
                 for viewer in range(3):
@@ -224,9 +226,9 @@ def measure_noop(seconds: float) -> Result:
         return {name: server.load(f"/{name}", body, seconds=seconds, connections=16) for name in ("nothing", "nothing_async")}
 
 
-def measure_events(server: Server, rooms: int, users: int, batches: int) -> Result:
+def measure_events(server: Server, users: int, batches: int) -> Result:
     """Batches of 500 events, each answered after its fsync."""
-    bodies = event_bodies(batches, 500, rooms, users)
+    bodies = event_bodies(batches, 500, server.authors, users)
     result = server.load("/events", bodies, seconds=120, requests=len(bodies), connections=4)
     return {**result, "events_per_second": round(result["per_second"] * 500)}
 
@@ -270,13 +272,13 @@ def soak(server: Server, rooms: int, users: int, seconds: float) -> Result:
 
     First it sends as many events as the service remembers ids, so that bounded memory has reached its bound.
     """
-    at_start, full = server.memory(), event_bodies(LiveConfig().event_ids // 500, 500, rooms, users)
+    at_start, full = server.memory(), event_bodies(LiveConfig().event_ids // 500, 500, server.authors, users)
     server.load("/events", full, seconds=300, requests=len(full), connections=4)
     memory, until = [server.memory()], time.monotonic() + seconds
     lists, events = recommend_bodies(users, 20_000), None
     with Speakers(server, rooms):
         while time.monotonic() < until:
-            events = server.load("/events", event_bodies(20, 500, rooms, users), rate=2, seconds=10)
+            events = server.load("/events", event_bodies(20, 500, server.authors, users), rate=2, seconds=10)
             server.load("/recommend", lists, rate=20, seconds=5)
             memory.append(server.memory())
     half = memory[len(memory) // 2 :]
@@ -322,6 +324,7 @@ def main() -> None:
                 "bentos.live_recommender.service:LiveRecommender",
                 {"LIVEALIGN_BUNDLE": str(enlarged), "LIVEALIGN_MODELS": str(home.models)},
             ) as server:
+                server.authors = room_authors(enlarged)
                 yield server
 
         if wanted & {"lists", "events"}:
@@ -330,7 +333,7 @@ def main() -> None:
                 if "lists" in wanted:
                     show("lists", measure_lists(server, arguments.users, arguments.seconds))
                 if "events" in wanted:
-                    show("events", measure_events(server, arguments.rooms, arguments.users, 400))
+                    show("events", measure_events(server, arguments.users, 400))
                 show("gib_after", server.memory())
         if "lists" in wanted:
             show("noop", measure_noop(arguments.seconds / 3))

@@ -1,12 +1,13 @@
 """ASGI middleware that admits or refuses a request before any model sees it.
 
-It checks the key, the rate, the size and whether the body is JSON, and refuses with a reason. An admitted request has its
-decoded body in the scope under BODY. Each request is counted and logged by its route, outcome, size and time, never by its
-text.
+It checks the headers' size, the key, the rate, how many requests are in hand, the body's size and whether it is JSON, and
+refuses with a reason. An admitted request has its decoded body in the scope under BODY. Each request is counted and logged
+by its route, outcome, size and time, never by its text.
 """
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +22,14 @@ from bentos.live_recommender.rate_limits import (
     EVENTS_VARIABLE,
     REQUESTS_PER_SECOND,
     REQUESTS_VARIABLE,
+    InHand,
     RateLimit,
 )
+from bentos.live_recommender.trusted_proxies import TrustedProxies
 
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
+MAX_HEADER_BYTES = 16_384  # of the request line and all headers
 MAX_BYTES = {"/events": 8_000 * KILOBYTE, "/embed": 2_000 * KILOBYTE, "/recommend": 64 * KILOBYTE}  # of a body
 OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
@@ -40,6 +44,7 @@ class Limits:
     keys: ApiKeys = field(default_factory=ApiKeys.from_environment)
     requests: RateLimit = field(default_factory=lambda: RateLimit.from_environment(REQUESTS_VARIABLE, REQUESTS_PER_SECOND))
     events: RateLimit = field(default_factory=lambda: RateLimit.from_environment(EVENTS_VARIABLE, EVENTS_PER_SECOND))
+    in_hand: InHand = field(default_factory=InHand)
     log_requests: bool = True
 
 
@@ -49,6 +54,15 @@ class AdmissionSettings:
 
     limits: Limits | None = None
     metrics: Metrics | None = None
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+
+    def knows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a request carries one of the API keys."""
+        return self.limits is not None and self.limits.keys.known(headers) is not None
+
+
+ADMISSION = AdmissionSettings()
+"""The settings of this process, for the middleware and for the HTTP protocol in front of it."""
 
 
 class Refused(Exception):
@@ -71,15 +85,20 @@ class AdmissionMiddleware:
             await self.app(scope, receive, send)
             return
         route, started = _route(scope["path"]), time.perf_counter()
-        status = sent = 0
+        status, sent, replaced = 0, 0, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, sent
+            status, sent = message.get("status", status), sent + len(message.get("body", b""))
+            await send(message)
 
         async def counted(message: Message) -> None:
-            nonlocal status, sent
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                sent += len(message.get("body", b""))
-            await send(message)
+            nonlocal replaced
+            if _is_plain_refusal(message):
+                replaced = True
+                await _no_such_route(sending, scope, message)
+            elif not replaced:
+                await sending(message)
 
         try:
             await self._pass(limits, route, scope, receive, counted)
@@ -99,9 +118,14 @@ class AdmissionMiddleware:
 
     async def _pass(self, limits: Limits, route: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
-        sender = scope["client"][0] if scope.get("client") else "?"
+        if _header_bytes(scope) > MAX_HEADER_BYTES:
+            raise Refused(431, f"the headers are larger than {MAX_HEADER_BYTES} bytes")
+        address = scope["client"][0] if scope.get("client") else "?"
+        # A known key has rates of its own, which nobody without it can use up; wrong keys count for their address.
+        key = limits.keys.known(headers)
+        sender = address if key is None else f"{address} {key}"
         if route not in UNLOGGED:
-            _within(limits.requests, sender, 1, "requests")  # before the keys, so that guessing them is slow too
+            _within(limits.requests, sender, 1, "requests")
         if route not in OPEN:
             refusal = limits.keys.refuses_write(headers) if route == "/events" else limits.keys.refuses_read(headers)
             if refusal is not None:
@@ -113,7 +137,15 @@ class AdmissionMiddleware:
             if route == "/events":
                 _within(limits.events, sender, _events_in(scope[BODY]), "events")
             receive = _replay(raw, receive)
-        await self.app(scope, receive, send)
+        if route in UNLOGGED:
+            await self.app(scope, receive, send)
+            return
+        if not limits.in_hand.take(address, keyed=key is not None):  # after the body: slow ones take no place
+            raise Refused(429, "too many requests at once; try again in 1 s", ((b"retry-after", b"1"),))
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            limits.in_hand.release(address, keyed=key is not None)
 
 
 async def answer(send: Send, status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
@@ -122,6 +154,26 @@ async def answer(send: Send, status: int, content: Any, headers: tuple[tuple[byt
     plain = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": plain})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_plain_refusal(message: Message) -> bool:
+    """Whether a message begins the plain 404 or 405 of Starlette or BentoML."""
+    if message["type"] != "http.response.start" or message["status"] not in (404, 405):
+        return False
+    return not dict(message["headers"]).get(b"content-type", b"").startswith(b"application/json")
+
+
+async def _no_such_route(send: Send, scope: Scope, start: Message) -> None:
+    """The answer to a path or a method that there is not."""
+    path = scope["path"][:100]
+    if start["status"] == 404:
+        paths = sorted({*_KNOWN, *_TEMPLATES.values()})
+        await answer(send, 404, {"error": f"there is no path {path}; the paths are {', '.join(paths)}"})
+        return
+    methods = dict(start["headers"]).get(b"allow", b"POST").decode("latin-1")
+    allowed = ", ".join(sorted(methods.split(", ")))
+    error = f"{path} does not take {scope['method'][:20]}; use {allowed}"
+    await answer(send, 405, {"error": error}, ((b"allow", allowed.encode("latin-1")),))
 
 
 async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
@@ -145,6 +197,11 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
             raise Refused(413, f"the body is larger than {most} bytes; send less at once")
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _header_bytes(scope: Scope) -> int:
+    line = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
 def _decoded(raw: bytes) -> Any:

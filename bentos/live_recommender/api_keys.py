@@ -51,6 +51,13 @@ class ApiKeys:
         """
         return cls(_digests(environment, WRITE_VARIABLE), _digests(environment, READ_VARIABLE))
 
+    def known(self, headers: Headers) -> str | None:
+        """A short name of the known key that a request carries; None without one. Never the key itself."""
+        key = request_key(headers)
+        if key is None or not _is_one_of(key, self.writers + self.readers):
+            return None
+        return hashlib.sha256(key).hexdigest()[:16]
+
     def refuses_write(self, headers: Headers) -> Refusal | None:
         """The refusal of a request to write; None if it may."""
         if not self.writers:

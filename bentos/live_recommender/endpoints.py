@@ -50,7 +50,7 @@ class Endpoints:
     _lists: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "lists"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
-    _pages: dict[tuple[int, int], tuple[list[Any], int]] = field(default_factory=dict, init=False)
+    _pages: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, init=False)
     _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
 
     def close(self) -> None:
@@ -66,7 +66,15 @@ class Endpoints:
         answer = await self._in(
             self._lists,
             lambda: self.core.recommend(
-                asked.user_id, asked.k, asked.exclude, asked.surface, asked.at_milliseconds(), asked.content, logged
+                asked.user_id,
+                asked.k,
+                asked.exclude,
+                asked.surface,
+                asked.at_milliseconds(),
+                asked.content,
+                logged,
+                asked.among,
+                asked.filter.wanted(),
             ),
         )
         return _json(recommended_json(answer, logged))
@@ -98,8 +106,7 @@ class Endpoints:
     async def rooms(self, request: Request) -> Response:
         """GET /rooms: a page of live rooms."""
         limit, offset = _number(request, "limit", 50, 1, MAX_ROOMS), _number(request, "offset", 0, 0, 1_000_000)
-        page, total = await self._in(self._looks, lambda: self._page(limit, offset))
-        return _json({"at": timestamp(int(time.time() * 1000)), "total": total, "rooms": page})
+        return _json(await self._in(self._looks, lambda: self._page(limit, offset)))
 
     async def room(self, request: Request) -> Response:
         """GET /rooms/{room_id}: one room with its last windows."""
@@ -132,14 +139,19 @@ class Endpoints:
         content, media_type = await self._in(self._looks, exposition)
         return Response(content, media_type=media_type)
 
-    def _page(self, limit: int, offset: int) -> tuple[list[Any], int]:
-        """A page of rooms as JSON and the number of live rooms, made at most once in ROOMS_SECONDS."""
+    def _page(self, limit: int, offset: int) -> dict[str, Any]:
+        """A RoomPage as JSON values, made at most once in ROOMS_SECONDS."""
         now = time.monotonic()
         if now - self._paged_at > ROOMS_SECONDS:
             self._pages, self._paged_at = {}, now
         if (limit, offset) not in self._pages:
-            page = [room_json(room) for room in self.core.rooms(limit, offset)]
-            self._pages[limit, offset] = page, self.core.status().live_rooms
+            status, rooms = self.core.status(), self.core.rooms(limit, offset)
+            self._pages[limit, offset] = {
+                "at": timestamp(self.core.now()),
+                "total": status.live_rooms,
+                "from_snapshot": status.from_snapshot,
+                "rooms": [room_json(room) for room in rooms],
+            }
         return self._pages[limit, offset]
 
     @staticmethod

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from livealign.events.models import MAX_NAME, MAX_TEXT, Event
-from livealign.ids import MAX_ID
+from livealign.events.models import MAX_NAME, MAX_TEXT, Event, Id, Name, Whole
 from livealign.live.answers import (
     MAX_K,
     CoreStatus,
@@ -20,16 +19,38 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
 )
+from livealign.live.selection import RoomFilter
 from livealign.live.state.coded_windows import CodedWindow
 
 MAX_EVENTS = 1_000  # of one batch
 MAX_EXCLUDED = 1_000
+MAX_FILTER = 100  # categories, languages or words of a filter
 MAX_SEGMENTS = 64  # of one call of /embed
 MAX_CHAT = 100  # messages of one segment
 MAX_ROOMS = 200  # of one page of /rooms
 
+Word = Annotated[str, Field(strict=True, min_length=2, max_length=MAX_NAME)]
 CodeNames = Annotated[list[str], Field(description="A name for each code; empty where no words tell it from its siblings.")]
-Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
+
+
+class Filter(BaseModel):
+    """Conditions on the rooms of a list; upper and lower case are the same."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    categories: list[Name] = Field(default_factory=list, max_length=MAX_FILTER, description="Rooms of these only.")
+    languages: list[Name] = Field(
+        default_factory=list, max_length=MAX_FILTER, description="Rooms of these only, and rooms whose language is not known."
+    )
+    authors: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms of these only.")
+    blocked_authors: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="No rooms of these.")
+    blocked_words: list[Word] = Field(
+        default_factory=list, max_length=MAX_FILTER, description="No rooms with these in title or category."
+    )
+
+    def wanted(self) -> RoomFilter:
+        """The filter as the library's type."""
+        return RoomFilter(*(frozenset(values) for _, values in self))
 
 
 class RecommendRequest(BaseModel):
@@ -38,8 +59,12 @@ class RecommendRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
-    k: int = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
+    k: Annotated[int, Whole] = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms not to be recommended.")
+    among: list[Id] | None = Field(
+        None, max_length=MAX_EXCLUDED, description="The only rooms to rank, e.g. of another retriever; null ranks all."
+    )
+    filter: Filter = Field(default_factory=Filter)
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
     at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
     record: bool = Field(True, description="False logs no impressions, for a client that shows the list to no viewer.")
@@ -129,7 +154,9 @@ class Segment(BaseModel):
         examples=[["dodge left!", "so close"]],
         description="Viewers', in time order.",
     )
-    minute: int = Field(0, strict=True, ge=0, le=1_000_000, examples=[42], description="Since the broadcast began.")
+    minute: Annotated[int, Whole] = Field(
+        0, strict=True, ge=0, le=1_000_000, examples=[42], description="Since the broadcast began."
+    )
     author_id: Id | None = Field(None, examples=[900], description="Left out: an unknown author.")
 
     def text(self) -> SegmentText:
@@ -167,6 +194,7 @@ class Room(BaseModel):
     language: str | None
     started_at: datetime
     ended_at: datetime | None
+    hidden: bool = Field(description="By an operator: in no list and no page.")
     codes: list[int]
     code_names: CodeNames
     content_age_seconds: float | None
@@ -180,6 +208,7 @@ class RoomPage(BaseModel):
 
     at: datetime
     total: int = Field(description="Rooms that are live.")
+    from_snapshot: bool = Field(description="No event has come yet: rooms and `at` are those of the release's snapshot.")
     rooms: list[Room]
 
 
@@ -226,6 +255,7 @@ class Status(BaseModel):
     staleness_p50_seconds: float | None
     staleness_p99_seconds: float | None
     log_behind_records: int = Field(description="Impressions that are not in the log yet.")
+    from_snapshot: bool = Field(description="No event has come yet: rooms and time are those of the release's snapshot.")
     events_per_second: float = Field(description="Accepted, over the last half minute.")
     lists_per_second: float = Field(description="Recommendations, over the last half minute.")
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bentos.live_recommender import messages
+from livealign.ids import MAX_ID
 
 Json = dict[str, Any]
 
@@ -183,7 +184,7 @@ _ROOM_ID = {
     "name": "room_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "integer", "minimum": 0, "maximum": messages.MAX_ID},
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
     "example": 4_000_000_001,
 }
 

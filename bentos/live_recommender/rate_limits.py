@@ -1,9 +1,9 @@
-"""Rate limits: a token bucket for each sender, and a bounded number of buckets."""
+"""Rate limits: a token bucket for each sender, and a bounded number of requests in hand."""
 
 import math
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +13,40 @@ REQUESTS_VARIABLE, EVENTS_VARIABLE = "LIVEALIGN_REQUESTS_PER_SECOND", "LIVEALIGN
 REQUESTS_PER_SECOND, EVENTS_PER_SECOND = 2_000.0, 100_000.0
 BURST_SECONDS = 2.0
 SENDERS = 10_000  # with a bucket in memory; a forgotten sender starts with a full one
+
+MOST_IN_HAND = 512  # requests that are admitted and not answered
+RESERVED = 128  # of these, for requests with a known key
+OF_ADDRESS = 128  # of one address, without a key
+
+
+@dataclass
+class InHand:
+    """The number of requests that are being answered, bounded by address and in all. For one thread."""
+
+    most: int = MOST_IN_HAND
+    reserved: int = RESERVED
+    of_address: int = OF_ADDRESS
+    _keyless: Counter[str] = field(default_factory=Counter, init=False)
+    _count: int = field(default=0, init=False)
+
+    def take(self, address: str, *, keyed: bool) -> bool:
+        """Take a place; False if there is none for this request."""
+        if self._count >= (self.most if keyed else self.most - self.reserved):
+            return False
+        if not keyed:
+            if self._keyless[address] >= self.of_address:
+                return False
+            self._keyless[address] += 1
+        self._count += 1
+        return True
+
+    def release(self, address: str, *, keyed: bool) -> None:
+        """Give the place back."""
+        self._count -= 1
+        if not keyed:
+            self._keyless[address] -= 1
+            if not self._keyless[address]:
+                del self._keyless[address]
 
 
 @dataclass

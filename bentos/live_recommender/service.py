@@ -12,16 +12,19 @@ import bentoml
 from pydantic import Field
 
 from bentos.live_recommender import json_logs as logs
-from bentos.live_recommender.admission import AdmissionMiddleware, AdmissionSettings, Limits
+from bentos.live_recommender.admission import ADMISSION, AdmissionMiddleware, Limits
 from bentos.live_recommender.endpoints import Endpoints
+from bentos.live_recommender.http_protocol import install
 from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded_segments
 from bentos.live_recommender.metrics import process_metrics
 from bentos.live_recommender.routes import make_app
 from bentos.live_recommender.settings import ROOT, Settings
+from bentos.live_recommender.trusted_proxies import TrustedProxies
 from livealign.errors import LiveAlignError
 
 REQUIREMENTS = ROOT / "requirements.txt"  # written by bentos.build; the source tree has none
-ADMISSION = AdmissionSettings()
+
+install()  # BentoML makes its server after this import
 
 
 def _image() -> bentoml.images.Image:
@@ -45,7 +48,8 @@ def _bentoml_document() -> dict[str, Any]:
     image=_image(),
     envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "true"}],
     workers=1,  # the process owns the model and the live state
-    traffic={"timeout": 30, "max_concurrency": 512},
+    # No `max_concurrency`: BentoML's refuses writers and probes too, and is not counted. Ours is in admission.py.
+    traffic={"timeout": 30},
     # Ours instead: BentoML's access log is not JSON, and its series are labelled by path, so that requests for many rooms
     # would make many series. Traces are not exported; a span for each request costs more than a small answer.
     logging={"access": {"enabled": False}},
@@ -69,7 +73,7 @@ class LiveRecommender:
         self.core = open_core(self._settings, self._metrics)
         self._warm_up, self._warm = warm_up, threading.Event()
         self.endpoints = Endpoints(self.core, limits, self._metrics)
-        ADMISSION.limits, ADMISSION.metrics = limits, self._metrics
+        ADMISSION.limits, ADMISSION.metrics, ADMISSION.proxies = limits, self._metrics, TrustedProxies.from_environment()
         threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
 
     def _get_warm(self) -> None:

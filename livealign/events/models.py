@@ -30,12 +30,21 @@ def _milliseconds(value: object) -> object:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-Id = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
+def _whole(value: object) -> object:
+    """The integer of a JSON number such as 39.0; other values are left for the type check.
+
+    Beyond 2^53 a float does not name one integer.
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value
+
+
+Whole = BeforeValidator(_whole)
+Id = Annotated[int, Whole, Field(strict=True, ge=0, le=MAX_ID)]
 Key = Annotated[str, Field(strict=True, min_length=1, max_length=64)]
 Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TEXT)]
-Milliseconds = Annotated[int, BeforeValidator(_milliseconds), Field(strict=True, ge=0, le=MAX_ID)]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Whole, BeforeValidator(_milliseconds), Field(strict=True, ge=0, le=MAX_ID)]
+Count = Annotated[int, Whole, Field(strict=True, ge=1, le=1_000_000)]
 
 
 class _Event(BaseModel):
@@ -78,6 +87,8 @@ class Speech(_Event):
 
     @model_validator(mode="after")
     def _ends_in_time(self) -> "Speech":
+        if self.ended_at < self.at:
+            raise ValueError("ended_at lies before at: speech ends after it begins")
         if self.ended_at > self.at + LONGEST_SPEECH_MS:
             raise ValueError(f"ended_at lies more than {LONGEST_SPEECH_MS // MINUTE_MS} minutes after at; send it in parts")
         return self
@@ -138,13 +149,63 @@ class ImpressionShown(_Action):
 
     kind: Literal["impression"] = "impression"
     request_id: Key | None = None
-    position: Annotated[int, Field(strict=True, ge=0, le=100_000)] | None = None
+    position: Annotated[int, Whole, Field(strict=True, ge=0, le=100_000)] | None = None
     surface: Name | None = None
     score: Annotated[float, Field(allow_inf_nan=False)] | None = None
     model_version: Name | None = None
 
 
-Event = RoomStarted | RoomEnded | Speech | Comment | Like | Gift | Share | Follow | PlayStarted | PlayEnded | ImpressionShown
+class NotInterested(_Action):
+    """A user does not want to see this room; it is not recommended to them again."""
+
+    kind: Literal["not_interested"] = "not_interested"
+
+
+class AuthorBlocked(_Action):
+    """A user does not want to see any room of this author."""
+
+    kind: Literal["author_blocked"] = "author_blocked"
+    room_id: Id = 0  # where it happened, if in a room
+
+
+class AuthorUnblocked(_Action):
+    """A user takes a block back."""
+
+    kind: Literal["author_unblocked"] = "author_unblocked"
+    room_id: Id = 0
+
+
+class RoomHidden(_Event):
+    """An operator takes a room out of all lists, pages and similar rooms."""
+
+    kind: Literal["room_hidden"] = "room_hidden"
+
+
+class RoomUnhidden(_Event):
+    """An operator takes the hiding of a room back."""
+
+    kind: Literal["room_unhidden"] = "room_unhidden"
+
+
+Event = (
+    RoomStarted
+    | RoomEnded
+    | Speech
+    | Comment
+    | Like
+    | Gift
+    | Share
+    | Follow
+    | PlayStarted
+    | PlayEnded
+    | ImpressionShown
+    | NotInterested
+    | AuthorBlocked
+    | AuthorUnblocked
+    | RoomHidden
+    | RoomUnhidden
+)
+ROOMLESS = (AuthorBlocked, AuthorUnblocked)  # events that need no known room
 _TaggedEvent = Annotated[Event, Field(discriminator="kind")]
 _EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])
@@ -158,7 +219,7 @@ class Rejection(NamedTuple):
 
     place: int
     event_id: str | None
-    reason: str  # invalid | in_future | too_late | unknown_room
+    reason: str  # invalid | in_future | too_late | unknown_room | other_author | ends_before_start
     detail: str
 
 

@@ -34,6 +34,7 @@ class RoomState(NamedTuple):
     language: str | None
     started_at: int  # epoch milliseconds
     ended_at: int | None
+    hidden: bool  # by an operator: in no list and no page
     codes: list[int]
     code_names: list[str]
     content_age_seconds: float | None  # None before the first encoded window: the codes are the author's alone
@@ -116,6 +117,7 @@ class CoreStatus(NamedTuple):
     staleness_p50_seconds: float | None
     staleness_p99_seconds: float | None
     log_behind_records: int  # impressions that are not in the log yet
+    from_snapshot: bool  # no event has come yet: rooms and time are those of the release's snapshot
 
 
 Stage = Literal["user", "candidates", "rank", "compose"]

@@ -5,15 +5,20 @@ from collections.abc import Callable
 import numpy as np
 
 from livealign.events.models import (
+    AuthorBlocked,
+    AuthorUnblocked,
     Comment,
     Event,
     Gift,
     ImpressionShown,
     Like,
+    NotInterested,
     PlayEnded,
     PlayStarted,
     RoomEnded,
+    RoomHidden,
     RoomStarted,
+    RoomUnhidden,
     Speech,
 )
 from livealign.ids import hashed_id
@@ -34,6 +39,12 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
 
     The caller holds the state's lock.
     """
+    if isinstance(event, AuthorBlocked):
+        state.wishes.block(event.user_id, event.author_id)
+        return True
+    if isinstance(event, AuthorUnblocked):
+        state.wishes.unblock(event.user_id, event.author_id)
+        return True
     if isinstance(event, RoomStarted):
         state.start_room(event.room_id, event.author_id, event.at, event.title, event.category, event.language)
         return True
@@ -44,6 +55,12 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
         if window is not None:
             window.comment(event.at, number(event), event.user_id, event.text, event.is_bot)
         return window is not None
+    if isinstance(event, NotInterested):
+        state.wishes.not_interested(event.user_id, event.room_id)
+        return True
+    if isinstance(event, RoomHidden | RoomUnhidden):
+        state.hide_room(event.room_id, hidden=isinstance(event, RoomHidden))
+        return True
     if isinstance(event, ImpressionShown):
         state.show(event.user_id, np.array([event.room_id]), event.at, event.request_id)
         return True

@@ -22,7 +22,7 @@ class Core(Protocol):
     def tick(self) -> TickReport: ...
     def checkpoint(self) -> None: ...
     def follow_champion(self, releases: Path) -> bool: ...
-    def failed(self, what: str, error: str) -> None: ...
+    def failed(self, what: str, error: str | None) -> None: ...
 
 
 class Background:
@@ -32,9 +32,12 @@ class Background:
         self._core, self._journal, self._config, self._clock = core, journal, config, clock
         self._stop = Event()
         self._threads: list[Thread] = []
+        self._saved_at, self._ticked = 0.0, 0.0
 
     def start(self, releases: Path | None) -> None:
         """Start the threads; without `releases` no champion is followed."""
+        self._saved_at = time.monotonic()
+        self._ticked = self._window()
         work = [("refresh", self._refresh), ("journal", self._keep_journal)]
         if releases is not None:
             work.append(("champion", lambda: self._follow(releases)))
@@ -49,35 +52,41 @@ class Background:
             thread.join()
         self._threads = []
 
-    def _guarded(self, name: str, work: Callable[[], None]) -> None:
-        """Report an unexpected error and continue: the service must go on answering."""
+    def _guarded(self, name: str, step: Callable[[], None]) -> None:
+        """Repeat a step; an unexpected error is a problem until a step succeeds: the service must go on answering."""
+        failed = False
         while not self._stop.is_set():
             try:
-                work()
+                step()
             except Exception as error:
+                failed = True
                 self._core.failed(name, f"{type(error).__name__}: {error}")
                 self._stop.wait(1.0)
+                continue
+            if failed:
+                failed = False
+                self._core.failed(name, None)
+
+    def _window(self) -> float:
+        """Number of the window that is due by now, counted from its lateness."""
+        return (self._clock() - self._config.lateness_seconds) // (self._core.state.window_ms / 1000)
 
     def _refresh(self) -> None:
-        window, late = self._core.state.window_ms / 1000, self._config.lateness_seconds
-        saved_at = time.monotonic()
-        done = (self._clock() - late) // window
-        while not self._stop.is_set():
-            now = self._clock()
-            if (now - late) // window > done:
-                done = (now - late) // window
-                self._core.tick()
-                if time.monotonic() - saved_at >= self._config.checkpoint_seconds:
-                    self._core.checkpoint()
-                    saved_at = time.monotonic()
-                continue
-            self._stop.wait(min(_LOOK_SECONDS, max(0.005, (done + 1) * window + late - now)))
+        if self._window() != self._ticked:  # also after a clock that was set back
+            self._ticked = self._window()
+            self._core.tick()
+            if time.monotonic() - self._saved_at >= self._config.checkpoint_seconds:
+                self._core.checkpoint()
+                self._saved_at = time.monotonic()
+            return
+        due = (self._ticked + 1) * (self._core.state.window_ms / 1000) + self._config.lateness_seconds
+        self._stop.wait(min(_LOOK_SECONDS, max(0.005, due - self._clock())))
 
     def _keep_journal(self) -> None:
-        while not self._stop.wait(self._config.log_flush_seconds):
-            self._journal.flush()
-            self._journal.follow()
+        self._stop.wait(self._config.log_flush_seconds)
+        self._journal.flush()
+        self._journal.follow()
 
     def _follow(self, releases: Path) -> None:
-        while not self._stop.wait(self._config.champion_poll_seconds):
-            self._core.follow_champion(releases)
+        self._stop.wait(self._config.champion_poll_seconds)
+        self._core.follow_champion(releases)

@@ -84,6 +84,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
             "author_counts": _counts_json(state.author_counts),
             "outcomes": state.outcomes.to_plain(),
         }
+        wishes = state.wishes.to_plain()
         room_rows = [_room_json(room) for room in rooms]
         contents = [room.content for room in rooms]
         open_windows = [
@@ -103,6 +104,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
         ("about", [about]),
         ("told", room_rows),
         ("open", open_windows),
+        ("wishes", wishes),
         ("event_ids", event_ids.newest(_IDS)),
     ):
         arrays[f"json.{name}"] = _json_lines(values)
@@ -162,8 +164,13 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
         _restore_room(state, row, parts)
     for name, column in _part(arrays, "rooms").items():
         state.table[name][:] = column
+    for room in sorted(state.rooms.values(), key=lambda room: room.heard_at):
+        state.hear(room, room.heard_at)  # the order of hearing, and a column that older files lack
+    state.clock = about["clock"]
     for number, room_id, window in _lines(arrays, "open"):
         state.open[number][room_id] = _open_of(window)
+    if "json.wishes" in arrays:  # older files have none
+        state.wishes.restore(_lines(arrays, "wishes"))
     state.publish()
     return Checkpoint(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
 

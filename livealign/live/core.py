@@ -40,10 +40,13 @@ from livealign.live.background import Background
 from livealign.live.describe import room_of, rooms_page, similar_rooms
 from livealign.live.embed import embed_segments
 from livealign.live.journal import Journal
+from livealign.live.moved_clock import move_state
 from livealign.live.recommender import Reader, Request, without_content
+from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving, open_serving
 from livealign.live.state.rooms import LiveView
 from livealign.live.state.state import LiveState
+from livealign.live.steady_clock import SteadyClock
 from livealign.live.takeover import take_over
 from livealign.live.tick import run_tick
 from livealign.release.registry import champion_path, read_champion
@@ -81,7 +84,7 @@ class LiveCore:
         log: Log,
         models: Path | Sequence[Path],
         config: LiveConfig | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         observer: Observer | None = None,
         *,
         checkpoint: Path | None = None,
@@ -95,7 +98,7 @@ class LiveCore:
         Args:
             log: the event log; the core owns it from now on and closes it.
             models: folders of the backbones, in the order in which they are looked through (`Home.models`).
-            clock: seconds since 1970.
+            clock: seconds since 1970; None: the machine's clock, whose jumps are survived (`SteadyClock`).
             checkpoint: file in which the state is saved from time to time, so that a start reads few events; None reads the
                 whole log. A file that cannot be read is reported to the observer and not used.
             number: gives the ids under which events land (`live.apply`).
@@ -104,7 +107,7 @@ class LiveCore:
             BundleError: the bundle is missing or damaged.
             EventLogError: the log cannot be read.
         """
-        config, observer = config or LiveConfig(), observer or SilentObserver()
+        config, observer, clock = config or LiveConfig(), observer or SilentObserver(), clock or SteadyClock()
         serving = open_serving(bundle, models, config, clock)
         journal = Journal(log, config, clock, observer, checkpoint, number)
         state = journal.restored(serving)
@@ -143,6 +146,8 @@ class LiveCore:
         at: int | None = None,
         content: bool = True,
         record: bool = True,
+        among: Collection[int] | None = None,
+        wanted: RoomFilter | None = None,
     ) -> Recommendations:
         """At most `k` live rooms, best first.
 
@@ -155,13 +160,15 @@ class LiveCore:
             surface: where the list is shown, for the log.
             at: epoch milliseconds; None for now. Only lists for now are logged.
             content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
+            among: ids of the only rooms to rank; those that are not live are left out. None ranks all.
+            wanted: conditions on the rooms.
             record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
         """
         asked_at = self.now() if at is None else at
-        request = Request(asked_at, k, exclude, surface, content)
+        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
         with self.state.lock:
             serving, view = self._serving, self.state.view()
             reader = self._reader(view, user_id, asked_at)
@@ -227,7 +234,8 @@ class LiveCore:
         content_at = view.content_at[live]
         ages = (now - content_at[content_at > 0]) / 1000
         waiting = int(view.waiting.sum())
-        problems = (*self._problems.values(), *self._journal.problems())
+        jump = self._clock.problem() if isinstance(self._clock, SteadyClock) else None
+        problems = (*self._problems.values(), *self._journal.problems(), *([jump] if jump else []))
         return CoreStatus(
             release_id=self._serving.release_id,
             ready=True,
@@ -242,6 +250,7 @@ class LiveCore:
             staleness_p50_seconds=float(np.percentile(ages, 50)) if len(ages) else None,
             staleness_p99_seconds=float(np.percentile(ages, 99)) if len(ages) else None,
             log_behind_records=self._journal.behind(),
+            from_snapshot=not self._journal.moving,
         )
 
     def now(self) -> int:
@@ -259,6 +268,7 @@ class LiveCore:
         began = time.perf_counter()
         at = int((self._clock() if now is None else now) * 1000)
         with self._ticking:
+            self._follow_clock(at)
             report = run_tick(self.state, self._serving, at, self._journal.moving, began)
         self._last = report
         self._note("encode", report.error)
@@ -273,6 +283,9 @@ class LiveCore:
         with self._changing:
             try:
                 champion = read_champion(releases)
+                if champion == self._serving.release_id:
+                    self._note("takeover", None)  # the pointer is back: what could not be taken over is not wanted
+                    self._refused = ""
                 if champion is None or champion in (self._serving.release_id, self._refused):
                     return False
                 began = time.perf_counter()
@@ -304,8 +317,8 @@ class LiveCore:
         with self._ticking:
             self._journal.checkpoint(self.state, self._serving.release_id)
 
-    def failed(self, what: str, error: str) -> None:
-        """Record an unexpected error of a background thread."""
+    def failed(self, what: str, error: str | None) -> None:
+        """Record an unexpected error of a background thread, or with None that it is over."""
         self._note(what, error)
 
     # Helpers
@@ -327,6 +340,7 @@ class LiveCore:
             coded_windows["segment_id"][history.coded_row] > 0,
             self.state.user_before(user_id),
             self.state.users.not_entered(user_id, since, at),
+            self.state.wishes.unwanted(user_id),
         )
 
     def _without_content(self, view: LiveView) -> LiveView:
@@ -334,6 +348,15 @@ class LiveCore:
         if cached is None or cached[0] is not view:
             cached = self._without = (view, without_content(view))
         return cached[1]
+
+    def _follow_clock(self, at: int) -> None:
+        """Move the state if the clock was set, or is behind what the log says; the caller holds the tick."""
+        moved = self._clock.take_moved() if isinstance(self._clock, SteadyClock) else 0.0
+        if moved:
+            move_state(self.state, int(1000 * moved))
+        ahead = max(self.state.clock, (self.state.closed_until + 1) * self.state.window_ms) - at
+        if self._journal.moving and ahead > self._journal.intake.bounds.future_ms + self.state.window_ms:
+            move_state(self.state, -ahead)
 
     def _swap(self, fresh: Serving) -> None:
         self._serving, self._without = fresh, None

@@ -22,6 +22,7 @@ def room_state(view: LiveView, row: int, recommender: Recommender, now: int) -> 
         language=room.language,
         started_at=room.started_at,
         ended_at=None if ended_at == NEVER_ENDS else ended_at,
+        hidden=bool(view.hidden[row]),
         codes=codes,
         code_names=recommender.names(codes),
         content_age_seconds=max(0.0, (now - content_at) / 1000) if content_at else None,

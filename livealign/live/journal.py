@@ -15,7 +15,17 @@ from livealign.config import LiveConfig
 from livealign.errors import EventLogError, LiveAlignError
 from livealign.events.intake import EventIntake, RecentIds
 from livealign.events.log import START, Log
-from livealign.events.models import Event, ImpressionShown, PlacedEvent, Rejection, RoomEnded, RoomStarted, event_of, record_of
+from livealign.events.models import (
+    ROOMLESS,
+    Event,
+    ImpressionShown,
+    PlacedEvent,
+    Rejection,
+    RoomEnded,
+    RoomStarted,
+    event_of,
+    record_of,
+)
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
@@ -54,7 +64,8 @@ class Journal:
         self._position = START  # in a shared log: read up to here
         self._shown: deque[_ShownList] = deque()
         self._behind, self._gate, self._closed = 0, Lock(), False
-        self._problem: str | None = None
+        self._problem: str | None = None  # of the log
+        self._unsaved: str | None = None  # why the last checkpoint was not written
 
     # A start
 
@@ -109,8 +120,8 @@ class Journal:
     # Events
 
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
-        """Rejections of the events of unknown rooms."""
-        state = self._current()
+        """Rejections of the events of unknown rooms, of another author than the room's, and of ends before a start."""
+        state, events = self._current(), [placed for placed in events if not isinstance(placed.event, ROOMLESS)]
         started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
         unknown = [
             placed for placed in events if placed.event.room_id not in state.rooms and placed.event.room_id not in started
@@ -119,7 +130,8 @@ class Journal:
             self._follow()
             unknown = [placed for placed in unknown if placed.event.room_id not in state.rooms]
         detail = "room_id is of no room that is live or ended lately; send room_started first"
-        return [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
+        rejected = [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
+        return [*rejected, *_contradictions(state, events, {placed.place for placed in unknown})]
 
     def receive(self, events: Sequence[Event]) -> None:
         """Apply events that have just been logged, in the order of time."""
@@ -192,7 +204,7 @@ class Journal:
 
     def problems(self) -> tuple[str, ...]:
         """Problems for a person to look into."""
-        return () if self._problem is None else (self._problem,)
+        return tuple(problem for problem in (self._problem, self._unsaved) if problem is not None)
 
     # The end
 
@@ -209,7 +221,10 @@ class Journal:
         try:
             write_checkpoint(self._file, arrays)
         except OSError as error:
-            self._observer.failed("checkpoint", f"{self._file} cannot be written ({error}); a restart reads more of the log")
+            self._unsaved = f"{self._file} cannot be written ({error}); a restart reads more of the log"
+            self._observer.failed("checkpoint", self._unsaved)
+        else:
+            self._unsaved = None
 
     def close(self, state: LiveState, release_id: str) -> None:
         """Write a checkpoint and the waiting lists, and close the log; repeatable."""
@@ -223,6 +238,27 @@ class Journal:
     def _current(self) -> LiveState:
         assert self._state is not None, "the journal has restored no state yet"
         return self._state
+
+
+def _contradictions(state: LiveState, events: Sequence[PlacedEvent], passed: set[int]) -> list[Rejection]:
+    """Rejections of events that do not fit their room, as the state or an earlier start of the batch knows it."""
+    rooms: dict[int, tuple[int, int]] = {}  # author and start
+    for placed in sorted(events, key=lambda placed: placed.event.at):
+        if isinstance(placed.event, RoomStarted) and placed.event.room_id not in state.rooms:
+            rooms.setdefault(placed.event.room_id, (placed.event.author_id, placed.event.at))
+    rejected = []
+    for place, event in events:
+        room = state.rooms.get(event.room_id)
+        author, started_at = rooms.get(event.room_id, (-1, 0)) if room is None else (room.author_id, room.started_at)
+        if place in passed:
+            continue
+        if event.author_id != author:
+            detail = "author_id is not the author of the room, as its room_started says"
+            rejected.append(Rejection(place, event.event_id, "other_author", detail))
+        elif isinstance(event, RoomEnded) and event.at < started_at:
+            detail = f"at lies {started_at - event.at} ms before the start of the room"
+            rejected.append(Rejection(place, event.event_id, "ends_before_start", detail))
+    return rejected
 
 
 def impressions(user_id: int, answer: Recommendations) -> list[ImpressionShown]:

@@ -28,7 +28,9 @@ from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
 from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
 from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason
+from livealign.live.selection import ANY_ROOM, RoomFilter, selected
 from livealign.live.state.rooms import LiveView
+from livealign.live.state.wishes import NOTHING_UNWANTED, Unwanted
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker
 from livealign.release.bundle import Bundle, open_bundle
@@ -49,6 +51,7 @@ class Reader(NamedTuple):
     has_content: NDArray[np.bool_]  # [h] False: entered before a window was coded, so the codes are the author's alone
     counts: tuple[float, ...]  # USER_COUNTS of the days before
     ignored: Ints  # rooms shown lately and not entered, repeated as often as shown
+    unwanted: Unwanted = NOTHING_UNWANTED
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Request:
     exclude: Collection[int] = ()
     surface: str | None = None
     content: bool = True  # False: the view was made by `without_content`
+    among: Collection[int] | None = None  # ids of the only rooms to rank
+    wanted: RoomFilter = ANY_ROOM
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -130,7 +135,7 @@ class Recommender:
             raise LiveAlignError(f"k is {request.k}; ask for 1 to {MAX_K} rooms")
         clock = _Stages()
         live = view.live_at(request.at)
-        rows = live[~np.isin(view.room_id[live], list(request.exclude))] if request.exclude else live
+        rows = selected(view, live, request.among, request.exclude, request.wanted, reader.unwanted)
         fallbacks: list[Fallback] = []
         if not self.vocabulary.users.lookup(np.array([reader.user_id]))[0]:
             fallbacks.append("unknown_user")

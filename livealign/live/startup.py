@@ -79,7 +79,7 @@ def state_of(snapshot: Snapshot, config: LiveConfig, history_length: int, window
     ended_at = state.coded_windows["ended_at"]
     for columns in snapshot.rooms:
         room = state.start_room(*(columns[name] for name in _ROOM))
-        room.heard_at = snapshot.taken_at
+        state.hear(room, snapshot.taken_at)
         state.table["coded_row"][room.row] = columns["row"]
         state.table["content_at"][room.row] = ended_at[columns["row"]]
         state.table["counts"][room.row] = ordered_counts(columns)

@@ -16,7 +16,7 @@ from bentos.live_recommender import json_logs as logs
 from bentos.live_recommender.admission import BODY, AdmissionMiddleware, AdmissionSettings, Limits
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.metrics import Rate, process_metrics
-from bentos.live_recommender.rate_limits import BURST_SECONDS, RateLimit
+from bentos.live_recommender.rate_limits import BURST_SECONDS, InHand, RateLimit
 from livealign.errors import LiveAlignError
 
 WRITER, READER = "writer-" + "w" * 16, "reader-" + "r" * 16
@@ -28,7 +28,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse({"decoded": scope.get(BODY), "read": read})(scope, receive, send)
 
 
-def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: RateLimit) -> TestClient:
+def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: Any) -> TestClient:
     settings = AdmissionSettings(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
     return TestClient(AdmissionMiddleware(app, settings))
 
@@ -158,6 +158,56 @@ def test_events_have_a_rate_of_their_own() -> None:
     batch = {"events": [{}] * 150}
     statuses = [client.post("/events", json=batch, headers=bearer(WRITER)).status_code for _ in range(2)]
     assert statuses == [200, 429]
+
+
+def test_requests_without_a_key_use_up_no_rate_of_those_with_one() -> None:
+    client = client_of({WRITE_VARIABLE: WRITER}, requests=RateLimit(1.0, clock=lambda: 0.0))
+    assert [client.get("/rooms", headers=bearer("guessed" * 3)).status_code for _ in range(3)] == [200, 200, 429]
+    keyed = [client.get("/rooms", headers=bearer(WRITER)).status_code for _ in range(3)]
+    assert keyed == [200, 200, 429]
+
+
+def test_requests_at_once_are_bounded_by_address_and_places_are_kept_for_keys_and_probes() -> None:
+    hand = InHand(most=6, reserved=2, of_address=3)
+    assert [hand.take(sender, keyed=False) for sender in ("a", "a", "a", "a", "b", "b")] == [*[True] * 3, False, True, False]
+    assert [hand.take("a", keyed=True) for _ in range(3)] == [True, True, False]
+    hand.release("a", keyed=False)
+    hand.release("b", keyed=False)
+    assert [hand.take("a", keyed=False) for _ in range(2)] == [False, False]  # the others' places are kept
+    assert hand.take("a", keyed=True)
+    for _ in range(3):
+        hand.release("a", keyed=True)
+    assert hand.take("a", keyed=False)
+
+
+def test_a_full_house_is_a_429_that_says_when_and_is_counted_and_every_place_is_given_back() -> None:
+    hand, held = InHand(most=2, reserved=1, of_address=5), []
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        held.append(hand._count)
+        raise ValueError("broken")
+
+    client = client_of({WRITE_VARIABLE: WRITER}, in_hand=hand, app=broken)
+    for _ in range(3):
+        assert client.get("/rooms").status_code == 500
+    assert hand.take("other", keyed=False)
+    before = _requests("/rooms", 429)
+    refused = client.get("/rooms")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert "at once" in refused.json()["error"]
+    assert _requests("/rooms", 429) == before + 1
+    client.get("/healthz")
+    assert held == [1, 1, 1, 1]  # the last: the other's place alone, a probe takes none
+
+
+def _requests(route: str, status: int) -> float:
+    return float(process_metrics()._requests.labels(route, status)._value.get())
+
+
+def test_large_headers_are_refused() -> None:
+    answer = client_of().get("/rooms", headers={"x-more": "x" * 16_384})
+    assert answer.status_code == 431
+    assert "16384" in answer.json()["error"]
 
 
 def test_a_bucket_fills_again_and_never_beyond_its_burst() -> None:

@@ -111,6 +111,133 @@ def test_what_is_no_batch_is_refused_in_words(body: Any, status: int, says: str,
     assert says in answer.json()["error"]
 
 
+def test_events_that_contradict_their_room_are_rejected(client: TestClient) -> None:
+    at = now()
+    speech = {"kind": "speech", "at": at, "room_id": 1, "author_id": 901, "text": "hello"}
+    end = {"kind": "room_ended", "room_id": 1, "author_id": 901}
+    fresh = started(21, event_id="x-4")
+    answer = send(
+        client,
+        {**speech, "event_id": "x-1", "ended_at": at - 1},
+        comment("x-2", author_id=999),
+        {**end, "event_id": "x-3", "at": at - 50 * MINUTE},
+        fresh,
+        comment("x-5", room=21, author_id=999),
+        {**end, "event_id": "x-6", "room_id": 21, "author_id": 921, "at": fresh["at"] - 1},
+        started(1, event_id="x-7", author_id=999),
+        {**speech, "event_id": "x-8", "ended_at": at},
+    ).json()
+    assert [(one["event_id"], one["reason"]) for one in answer["rejections"]] == [
+        ("x-1", "invalid"),
+        ("x-2", "other_author"),
+        ("x-3", "ends_before_start"),
+        ("x-5", "other_author"),
+        ("x-6", "ends_before_start"),
+        ("x-7", "other_author"),
+    ]
+    assert "before at" in answer["rejections"][0]["detail"]
+    assert answer["accepted"] == 2
+    alone = send(client, {**end, "event_id": "x-9", "at": at - 50 * MINUTE})
+    assert (alone.status_code, "before the start" in alone.json()["error"]) == (422, True)
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written(client: TestClient) -> None:
+    body = b'{"user_id": 39.0, "k": 2.0, "exclude": [1.0]}'
+    answer = client.post("/recommend", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+    assert 1 not in [room["room_id"] for room in answer.json()["rooms"]]
+    assert send(client, comment("whole", room=1.0, user_id=39.0, at=float(now()))).json()["accepted"] == 1
+    for wrong in (b"39.5", b"1e300", b"-1.0", b'"39"', b"true", b"9007199254740994.0"):
+        answer = client.post("/recommend", content=b'{"user_id": %b}' % wrong, headers={"content-type": "application/json"})
+        assert answer.status_code == 400, wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/recommend", 405, "use POST"),
+        ("DELETE", "/rooms/1", 405, "use GET"),
+        ("GET", "/nowhere", 404, "the paths are /"),
+        ("GET", "/rooms/1/more", 404, "there is no path"),
+        ("GET", "/embed", 405, "POST"),
+    ],
+)
+def test_a_path_or_method_that_there_is_not_is_named_in_json(
+    method: str, path: str, status: int, says: str, client: TestClient
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+    assert (status == 405) == ("allow" in answer.headers)
+
+
+def listed(client: TestClient, user_id: int = 500, **more: Any) -> set[int]:
+    """The rooms of a user's list, after the service has published what was sent."""
+    time.sleep(0.3)
+    answer = client.post("/recommend", json={"user_id": user_id, "k": 100, **more})
+    assert answer.status_code == 200, answer.text
+    return {room["room_id"] for room in answer.json()["rooms"]}
+
+
+def test_lists_can_be_filtered_by_category_language_author_and_words(client: TestClient) -> None:
+    send(
+        client,
+        started(31, title="Boss RUSH", category="Elden Ring", language="en"),
+        started(32, title="Jefe final", category="elden ring", language="es"),
+        started(33, title="quiet evening", category="Music"),
+        started(34, title="slot casino win", category="Games", language="en"),
+    )
+    ours = {31, 32, 33, 34}
+    for filters, expected in (
+        ({}, ours),
+        ({"categories": ["ELDEN RING"]}, {31, 32}),
+        ({"categories": ["elden ring", "music"], "languages": ["EN"]}, {31, 33}),  # of 33 no language is known
+        ({"languages": ["es"]}, {32, 33}),
+        ({"authors": [931, 934]}, {31, 34}),
+        ({"blocked_authors": [931, 932]}, {33, 34}),
+        ({"blocked_words": ["casino", "MUSIC"]}, {31, 32}),
+        ({"categories": ["chess"]}, set()),
+    ):
+        assert listed(client, filter=filters) & ours == expected, filters
+    assert listed(client, among=[31, 33, 4711]) == {31, 33}
+    assert listed(client, among=[]) == set()
+    assert listed(client, among=[31, 33], exclude=[33]) == {31}
+    for wrong in ({"category": ["x"]}, {"categories": [17]}, {"blocked_words": ["a"]}, {"languages": ["en"] * 101}, []):
+        assert client.post("/recommend", json={"user_id": 500, "filter": wrong}).status_code == 400, wrong
+
+
+def test_a_room_that_does_not_interest_a_user_and_a_blocked_author_are_not_listed_for_this_user_alone(
+    client: TestClient,
+) -> None:
+    send(client, started(41), started(42), started(43, author_id=942))
+    wish = {"at": now(), "user_id": 700, "room_id": 41, "author_id": 941}
+    block = {**wish, "kind": "author_blocked", "event_id": "w-2", "author_id": 942}
+    del block["room_id"]  # not in a room: on the author's page
+    answer = send(client, {**wish, "kind": "not_interested", "event_id": "w-1"}, block).json()
+    assert (answer["accepted"], answer["rejections"]) == (2, [])
+    assert {41, 42, 43} & listed(client, 700) == set()
+    assert {41, 42, 43} <= listed(client, 701)
+    send(client, {**block, "kind": "author_unblocked", "event_id": "w-3"})
+    assert {41, 42, 43} & listed(client, 700) == {42, 43}
+
+
+def test_an_operator_hides_a_room_and_shows_it_again(client: TestClient) -> None:
+    send(client, started(51))
+    assert 51 in listed(client)
+    hide = {"kind": "room_hidden", "event_id": "h-1", "at": now(), "room_id": 51, "author_id": 951}
+    assert client.post("/events", json={"events": [hide]}).status_code == 401
+    send(client, hide)
+    time.sleep(PICTURE_SECONDS)
+    assert 51 not in listed(client)
+    assert 51 not in listed(client, among=[51])
+    assert 51 not in [room["room_id"] for room in client.get("/rooms?limit=200").json()["rooms"]]
+    assert 51 not in [found["room"]["room_id"] for found in client.get("/similar/1?k=100").json()["rooms"]]
+    assert client.get("/rooms/51").json()["hidden"] is True
+    send(client, {**hide, "kind": "room_unhidden", "event_id": "h-2"})
+    assert 51 in listed(client)
+    assert client.get("/rooms/51").json()["hidden"] is False
+
+
 def test_an_empty_batch_is_a_batch(client: TestClient) -> None:
     assert send(client).json() == {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
 
@@ -221,6 +348,9 @@ def test_without_its_backbone_it_serves_on_and_says_so(
     plain = release.bundle.parents[1] / "plain" / "releases"
     (bundle,) = [path for path in plain.iterdir() if path.is_dir()]
     with service_client(bundle, tmp_path_factory.mktemp("plain")) as client:
+        page, status = client.get("/rooms").json(), client.get("/status").json()
+        assert (page["from_snapshot"], status["from_snapshot"], page["at"][:11]) == (True, True, "2025-03-02T")
+        assert page["total"] > 0
         assert client.get("/version").json()["encodes"] is False
         assert client.get("/status").json()["problems"]
         answer = client.post("/embed", json={"segments": [{"speech": "hello"}]})

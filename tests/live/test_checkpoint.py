@@ -60,6 +60,9 @@ def busy_state() -> LiveState:
     window.comment(47_000, 1, 3, "rook takes", False)
     window.speech.append(Utterance(46_500, 2, "what a move"))
     window.n_likes = 4
+    state.wishes.block(3, 70)
+    state.wishes.not_interested(3, 8)
+    state.hide_room(8, hidden=True)
     state.publish()
     return state
 
@@ -82,7 +85,7 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     fresh = restored.state
     assert (restored.release_id, restored.position) == ("release-1", Position(4, 321))
     assert restored.event_ids == ["e1", "e2", "é3"]
-    assert list(fresh.rooms) == [7, 8]
+    assert list(fresh.rooms) == [8, 7]  # in the order in which they were heard of
     mine, known = fresh.rooms[7], state.rooms[7]
     for name in ("title", "category", "language", "texts", "heard_at", "earlier", "shown_in", "waiting", "encoded", "windows"):
         assert getattr(mine, name) == getattr(known, name), name
@@ -97,6 +100,9 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     assert (mine.content.average[1:], mine.content.before[1:]) == (known.content.average[1:], known.content.before[1:])
     assert dict(fresh.open) == dict(state.open)
     assert fresh.open[1][7].n_likes == 4
+    assert [ids.tolist() for ids in fresh.wishes.unwanted(3)] == [[70], [8]]
+    assert fresh.view().hidden.tolist() == state.view().hidden.tolist()
+    assert fresh.view().hidden.sum() == 1
     history = fresh.users.history(3, 2**62)
     assert history.at.tolist() == [46_000]
     assert fresh.coded_windows["segment_id"][history.coded_row].tolist() == [71]
@@ -188,7 +194,7 @@ def test_a_state_of_the_older_format_is_read_with_the_latest_title_and_category(
         arrays[name] = np.frombuffer("\n".join(json.dumps(value) for value in values).encode(), dtype=np.uint8)
     write_checkpoint(file, arrays)
     fresh = read_checkpoint(file, CONFIG, of_authors).state
-    assert [(room.title, room.category, room.language) for room in fresh.rooms.values()] == [
+    assert [(room.title, room.category, room.language) for _, room in sorted(fresh.rooms.items())] == [
         ("boss", "game", "en"),
         (None, None, None),
     ]

@@ -68,14 +68,15 @@ class Platform:
     clock: Clock
     number: int = 0
 
-    def event(self, kind: str, room_id: int, author_id: int = 900, **fields: Any) -> dict[str, Any]:
+    def event(self, kind: str, room_id: int, author_id: int | None = None, **fields: Any) -> dict[str, Any]:
+        """An event of a room, by default of the author whom `Stage.start_rooms` gives it."""
         self.number += 1
         return {
             "kind": kind,
             "event_id": f"e{self.number}",
             "at": int(self.clock.now * 1000),
             "room_id": room_id,
-            "author_id": author_id,
+            "author_id": 900 + room_id % 20 if author_id is None else author_id,
         } | fields
 
     def comments(self, room_id: int, *texts: str, user_id: int = 7) -> list[dict[str, Any]]:
@@ -202,6 +203,26 @@ def test_a_full_disk_acknowledges_nothing_and_lists_are_still_made(stage: Stage,
     assert (stage.core.status().problems, stage.core.status().log_behind_records) == ((), 0)
     assert len(stage.core.ingest(batch).accepted) == 1
     assert [event.kind for event in logged(stage.folder)] == ["room_started", *["impression"] * 3, "comment"]
+
+
+def test_a_room_that_is_silent_for_long_is_not_live_until_its_next_event_also_after_a_restart(stage: Stage) -> None:
+    assert stage.core.status().from_snapshot
+    stage.start_rooms(1, 2)
+    assert not stage.core.status().from_snapshot
+    stage.clock.now += CONFIG.room_quiet_seconds - 1
+    stage.core.ingest(stage.platform.comments(2, "here"))
+    assert {1, 2} <= {room.room_id for room in stage.core.rooms()}
+    stage.clock.now += 2
+    stage.core.tick()
+    assert [room.room_id for room in stage.core.rooms()] == [2]  # the snapshot's rooms are silent too
+    assert [room.room_id for room in stage.core.recommend(STRANGER, 9).rooms] == [2]
+    assert stage.core.status().live_rooms == 1
+    stage.core.stop()
+    again = stage.again()
+    assert [room.room_id for room in again.core.rooms()] == [2]
+    again.core.ingest(again.platform.comments(1, "back"))
+    assert [room.room_id for room in again.core.rooms()] == [1, 2]
+    again.core.stop()
 
 
 # Windows and refresh

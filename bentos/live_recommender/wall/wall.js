@@ -24,6 +24,10 @@ async function ask(path, body) {
 }
 
 const seconds = (value) => (value === null ? "–" : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
+const duration = (ms) => {
+  const minutes = Math.max(0, Math.round(ms / 60000));
+  return minutes < 120 ? `${minutes} min` : minutes < 2880 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} days`;
+};
 const count = (value) => Math.round(value).toLocaleString("en");
 
 function say(problem) {
@@ -39,6 +43,7 @@ function showStatus(status) {
   byId("events-rate").textContent = count(status.events_per_second);
   byId("lists-rate").textContent = status.lists_per_second.toFixed(1);
   const told = status.degraded ? ["degraded: the refresh does not keep up, some rooms keep older codes"] : [];
+  if (status.from_snapshot) told.push("no event has come yet: these are the rooms of the release's snapshot, not of now");
   say([...told, ...status.problems].join(" · "));
   drawSpark(status.staleness_p99_seconds);
 }
@@ -77,7 +82,7 @@ function showRooms(page) {
     if (card.path !== path) showPath(card.node.querySelector(".path"), room);
     card.path = path;
     cards.set(room.room_id, card);
-    showRoom(card.node, room);
+    showRoom(card.node, room, Date.parse(page.at));  // by the service's time: this machine's clock may be another
     card.node.classList.toggle("changed", now - card.changedAt < CHANGED_MS);
     return card.node;
   });
@@ -86,11 +91,11 @@ function showRooms(page) {
   if (order.some((node, place) => list.children[place] !== node) || list.children.length !== order.length) list.replaceChildren(...order);
 }
 
-function showRoom(node, room) {
+function showRoom(node, room, at) {
   const age = room.content_age_seconds;
   put(node, "h3", room.title || `room ${room.room_id}`);
   put(node, ".viewers", `${count(room.viewers)} watching`);
-  put(node, ".about", [room.category, room.language, `on for ${Math.max(0, Math.round((Date.now() - Date.parse(room.started_at)) / 60000))} min`].filter(Boolean).join(" · "));
+  put(node, ".about", [room.category, room.language, `on for ${duration(at - Date.parse(room.started_at))}`].filter(Boolean).join(" · "));
   put(node, "blockquote", room.windows.length ? room.windows[0].text : "no window has ended yet");
   const mark = put(node, ".age", age === null ? "known by its author alone" : `${Math.round(age)} s old`);
   mark.classList.toggle("fresh", age !== null && age <= GOAL_SECONDS);

@@ -81,6 +81,8 @@ class LiveView(NamedTuple):
     started_at: Ints  # [n]
     ended_at: Ints  # [n], NEVER_ENDS while live without a known end
     content_at: Ints  # [n] end of the window that the codes describe, 0 = none yet
+    heard_at: Ints  # [n] latest event
+    hidden: NDArray[np.bool_]  # [n] whether an operator has hidden it
     waiting: NDArray[np.bool_]  # [n] whether a newer window waits for the LLM
     coded_row: Ints  # [n] rows of `coded_windows`
     vectors: Floats  # [n, dim]
@@ -89,10 +91,12 @@ class LiveView(NamedTuple):
     author_counts: NDArray[np.float64]  # [n, AUTHOR_COUNTS] of the days before
     outcomes: NDArray[np.float64]  # [n, OUTCOME_COUNTS] of today
     coded_windows: CodedWindows  # the table that `coded_row` points to
+    quiet_ms: int  # a room without any event for so long is not live
 
     def live_at(self, at: int) -> Ints:
-        """Rows of the rooms that are live at `at` (epoch milliseconds)."""
-        return np.flatnonzero((self.started_at <= at) & (at < self.ended_at))
+        """Rows of the rooms that are live at `at` (epoch milliseconds), not silent for long, and not hidden."""
+        live = (self.started_at <= at) & (at < self.ended_at) & (at - self.heard_at <= self.quiet_ms)
+        return np.flatnonzero(live & ~self.hidden)
 
     def columns(self, rows: Ints) -> dict[str, NDArray[np.float64]]:
         """Feature columns [len(rows)] of these rooms that do not depend on the request."""

@@ -5,6 +5,7 @@ its entry to that of its last instant; it is present at the starts of windows th
 window if the window's start and end are both covered, by one session or by several.
 """
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class Sessions:
         )
         self.names: list[str] = []  # play id of each row
         self._rows: dict[str, int] = {}
-        self._early_ends: dict[str, int] = {}
+        self._early_ends: OrderedDict[str, int] = OrderedDict()  # oldest first
 
     def __len__(self) -> int:
         return len(self.table)
@@ -85,7 +86,7 @@ class Sessions:
         if row is None:
             self._early_ends[play_id] = at
             if len(self._early_ends) > _EARLY_ENDS:
-                del self._early_ends[next(iter(self._early_ends))]
+                self._early_ends.popitem(last=False)
             return
         until, entered = self.table["until"], self.table["entered"]
         until[row] = max(entered[row], min(at, until[row]))
@@ -152,6 +153,13 @@ class Sessions:
                 self.names[row] = self.names[last]
                 self._rows[self.names[row]] = row
             self.names.pop()
+
+    def move(self, milliseconds: int) -> None:
+        """Add to every time: the clock was set."""
+        for name in ("entered", "start", "until"):
+            self.table[name][:] += milliseconds
+        for play_id in self._early_ends:
+            self._early_ends[play_id] += milliseconds
 
     def restore(self, arrays: dict[str, NDArray], names: list[str]) -> None:
         """Load the rows of a checkpoint."""

@@ -5,7 +5,7 @@ the old one by one assignment: a recommendation never waits for a refresh, and n
 """
 
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from threading import RLock
 
 import numpy as np
@@ -23,9 +23,21 @@ from livealign.live.state.rooms import NEVER_ENDS, LiveRoom, LiveView
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.users import Users
 from livealign.live.state.windows import OpenWindow
+from livealign.live.state.wishes import Wishes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+_COPIED = (
+    "room_id",
+    "author_id",
+    "started_at",
+    "ended_at",
+    "content_at",
+    "heard_at",
+    "hidden",
+)  # in a view
 
 
 class LiveState:
@@ -49,8 +61,9 @@ class LiveState:
         self.clock = clock  # the latest time of any event
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
+        self.wishes = Wishes(config.max_users)
         self.lock = RLock()
-        self.rooms: dict[int, LiveRoom] = {}
+        self.rooms: OrderedDict[int, LiveRoom] = OrderedDict()  # the room that was heard of longest ago first
         self.open: dict[int, dict[int, OpenWindow]] = defaultdict(dict)  # window → room → its open window
         self._order: list[LiveRoom] = []  # by row
         self.table = Columns(
@@ -59,6 +72,8 @@ class LiveState:
             started_at=np.int64,
             ended_at=np.int64,
             content_at=np.int64,
+            heard_at=np.int64,
+            hidden=np.bool_,
             waiting=np.bool_,
             coded_row=np.int64,
             counts=(np.float64, len(WINDOW_COUNTS)),
@@ -84,7 +99,7 @@ class LiveState:
             coded_row = self.table["coded_row"].copy()
             self._view = LiveView(
                 rooms=tuple(self._order),
-                **{name: self.table[name].copy() for name in ("room_id", "author_id", "started_at", "ended_at", "content_at")},
+                **{name: self.table[name].copy() for name in _COPIED},
                 waiting=self.table["waiting"].copy(),
                 coded_row=coded_row,
                 vectors=self.coded_windows["vector"][coded_row],
@@ -93,6 +108,7 @@ class LiveState:
                 author_counts=self.table["author_counts"].copy(),
                 outcomes=self.table["outcomes"].copy(),
                 coded_windows=self.coded_windows,
+                quiet_ms=int(1000 * self.config.room_quiet_seconds),
             )
             self._dirty, self._published = False, time.monotonic()
             return self._view
@@ -112,12 +128,13 @@ class LiveState:
                 self._change_room(room, RoomText(started_at, title, category), language)
             return room
         if len(self.rooms) >= self.config.max_rooms:
-            self.forget_room(min(self.rooms.values(), key=lambda oldest: oldest.heard_at).room_id)
+            self._remove(self.rooms.popitem(last=False)[1])
         row = self.table.append(
             room_id=room_id,
             author_id=author_id,
             started_at=started_at,
             ended_at=NEVER_ENDS,
+            heard_at=started_at,
             coded_row=self.coded_windows.of_authors(np.array([author_id]))[0],
             counts=np.nan,
             author_counts=self.author_counts.before(author_id, self._day),
@@ -133,8 +150,7 @@ class LiveState:
         room.texts.change(text)
         room.texts.forget((self.closed_until + 1) * self.window_ms)
         room.language = room.language if language is None else language
-        room.heard_at = max(room.heard_at, text.at)
-        self.clock = max(self.clock, text.at)
+        self.hear(room, text.at)
 
     def end_room(self, room_id: int, ended_at: int) -> None:
         """End a room: from `ended_at` on it is not a candidate; only the first end counts."""
@@ -144,11 +160,23 @@ class LiveState:
             self.sessions.end_room(room_id, ended_at)
         self._touch(ended_at)
 
+    def hide_room(self, room_id: int, *, hidden: bool) -> None:
+        """Take a room out of all lists and pages, or put it back."""
+        self.table["hidden"][self.rooms[room_id].row] = hidden
+        self._dirty = True
+
+    def hear(self, room: LiveRoom, at: int) -> None:
+        """Record that something happened in a room; one that was quiet for long is live again."""
+        if at - room.heard_at > 100 * self.config.room_quiet_seconds:  # a tenth of it; other views are as old as a tick at most
+            self._dirty = True
+        room.heard_at = max(room.heard_at, at)
+        self.table["heard_at"][room.row] = room.heard_at
+        self.rooms.move_to_end(room.room_id)
+        self.clock = max(self.clock, at)
+
     def happened(self, room_id: int, at: int) -> OpenWindow | None:
         """The open window of `at`, to record an event in; None if that window is closed."""
-        room = self.rooms[room_id]
-        room.heard_at = max(room.heard_at, at)
-        self.clock = max(self.clock, at)
+        self.hear(self.rooms[room_id], at)
         number = at // self.window_ms
         if number <= self.closed_until:
             self.late_events += 1
@@ -184,8 +212,7 @@ class LiveState:
             self.user_counts.add(user_id, 1, at // DAY_MS)
         if at < self.table["ended_at"][room.row]:
             self.sessions.start(play_id, room_id, user_id, room.author_id, at, room.started_at, click is not None)
-        room.heard_at = max(room.heard_at, at)
-        self.clock = max(self.clock, at)
+        self.hear(room, at)
 
     def leave(self, play_id: str, at: int) -> None:
         """Record that a user leaves."""
@@ -203,11 +230,11 @@ class LiveState:
 
     def settle(self, window: int) -> None:
         """Count the outcomes of impressions known by the end of a window; seen after `publish`."""
+        self._dirty = True
         outcomes = self.outcomes.take_known(window, self._day)
         by_row = {self.rooms[room_id].row: counts for room_id, counts in outcomes.items() if room_id in self.rooms}
         if by_row:
             self.table["outcomes"][list(by_row)] += list(by_row.values())
-            self._dirty = True
 
     def new_day(self, now: int) -> None:
         """At midnight, add yesterday's counts to those of the days before, and start today's."""
@@ -239,7 +266,9 @@ class LiveState:
 
     def forget_room(self, room_id: int) -> None:
         """Remove a room; users' engagements with it stay in their histories."""
-        room = self.rooms.pop(room_id)
+        self._remove(self.rooms.pop(room_id))
+
+    def _remove(self, room: LiveRoom) -> None:
         last = self.table.remove(room.row)
         moved = self._order.pop()
         if moved is not room:

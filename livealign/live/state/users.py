@@ -1,6 +1,7 @@
 """Histories and recently shown rooms of users."""
 
 import zlib
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Users:
             shown_request=(np.int64, shown_length),
             shown_entered=(np.bool_, shown_length),
         )
-        self._rows: dict[int, int] = {}  # least recently active first
+        self._rows: OrderedDict[int, int] = OrderedDict()  # least recently active first
 
     def __len__(self) -> int:
         return len(self._table)
@@ -143,6 +144,12 @@ class Users:
             np.int64
         )
 
+    def move(self, milliseconds: int) -> None:
+        """Add to every time: the clock was set."""
+        for name in ("history_at", "shown_at"):
+            times = self[name]
+            times[times > 0] += milliseconds
+
     def renumber(self, number: Ints) -> None:
         """Point to the compacted table, in which row m has become row `number[m]`."""
         for name in ("history_coded_row", "shown_coded_row"):
@@ -185,16 +192,16 @@ class Users:
         self["length"][row] = stop + 1
 
     def _row(self, user_id: int) -> int:
-        row = self._rows.pop(user_id, None)
-        if row is None:
-            if len(self._rows) >= self._max_users:
-                self._forget(next(iter(self._rows)))
-            row = self._table.append(user_id=user_id)
-        self._rows[user_id] = row  # last in the dict: active latest
+        row = self._rows.get(user_id)
+        if row is not None:
+            self._rows.move_to_end(user_id)
+            return row
+        if len(self._rows) >= self._max_users:
+            self._remove(self._rows.popitem(last=False)[1])
+        row = self._rows[user_id] = self._table.append(user_id=user_id)
         return row
 
-    def _forget(self, user_id: int) -> None:
-        row = self._rows.pop(user_id)
+    def _remove(self, row: int) -> None:
         last = self._table.remove(row)
         if last != row:
             self._rows[int(self["user_id"][row])] = row

@@ -1,0 +1,71 @@
+"""Move a live state in time, because the clock of its machine was set.
+
+Everything that has happened keeps its distance from now: no room is silent, no window is closed, and no user has lost a history
+because of a clock.
+"""
+
+from collections import deque
+
+from livealign.dataset.recent_content import RecentContent
+from livealign.live.state.rooms import NEVER_ENDS, ClosedWindow, LiveRoom
+from livealign.live.state.state import LiveState
+from livealign.live.state.windows import OpenWindow
+
+
+def move_state(state: LiveState, milliseconds: int) -> None:
+    """Add the milliseconds, in whole windows, to every time of the state.
+
+    Counts of days stay with their days, and segments keep their ids.
+    """
+    windows = milliseconds // state.window_ms
+    by = windows * state.window_ms
+    with state.lock:
+        state.clock += by
+        state.closed_until += windows
+        state.table["started_at"][:] += by
+        state.table["heard_at"][:] += by
+        for times in (state.table["content_at"], state.coded_windows["ended_at"]):
+            times[times > 0] += by
+        ended_at = state.table["ended_at"]
+        ended_at[ended_at != NEVER_ENDS] += by
+        for room in state.rooms.values():
+            _move_room(room, windows, by)
+        happened = {number + windows: rooms for number, rooms in state.open.items()}
+        state.open.clear()
+        state.open.update(happened)
+        for rooms in happened.values():
+            for window in rooms.values():
+                _move_window(window, by)
+        state.sessions.move(by)
+        state.users.move(by)
+        state.publish()
+
+
+def _move_room(room: LiveRoom, windows: int, by: int) -> None:
+    room.started_at += by
+    room.heard_at += by
+    room.texts.changes = [text if text.at < 0 else text._replace(at=text.at + by) for text in room.texts.changes]
+    room.shown_in = {window + windows for window in room.shown_in}
+    room.earlier = tuple(text._replace(window=text.window + windows) for text in room.earlier)
+    room.waiting, room.encoded = _moved(room.waiting, windows), _moved(room.encoded, windows)
+    room.windows = deque(window._replace(ended_at=window.ended_at + by) for window in room.windows)
+    if room.content is not None:
+        room.content.average = _moved_average(room.content.average, by)
+        room.content.before = None if room.content.before is None else _moved_average(room.content.before, by)
+
+
+def _moved(window: ClosedWindow | None, windows: int) -> ClosedWindow | None:
+    if window is None:
+        return None
+    text = window.text._replace(window=window.text.window + windows)
+    earlier = tuple(older._replace(window=older.window + windows) for older in window.earlier)
+    return ClosedWindow(text, earlier, window.counts, window.shown_before)
+
+
+def _moved_average(average: RecentContent, by: int) -> RecentContent:
+    return average._replace(started_at=average.started_at + by)
+
+
+def _move_window(window: OpenWindow, by: int) -> None:
+    window.chat = [message._replace(at=message.at + by) for message in window.chat]
+    window.speech = [utterance._replace(at=utterance.at + by) for utterance in window.speech]
