@@ -1,4 +1,4 @@
-"""The frame of every stage: take its locks, print it, measure it, save its cost."""
+"""The frame of every stage: check once, take its locks, print it, measure it, save its cost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +13,19 @@ from livealign.files import read_json
 from livealign.retrain.stage_cost import stage_cost
 from orchestration.resources import Workspace
 from orchestration.runs.locks import stage_lock
+from orchestration.runs.preflight import check_run
 
 console = PlainConsole(stderr=True)
 
 
 @contextmanager
 def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
-    """Run the block as the named stage of the last day in the run's partition range."""
+    """Run the block as the named stage of the last day in the run's partition range.
+
+    Raises:
+        LiveAlignError: this is the run's first stage, and the run lacks something that it will need.
+    """
+    check_run(context, workspace)
     day, keys = day_of(context), context.partition_keys
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))
