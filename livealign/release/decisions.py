@@ -4,11 +4,12 @@ The file is `releases/<release id>.decision.json`. It is not part of the bundle:
 built, before the decision.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from livealign.errors import BundleError
+from livealign.errors import BundleError, LiveAlignError
 from livealign.files import read_json, replace_json
 from livealign.release.bundle import RELEASE_ID
 from livealign.release.promotion import Decision
@@ -44,6 +45,24 @@ def write_decision(
     }
     replace_json(decision_file(releases, release_id), record)
     return record
+
+
+def unscored_days(releases: Path, champion: str) -> set[str]:
+    """The last held-out days in a row on which this champion could not be scored, YYYY-MM-DD.
+
+    A decision that cannot be read ends the row.
+    """
+    decisions = []
+    for file in releases.glob(f"*{SUFFIX}"):
+        with suppress(LiveAlignError):
+            decisions.append(read_decision(releases, file.name.removesuffix(SUFFIX)) or {})
+    days: set[str] = set()
+    for record in sorted(decisions, key=lambda record: str(record.get("decided_at")), reverse=True):
+        challenger = record.get("numbers", {}).get("challenger")
+        if record.get("against") != champion or record["rule"] != "champion_not_scored" or challenger is None:
+            break
+        days.add(str(challenger["day"]))
+    return days
 
 
 def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:

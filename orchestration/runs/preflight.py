@@ -18,7 +18,7 @@ _checked: set[str] = set()  # runs that this process has checked; a run has a pr
 
 
 def check_run(context: AssetExecutionContext, workspace: Workspace) -> None:
-    """Check what the run will need, at its first stage; get the backbone of a job that reads it.
+    """Check what the run will need, at its first stage; fetch the backbone of a job that reads it.
 
     Raises:
         LiveAlignError: the run would fail; the message has a line for each finding.

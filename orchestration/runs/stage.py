@@ -13,9 +13,19 @@ from livealign.files import read_json
 from livealign.retrain.stage_cost import stage_cost
 from orchestration.resources import Workspace
 from orchestration.runs.locks import stage_lock
-from orchestration.runs.preflight import check_run
 
 console = PlainConsole(stderr=True)
+RunCheck = Callable[[AssetExecutionContext, Workspace], None]
+_run_checks: list[RunCheck] = []
+
+
+def check_before_stages(check: RunCheck) -> None:
+    """Have every stage call this check first; `orchestration.definitions` names it.
+
+    The stages do not import it: it knows the platforms, and an asset's code version follows imports.
+    """
+    if check not in _run_checks:
+        _run_checks.append(check)
 
 
 @contextmanager
@@ -23,9 +33,10 @@ def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> It
     """Run the block as the named stage of the last day in the run's partition range.
 
     Raises:
-        LiveAlignError: this is the run's first stage, and the run lacks something that it will need.
+        LiveAlignError: a check of the run failed (`check_before_stages`).
     """
-    check_run(context, workspace)
+    for check in _run_checks:
+        check(context, workspace)
     day, keys = day_of(context), context.partition_keys
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))

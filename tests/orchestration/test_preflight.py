@@ -14,7 +14,8 @@ from orchestration.resources import Workspace
 from orchestration.retrain import run_job
 from orchestration.runs.daily_asset import RETRIES, daily_asset
 from orchestration.runs.instance import LAUNCHED_BY
-from orchestration.runs.stage import stage
+from orchestration.runs.preflight import check_run
+from orchestration.runs.stage import check_before_stages, stage
 
 DAY = "2025-06-03"
 ran: list[str] = []
@@ -42,6 +43,7 @@ def run(instance: DagsterInstance, home: Home, archive: Path, job: str, backbone
             ran.append("two")
         return MaterializeResult()
 
+    check_before_stages(check_run)  # as the definitions do
     settings = load_profile("tiny", backbone=backbone)
     defs = Definitions(
         assets=[one, two],
