@@ -70,8 +70,7 @@ class LiveRecommender:
             end_service(error)
         threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
 
-    @staticmethod
-    @bentoml.on_deployment
+    @bentoml.on_deployment  # makes it a static method
     def check() -> None:
         """Check in the supervisor what the worker will need; end with one line if it cannot start."""
         supervise()
