@@ -4,8 +4,10 @@ The file is `releases/<release id>.decision.json`. It is not part of the bundle:
 built, before the decision.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +50,31 @@ def write_decision(
 
 
 def unscored_days(releases: Path, champion: str) -> set[str]:
-    """The last held-out days in a row on which this champion could not be scored, YYYY-MM-DD.
+    """The last held-out days in a row on which this champion could not be scored, YYYY-MM-DD."""
+    return _latest_days(
+        releases, lambda record: record["against"] == champion and record["rule"] == "champion_not_scored"
+    )
 
-    A decision that cannot be read ends the row.
-    """
+
+def refused_days(releases: Path) -> set[str]:
+    """The last held-out days in a row whose challenger was not promoted, YYYY-MM-DD; a tie is no refusal."""
+    return _latest_days(releases, lambda record: record["decision"] == "keep" and record["rule"] != "tie")
+
+
+def _latest_days(releases: Path, holds: Callable[[dict[str, Any]], bool]) -> set[str]:
+    """The held-out days of the newest decisions in a row for which `holds`; unreadable decisions are left out."""
     decisions = []
     for file in releases.glob(f"*{SUFFIX}"):
         with suppress(LiveAlignError):
             decisions.append(read_decision(releases, file.name.removesuffix(SUFFIX)) or {})
-    days: set[str] = set()
-    for record in sorted(decisions, key=lambda record: str(record.get("decided_at")), reverse=True):
-        challenger = record.get("numbers", {}).get("challenger")
-        if record.get("against") != champion or record["rule"] != "champion_not_scored" or challenger is None:
-            break
-        days.add(str(challenger["day"]))
-    return days
+    newest_first = sorted(filter(None, decisions), key=lambda record: str(record["decided_at"]), reverse=True)
+    return {_day_of(record) for record in takewhile(holds, newest_first)}
+
+
+def _day_of(record: dict[str, Any]) -> str:
+    """The held-out day; of a challenger without metrics, the day in its release id."""
+    challenger = (record["numbers"] or {}).get("challenger")
+    return str(challenger["day"] if challenger else record["release"][:10])
 
 
 def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:
