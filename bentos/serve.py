@@ -1,19 +1,23 @@
 """Serve the champion's Bento: find it and start its server."""
 
+import errno
+import http.client
+import ipaddress
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from bentos.build import bentoml_command, bentoml_environment
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
+from bentos.live_recommender.start_check import WAIT_SECONDS
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.release.registry import champion_path
@@ -51,8 +55,13 @@ def serving_environment(home: Home) -> dict[str, str]:
 
 
 def serve(home: Home, host: str, port: int) -> NoReturn:
-    """Replace this process by the champion's BentoML server."""
+    """Replace this process by the champion's BentoML server.
+
+    Raises:
+        LiveAlignError: it could not start.
+    """
     load_settings()  # a mistake raises here, not in a server that never gets ready
+    refuse_address(host, port)
     command, environment = _command(home, host, port), serving_environment(home)
     if not ApiKeys.from_environment().writers:
         print(
@@ -75,11 +84,12 @@ def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]
     Raises:
         LiveAlignError: the server did not get ready.
     """
+    refuse_address(host, port)
     environment = {**serving_environment(home), WRITE_VARIABLE: key}
     # Also a demo that is killed leaves no server behind.
     watched = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *_command(home, host, port)]
     process = subprocess.Popen(watched, env=environment)
-    url = f"http://{host}:{port}"
+    url = url_of(host, port)
     try:
         _wait(process, url)
         yield url
@@ -92,18 +102,63 @@ def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]
             process.wait()
 
 
+def refuse_address(host: str, port: int, wait: float = WAIT_SECONDS) -> None:
+    """Refuse an address that the server could not listen on.
+
+    Args:
+        wait: seconds for a port that is in use: a server that was just killed lets go of it.
+
+    Raises:
+        LiveAlignError: the host is no address of this machine, or the port is in use.
+    """
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        raise LiveAlignError(f"--host {host[:80]!r} is no IP address; write one such as 127.0.0.1, 0.0.0.0 or ::1") from None
+    if not 1 <= port <= 65_535:
+        raise LiveAlignError(f"--port {port}: a port is a number from 1 to 65535")
+    until = time.monotonic() + wait
+    while True:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+                return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise LiveAlignError(
+                    f"{host} cannot be listened on at port {port} ({error.strerror}); name another by --host or --port"
+                ) from error
+            if time.monotonic() > until:
+                raise LiveAlignError(
+                    f"port {port} of {host} is in use; stop what listens there, or name another by --port (PORT= of make)"
+                ) from error
+        time.sleep(0.1)
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL at which this machine reaches a server on the address; one of all addresses is asked on loopback."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not listened on
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def _command(home: Home, host: str, port: int) -> list[str]:
     return bentoml_command("serve", str(champion_bento(home)), "--host", host, "--port", str(port))
 
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    until = time.monotonic() + READY_SECONDS
+    until, parts = time.monotonic() + READY_SECONDS, urlsplit(url)
     while time.monotonic() < until:
         if process.poll() is not None:
             raise LiveAlignError(f"the server ended with {process.returncode} before it was ready; its last lines say why")
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)  # never through a proxy
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310  our own address
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
                 return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
+        except (OSError, http.client.HTTPException):  # it does not listen yet
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.5)
     raise LiveAlignError(f"{url} was not ready after {READY_SECONDS:.0f} s; its last lines say what it waits for")

@@ -90,6 +90,11 @@ class Home:
         return self.warehouse / "tables"
 
     @property
+    def dbt(self) -> Path:
+        """Where dbt writes: its manifest, and a folder with the log of each run."""
+        return self.workspace / "dbt"
+
+    @property
     def marts(self) -> Path:
         """Published Parquet marts, `marts/<mart>/dt=YYYY-MM-DD/part-0.parquet`."""
         return self.warehouse / "marts"

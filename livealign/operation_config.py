@@ -83,6 +83,9 @@ class PromotionConfig:
         "slices, and the GAUC that the challenger may lose in each",
         SHARE,
     )
+    most_unscored_days: int = setting(
+        3, "held-out days in a row on which a champion whose backbone or marts are missing stays", COUNT, unit="days"
+    )
     # The bound of one slice of six is at 99.2 %.
     bootstrap_samples: int = setting(1_000, "of users, for the bounds", Bounds(1, 100_000), unit="samples")
     seed: int = setting(17, "seed of this stage", SEED)

@@ -8,6 +8,7 @@ from datetime import date
 from dagster._utils.schedules import is_valid_cron_schedule
 
 from livealign.errors import LiveAlignError
+from orchestration.runs.failure_webhook import note_format
 
 DBT_TARGETS = ("local", "shared")
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|B|%)", re.IGNORECASE)
@@ -58,6 +59,7 @@ def check_environment() -> None:
     if not _SIZE.fullmatch(memory):
         raise LiveAlignError(f"LIVEALIGN_WAREHOUSE_MEMORY={_short(memory)}: it takes a size such as 4GB")
     _check_webhook(os.environ.get("LIVEALIGN_WEBHOOK_URL", ""))
+    note_format()
 
 
 def _check_webhook(url: str) -> None:

@@ -7,6 +7,7 @@ by its route, outcome, size and time, never by its text.
 
 import logging
 import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ KILOBYTE = 1_000
 MAX_HEADER_BYTES = 16_384  # of the request line and all headers
 MAX_BYTES = {"/events": 8_000 * KILOBYTE, "/embed": 2_000 * KILOBYTE, "/recommend": 64 * KILOBYTE}  # of a body
 OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
+_GZIP = 16 + zlib.MAX_WBITS
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 _TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}"}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
@@ -132,11 +134,11 @@ class AdmissionMiddleware:
                 challenge = ((b"www-authenticate", b"Bearer"),) if refusal.status == 401 else ()
                 raise Refused(refusal.status, refusal.error, challenge)
         if scope["method"] == "POST" and route in MAX_BYTES:
-            raw = await _body(route, headers, receive)
+            raw = plain_body(await _body(route, headers, receive), headers, MAX_BYTES[route])
             scope[BODY] = _decoded(raw)
             if route == "/events":
                 _within(limits.events, sender, _events_in(scope[BODY]), "events")
-            receive = _replay(raw, receive)
+            scope["headers"], receive = _plain_headers(headers, len(raw)), _replay(raw, receive)
         if route in UNLOGGED:
             await self.app(scope, receive, send)
             return
@@ -202,6 +204,31 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
 def _header_bytes(scope: Scope) -> int:
     line = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+
+
+def plain_body(raw: bytes, headers: list[tuple[bytes, bytes]], most: int) -> bytes:
+    """The body without its content encoding, which may be gzip; never more than `most` bytes are unpacked."""
+    encoding = dict(headers).get(b"content-encoding", b"identity").strip().lower()
+    if encoding in (b"identity", b""):
+        return raw
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise Refused(415, "send the body as it is, or with content-encoding: gzip", ((b"accept-encoding", b"gzip"),))
+    stream = zlib.decompressobj(wbits=_GZIP)
+    try:
+        body = stream.decompress(raw, most + 1)
+    except zlib.error:
+        raise Refused(400, "the body is no gzip, as content-encoding says") from None
+    if len(body) > most:
+        raise Refused(413, f"the unpacked body is larger than {most} bytes; send less at once")
+    if not stream.eof or stream.unused_data:
+        raise Refused(400, "the body is not one whole gzip stream")
+    return body
+
+
+def _plain_headers(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    """The headers as those of the unpacked body."""
+    kept = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length")]
+    return [*kept, (b"content-length", b"%d" % length)]
 
 
 def _decoded(raw: bytes) -> Any:

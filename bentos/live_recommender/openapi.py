@@ -41,10 +41,11 @@ _REFUSALS = {
 _ALWAYS = ("400", "401", "403", "429")
 
 
-def document(bentoml_document: Json) -> Json:
+def document(bentoml_document: Json, prefix: str = "") -> Json:
     """The whole OpenAPI document.
 
     Args:
+        prefix: the path below which a proxy shows the service.
         bentoml_document: BentoML's document of its own endpoints and of the health checks.
     """
     paths: Json = {path: item for path, item in bentoml_document["paths"].items() if path != "/embed"}
@@ -66,7 +67,7 @@ def document(bentoml_document: Json) -> Json:
             "version": bentoml_document["info"]["version"],
             "description": "Live rooms ranked by what each is about at this moment, from events that arrive while it runs.",
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": prefix or "/"}],
         "paths": {
             **paths,
             **_paths(int(time.time() * 1000)),

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from bentos.live_recommender.admission import Refused
 from bentos.live_recommender.endpoints import Endpoints, invalid, refused
 from bentos.live_recommender.openapi import document
+from bentos.live_recommender.path_prefix import path_prefix
 
 WALL = Path(__file__).parent / "wall"
 _FILES = {"/": ("wall.html", "text/html"), "/wall.css": ("wall.css", "text/css"), "/wall.js": ("wall.js", "text/javascript")}
@@ -48,7 +49,7 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
 
     async def openapi(_: Request) -> Response:
         """GET /docs.json: the OpenAPI document."""
-        return Response(orjson.dumps(document(bentoml_document())), media_type="application/json")
+        return Response(orjson.dumps(document(bentoml_document(), path_prefix())), media_type="application/json")
 
     routes = [
         Route("/recommend", asks("recommend"), methods=["POST"]),

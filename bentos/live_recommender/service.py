@@ -2,9 +2,10 @@
 
     LIVEALIGN_EVENT_LOG=/var/lib/livealign/event_log bentoml serve bentos.live_recommender.service:LiveRecommender
 
-`settings.py` lists its environment variables, `api_keys.py` who may do what; `endpoints.py` holds the handlers.
+It starts or ends with one line (`start_check.py`, `supervision.py`). `settings.py` lists its environment variables, `api_keys.py` who may do what; `endpoints.py` holds the handlers.
 """
 
+import sys
 import threading
 from typing import Annotated, Any
 
@@ -13,12 +14,16 @@ from pydantic import Field
 
 from bentos.live_recommender import json_logs as logs
 from bentos.live_recommender.admission import ADMISSION, AdmissionMiddleware, Limits
+from bentos.live_recommender.cross_origin import CrossOriginMiddleware
 from bentos.live_recommender.endpoints import Endpoints
 from bentos.live_recommender.http_protocol import install
 from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded_segments
 from bentos.live_recommender.metrics import process_metrics
+from bentos.live_recommender.path_prefix import PathPrefixMiddleware
 from bentos.live_recommender.routes import make_app
 from bentos.live_recommender.settings import ROOT, Settings
+from bentos.live_recommender.start_check import check_start
+from bentos.live_recommender.supervision import end_service, end_with_supervisor, supervise
 from bentos.live_recommender.trusted_proxies import TrustedProxies
 from livealign.errors import LiveAlignError
 
@@ -61,12 +66,26 @@ class LiveRecommender:
     """Ranked live rooms for a viewer, by what each room is about at this moment."""
 
     def __init__(self) -> None:
-        from bentos.live_recommender.startup import (
-            open_core,  # heavy: only the process that serves imports the models
-            warm_up,
-        )
-
         logs.configure()
+        end_with_supervisor()
+        try:
+            self._open()
+        except Exception as error:
+            end_service(error)
+        threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
+
+    @bentoml.on_deployment  # makes it a static method
+    def check() -> None:
+        """Check in the supervisor what the worker will need; end with one line if it cannot start."""
+        supervise()
+        try:
+            check_start()
+        except LiveAlignError as error:
+            sys.exit(f"error: {error}")
+
+    def _open(self) -> None:
+        from bentos.live_recommender.startup import open_core, warm_up  # only the process that serves imports the models
+
         self._metrics = process_metrics()
         self._settings = Settings.from_environment()
         limits = Limits()
@@ -74,15 +93,13 @@ class LiveRecommender:
         self._warm_up, self._warm = warm_up, threading.Event()
         self.endpoints = Endpoints(self.core, limits, self._metrics)
         ADMISSION.limits, ADMISSION.metrics, ADMISSION.proxies = limits, self._metrics, TrustedProxies.from_environment()
-        threading.Thread(target=self._get_warm, name="warm-up", daemon=True).start()
 
     def _get_warm(self) -> None:
         try:
             seconds = self._warm_up(self.core)
             self.core.start(self._settings.releases)
-        except LiveAlignError as error:
-            logs.log("not ready", 40, **logs.error_fields(error))
-            return
+        except Exception as error:
+            end_service(error)
         self._metrics.serving(self.core.version().release_id)
         self._warm.set()
         logs.log("ready", release_id=self.core.version().release_id, warm_up_seconds=seconds)
@@ -110,4 +127,6 @@ class LiveRecommender:
         self.core.stop()
 
 
-LiveRecommender.add_asgi_middleware(AdmissionMiddleware, settings=ADMISSION)  # type: ignore[attr-defined]  # a Service now
+LiveRecommender.add_asgi_middleware(PathPrefixMiddleware)  # type: ignore[attr-defined]  # a Service now; the outermost first
+LiveRecommender.add_asgi_middleware(CrossOriginMiddleware)  # type: ignore[attr-defined]
+LiveRecommender.add_asgi_middleware(AdmissionMiddleware, settings=ADMISSION)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ member's words, whether or not they were said before. The users' true tastes the
 `oracle` is what the text of the last ended window does not reveal.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -47,13 +48,13 @@ def text_oracle(corpus: Corpus, truth: DayTruth, texts: Sequence[str]) -> TextOr
         texts: of the corpus' segments but row 0, as the LLM reads them.
     """
     beliefs = recent_content(
-        topic_beliefs(texts, truth.topics, corpus.segment_is_train[1:], truth.topic_of_word),
+        topic_beliefs(texts, truth.topics, corpus.segment_is_train[1:], truth.tastes.shape[1], truth.topic_of_word),
         corpus.segment_room_id[1:],
         corpus.segment_started_at[1:],
         corpus.half_life_seconds,
     )
-    usual = np.bincount(truth.topics[corpus.segment_is_train[1:]], minlength=beliefs.shape[1])
-    beliefs = np.concatenate([(usual / usual.sum())[None], beliefs])[corpus.test.segment]  # [n, topics]
+    usual = topic_shares(truth.topics[corpus.segment_is_train[1:]], beliefs.shape[1])
+    beliefs = np.concatenate([usual[None], beliefs])[corpus.test.segment]  # [n, topics]
     return TextOracle(beliefs, truth.fixed[:, None] + truth.tastes, truth.modifiers)
 
 
@@ -72,23 +73,39 @@ def expected_click(
     return np.asarray((beliefs * probabilities).sum(1), dtype=np.float64)
 
 
-def topic_beliefs(
-    texts: Sequence[str], topics: NDArray[np.int64], is_train: NDArray[np.bool_], topic_of_word: Mapping[str, int] | None = None
-) -> NDArray[np.float32]:
-    """P(topic | text) [n, topics], learned from the training rows.
+def topic_shares(topics: NDArray[np.int64], n_topics: int) -> NDArray[np.float32]:
+    """The share of each topic [n_topics]; all the same where there is no row."""
+    counts = np.bincount(topics, minlength=n_topics).astype(np.float32)
+    return counts / counts.sum() if len(topics) else np.full(n_topics, 1 / n_topics, dtype=np.float32)
 
-    An empty text has no belief: a row of zeros.
+
+def topic_beliefs(
+    texts: Sequence[str],
+    topics: NDArray[np.int64],
+    is_train: NDArray[np.bool_],
+    n_topics: int,
+    topic_of_word: Mapping[str, int] | None = None,
+) -> NDArray[np.float32]:
+    """P(topic | text) [n, n_topics], learned from the training rows.
+
+    An empty text has no belief: a row of zeros. Where the training rows name one topic, or no word twice, there is nothing to
+    learn, and every text has the topics' shares.
 
     Args:
+        n_topics: of the platform; some may be in no room.
         topic_of_word: topics that words reveal by themselves (`revealed_words`); None or empty: words are only counted.
     """
     has_text = np.asarray([bool(text) for text in texts])
     rows = np.flatnonzero(is_train & has_text)
     reader = partial(revealed_words, topic_of_word=topic_of_word) if topic_of_word else "word"
     words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 1), analyzer=reader)
+    learned = [texts[row] for row in rows.tolist()]
+    seen = Counter(word for text in learned for word in set(words.build_analyzer()(text)))
+    if len(np.unique(topics[rows])) < 2 or max(seen.values(), default=0) < 2:
+        return np.outer(has_text, topic_shares(topics[rows], n_topics)).astype(np.float32)
     classifier = LogisticRegression(C=10.0, max_iter=60, tol=1e-3)
-    classifier.fit(words.fit_transform([texts[row] for row in rows.tolist()]), topics[rows])
-    beliefs = np.zeros((len(texts), int(topics.max()) + 1), dtype=np.float32)
+    classifier.fit(words.fit_transform(learned), topics[rows])
+    beliefs = np.zeros((len(texts), n_topics), dtype=np.float32)
     beliefs[:, classifier.classes_] = classifier.predict_proba(words.transform(texts))
     return beliefs * has_text[:, None]
 

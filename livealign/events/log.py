@@ -110,7 +110,7 @@ class EventLog:
                 recover(path)
         except BlockingIOError as error:
             os.close(self._lock)
-            raise EventLogError(f"another process writes to {self.folder}; give this one a folder of its own") from error
+            raise _held(self.folder) from error
         except OSError as error:
             os.close(self._lock)
             raise EventLogError(f"{self.folder} cannot be recovered ({error}); free some space and start again") from error
@@ -256,3 +256,33 @@ def _write_all(file: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(file, rest) :]
+
+
+def refuse_held_log(folder: Path, until: float) -> None:
+    """Wait for another process to let go of the log in this folder; nothing is made.
+
+    Args:
+        until: on the clock of `time.monotonic`.
+
+    Raises:
+        EventLogError: another process holds it all the time.
+    """
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR)
+    except OSError:  # there is no log yet, or opening it will say why not
+        return
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise _held(folder) from error
+                time.sleep(0.1)
+    finally:
+        os.close(lock)
+
+
+def _held(folder: Path) -> EventLogError:
+    return EventLogError(f"another process writes to {folder}; give this one a folder of its own")

@@ -4,11 +4,14 @@ The file is `releases/<release id>.decision.json`. It is not part of the bundle:
 built, before the decision.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from livealign.errors import BundleError
+from livealign.errors import BundleError, LiveAlignError
 from livealign.files import read_json, replace_json
 from livealign.release.bundle import RELEASE_ID
 from livealign.release.promotion import Decision
@@ -44,6 +47,32 @@ def write_decision(
     }
     replace_json(decision_file(releases, release_id), record)
     return record
+
+
+def unscored_days(releases: Path, champion: str) -> set[str]:
+    """The last held-out days in a row on which this champion could not be scored, YYYY-MM-DD."""
+    return _latest_days(releases, lambda record: record["against"] == champion and record["rule"] == "champion_not_scored")
+
+
+def refused_days(releases: Path) -> set[str]:
+    """The last held-out days in a row whose challenger was not promoted, YYYY-MM-DD; a tie is no refusal."""
+    return _latest_days(releases, lambda record: record["decision"] == "keep" and record["rule"] != "tie")
+
+
+def _latest_days(releases: Path, holds: Callable[[dict[str, Any]], bool]) -> set[str]:
+    """The held-out days of the newest decisions in a row for which `holds`; unreadable decisions are left out."""
+    decisions = []
+    for file in releases.glob(f"*{SUFFIX}"):
+        with suppress(LiveAlignError):
+            decisions.append(read_decision(releases, file.name.removesuffix(SUFFIX)) or {})
+    newest_first = sorted(filter(None, decisions), key=lambda record: str(record["decided_at"]), reverse=True)
+    return {_day_of(record) for record in takewhile(holds, newest_first)}
+
+
+def _day_of(record: dict[str, Any]) -> str:
+    """The held-out day; of a challenger without metrics, the day in its release id."""
+    challenger = (record["numbers"] or {}).get("challenger")
+    return str(challenger["day"] if challenger else record["release"][:10])
 
 
 def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:

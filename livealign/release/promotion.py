@@ -18,6 +18,7 @@ Rule = Literal[
     "not_finite",
     "first_release",
     "champion_damaged",
+    "champion_unreadable",
     "champion_not_scored",
     "different_day",
     "too_few_users",
@@ -62,7 +63,8 @@ class Unscored:
     """A champion that has no metrics on the day, and the reason."""
 
     problem: str
-    damaged: bool  # its bundle has changed: it could not be served again after a restart
+    why: Literal["damaged", "unreadable", "missing"]  # its bundle has changed; of another version; something is not here
+    days: int = 1  # held-out days in a row on which it could not be scored, this one included
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,17 @@ def decide(
         quality = f"its GAUC on {challenger.when} is {_gauc_text(challenger, config)}" if enough else few
         return Decision("promote", "first_release", f"Promoted, because nothing was serving yet; {quality}.", numbers)
     if isinstance(champion, Unscored):
-        if not champion.damaged:
-            reason = f"Kept, because the champion could not be scored on {challenger.when}: {champion.problem}."
+        if champion.why == "missing" and champion.days < config.most_unscored_days:
+            reason = (
+                f"Kept, because the champion could not be scored on {challenger.when}: {champion.problem}. "
+                f"It gives way after {config.most_unscored_days} such days in a row, and this is day {champion.days}."
+            )
             return Decision("keep", "champion_not_scored", reason, numbers)
         if not enough:
             return Decision("keep", "too_few_users", f"Kept, because {few}.", numbers)
-        reason = (
-            f"Promoted, because the champion's bundle is damaged and could not serve again ({champion.problem}); "
-            f"the challenger's GAUC on {challenger.when} is {_gauc_text(challenger, config)}."
-        )
-        return Decision("promote", "champion_damaged", reason, numbers)
+        rule, because = _gives_way(champion)
+        quality = f"the challenger's GAUC on {challenger.when} is {_gauc_text(challenger, config)}"
+        return Decision("promote", rule, f"Promoted, because {because} ({champion.problem}); {quality}.", numbers)
     if champion.when != challenger.when or not np.array_equal(champion.users.users, challenger.users.users):
         reason = (
             f"Kept, because champion and challenger were not scored on the same rows ({champion.when} and {challenger.when}); "
@@ -143,6 +146,15 @@ def decide(
         reason = f"Promoted, because the champion's scores are not finite and the challenger's GAUC is {challenger.gauc:.4f}."
         return Decision("promote", "not_finite", reason, numbers)
     return _compare(champion, challenger, config, numbers)
+
+
+def _gives_way(champion: Unscored) -> tuple[Rule, str]:
+    """The rule by which a champion without scores gives way, and the reason as a clause."""
+    if champion.why == "damaged":
+        return "champion_damaged", "the champion's bundle is damaged and could not serve again"
+    if champion.why == "unreadable":
+        return "champion_unreadable", "this version cannot read the champion's models, so no challenger could be compared"
+    return "champion_not_scored", f"the champion could not be scored on {champion.days} days in a row"
 
 
 def _compare(

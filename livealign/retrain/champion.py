@@ -100,6 +100,14 @@ def _half_life(champion: Bundle) -> float:
         raise BundleError(f"{champion.path} does not say how its content is averaged ({error!r}); build it again") from error
 
 
+def _segments(champion: Bundle) -> SegmentConfig:
+    """How the champion makes texts of windows."""
+    try:
+        return SegmentConfig(**champion.manifest["config"]["segments"])
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{champion.path} does not say how texts are made ({error!r}); build it again") from error
+
+
 def _kept(folder: Path, champion: Bundle, origin: dict[str, Any], impressions: int) -> NDArray[np.float32] | None:
     """The stored scores of the same origin; None if they are missing or unreadable."""
     try:
@@ -162,7 +170,7 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     rooms = np.unique(corpus.segment_room_id[named[named > 0]])
     rows = np.flatnonzero(np.isin(corpus.segment_room_id, rooms))
     segment_ids = corpus.segment_ids[rows[rows > 0]]
-    segments = SegmentConfig(**champion.manifest["config"]["segments"])
+    segments = _segments(champion)
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
     vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
     names = content_names(encoder.sources)

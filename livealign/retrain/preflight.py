@@ -48,17 +48,22 @@ class Finding:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def check_retrain(home: Home, archive: Path, backbone: str) -> list[Finding]:
+def check_retrain(home: Home, archive: Path | None, backbone: str | None, alone: bool = True) -> list[Finding]:
     """All findings for a retrain of this workspace, in the order in which it would meet them.
 
     Nothing is left behind, and nothing is made but a file that is removed again. The backbone's files are looked at, not
     loaded: `ready_backbone` does that.
+
+    Args:
+        archive: None for a run that lands nothing.
+        backbone: None for a run that reads no LLM.
+        alone: another retrain of the workspace is a finding. A run that waits for its turn can run beside it.
     """
     unwritable = list(_writable(home))
     if unwritable:  # everything else of the home would fail for the same reason
         return [*unwritable, *_archive(home.platform, archive), *_raised(choose_device)]
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: _other_run(home),
+        lambda: _other_run(home) if alone else iter(()),
         lambda: _raised(lambda: read_champion(home.releases)),
         lambda: _archive(home.platform, archive),
         lambda: _backbone(backbone, home.models),
@@ -157,9 +162,9 @@ def _raised(check: Callable[[], object]) -> Iterator[Finding]:
         yield Finding.of(error)
 
 
-def _archive(platform: str, archive: Path) -> Iterator[Finding]:
-    if platform == "simulator" and not archive.exists():
-        return  # the retrain makes it
+def _archive(platform: str, archive: Path | None) -> Iterator[Finding]:
+    if archive is None or (platform == "simulator" and not archive.exists()):
+        return  # the retrain makes it, or reads none
     expected = f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it"
     if not archive.is_dir():
         yield Finding(f"{archive} is no folder", expected)
@@ -169,8 +174,8 @@ def _archive(platform: str, archive: Path) -> Iterator[Finding]:
         yield Finding(f"{archive} is no archive of platform {platform}", expected)
 
 
-def _backbone(name: str, models: Path) -> Iterator[Finding]:
-    if name == TINY or (can_be_fetched(name) and not fetched_folder(name, models).exists()):
+def _backbone(name: str | None, models: Path) -> Iterator[Finding]:
+    if name is None or name == TINY or (can_be_fetched(name) and not fetched_folder(name, models).exists()):
         return  # the retrain makes or fetches it
 
     def look() -> None:

@@ -44,7 +44,7 @@ from livealign.release.bundle import (
     write_bundle,
 )
 from livealign.release.contents import rows_with_content
-from livealign.release.decisions import read_decision, write_decision
+from livealign.release.decisions import read_decision, unscored_days, write_decision
 from livealign.release.promotion import ReleaseMetrics, Unscored, decide
 from livealign.release.registry import champion_bundle, promote, read_champion
 from livealign.release.snapshot import busiest_time, write_snapshot
@@ -203,12 +203,12 @@ def _champion(home: Home, day: date, checks: Mapping[str, bool]) -> tuple[Bundle
     try:
         champion = champion_bundle(home.releases)
     except BundleError as error:
-        return Unscored(str(error), damaged=True), dict(checks)
+        return Unscored(str(error), "damaged"), dict(checks)
     if champion is None:
         return None, dict(checks)
     unseen = _is_unseen(champion, day)
     checks = {**checks, f"the champion was not trained on {day}": unseen}
-    return champion if unseen else Unscored(f"it was trained on {day}", damaged=False), checks
+    return champion if unseen else Unscored(f"it was trained on {day}", "missing"), checks
 
 
 def _champion_metrics(
@@ -231,8 +231,11 @@ def _champion_metrics(
             else:
                 earlier = load_corpus(home.marts, day, dataset)
                 scores[day] = champion_scores(champion, earlier, home, dataset, artifacts.champion_on(day))
+    except BundleError as error:  # its files are whole, so another version wrote them
+        return Unscored(str(error), "unreadable")
     except LiveAlignError as error:
-        return Unscored(str(error), damaged=False)
+        days = unscored_days(home.releases, champion.release_id) | {corpus.day.isoformat()}
+        return Unscored(str(error), "missing", len(days))
     return _metrics(corpus.day, frames, scores)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetCheckKey, AssetExecutionContext, AssetKey, AssetsDefinition, Failure, MaterializeResult, MetadataValue
+from dagster import AssetCheckKey, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue
 
+from livealign.errors import LiveAlignError
 from livealign.files import read_json, replace_json
 from livealign.release.bundle import REFERENCE
 from livealign.release.decisions import decision_file
@@ -133,11 +134,12 @@ def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:
     It is a process of its own because the graph imports no service.
 
     Raises:
-        Failure: the Bento could not be built, or it failed its smoke test.
+        LiveAlignError: the Bento could not be built, or it failed its smoke test; it would fail again.
     """
     home = workspace.home
     command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(home.bento_store), "--models", str(home.models)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BENTO_TIMEOUT_SECONDS, check=False)
     if done.returncode != 0:
-        raise Failure(f"the Bento of {bundle_path.name} failed: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")
+        said = done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]
+        raise LiveAlignError(f"the Bento of {bundle_path.name} failed: {said}")
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))

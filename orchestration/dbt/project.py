@@ -1,6 +1,7 @@
 """The dbt project in Dagster: manifest, environment, and asset keys of its models."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,25 +9,38 @@ from typing import Any
 
 from dagster import AssetKey
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
+from livealign.errors import LiveAlignError
 from livealign.files import exclusive
 from livealign.home import Home
+from orchestration.dbt.metadata import dbt_failure
 from orchestration.runs.daily_asset import OWNERS
 
-PROJECT_FOLDER = Path(__file__).parents[2] / "dbt_project"
+PROJECT_FOLDER = Path(__file__).parents[2] / "dbt_project"  # of the source tree, or of an installed wheel
+KEPT_RUNS = 20
 
 
-def prepared_project() -> DbtProject:
-    """The dbt project with an up-to-date manifest, which `@dbt_assets` needs.
+def prepared_project(home: Home) -> DbtProject:
+    """The dbt project with an up-to-date manifest in the workspace, which `@dbt_assets` needs.
 
-    This is the only place that makes the manifest. Processes that load the graph at the same time wait for each other.
+    This is the only place that makes the manifest. Processes that load the graph at the same time wait for each other. Nothing
+    is written beside the project, which may lie in a folder of another user.
+
+    Raises:
+        LiveAlignError: the manifest cannot be made.
     """
-    project = DbtProject(PROJECT_FOLDER)
-    target = PROJECT_FOLDER / "target"
-    target.mkdir(exist_ok=True)
-    with exclusive(target / ".lock"):
-        if _is_stale(project.manifest_path):
-            dbt_resource(project).cli(["parse", "--quiet"], target_path=project.project_dir / project.target_path).wait()
+    project = DbtProject(PROJECT_FOLDER, target_path=home.dbt)
+    try:
+        home.dbt.mkdir(parents=True, exist_ok=True)
+        with exclusive(home.dbt / ".lock"):
+            _forget_runs(home.dbt)
+            if _is_stale(project.manifest_path):
+                dbt_resource(project).cli(["parse", "--quiet"], target_path=home.dbt).wait()
+    except DagsterDbtCliRuntimeError as error:
+        raise dbt_failure(error) from error
+    except OSError as error:
+        raise LiveAlignError(f"{home.dbt} cannot be written ({error.strerror}); name a folder by LIVEALIGN_HOME") from error
     return project
 
 
@@ -34,15 +48,23 @@ def _is_stale(manifest: Path) -> bool:
     if not manifest.exists():
         return True
     sources = [path for pattern in ("*.yml", "**/*.sql", "models/**/*.yml") for path in PROJECT_FOLDER.glob(pattern)]
-    return manifest.stat().st_mtime < max(path.stat().st_mtime for path in sources if "target" not in path.parts)
+    return manifest.stat().st_mtime < max(path.stat().st_mtime for path in sources)
+
+
+def _forget_runs(folder: Path) -> None:
+    """Remove the files of dbt's runs but for the newest, whose logs a failure names."""
+    runs = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in runs[:-KEPT_RUNS]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def dbt_environment(home: Home) -> None:
-    """Set the variables by which dbt finds this workspace's landing and warehouse."""
+    """Set the variables by which dbt finds this workspace's landing and warehouse, and where it writes."""
     os.environ.update(
         LIVEALIGN_LANDING=str(home.landing),
         LIVEALIGN_WAREHOUSE_FILE=str(home.warehouse_file),
-        DBT_LOG_PATH=str(home.warehouse / "logs"),
+        DBT_TARGET_PATH=str(home.dbt),
+        DBT_LOG_PATH=str(home.dbt),
         DBT_SEND_ANONYMOUS_USAGE_STATS="false",
     )
 

@@ -1,8 +1,10 @@
 """A sensor that posts a note of every failed run to the webhook `LIVEALIGN_WEBHOOK_URL`.
 
-The URL often holds a secret, so it is never logged, shown or put into an error.
+`LIVEALIGN_WEBHOOK_FORMAT` chooses its form: `json` (default) has the facts in fields, `slack` is a message of Slack's incoming
+webhooks, which Mattermost takes too. The URL often holds a secret, so it is never logged, shown or put into an error.
 """
 
+import html
 import json
 import os
 import time
@@ -11,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
+from typing import Any
 
 from dagster import DefaultSensorStatus, RunFailureSensorContext, SkipReason, run_failure_sensor
 
@@ -20,6 +23,8 @@ WEBHOOK = "LIVEALIGN_WEBHOOK_URL"
 TIMEOUT_SECONDS = 10
 ATTEMPTS = 3
 LONGEST_REASON = 2_000  # characters
+FORMAT, FORMATS = "LIVEALIGN_WEBHOOK_FORMAT", ("json", "slack")
+SLACK_CHARACTERS = 3_000  # of a section
 
 
 class NoteError(LiveAlignError):
@@ -37,7 +42,8 @@ def failed_run_note(context: RunFailureSensorContext) -> SkipReason | None:
     if not url:
         return SkipReason(f"{WEBHOOK} is not set")
     run = context.dagster_run
-    post_note(url, note_of(run.job_name, run.run_id, run.tags, context.failure_event.message or "no reason was given"))
+    note = note_of(run.job_name, run.run_id, run.tags, context.failure_event.message or "no reason was given")
+    post_note(url, slack_message(note) if note_format() == "slack" else note)
     return None
 
 
@@ -49,7 +55,36 @@ def note_of(job: str, run_id: str, tags: Mapping[str, str], reason: str) -> dict
     return {"text": text, "job": job, "day": day, "run": run_id, "reason": reason}
 
 
-def post_note(url: str, note: Mapping[str, str], pause_seconds: float = 1.0) -> None:
+def note_format() -> str:
+    """The form of the note, from LIVEALIGN_WEBHOOK_FORMAT.
+
+    Raises:
+        LiveAlignError: it is no known form.
+    """
+    name = os.environ.get(FORMAT) or FORMATS[0]
+    if name not in FORMATS:
+        raise LiveAlignError(f"{FORMAT}={name[:40]!r}: it is {' or '.join(FORMATS)}")
+    return name
+
+
+def slack_message(note: Mapping[str, str]) -> dict[str, Any]:
+    """The note as a message of Slack: a heading, the facts, the reason; `text` is what a notification shows.
+
+    Slack reads &, < and > as markup, so they are escaped: a reason may hold them.
+    """
+    said = {name: html.escape(value, quote=False) for name, value in note.items()}
+    facts = [{"type": "mrkdwn", "text": f"*{name}*\n{said[name]}"} for name in ("job", "day", "run")]
+    return {
+        "text": said["text"],
+        "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": "LiveAlign: a run failed"}},
+            {"type": "section", "fields": facts},
+            {"type": "section", "text": {"type": "mrkdwn", "text": said["reason"][:SLACK_CHARACTERS]}},
+        ],
+    }
+
+
+def post_note(url: str, note: Mapping[str, Any], pause_seconds: float = 1.0) -> None:
     """POST the note as JSON, with up to ATTEMPTS attempts.
 
     Raises:

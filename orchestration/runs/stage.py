@@ -1,4 +1,4 @@
-"""The frame of every stage: take its locks, print it, measure it, save its cost."""
+"""The frame of every stage: check once, take its locks, print it, measure it, save its cost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,28 @@ from orchestration.resources import Workspace
 from orchestration.runs.locks import stage_lock
 
 console = PlainConsole(stderr=True)
+RunCheck = Callable[[AssetExecutionContext, Workspace], None]
+_run_checks: list[RunCheck] = []
+
+
+def check_before_stages(check: RunCheck) -> None:
+    """Have every stage call this check first; `orchestration.definitions` names it.
+
+    The stages do not import it: it knows the platforms, and an asset's code version follows imports.
+    """
+    if check not in _run_checks:
+        _run_checks.append(check)
 
 
 @contextmanager
 def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> Iterator[None]:
-    """Run the block as the named stage of the last day in the run's partition range."""
+    """Run the block as the named stage of the last day in the run's partition range.
+
+    Raises:
+        LiveAlignError: a check of the run failed (`check_before_stages`).
+    """
+    for check in _run_checks:
+        check(context, workspace)
     day, keys = day_of(context), context.partition_keys
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))

@@ -45,9 +45,10 @@ GROUPS = {"landing", "warehouse", "content", "alignment", "recommenders", "evalu
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(dbt_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     home = Home(tmp_path_factory.mktemp("home"), "simulator")
     home.activate()
+    shutil.copytree(dbt_folder, home.dbt)
     profile = load_profile("tiny")
     return Workspace(home, home.archive, profile, profile.dataset)
 

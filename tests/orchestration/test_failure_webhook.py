@@ -8,7 +8,9 @@ from threading import Thread
 import pytest
 from dagster import DagsterInstance, SkipReason, build_run_status_sensor_context, job, op
 
-from orchestration.runs.failure_webhook import NoteError, failed_run_note, note_of, post_note
+from livealign.errors import LiveAlignError
+from orchestration.environment import check_environment
+from orchestration.runs.failure_webhook import NoteError, failed_run_note, note_of, post_note, slack_message
 
 SECRET = "s3cret-path"  # noqa: S105 — part of a webhook's URL, looked for in what is shown
 
@@ -70,6 +72,28 @@ def test_a_failed_run_leaves_a_note_with_its_job_day_and_reason(webhook: Webhook
     assert (note["job"], note["day"]) == ("daily_retrain", "2025-06-09")
     assert "failed" in note["text"]
     assert "2025-06-09" in note["text"]
+
+
+def test_a_note_in_slacks_form_is_a_message_whose_markup_is_ours(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_WEBHOOK_URL", webhook.url)
+    monkeypatch.setenv("LIVEALIGN_WEBHOOK_FORMAT", "slack")
+    with DagsterInstance.ephemeral() as instance:
+        failed_run_note(failed_context(instance))
+    (message,) = webhook.notes
+    assert set(message) == {"text", "blocks"}, "Slack refuses fields that it does not know"
+    assert "2025-06-09" in message["text"]
+    assert [block["type"] for block in message["blocks"]] == ["header", "section", "section"]
+    assert ["daily_retrain" in field["text"] for field in message["blocks"][1]["fields"]] == [True, False, False]
+    said = slack_message(note_of("job", "run", {}, "<!channel> a & b " + "<" * 3_000))
+    assert "<" not in json.dumps(said)
+    assert "&lt;!channel&gt; a &amp; b" in said["blocks"][2]["text"]["text"]
+    assert len(said["blocks"][2]["text"]["text"]) <= 3_000
+
+
+def test_an_unknown_form_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_WEBHOOK_FORMAT", "teams")
+    with pytest.raises(LiveAlignError, match="json or slack"):
+        check_environment()
 
 
 def test_without_a_webhook_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,10 @@ CHAMPION = _release(noise=False, tail=0.0, head=0.0)
 DIVERGED = replace(_release(), finite=False)
 FEW = ReleaseMetrics("2025-03-08", _users(BASE[:5]))
 OTHER_DAY = replace(CHAMPION, day="2025-03-07")
-DAMAGED = Unscored("ranker.safetensors is damaged", damaged=True)
-UNSCORED = Unscored("its backbone is not here", damaged=False)
+DAMAGED = Unscored("ranker.safetensors is damaged", "damaged")
+UNREADABLE = Unscored("ranker.safetensors is no ranker of this version", "unreadable")
+UNSCORED = Unscored("its backbone is not here", "missing", days=CONFIG.most_unscored_days - 1)
+LONG_UNSCORED = replace(UNSCORED, days=CONFIG.most_unscored_days)
 
 
 def _tail(gain: float, spread: float) -> ReleaseMetrics:
@@ -72,6 +74,13 @@ TRUTH_TABLE = {
     "champion damaged, challenger diverged": (DAMAGED, DIVERGED, GREEN, "keep", "not_finite"),
     "champion damaged, too few users": (DAMAGED, FEW, GREEN, "keep", "too_few_users"),
     "champion cannot be scored": (UNSCORED, _release(0.1), GREEN, "keep", "champion_not_scored"),
+    "champion cannot be scored any more": (LONG_UNSCORED, _release(-0.1), GREEN, "promote", "champion_not_scored"),
+    "champion cannot be scored any more, too few users": (LONG_UNSCORED, FEW, GREEN, "keep", "too_few_users"),
+    "champion cannot be scored any more, failed check": (LONG_UNSCORED, _release(), {"leak": False}, "keep", "failed_checks"),
+    "champion unreadable": (UNREADABLE, _release(-0.1), GREEN, "promote", "champion_unreadable"),
+    "champion unreadable, failed check": (UNREADABLE, _release(), {"leak": False}, "keep", "failed_checks"),
+    "champion unreadable, challenger diverged": (UNREADABLE, DIVERGED, GREEN, "keep", "not_finite"),
+    "champion unreadable, too few users": (UNREADABLE, FEW, GREEN, "keep", "too_few_users"),
     "both diverged": (replace(CHAMPION, finite=False), DIVERGED, GREEN, "keep", "not_finite"),
     "a guarded slice is worse": (CHAMPION, _release(0.02, tail=-0.1), GREEN, "keep", "slice_worse"),
     "a guarded slice is within its margin": (CHAMPION, _release(0.02, tail=-0.02), GREEN, "promote", "not_worse"),

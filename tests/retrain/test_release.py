@@ -1,5 +1,6 @@
 """The decision of a night: two releases with planted scores, and where the pointer stands afterwards."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 
 from livealign.dataset.corpus import load_corpus
 from livealign.dataset.examples import TASKS
-from livealign.errors import BundleError
+from livealign.errors import BackboneError, BundleError
 from livealign.evaluation.frame import held_out_frame
 from livealign.evaluation.held_out import ScoredDay
-from livealign.files import read_json
+from livealign.files import read_json, replace_json
 from livealign.home import Home
+from livealign.ranking import ranker
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import RANKER, Bundle, write_bundle
-from livealign.release.decisions import read_decision
+from livealign.release.decisions import decision_file, read_decision, unscored_days
 from livealign.release.registry import promote, read_champion
+from livealign.retrain import champion as champion_module
 from livealign.retrain.release import _champion, decide_promotion
 from tests.planted.night import Night, plant_night
 from tests.release.test_bundle import FIELDS
@@ -112,6 +115,62 @@ def test_a_damaged_champion_gives_way(night: Night, good: NDArray, poor: NDArray
     record = decide(night)
     assert (record["decision"], record["rule"]) == ("promote", "champion_damaged")
     assert read_champion(night.home.releases) == night.challenger.release_id
+
+
+def test_a_champion_whose_models_are_of_another_version_gives_way_and_the_reason_says_so(
+    night: Night, good: NDArray, poor: NDArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.plant_scores(champion=good, challenger=poor)
+    shutil.rmtree(night.artifacts.champion)
+    monkeypatch.setattr(ranker, "_FORMAT", "ranker/99")
+    record = decide(night)
+    assert (record["decision"], record["rule"]) == ("promote", "champion_unreadable")
+    assert "this version cannot read the champion's models" in record["reason"]
+    assert "is no ranker of this version" in record["reason"]
+    assert read_champion(night.home.releases) == night.challenger.release_id
+
+
+def test_a_champion_without_its_backbone_stays_for_some_days_and_each_decision_says_how_long(
+    night: Night, good: NDArray, poor: NDArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.plant_scores(champion=good, challenger=poor)
+    shutil.rmtree(night.artifacts.champion)
+
+    def missing(*_: object) -> None:
+        raise BackboneError("no folder of backbones holds it; fetch it")
+
+    monkeypatch.setattr(champion_module, "load_encoder", missing)
+    record = decide(night)
+    assert (record["decision"], record["rule"]) == ("keep", "champion_not_scored")
+    assert "fetch it" in record["reason"]
+    assert "gives way after 3 such days in a row, and this is day 1" in record["reason"]
+    assert decide(night)["reason"] == record["reason"], "the same day again is no further day"
+    for number in (1, 2):  # the decisions about two more challengers
+        earlier = f"2025-02-0{number}-0123456789ab"
+        numbers = record["numbers"] | {"challenger": {"day": earlier[:10]}}
+        about = {**record, "release": earlier, "numbers": numbers, "decided_at": f"2025-02-0{number}T00:00:00+00:00"}
+        replace_json(decision_file(night.home.releases, earlier), about)
+    record = decide(night)
+    assert (record["decision"], record["rule"]) == ("promote", "champion_not_scored")
+    assert "could not be scored on 3 days in a row" in record["reason"]
+
+
+def test_only_days_without_a_comparison_in_between_are_counted(night: Night) -> None:
+    releases, champion = night.home.releases, night.champion.release_id
+
+    def decided(day: int, rule: str, against: str = champion) -> None:
+        record = {"release": f"2025-02-0{day}-0123456789ab", "against": against, "decision": "keep", "rule": rule, "reason": ""}
+        record |= {"numbers": {"challenger": {"day": f"2025-02-0{day}"}}, "decided_at": f"2025-02-0{day}T00:00:00+00:00"}
+        replace_json(decision_file(releases, str(record["release"])), record)
+
+    assert unscored_days(releases, champion) == set()
+    decided(1, "champion_not_scored")
+    decided(2, "worse")
+    decided(3, "champion_not_scored")
+    decided(4, "champion_not_scored")
+    assert unscored_days(releases, champion) == {"2025-02-03", "2025-02-04"}
+    decided(5, "champion_not_scored", against="2025-01-01-0123456789ab")
+    assert unscored_days(releases, champion) == set()
 
 
 def test_a_challenger_without_scores_is_kept(night: Night, good: NDArray, poor: NDArray) -> None:

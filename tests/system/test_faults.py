@@ -40,6 +40,7 @@ OTHER_MODEL = {"ranker": {"epochs": 2, "seed": 3}}  # a challenger that is not t
 VARIES = (
     "/stages/",
     "/dagster/",
+    "/dbt/",
     "/embedding_cache/",
     "/bentoml/",
     "/reports/",
