@@ -18,6 +18,7 @@ from livealign.llm.encoder import Batch, Encoder
 from livealign.llm.encoder_spec import EncoderSpec
 from livealign.operation_config import MachinesConfig
 from livealign.ray_cluster import ray_cluster
+from livealign.store import Store
 
 
 class BlockEncoder:
@@ -47,6 +48,7 @@ class RayEmbedding:
     machines: MachinesConfig
     models: Path
     adapter: Path | None
+    store: Store | None = None  # where workers that share no folder find backbone and adapter
 
     def encode(self, encoder: Encoder, texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
         """Encode all blocks; each comes back when it is done.
@@ -54,7 +56,7 @@ class RayEmbedding:
         Raises:
             LiveAlignError: the cluster cannot be reached or fails, or a worker is not the same encoder.
         """
-        spec = EncoderSpec.of(encoder, self.adapter, self.models)
+        spec = EncoderSpec.of(encoder, self.adapter, self.models, self.store)
         workers = min(self.machines.workers, len(blocks))
         tables = [
             pa.table({"block": pa.repeat(pa.scalar(number, pa.int64()), len(rows)), "text": [texts[row] for row in rows]})
@@ -74,7 +76,7 @@ def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], worke
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    on_gpu = {"num_gpus": 1} if spec.device == "cuda" else {}
+    on_gpu = {"num_gpus": 1} if spec.backbone.device == "cuda" else {}
     encoded = ray.data.from_arrow(tables).map_batches(
         BlockEncoder,
         fn_constructor_args=(spec, kinds),

@@ -22,6 +22,7 @@ from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, rooms_of, text
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
+from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs
@@ -115,8 +116,9 @@ def embed_segments(
         if progress:
             progress(done, total)
 
-    rooms, engine = rooms_of(marts, segment_ids, window), _engine(profile, models, adapter)
-    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache), rooms, engine)
+    rooms, store = rooms_of(marts, segment_ids, window), Store.open(profile.machines.store)
+    engine = _engine(profile, models, adapter, store)
+    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache, store), rooms, engine)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
     with replaced_directory(out) as folder:
@@ -134,10 +136,10 @@ def embed_segments(
     )
 
 
-def _engine(profile: Profile, models: Path, adapter: Path) -> Engine | None:
+def _engine(profile: Profile, models: Path, adapter: Path, store: Store | None) -> Engine | None:
     """The engine of the setting `machines.engine`; None for this process."""
     if profile.machines.engine == "local":
         return None
     from livealign.llm.ray_embedding import RayEmbedding
 
-    return RayEmbedding(profile.machines, models, adapter)
+    return RayEmbedding(profile.machines, models, adapter, store)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,8 @@ from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Batch, Encoder
 from livealign.llm.encoder_spec import EncoderSpec
 from livealign.llm.ray_embedding import BlockEncoder
-from tests.planted.room_texts import CONFIG, random_adapter, room_texts
+from livealign.store import Store
+from tests.planted.room_texts import CONFIG, random_adapter, room_texts, saved_model
 
 TEXTS, ROOMS = room_texts(rooms=120, windows=20)
 
@@ -77,17 +79,48 @@ def test_vectors_from_elsewhere_are_cached_and_counted_as_our_own(planted: tuple
 @pytest.mark.parametrize(
     ("difference", "message"),
     [
-        ({"code": "0" * 12}, "with code .*install the same version"),
-        ({"dtype": "torch.float16"}, "share LIVEALIGN_HOME, or set machines.store"),
-        ({"adapter": None}, "share LIVEALIGN_HOME, or set machines.store"),
-        ({"token_budget": 32}, "share LIVEALIGN_HOME, or set machines.store"),
+        ({"code": "0" * 12}, r"with code .*install the same version"),
+        ({"sha256": "0" * 64}, r"this worker's tiny is .*share LIVEALIGN_HOME, or set machines\.store"),
+        ({"dtype": "torch.float16"}, r"share LIVEALIGN_HOME, or set machines\.store"),
+        ({"adapter": None}, r"share LIVEALIGN_HOME, or set machines\.store"),
+        ({"token_budget": 32}, r"share LIVEALIGN_HOME, or set machines\.store"),
     ],
-    ids=["code", "number type", "adapter", "length of texts"],
+    ids=["code", "backbone", "number type", "adapter", "length of texts"],
 )
 def test_a_worker_that_would_give_other_vectors_refuses(
-    planted: tuple[Encoder, EncoderSpec], difference: dict[str, str | int | None], message: str
+    planted: tuple[Encoder, EncoderSpec], difference: dict[str, Any], message: str
 ) -> None:
     _, spec = planted
+    if difference.keys() <= {"code", "sha256", "dtype"}:
+        difference = {"backbone": replace(spec.backbone, **difference)}
     worker = BlockEncoder(replace(spec, **difference), [True])
     with pytest.raises(BackboneError, match=message):
         worker(pa.table({"block": [0], "text": ["hello"]}))
+
+
+def test_a_worker_that_shares_nothing_but_the_store_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other, store = tmp_path / "mine", tmp_path / "other", Store.open(str(tmp_path / "store"))
+    backbone = load_backbone(str(saved_model(mine / "model")), mine, device="cpu", dtype=torch.float32)
+    adapter = random_adapter(backbone, mine / "adapter")
+    encoder, texts = Encoder.load(backbone, adapter, CONFIG), TEXTS[:50]
+    spec = EncoderSpec.of(encoder, adapter, mine, store)
+    wanted = encoder.encode_block(texts, [False, True])
+    mine.rename(tmp_path / "gone")
+    monkeypatch.setenv("LIVEALIGN_HOME", str(other))
+    found = BlockEncoder(spec, [False, True])(pa.table({"block": [3] * 50, "text": texts})).to_pylist()
+    assert found == [{"block": 3, "vectors": np.stack(wanted).tobytes()}]
+    assert sorted(path.name for path in (other / "fetched").iterdir()) == ["adapters", "backbones"]
+
+
+def test_machines_share_the_shards_of_the_cache_by_the_store(planted: tuple[Encoder, EncoderSpec], tmp_path: Path) -> None:
+    encoder, _ = planted
+    store = Store.open(str(tmp_path / "store"))
+    first = encoder.encode_raw_and_tuned(TEXTS[:30], cache=EmbeddingCache(tmp_path / "one", store))
+    seen: list[tuple[int, int]] = []
+    second = encoder.encode_raw_and_tuned(
+        TEXTS[:30], lambda *done: seen.append(done), EmbeddingCache(tmp_path / "other", store)
+    )
+    assert seen == [(30, 30)]  # none was encoded again
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))

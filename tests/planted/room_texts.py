@@ -1,4 +1,4 @@
-"""Texts of rooms about planted subjects, and an adapter with random weights for the tiny backbone."""
+"""Texts of rooms about planted subjects, and an adapter with random weights, and a model folder."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from livealign.config import EncoderConfig
 from livealign.llm.backbone import Backbone
 from livealign.llm.layers import copy_with_own_layers
+from livealign.llm.tiny_backbone import make_tiny_backbone
 from tests.planted.text_pairs import SUBJECTS, sentence
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
@@ -24,6 +25,14 @@ def room_texts(rooms: int, windows: int, seed: int = 3) -> tuple[list[str], NDAr
         texts += [f"room {room} about {subject} / {sentence(subject, rng)}" for _ in range(windows)]
         ids += [room + 1] * windows
     return texts, np.array(ids, np.int64)
+
+
+def saved_model(folder: Path) -> Path:
+    """The tiny backbone as a Hugging Face folder."""
+    model, tokenizer, _ = make_tiny_backbone()
+    tokenizer.save_pretrained(str(folder))
+    model.save_pretrained(str(folder))  # type: ignore[operator]
+    return folder
 
 
 def random_adapter(backbone: Backbone, folder: Path) -> Path:
