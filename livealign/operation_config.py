@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from livealign.bounds import AMOUNT, COUNT, PART, SEED, SHARE, Bounds, setting
 
 VOLUME_TABLES = ("impressions", "plays", "comments")
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,18 @@ class RetentionConfig:
     releases: int = setting(30, "bundles and their Bentos", COUNT, unit="releases")
     rollback_champions: int = setting(5, "former champions that stay whole, beyond those", AMOUNT, unit="releases")
     event_log_days: int = setting(30, "closed files of the event log, once all their days are landed", COUNT, unit="days")
+
+
+@dataclass(frozen=True)
+class MachinesConfig:
+    """Which machines embed and tune, and where finished things are kept (docs/scaling.md).
+
+    No vector depends on the engine or on the number of workers.
+    """
+
+    engine: str = setting("local", "what runs the LLM: this process, or actors of Ray", choices=ENGINES)
+    # local starts a cluster on loopback that ends with the stage; auto joins the one of this machine.
+    address: str = setting("local", "Ray's cluster: local, auto, or host:port of its head")
+    workers: int = setting(2, "Ray's actors that embed, of one core or one GPU each", Bounds(1, 10_000), unit="actors")
+    ranks: int = setting(1, "processes that tune the LLM together, by Ray; 1: this one", Bounds(1, 1_024), unit="processes")
+    store: str = setting("home", "where finished things are copied to: home for nowhere else, a folder, or s3://bucket/prefix")

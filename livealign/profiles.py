@@ -22,7 +22,14 @@ from livealign.config import (
     SegmentConfig,
 )
 from livealign.errors import LiveAlignError
-from livealign.operation_config import DriftConfig, LandingConfig, PromotionConfig, RetentionConfig, VolumeConfig
+from livealign.operation_config import (
+    DriftConfig,
+    LandingConfig,
+    MachinesConfig,
+    PromotionConfig,
+    RetentionConfig,
+    VolumeConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Profile:
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
+    machines: MachinesConfig = field(default_factory=MachinesConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, for manifests and reports."""
@@ -56,12 +64,12 @@ class Profile:
     def of_a_release(self) -> dict[str, Any]:
         """The settings that a release depends on, as a plain nested dict.
 
-        Retention and the running service are left out.
+        Retention, the running service and the machines are left out.
         """
         return {name: value for name, value in self.to_dict().items() if name not in NOT_OF_A_RELEASE}
 
 
-NOT_OF_A_RELEASE = ("retention", "live")
+NOT_OF_A_RELEASE = ("retention", "live", "machines")
 SEEDED = ("finetune", "lexical", "alignment", "codes", "ranker", "evaluation", "drift", "promotion")
 
 PROFILES: dict[str, Profile] = {

@@ -240,6 +240,7 @@ _RULES = (
         lambda first, last: type(first) is not type(last) or first < last,
         "the first below the second",
     ),
+    _Rule(("machines.engine", "machines.ranks"), lambda engine, ranks: engine == "ray" or ranks == 1, "ray, or one rank"),
 )
 
 

@@ -40,11 +40,13 @@ class Rows(Dataset):
 
     def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
         columns = {name: values[row] for name, values in self.table.columns.items()}
-        item, history = columns.pop("item"), columns.pop("history_item")
+        item, history, length = columns.pop("item"), columns.pop("history"), columns.pop("history_length")
         return columns | {
             "codes": self.table.codes[item],
             "vectors": self.table.vectors[item],
-            "history_codes": self.table.codes[history],
+            "history_author": self.table.engaged_author[history],
+            "history_codes": self.table.codes[self.table.engaged_item[history]],
+            "mask": torch.arange(len(history)) < length,
         }
 
 

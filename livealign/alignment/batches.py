@@ -25,8 +25,9 @@ class ImpressionTensors(NamedTuple):
     position: Tensor
     click: Tensor
     features: Tensor
-    history: Tensor
-    mask: Tensor
+    history: Tensor  # int32 [n, L] rows of `engaged_item`, −1 behind `history_length`
+    history_length: Tensor
+    engaged_item: Tensor  # [engagements + 1]
 
     @classmethod
     def of(
@@ -37,7 +38,6 @@ class ImpressionTensors(NamedTuple):
         def tensor(values: NDArray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-        length = examples.history_item.shape[1]
         return cls(
             tensor(examples.user),
             tensor(examples.author),
@@ -47,9 +47,15 @@ class ImpressionTensors(NamedTuple):
             tensor(position_index(examples.position, config.positions)),
             tensor(examples.label("click")),
             tensor(standardise(examples.features[:, USER_FEATURES], mean, std)),
-            tensor(examples.history_item),
-            tensor(np.arange(length) < examples.history_length[:, None]),
+            tensor(examples.history),
+            tensor(examples.history_length),
+            tensor(examples.engaged.item),
         )
+
+    def histories(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(item rows of the histories of these impressions [b, L], whether each place is one of the history [b, L])."""
+        places = torch.arange(self.history.shape[1], device=rows.device)
+        return self.engaged_item[self.history[rows]], places < self.history_length[rows, None]
 
 
 def time_batches(n: int, config: AlignmentConfig, device: torch.device) -> Iterator[Tensor]:

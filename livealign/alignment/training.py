@@ -90,7 +90,7 @@ def train_alignment(
     device = torch.device(device)
     widths = tuple(sources or (content.shape[1],))
 
-    history_length = examples.history_item.shape[1]
+    history_length = examples.places
     if warm_start is not None and (gate_mode != "learned" or not warm_start.fits(config, widths, history_length)):
         warm_start = None
 
@@ -189,7 +189,7 @@ def _untrained(
     warm_start: WarmStart | None,
 ) -> Alignment:
     """Towers before training: scaled to the corpus' `examples` and content, or as the previous release left them."""
-    features, history_length = examples.features[:, USER_FEATURES], examples.history_item.shape[1]
+    features, history_length = examples.features[:, USER_FEATURES], examples.places
     sizes = Sizes(
         corpus.users.size, corpus.authors.size, sources.widths, config.content_rank, features.shape[1], sources.unused
     )
@@ -247,8 +247,8 @@ def _batch_loss(
     author = _drop_ids(true_author, config.id_dropout)
     user = _drop_ids(tables.user[rows], config.id_dropout)
     rooms = network.rooms(author, scaled[segment], _drop_a_source(trusted[segment], config.source_dropout))
-    weights = network.users.weights(tables.mask[rows])
-    history = F.embedding_bag(tables.history[rows], bank, mode="sum", per_sample_weights=weights)
+    history_items, mask = tables.histories(rows)
+    history = F.embedding_bag(history_items, bank, mode="sum", per_sample_weights=network.users.weights(mask))
     users = network.users(user, history, tables.features[rows])
     logits = (
         network.bias

@@ -13,6 +13,7 @@ from livealign.cli.doctor import doctor
 from livealign.cli.landing import add_landing_commands
 from livealign.cli.releases import PlatformOption, add_release_commands
 from livealign.cli.settings import settings
+from livealign.cli.store import store
 from livealign.console import PlainConsole, progress_bar, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -25,6 +26,7 @@ app = typer.Typer(
 console = PlainConsole()
 add_landing_commands(app)
 app.add_typer(backbones, name="backbone")
+app.add_typer(store, name="store")
 
 
 @app.command()

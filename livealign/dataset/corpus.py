@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig
 from livealign.dataset.columns import Floats, Ints, floats, ints, milliseconds, place
-from livealign.dataset.examples import TASKS, Examples, KnownIds, Vocabulary
+from livealign.dataset.examples import TASKS, Engaged, Examples, KnownIds, Vocabulary
 from livealign.dataset.features import WINDOW_COUNTS, feature_matrix
 from livealign.dataset.impressions import DayTables, read_day_tables
 from livealign.dataset.marts import read_mart
@@ -241,10 +241,9 @@ def _examples(
         features=feature_matrix({**columns, **tables.counts}, base_rates, n),
         labels=_labels(shown, end_of(until)),
         click_known_at=milliseconds(shown, "click_known_at"),
-        history_author=history.gather(engaged_author),
-        history_segment=history.gather(engaged_segment),
-        history_item=history.gather(engaged_item),
+        history=history.rows,
         history_length=history.length,
+        engaged=Engaged.of(engaged_author, engaged_segment, engaged_item),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,26 @@ class KnownIds:
     base_rates: Mapping[str, float]  # share of training impressions, by task
 
 
+class Engaged(NamedTuple):
+    """Engagements that histories point at, int64 [e + 1] each; the last one, −1 in a history, is padding of zeros."""
+
+    author: Ints  # vocabulary index
+    segment: Ints  # segment row
+    item: Ints  # item row
+
+    @classmethod
+    def of(cls, author: Ints, segment: Ints, item: Ints) -> "Engaged":
+        """The engagements [e] of these columns, with padding behind them."""
+        return cls(np.append(author, 0), np.append(segment, 0), np.append(item, 0))
+
+
 @dataclass(frozen=True)
 class Examples:
     """n impressions as columns, in the order of `shown_at`; L is the length of a history.
 
-    Labels are 1, 0 or NaN (not observable yet), in the order of TASKS. Histories are newest first, padded with 0 behind
-    `history_length`. If all impressions are of one user, the history may be stored once: h is n or 1.
+    Labels are 1, 0 or NaN (not observable yet), in the order of TASKS. Histories are newest first, padded behind
+    `history_length`; they are numbers of engagements, because few engagements are in many histories. If all impressions are of
+    one user, the history may be stored once: h is n or 1.
     """
 
     impression_id: Ints  # [n]
@@ -68,18 +83,43 @@ class Examples:
     features: Floats  # [n, len(FEATURES)]
     labels: Floats  # [n, len(TASKS)]
     click_known_at: Ints  # [n] epoch milliseconds
-    history_author: Ints  # [h, L] vocabulary index
-    history_segment: Ints  # [h, L] segment row
-    history_item: Ints  # [h, L] item row
+    history: NDArray[np.int32]  # [h, L] rows of `engaged`, −1 behind `history_length`
     history_length: Ints  # [h]
+    engaged: Engaged
 
     def __len__(self) -> int:
         return len(self.impression_id)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns but the engagements, which impressions share."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self) if field.name != "engaged")
+
+    @property
+    def places(self) -> int:
+        """L, the engagements that a history has at most."""
+        return self.history.shape[1]
+
+    @property
+    def history_author(self) -> Ints:
+        """[h, L] vocabulary index of each engagement's author, 0 behind the history; made anew at each call."""
+        return self.engaged.author[self.history]
+
+    @property
+    def history_segment(self) -> Ints:
+        """[h, L] segment row of each engagement, 0 behind the history; made anew at each call."""
+        return self.engaged.segment[self.history]
+
+    @property
+    def history_item(self) -> Ints:
+        """[h, L] item row of each engagement, 0 behind the history; made anew at each call."""
+        return self.engaged.item[self.history]
+
     def take(self, rows: NDArray | slice) -> "Examples":
         """The examples at `rows` (indices, a mask or a slice), in that order."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Examples(**{name: values[rows] if len(values) == len(self) else values for name, values in columns.items()})
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "engaged"}
+        taken = {name: values[rows] if len(values) == len(self) else values for name, values in columns.items()}
+        return Examples(**taken, engaged=self.engaged)
 
     def label(self, task: str) -> Floats:
         """[n] labels of one task."""
@@ -109,10 +149,9 @@ def serving_examples(
         history_author_ids: authors of the user's last engagements, newest first; at most `history_length` are used.
     """
     n, recent = len(room_ids), np.asarray(history_author_ids, dtype=np.int64)[:history_length]
-    history_author = np.zeros((1, history_length), dtype=np.int64)
-    history_item = np.zeros((1, history_length), dtype=np.int64)
-    history_author[0, : len(recent)] = authors.lookup(recent)
-    history_item[0, : len(recent)] = n + 1 + np.arange(len(recent))
+    history = np.full((1, history_length), -1, dtype=np.int32)
+    history[0, : len(recent)] = np.arange(len(recent))
+    recent_items = n + 1 + np.arange(len(recent))
     items = np.arange(1, n + 1)
     return Examples(
         impression_id=np.zeros(n, dtype=np.int64),
@@ -129,8 +168,7 @@ def serving_examples(
         features=feature_matrix(columns, base_rates, n),
         labels=np.full((n, len(TASKS)), np.nan, dtype=np.float32),
         click_known_at=np.zeros(n, dtype=np.int64),
-        history_author=history_author,
-        history_segment=history_item,
-        history_item=history_item,
+        history=history,
         history_length=np.array([len(recent)], dtype=np.int64),
+        engaged=Engaged.of(authors.lookup(recent), recent_items, recent_items),
     )

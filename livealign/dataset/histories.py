@@ -38,12 +38,8 @@ class Histories(NamedTuple):
     """
 
     engagements: Engagements
-    rows: Ints  # [n, L] of `engagements`, −1 behind `length`
+    rows: NDArray[np.int32]  # [n, L] of `engagements`, −1 behind `length`
     length: Ints  # [n]
-
-    def gather(self, values: Ints) -> Ints:
-        """Values [e] of the engagements, by history: [n, L], 0 behind `length`."""
-        return np.append(values, 0)[self.rows]
 
     def segments(self) -> Ints:
         """Segment ids of the engagements that are in any history."""
@@ -83,6 +79,9 @@ def histories_before(engagements: Engagements, user_id: NDArray, shown_at: NDArr
     """The last `length` engagements of each `user_id` [n] before `shown_at` [n].
 
     They were known strictly before that time (epoch milliseconds).
+
+    Raises:
+        MartError: there are more engagements than int32 can number.
     """
     users = np.unique(engagements.user_id)
     times = np.concatenate([engagements.engaged_at, shown_at]).astype(np.int64)
@@ -94,9 +93,12 @@ def histories_before(engagements: Engagements, user_id: NDArray, shown_at: NDArr
     start = np.searchsorted(line, user * span)
     known = np.isin(user_id, users)
     lengths = np.where(known, np.minimum(stop - start, length), 0)
-    newest_first = stop[:, None] - 1 - np.arange(length)
-    rows = np.where(np.arange(length) < lengths[:, None], newest_first, -1)
-    return Histories(engagements, rows.astype(np.int64), lengths.astype(np.int64))
+    if len(line) > np.iinfo(np.int32).max:
+        raise MartError(f"{len(line):,} engagements are more than a history can name; set a smaller dataset.train_days")
+    places = np.arange(length, dtype=np.int32)
+    rows = stop.astype(np.int32)[:, None] - 1 - places  # newest first
+    rows[places >= lengths[:, None]] = -1
+    return Histories(engagements, rows, lengths.astype(np.int64))
 
 
 def _of_users(table: pa.Table, users: Ints) -> Engagements:

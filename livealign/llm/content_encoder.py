@@ -57,16 +57,19 @@ class ContentEncoder:
         llm = "" if self.llm is None else self.llm.version(True)
         return (*self.sources, llm, "" if self.lexicon is None else self.lexicon.space)
 
-    def encode(self, texts: Sequence[str], cache: EmbeddingCache | None = None) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Sequence[str], cache: EmbeddingCache | None = None, rooms: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """Texts → float32 [n, Σ widths].
 
         Args:
             cache: of the LLM's vectors.
+            rooms: of the texts [n], where the LLM's vectors must not depend on the number of cores.
         """
         parts = []
         for source in self.sources:
             if source == "llm" and self.llm is not None:
-                parts.append(self.llm.encode(texts, cache=cache))
+                parts.append(self.llm.encode(texts, cache=cache, rooms=rooms))
             elif source == "lexical" and self.lexicon is not None:
                 parts.append(self.lexicon.encode(texts))
         return np.concatenate(parts, axis=1)

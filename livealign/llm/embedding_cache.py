@@ -1,11 +1,14 @@
 """Vectors of texts already embedded, by encoder version.
 
-Later days embed only texts that are new.
+Later days embed only texts that are new. With a store (`livealign.store`) machines share the shards: those of others are
+fetched before the cache is read, new ones are put there. A shard is named by the keys in it, so machines never write different
+ones of one name.
 """
 
 import hashlib
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from livealign.files import TEMPORARY_PREFIX
+from livealign.store import Store
 
 logger = logging.getLogger(__name__)
 
+SHARDS = "embedding_cache"  # folder of the store
 FLUSH_ROWS = 1_024  # a stopped run loses at most this many embeddings
 
 
@@ -32,12 +37,12 @@ class EmbeddingCache:
     reader never sees half a shard, even after a killed writer.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, store: Store | None = None) -> None:
+        self.root, self.store = root, store
 
     def shard(self, version: str, width: int) -> "CacheVersion":
         """Reader and writer of one encoder version's vectors of `width` numbers."""
-        return CacheVersion(self.root / version, width)
+        return CacheVersion(self.root / version, width, self.store)
 
     def prune(self, keep: Sequence[str]) -> list[str]:
         """Delete the versions not in `keep`; returns the deleted ones."""
@@ -52,8 +57,8 @@ class EmbeddingCache:
 class CacheVersion:
     """The vectors of one encoder version."""
 
-    def __init__(self, folder: Path, width: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, width: int, store: Store | None = None) -> None:
+        self.folder, self.store, self._stored = folder, store, f"{SHARDS}/{folder.name}"
         self.schema = pa.schema([("key", pa.binary(16)), ("vector", pa.list_(pa.float32(), width))])
         self._keys: list[bytes] = []
         self._vectors: list[np.ndarray] = []
@@ -63,6 +68,10 @@ class CacheVersion:
 
         Those rows of `missing` [n] become False.
         """
+        if self.store is not None:
+            for name in self.store.names(self._stored):
+                if not (self.folder / name).exists():
+                    self.store.fetch_file(f"{self._stored}/{name}", self.folder / name)
         rows = {key: row for row, key in enumerate(keys)}
         for file in sorted(self.folder.glob("[!.]*.parquet")):
             for shard_keys, values in self._read(file):
@@ -87,9 +96,12 @@ class CacheVersion:
         column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
         table = pa.table([pa.array(self._keys, pa.binary(16)), column], schema=self.schema)
         name = hashlib.blake2b(b"".join(self._keys), digest_size=12).hexdigest()
-        temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{os.getpid()}"
+        # The host too: machines may share this folder.
+        temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{socket.gethostname()}.{os.getpid()}"
         pq.write_table(table, temporary, compression="none", use_dictionary=False)
         temporary.replace(self.folder / f"{name}.parquet")
+        if self.store is not None:
+            self.store.put_file(f"{self._stored}/{name}.parquet", self.folder / f"{name}.parquet")
         self._keys, self._vectors = [], []
 
     def _read(self, file: Path) -> list[tuple[list[bytes], np.ndarray]]:

@@ -3,6 +3,9 @@
 A pass stops at `exit_layer`. Only the layers `first_adapted_layer..exit_layer` carry LoRA, so the raw and the tuned vector of
 a text share the layers below: frozen layers are computed once, adapted ones twice. Batches hold no padding, and a beginning
 that several texts share is computed once (`livealign.llm.packing`). On a CPU each core works on batches of its own.
+
+Texts that come with their rooms are cut into blocks first (`livealign.llm.blocks`): their vectors then have the same bits on
+any number of cores, and from any engine.
 """
 
 import hashlib
@@ -11,16 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
 from livealign.llm.backbone import Backbone, choose_batch_tokens
+from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
@@ -29,9 +34,17 @@ from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
 from livealign.llm.token_budget import fit_tokens
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
+Batch = tuple[np.ndarray, list[np.ndarray]]  # (rows of the texts, one float32 [rows, hidden] for each kind of vector)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
 VECTOR_FORMAT = 4  # raise it when the same inputs would give other vectors: old cache entries are then not used
+
+
+class Engine(Protocol):
+    """Something that encodes blocks elsewhere, with the bits that this process would give."""
+
+    def encode(self, encoder: "Encoder", texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
+        """Encode all blocks, in an order of their own. Kinds: True = tuned."""
 
 
 class Encoder:
@@ -105,31 +118,65 @@ class Encoder:
         }
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None) -> np.ndarray:
-        """Texts → float32 [n, hidden]: tuned if an adapter is loaded, else raw."""
+    def encode(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        cache: EmbeddingCache | None = None,
+        rooms: NDArray[np.int64] | None = None,
+    ) -> np.ndarray:
+        """Texts → float32 [n, hidden]: tuned if an adapter is loaded, else raw.
+
+        Args:
+            rooms: of the texts [n], to cut them into blocks.
+        """
         tuned = self._adapted is not None
-        return self._encode(texts, (tuned,), progress, cache)[0]
+        return self._encode(texts, (tuned,), progress, cache, rooms)[0]
 
     def encode_raw_and_tuned(
-        self, texts: Sequence[str], progress: Progress | None = None, cache: EmbeddingCache | None = None
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        cache: EmbeddingCache | None = None,
+        rooms: NDArray[np.int64] | None = None,
+        engine: Engine | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Texts → (raw, tuned), float32 [n, hidden] each, from one pass through the frozen layers.
+
+        Args:
+            rooms: of the texts [n], to cut them into blocks.
+            engine: encodes the blocks; None for this process.
 
         Raises:
             BackboneError: no adapter is loaded.
         """
         if self._adapted is None:
             raise BackboneError("there is no tuned embedding without an adapter; load the Encoder with an adapter folder")
-        raw, tuned = self._encode(texts, (False, True), progress, cache)
+        raw, tuned = self._encode(texts, (False, True), progress, cache, rooms, engine)
         return raw, tuned
 
+    def encode_block(self, texts: Sequence[str], kinds: Sequence[bool]) -> list[np.ndarray]:
+        """One block, on one core → float32 [n, hidden] for each kind (True = tuned), in the texts' order."""
+        vectors = [np.empty((len(texts), self.hidden_size), np.float32) for _ in kinds]
+        for rows, batch in self._packed_blocks(list(texts), [np.arange(len(texts))]):
+            for matrix, result in zip(vectors, self._forward(batch, list(kinds)), strict=True):
+                matrix[rows] = result
+        return vectors
+
     def _encode(
-        self, texts: Sequence[str], kinds: tuple[bool, ...], progress: Progress | None, cache: EmbeddingCache | None
+        self,
+        texts: Sequence[str],
+        kinds: tuple[bool, ...],
+        progress: Progress | None,
+        cache: EmbeddingCache | None,
+        rooms: NDArray[np.int64] | None = None,
+        engine: Engine | None = None,
     ) -> list[np.ndarray]:
         """One [n, hidden] matrix for each kind (True = tuned); repeated and cached texts are not computed."""
         keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
         position = {key: row for row, key in enumerate(distinct)}
+        rooms_of_distinct = None if rooms is None else first_rooms(keys, rooms)
         vectors = [np.empty((len(distinct), self.hidden_size), np.float32) for _ in kinds]
         missing = [np.ones(len(distinct), bool) for _ in kinds]
         shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
@@ -147,7 +194,13 @@ class Encoder:
             wanted = [kind for kind, need in zip(kinds, needs, strict=True) if need]
             targets = [index for index, need in enumerate(needs) if need]
             names = list(distinct)
-            for batch_rows, batch in self._forward_all([distinct[names[row]] for row in rows], wanted):
+            chosen_texts = [distinct[names[row]] for row in rows]
+            blocks = None if rooms_of_distinct is None else blocks_of(rooms_of_distinct[rows])
+            if engine is not None and blocks is not None:
+                batches = engine.encode(self, chosen_texts, blocks, wanted)
+            else:
+                batches = self._forward_all(chosen_texts, wanted, blocks)
+            for batch_rows, batch in batches:
                 chosen = rows[batch_rows]
                 for index, result in zip(targets, batch, strict=True):
                     vectors[index][chosen] = result
@@ -162,12 +215,10 @@ class Encoder:
         expand = np.fromiter((position[key] for key in keys), np.int64, len(keys))
         return [matrix[expand] for matrix in vectors]
 
-    def _forward_all(self, texts: list[str], kinds: list[bool]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Batches of (rows of `texts`, one float32 [rows, hidden] for each kind), in an order of their own."""
-        tokens = tokenize(self.backbone, texts, self.token_budget)
-        device, workers = self.backbone.device, torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
-        most = self.config.batch_tokens or choose_batch_tokens(device, self.backbone.dtype)
-        packed = pack(tokens, most, self._frozen.causal, device, least_batches=workers)
+    def _forward_all(self, texts: list[str], kinds: list[bool], blocks: list[np.ndarray] | None) -> Iterator[Batch]:
+        """The batches of the blocks, or of all texts with batches enough for all cores, in an order of their own."""
+        workers = torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
+        packed = self._packed(texts, least_batches=workers) if blocks is None else self._packed_blocks(texts, blocks)
         if workers == 1:
             yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
             return
@@ -180,6 +231,18 @@ class Encoder:
             finally:
                 pool.shutdown(cancel_futures=True)
                 torch.set_num_threads(workers)  # the pool's setting of 1 would also apply to later threads
+
+    def _packed_blocks(self, texts: list[str], blocks: list[np.ndarray]) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+        """(rows of `texts`, batch) of each block in turn, whatever the number of cores."""
+        for block in blocks:
+            for rows, batch in self._packed([texts[row] for row in block], least_batches=1):
+                yield block[rows], batch
+
+    def _packed(self, texts: list[str], least_batches: int) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+        device = self.backbone.device
+        most = self.config.batch_tokens or choose_batch_tokens(device, self.backbone.dtype)
+        tokens = tokenize(self.backbone, texts, self.token_budget)
+        return pack(tokens, most, self._frozen.causal, device, least_batches)
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
         """One float32 [texts, hidden] for each kind, in the batch's order."""

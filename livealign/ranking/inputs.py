@@ -26,7 +26,7 @@ def history_matches(examples: Examples, items: ItemTable) -> NDArray[np.float32]
     for start in range(0, len(examples), _CHUNK):
         part = examples.take(slice(start, start + _CHUNK))
         author, length = part.author[:, None], part.history_length
-        inside = np.arange(part.history_item.shape[1]) < length[:, None]
+        inside = np.arange(part.places) < length[:, None]
         same = (inside & (part.history_author == author) & (author > 0)).sum(1)
         count = np.maximum(length, 1)
         columns = [np.broadcast_to(np.log1p(length), len(part)), np.log1p(same), same / count]
@@ -44,6 +44,8 @@ class ImpressionTable:
     """Impressions as tensors on the device, and the item tables that they point into."""
 
     columns: dict[str, Tensor]
+    engaged_author: Tensor  # int [engagements + 1], as `Examples.engaged`
+    engaged_item: Tensor  # int [engagements + 1]
     codes: Tensor  # int [items, levels] rows of the code tables
     vectors: Tensor  # [items, vector_dim]
 
@@ -66,9 +68,9 @@ class ImpressionTable:
         def tensor(values: NDArray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-        n, length = len(examples), examples.history_item.shape[1]
+        n = len(examples)
         known = np.zeros(n, dtype=np.int64) if position is None else position_index(examples.position, position)
-        n_items = 1 + int(max(examples.item.max(initial=0), examples.history_item.max(initial=0)))
+        n_items = 1 + int(max(examples.item.max(initial=0), examples.engaged.item.max(initial=0)))
         codes = np.zeros((n_items, 0), dtype=np.int64) if items.codes is None else code_rows(items.codes, sizes)
         vectors = np.zeros((n_items, 0), dtype=np.float32) if items.vectors is None else items.vectors
         return cls(
@@ -79,11 +81,12 @@ class ImpressionTable:
                 "position": tensor(known),
                 "features": tensor(standardise(examples.features, scales["feature_mean"], scales["feature_std"])),
                 "matches": tensor(standardise(matches, scales["match_mean"], scales["match_std"])),
-                "history_author": tensor(examples.history_author),
-                "history_item": tensor(examples.history_item),
-                "mask": tensor(np.arange(length) < examples.history_length[:, None]),
+                "history": tensor(examples.history),
+                "history_length": tensor(examples.history_length),
                 "labels": tensor(examples.labels),
             },
+            tensor(examples.engaged.author),
+            tensor(examples.engaged.item),
             tensor(codes),
             tensor(vectors.astype(np.float32, copy=False)),
         )
@@ -93,5 +96,12 @@ class ImpressionTable:
         taken = {
             name: values[rows] if len(values) == n else values for name, values in self.columns.items() if name != "labels"
         }
-        item, history_item = taken.pop("item"), taken.pop("history_item")
-        return Batch(codes=self.codes[item], vectors=self.vectors[item], history_codes=self.codes[history_item], **taken)
+        item, history, length = taken.pop("item"), taken.pop("history"), taken.pop("history_length")
+        return Batch(
+            codes=self.codes[item],
+            vectors=self.vectors[item],
+            history_author=self.engaged_author[history],
+            history_codes=self.codes[self.engaged_item[history]],
+            mask=torch.arange(history.shape[1], device=history.device) < length[:, None],
+            **taken,
+        )

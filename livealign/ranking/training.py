@@ -65,7 +65,7 @@ def _train(
         codes_per_level=codes_per_level,
         vector_dim=0 if items.vectors is None else items.vectors.shape[1],
         features=examples.features.shape[1],
-        history_length=examples.history_item.shape[1],
+        history_length=examples.places,
         tasks=len(config.tasks),
     )
     matches, tastes, scores = history_matches(examples, items), None, None

@@ -172,7 +172,8 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     segment_ids = corpus.segment_ids[rows[rows > 0]]
     segments = _segments(champion)
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
-    vectors = encoder.encode(texts, cache=EmbeddingCache(home.embedding_cache))
+    room_ids = corpus.segment_room_id[rows[rows > 0]]
+    vectors = encoder.encode(texts, EmbeddingCache(home.embedding_cache), room_ids)
     names = content_names(encoder.sources)
     for name, part in zip(names, np.split(vectors, np.cumsum(encoder.widths)[:-1], axis=1), strict=True):
         corpus = corpus.with_content(name, segment_ids, part)

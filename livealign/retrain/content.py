@@ -17,11 +17,12 @@ from livealign.days import day_range
 from livealign.files import replaced_directory
 from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.encoder import Encoder, Progress
-from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
+from livealign.llm.encoder import Encoder, Engine, Progress
+from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, rooms_of, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
+from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs
@@ -115,7 +116,9 @@ def embed_segments(
         if progress:
             progress(done, total)
 
-    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache))
+    rooms, store = rooms_of(marts, segment_ids, window), Store.open(profile.machines.store)
+    engine = _engine(profile, models, adapter, store)
+    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache, store), rooms, engine)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
     with replaced_directory(out) as folder:
@@ -131,3 +134,12 @@ def embed_segments(
         words=len(lexicon.words),
         examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
     )
+
+
+def _engine(profile: Profile, models: Path, adapter: Path, store: Store | None) -> Engine | None:
+    """The engine of the setting `machines.engine`; None for this process."""
+    if profile.machines.engine == "local":
+        return None
+    from livealign.llm.ray_embedding import RayEmbedding
+
+    return RayEmbedding(profile.machines, models, adapter, store)

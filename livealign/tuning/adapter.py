@@ -30,6 +30,7 @@ from livealign.tuning.checkpoint import TuningCheckpoint
 from livealign.tuning.descriptions import Descriptions, can_describe
 from livealign.tuning.loop import TuningLoop, TuningProgress
 from livealign.tuning.pairs import TextPairs, first_window_of_last_day
+from livealign.tuning.ranks import Ranks
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
@@ -81,7 +82,8 @@ def tune_adapter(
 
     `out` is written whole or not at all. It holds peft's adapter_model.safetensors and adapter_config.json, the token weights
     if the pooling has any (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). While tuning runs,
-    `<out>.checkpoint` lies beside it; after a kill, a run with the same input resumes from there.
+    `<out>.checkpoint` lies beside it; after a kill, a run with the same input resumes from there. Of several ranks
+    (`livealign.tuning.ranks`) the first one writes and reports progress.
 
     Args:
         warm_start: an earlier adapter folder with the same rank and layers, to continue from for `config.warm_steps`.
@@ -105,6 +107,8 @@ def tune_adapter(
             f"'{backbone.name}' cannot describe: it is not causal, or has output weights of its own, which are not loaded; set "
             "finetune.description_weight to 0"
         )
+    if config.dropout and not Ranks().alone:
+        raise TrainingError("finetune.dropout is drawn anew in each reading, so ranks would not agree; set it to 0")
     model = _with_adapter(backbone, encoder, config, warm_start)
     parameters = _adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
@@ -121,7 +125,7 @@ def tune_adapter(
             done.seconds = time.perf_counter() - started
             if steps % config.save_every == 0:
                 checkpoint.save(loop, done)
-            if progress:
+            if progress and loop.ranks.is_first:
                 progress(steps, config.steps)
     report = TuneReport(
         losses=done.losses,
@@ -137,6 +141,23 @@ def tune_adapter(
         warm_started=warm_start is not None,
         resumed_at=resumed_at,
     )
+    if loop.ranks.is_first:
+        _save(out, model, pooling, backbone, report, segment_config, encoder, config)
+        checkpoint.remove()
+    return report
+
+
+def _save(
+    out: Path,
+    model: PeftModel,
+    pooling: Pooling,
+    backbone: Backbone,
+    report: TuneReport,
+    segments: SegmentConfig,
+    encoder: EncoderConfig,
+    config: FinetuneConfig,
+) -> None:
+    """Write the adapter, its token weights and its record; the report gains the adapter's hash."""
     with replaced_directory(out) as folder:
         _save_adapter(model, folder)
         if pooling.weights is not None:
@@ -145,14 +166,12 @@ def tune_adapter(
         record = {
             "backbone": backbone.name,
             "backbone_sha256": backbone.sha256,
-            "segments": asdict(segment_config),
+            "segments": asdict(segments),
             "encoder": asdict(encoder),
             "finetune": asdict(config),
             "report": asdict(report),
         }
         replace_json(folder / RECORD, record)
-    checkpoint.remove()
-    return report
 
 
 def copy_adapter(source: Path, out: Path) -> None:

@@ -1,6 +1,7 @@
 """Save and resume a tuning run.
 
-A checkpoint holds weights, optimizer state and progress; it is written whole or not at all.
+A checkpoint holds weights, optimizer state and progress; it is written whole or not at all. Where several ranks tune, the first
+one writes it, and all continue from that one: ranks that resumed at different steps would wait for each other for ever.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from livealign.files import replace_json, replaced_directory
 from livealign.tuning.loop import TuningLoop, TuningProgress
@@ -32,6 +33,9 @@ class TuningCheckpoint:
         self.folder, self.identity = folder, identity
 
     def save(self, loop: TuningLoop, done: TuningProgress) -> None:
+        """Write the state of the run; only the first rank does."""
+        if not loop.ranks.is_first:
+            return
         tensors = {"whitening": loop.whitening} if loop.whitening is not None else {}
         for index, (parameter, best) in enumerate(zip(loop.parameters, loop.best, strict=True)):
             state = loop.optimizer.state[parameter]
@@ -43,12 +47,14 @@ class TuningCheckpoint:
 
     def restore(self, loop: TuningLoop, done: TuningProgress) -> int:
         """Restore a killed run's state; returns its number of steps, 0 without a checkpoint."""
-        try:
-            saved = json.loads((self.folder / PROGRESS).read_text())
-            tensors = load_file(self.folder / WEIGHTS, device=str(loop.backbone.device))
-        except FileNotFoundError:
+        ranks, device = loop.ranks, loop.backbone.device
+        progress, weights = self._read() if ranks.is_first else (b"", b"")
+        progress, weights = ranks.from_first(progress, device), ranks.from_first(weights, device)
+        if not progress:
             return 0
-        except (ValueError, OSError, SafetensorError) as error:
+        try:
+            saved, tensors = json.loads(progress), {name: tensor.to(device) for name, tensor in load(weights).items()}
+        except (ValueError, SafetensorError) as error:
             logger.warning("%s is damaged and is not used, tuning starts from the beginning (%s)", self.folder, error)
             return 0
         if saved["identity"] != self.identity:
@@ -67,3 +73,13 @@ class TuningCheckpoint:
         """Delete the checkpoint of a finished run."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """The files of the checkpoint, empty without one."""
+        try:
+            return (self.folder / PROGRESS).read_bytes(), (self.folder / WEIGHTS).read_bytes()
+        except FileNotFoundError:
+            return b"", b""
+        except OSError as error:
+            logger.warning("%s is damaged and is not used, tuning starts from the beginning (%s)", self.folder, error)
+            return b"", b""

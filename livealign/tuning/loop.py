@@ -5,6 +5,7 @@
   (`livealign.llm.lora`).
 - The loss compares all pairs of a batch, in float32. If their graph would be too large, the batch is read twice: once without
   a graph to get the loss's gradient by vector, then in chunks that propagate it (GradCache, Gao et al. 2021, algorithm 1).
+- Several processes share the texts of a batch, and its loss sees all of them (`livealign.tuning.ranks`).
 """
 
 import math
@@ -30,6 +31,7 @@ from livealign.llm.pooling import Pooling
 from livealign.tuning.descriptions import Descriptions, description_loss
 from livealign.tuning.losses import contrastive_loss, false_negatives, whitening
 from livealign.tuning.pairs import TextPairs
+from livealign.tuning.ranks import Ranks
 
 WHITENING_TEXTS = 1_024
 
@@ -75,6 +77,7 @@ class TuningLoop:
         pooling: Pooling,
         descriptions: Descriptions | None = None,
     ) -> None:
+        self.ranks = Ranks()
         self.backbone, self.segments, self.config = backbone, segments, config
         self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
         self.best = [parameter.detach().clone() for parameter in parameters]
@@ -107,7 +110,8 @@ class TuningLoop:
             if done.without_gain >= config.patience:
                 break
             chunks = packed_ahead.pop(step, None) or self._pack_texts([*batch.left, *batch.right])
-            done.tokens += sum(int(group.lengths.sum()) for chunk in chunks for group in chunk.batch.groups)
+            tokens = sum(int(group.lengths.sum()) for chunk in chunks for group in chunk.batch.groups)
+            done.tokens += int(self.ranks.total(tokens, self.backbone.device))
             for group in self.optimizer.param_groups:
                 group["lr"] = config.learning_rate * learning_rate_factor(step, config)
             self.optimizer.zero_grad(set_to_none=True)
@@ -116,6 +120,7 @@ class TuningLoop:
                 done.description_losses.append(self._describe(self.descriptions, step))
             if not all(map(math.isfinite, (done.losses[-1], *done.description_losses[-1:]))):
                 raise TrainingError(f"the tuning loss is {done.losses[-1]} at step {step}; lower finetune.learning_rate")
+            self.ranks.sum_gradients(self.parameters)
             clip_grad_norm_(self.parameters, config.max_gradient_norm)
             self.optimizer.step()
             done.steps = step + 1
@@ -130,32 +135,38 @@ class TuningLoop:
             done.best_step = done.steps
 
     def _contrast(self, batch: TextPairs, chunks: list[PackedTexts]) -> float:
-        """Add the gradients of the contrastive loss; returns the loss."""
-        if len(chunks) == 1:
+        """Add the gradients of the contrastive loss by this rank's texts; returns the loss of all texts."""
+        if len(chunks) == 1 and self.ranks.alone:
             loss, _ = self._loss(self._vectors(chunks[0]), batch)
             loss.backward()
             return float(loss.detach())
-        with torch.no_grad():
+        texts, kept = 2 * len(batch), len(chunks) == 1  # the graph of a single chunk is kept, others are read twice
+        with torch.set_grad_enabled(kept):
             parts = [self._vectors(chunk) for chunk in chunks]
-        vectors = torch.cat(parts).requires_grad_()
+        vectors = self.ranks.gather(torch.cat([part.detach() for part in parts]), texts).requires_grad_()
         loss, _ = self._loss(vectors, batch)
         (gradient,) = torch.autograd.grad(loss, vectors)
-        for chunk, of_chunk in zip(chunks, gradient.split([len(part) for part in parts]), strict=True):
-            self._vectors(chunk).backward(of_chunk)
+        of_mine = gradient[self.ranks.share(texts)].split([len(part) for part in parts])
+        for chunk, part, of_chunk in zip(chunks, parts, of_mine, strict=True):
+            (part if kept else self._vectors(chunk)).backward(of_chunk)
         return float(loss.detach())
 
     def _describe(self, descriptions: Descriptions, step: int) -> float:
-        """Add the gradients of the description loss on some windows; returns the loss, nats per token."""
-        config = self.config
+        """Add the gradients of the description loss on this rank's windows; returns the loss of all, nats per token."""
+        config, device = self.config, self.backbone.device
         tokens, begins = descriptions.tokens(self.backbone, step, self.segments.token_budget, config)
-        rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
+        mine = self.ranks.share(len(tokens))
+        tokens, begins = tokens[mine], begins[mine]
+        rows, batch = pack_whole(tokens, self.frozen.causal, device)
         with torch.no_grad():
             shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
         with self._number_type():
             hidden = self.adapted.run(shared, batch, self.first, self.last)
             loss = description_loss(self.backbone.model, hidden, batch, [begins[row] for row in rows])
+        predicted = sum(map(len, tokens)) - sum(begins)
+        loss = loss * (predicted / self.ranks.total(predicted, device))
         (config.description_weight * loss).backward()
-        return float(loss.detach())
+        return self.ranks.total(float(loss.detach()), device)
 
     def _fit_whitening(self, train: TextPairs) -> dict[int, list[PackedTexts]]:
         """Set the whitening matrix [hidden, hidden] of frozen vectors, which the loss applies first.
@@ -170,9 +181,10 @@ class TuningLoop:
                 break
             chunks[step] = self._pack_texts([*batch.left, *batch.right])
             with torch.no_grad():
-                vectors += [
+                mine = [
                     self.frozen.read(shared, packed, self.first, self.last, self.pooling) for packed, shared, _ in chunks[step]
                 ]
+            vectors.append(self.ranks.gather(torch.cat(mine), 2 * len(batch)))
         self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return chunks
 
@@ -191,7 +203,7 @@ class TuningLoop:
         if not validation:
             return
         with torch.no_grad():
-            results = [self._loss(torch.cat([self._vectors(chunk) for chunk in chunks]), batch) for batch, chunks in validation]
+            results = [self._loss(self._all_vectors(batch, chunks), batch) for batch, chunks in validation]
         loss = float(np.mean([float(loss) for loss, _ in results]))
         if loss < min(done.validation_losses, default=math.inf):
             self.best = [parameter.detach().clone() for parameter in self.parameters]
@@ -201,6 +213,10 @@ class TuningLoop:
         done.validation_steps.append(done.steps)
         done.validation_losses.append(loss)
         done.validation_accuracy.append(float(np.mean([float(accuracy) for _, accuracy in results])))
+
+    def _all_vectors(self, batch: TextPairs, chunks: list[PackedTexts]) -> Tensor:
+        """float32 [2 · pairs, hidden] of a batch, of which `chunks` hold this rank's texts."""
+        return self.ranks.gather(torch.cat([self._vectors(chunk) for chunk in chunks]), 2 * len(batch))
 
     def _loss(self, vectors: Tensor, batch: TextPairs) -> tuple[Tensor, Tensor]:
         # Centred by the batch itself: with a fixed centre, moving all texts in one direction would lower the loss.
@@ -212,8 +228,8 @@ class TuningLoop:
         return contrastive_loss(left, right, mask, self.config.temperature)
 
     def _pack_texts(self, texts: list[str]) -> list[PackedTexts]:
-        """Pack texts: one chunk, or several if they have more than `chunk_tokens` tokens."""
-        tokens = tokenize(self.backbone, texts, self.segments.token_budget)
+        """Pack this rank's texts: one chunk, or several if they have more than `chunk_tokens` tokens."""
+        tokens = tokenize(self.backbone, texts[self.ranks.share(len(texts))], self.segments.token_budget)
         chunks = max(1, -(-sum(map(len, tokens)) // self.config.chunk_tokens))
         size = -(-len(tokens) // chunks)
         return [self._pack_chunk(tokens[start : start + size]) for start in range(0, len(tokens), size)]

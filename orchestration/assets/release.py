@@ -15,9 +15,11 @@ from livealign.release.bundle import REFERENCE
 from livealign.release.decisions import decision_file
 from livealign.release.registry import read_champion
 from livealign.release.retention import plan_pruning, prune
+from livealign.release.shared_champion import put_champion
 from livealign.retrain import release
 from livealign.retrain.corpus import day_corpus
 from livealign.retrain.summary import write_summary
+from livealign.store import Store
 from orchestration.check_results import guard_results
 from orchestration.resources import Workspace
 from orchestration.runs.daily_asset import daily_asset
@@ -79,6 +81,9 @@ def promotion(guards: Sequence[AssetCheckKey]) -> AssetsDefinition:
             results = guard_results(context.instance, guards, day.isoformat())
             checks = {**results, "the Bento of this release answered": smoke_tested}
             decision = release.decide_promotion(corpus, challenger, home, workspace.dataset, workspace.profile, checks)
+            store = Store.open(workspace.profile.machines.store)
+            if store is not None and read_champion(home.releases) is not None:
+                put_champion(store, home)
         summary = write_summary(home, day, workspace.profile)
         numbers = decision["numbers"]
         return MaterializeResult(

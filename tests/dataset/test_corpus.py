@@ -156,6 +156,15 @@ def test_impressions_of_one_list_share_a_request(planted: Planted, corpus: Corpu
     assert len(set().union(*by_name.values())) == len(by_name)
 
 
+def test_an_impression_takes_at_most_280_bytes_with_twenty_engagements(planted: Planted) -> None:
+    corpus = load_corpus(planted.marts, planted.days[-1], replace(CONFIG, history_length=20))
+    assert len(corpus.train) > 500
+    assert corpus.train.nbytes / len(corpus.train) <= 280
+    engaged = sum(column.nbytes for column in corpus.train.engaged)
+    assert engaged < 24 * (len(corpus.train) + 1)  # each engagement once, however many histories it is in
+    assert corpus.train.take(slice(0, 10)).nbytes == 10 * corpus.train.nbytes // len(corpus.train)
+
+
 def test_serving_sees_the_same_features_as_training(corpus: Corpus) -> None:
     columns = {"minute_in_room": np.array([3.0, 4.0]), "n_viewers": np.array([20, np.nan]), "user_clicks": np.array([2, 2])}
     online = serving_examples(

@@ -7,7 +7,7 @@ import pytest
 
 from livealign.config import DatasetConfig
 from livealign.dataset.corpus import Corpus, load_corpus
-from livealign.dataset.examples import TASKS
+from livealign.dataset.examples import TASKS, Engaged
 from livealign.dataset.leaks import WINDOW_MS, future_reads
 from livealign.days import DAY_MS, end_of
 from tests.planted.marts import plant_marts
@@ -30,16 +30,18 @@ def test_a_window_that_is_not_over_is_found_in_training_and_in_the_held_out_day(
         row = int(np.flatnonzero(part.segment > 0)[0])
         shown_at = part.shown_at.copy()
         shown_at[row] = corpus.segment_started_at[part.segment[row]] + 10_000
-        leaky = replace(part, shown_at=shown_at, history_segment=np.zeros_like(part.history_segment))
+        leaky = replace(part, shown_at=shown_at, history=np.full_like(part.history, -1))
         found = future_reads(replace(corpus, **{"train" if name == "training" else "test": leaky}))
         assert found[f"{name} windows not over when shown"] == 1
 
 
 def test_a_history_that_knows_a_later_moment_is_found(corpus: Corpus) -> None:
     late = int(np.argmax(corpus.segment_started_at))
-    history = corpus.train.history_segment.copy()
-    history[:3, 0] = late
-    found = future_reads(replace(corpus, train=replace(corpus.train, history_segment=history)))
+    history, engaged = corpus.train.history.copy(), corpus.train.engaged
+    history[:3, 0] = len(engaged.segment)
+    late_too = Engaged(*(np.append(column, late) for column in engaged))
+    history[history == -1] = len(engaged.segment) - 1  # the padding is no longer the last
+    found = future_reads(replace(corpus, train=replace(corpus.train, history=history, engaged=late_too)))
     assert found["training histories that know a later window"] == 3
 
 
@@ -71,7 +73,7 @@ def test_a_millisecond_of_the_future_is_found_and_the_last_one_before_it_is_none
     bare, labelled = (int(np.flatnonzero(rows)[-1]) for rows in (corpus.test.segment == 0, ~np.isnan(clicks)))
     shown = int(np.flatnonzero(corpus.test.segment > 0)[0])
     over = int(corpus.segment_started_at[corpus.test.segment[shown]]) + WINDOW_MS
-    without_history = replace(corpus, test=replace(corpus.test, history_segment=np.zeros_like(corpus.test.history_segment)))
+    without_history = replace(corpus, test=replace(corpus.test, history=np.full_like(corpus.test.history, -1)))
     for name, part, column, row, good, bad in (
         ("training impressions after the training days", "train", "shown_at", -1, trained - 1, trained),
         ("training clicks known later", "train", "click_known_at", labelled, trained, trained + 1),

@@ -9,7 +9,7 @@ import torch
 
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset.corpus import Corpus, load_corpus
-from livealign.dataset.examples import TASKS
+from livealign.dataset.examples import TASKS, Engaged
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
 from livealign.ranking.calibration import calibration_split
@@ -21,7 +21,7 @@ from tests.planted.marts import Planted, plant_marts
 
 CONFIG = RankerConfig(id_dim=4, code_dim=8, hidden=(16,), epochs=5, batch_size=256, learning_rate=5e-3)
 TOPICS = 4
-HISTORY = ("history_author", "history_segment", "history_item", "history_length")
+HISTORY = ("history", "history_length")
 
 
 @pytest.fixture(scope="module")
@@ -180,16 +180,15 @@ def test_a_history_that_is_there_once_counts_for_every_room(known: str, corpus: 
 
 def test_history_matches_count_what_is_shared(corpus: Corpus) -> None:
     examples = corpus.test.take(np.array([0]))
-    length = examples.history_item.shape[1]
-    history, authors = np.zeros((1, length), dtype=np.int64), np.zeros((1, length), dtype=np.int64)
-    history[0, :3], authors[0, :3] = [2, 3, 4], [1, 1, 2]
+    history, rooms = np.full((1, examples.places), -1, np.int32), np.array([2, 3, 4])
+    history[0, :3] = [0, 1, 2]
     examples = replace(
         examples,
         item=np.array([1]),
         author=np.array([1]),
-        history_item=history,
-        history_author=authors,
+        history=history,
         history_length=np.array([3]),
+        engaged=Engaged.of(np.array([1, 1, 2]), rooms, rooms),
     )
     vectors = np.array([[0, 0], [1, 0], [1, 0], [0, 2], [-3, 0]], dtype=np.float32)
     counts = [np.log1p(3), np.log1p(2), 2 / 3]

@@ -1,0 +1,90 @@
+"""The engine that encodes blocks on actors of Ray.
+
+The driver is the process that runs the stage: it cuts the blocks, sends their texts, and receives their vectors, which it
+writes to the cache as it writes its own. An actor is made of an `EncoderSpec`, that is of paths: one that Ray starts again
+after its machine was lost loads the encoder by itself. A block that was lost with a machine is encoded again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from livealign.llm.encoder import Batch, Encoder
+from livealign.llm.encoder_spec import EncoderSpec
+from livealign.operation_config import MachinesConfig
+from livealign.ray_cluster import ray_cluster
+from livealign.store import Store
+
+
+class BlockEncoder:
+    """An actor: the encoder once, then a block of texts for each call."""
+
+    def __init__(self, spec: EncoderSpec, kinds: list[bool]) -> None:
+        self.spec, self.kinds = spec, kinds
+        self.encoder: Encoder | None = None
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """A table of one block's texts → one row: its number, and the bytes of float32 [kinds, texts, hidden].
+
+        Raises:
+            BackboneError: this worker is not the encoder that the driver has.
+        """
+        if self.encoder is None:  # here and not in the constructor: Ray calls a constructor that fails again and again
+            self.encoder = self.spec.load()
+            torch.set_num_threads(1)  # as the threads of the local engine, so that the bits are theirs
+        vectors = np.stack(self.encoder.encode_block(block["text"].to_pylist(), self.kinds))
+        return pa.table({"block": block["block"][:1], "vectors": pa.array([vectors.tobytes()], pa.large_binary())})
+
+
+@dataclass(frozen=True)
+class RayEmbedding:
+    """Blocks on `machines.workers` actors of the cluster `machines.address`."""
+
+    machines: MachinesConfig
+    models: Path
+    adapter: Path | None
+    store: Store | None = None  # where workers that share no folder find backbone and adapter
+
+    def encode(self, encoder: Encoder, texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
+        """Encode all blocks; each comes back when it is done.
+
+        Raises:
+            LiveAlignError: the cluster cannot be reached or fails, or a worker is not the same encoder.
+        """
+        spec = EncoderSpec.of(encoder, self.adapter, self.models, self.store)
+        workers = min(self.machines.workers, len(blocks))
+        tables = [
+            pa.table({"block": pa.repeat(pa.scalar(number, pa.int64()), len(rows)), "text": [texts[row] for row in rows]})
+            for number, rows in enumerate(blocks)
+        ]
+        with ray_cluster(self.machines, cores=workers):
+            for row in _encoded(tables, spec, kinds, workers):
+                rows = blocks[row["block"]]
+                vectors = np.frombuffer(row["vectors"], np.float32).reshape(len(kinds), len(rows), -1)
+                yield rows, list(vectors)
+
+
+def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], workers: int) -> Iterator[dict[str, Any]]:
+    """The answers of the actors to all blocks, by Ray Data, in the order in which they arrive."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    on_gpu = {"num_gpus": 1} if spec.backbone.device == "cuda" else {}
+    encoded = ray.data.from_arrow(tables).map_batches(
+        BlockEncoder,
+        fn_constructor_args=(spec, kinds),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+        **on_gpu,
+    )
+    yield from encoded.iter_rows()

@@ -1,0 +1,149 @@
+"""The engine on a real cluster of Ray on this machine: the same bits, also after a loss, and no process left."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from livealign.errors import LiveAlignError
+from livealign.llm import encoder_spec
+from livealign.llm.backbone import load_backbone
+from livealign.llm.encoder import Encoder
+from livealign.llm.ray_embedding import RayEmbedding
+from livealign.operation_config import MachinesConfig
+from tests.planted.room_texts import CONFIG, random_adapter, room_texts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed; make setup-ray installs it"),
+]
+TEXTS, ROOMS = room_texts(rooms=400, windows=20)  # seven blocks
+ON_RAY = MachinesConfig(engine="ray")
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
+    folder = tmp_path_factory.mktemp("planted")
+    backbone = load_backbone("tiny", folder, device="cpu")
+    return Encoder.load(backbone, random_adapter(backbone, folder / "adapter"), CONFIG), folder
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    ours = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs([process for process in ours if "ray" in " ".join(process.cmdline())], timeout=30)
+    assert not alive
+
+
+def encode(planted: tuple[Encoder, Path], machines: MachinesConfig, progress=None) -> tuple[np.ndarray, np.ndarray]:
+    encoder, folder = planted
+    engine = RayEmbedding(machines, folder, folder / "adapter") if machines.engine == "ray" else None
+    return encoder.encode_raw_and_tuned(TEXTS, progress, rooms=ROOMS, engine=engine)
+
+
+def same_bits(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return [vectors.tobytes() for vectors in one] == [vectors.tobytes() for vectors in other]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_gives_the_bits_of_this_process(planted: tuple[Encoder, Path], workers: int) -> None:
+    seen: list[tuple[int, int]] = []
+    handler = signal.getsignal(signal.SIGTERM)
+    found = encode(planted, replace(ON_RAY, workers=workers), lambda *done: seen.append(done))
+    assert same_bits(found, encode(planted, MachinesConfig()))
+    assert len(seen) == 1 + 7  # the start, then block by block
+    assert seen[-1] == (len(set(TEXTS)), len(set(TEXTS)))
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing_but_time(planted: tuple[Encoder, Path]) -> None:
+    killed: list[int] = []
+
+    def kill_one_worker(done: int, total: int) -> None:
+        if done and not killed:
+            workers = [one for one in psutil.Process().children(recursive=True) if "BlockEncoder" in "".join(one.cmdline())]
+            killed.append(workers[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    assert same_bits(encode(planted, ON_RAY, kill_one_worker), encode(planted, MachinesConfig()))
+    assert killed
+
+
+def test_a_cluster_that_is_killed_in_the_middle_is_one_line(planted: tuple[Encoder, Path]) -> None:
+    def kill_the_cluster(done: int, total: int) -> None:
+        if done:
+            for process in psutil.Process().children(recursive=True):
+                if process.name() in ("raylet", "gcs_server"):
+                    process.kill()
+
+    started = time.monotonic()
+    with pytest.raises(LiveAlignError, match=r"^Ray failed: .*; run again, what was done is kept$"):
+        encode(planted, ON_RAY, kill_the_cluster)
+    assert time.monotonic() - started < 250
+
+
+def test_workers_of_other_code_are_refused_in_one_line(planted: tuple[Encoder, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_spec, "code_of_vectors", lambda: "0" * 12)  # of the driver: its workers import anew
+    with pytest.raises(LiveAlignError, match=r"^this worker has LiveAlign .*; install the same version"):
+        encode(planted, ON_RAY)
+
+
+def test_the_cluster_of_another_token_is_not_joined(planted: tuple[Encoder, Path]) -> None:
+    from livealign.ray_cluster import TOKEN, ray_cluster
+
+    with ray_cluster(ON_RAY, cores=1) as ray:
+        address = ray.get_runtime_context().gcs_address
+        code = (
+            "from livealign.operation_config import MachinesConfig\nfrom livealign.ray_cluster import ray_cluster\n"
+            f"with ray_cluster(MachinesConfig(address={address!r}), 1): print('joined')\n"
+        )
+        answers = [joined(code, token) for token in (os.environ[TOKEN], "0" * 64)]
+    assert "joined" in answers[0]
+    assert "no Ray cluster could be joined" in answers[1]
+    assert "joined\n" not in answers[1]
+
+
+def joined(code: str, token: str) -> str:
+    """What a process with this token prints when it joins the cluster."""
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "RAY_AUTH_TOKEN": token}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    return ended.stdout + ended.stderr
+
+
+def test_no_actor_outlives_a_driver_that_is_killed(planted: tuple[Encoder, Path]) -> None:
+    import multiprocessing
+
+    driver = multiprocessing.get_context("spawn").Process(target=_encode_elsewhere, args=(planted[1],))
+    driver.start()
+    assert driver.pid is not None
+    family: list[psutil.Process] = []
+    deadline = time.monotonic() + 200
+    while not any("BlockEncoder" in "".join(one.cmdline()) for one in family) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        family = psutil.Process(driver.pid).children(recursive=True)
+    names = [one.name() for one in family]
+    driver.kill()
+    driver.join()
+    assert "raylet" in names
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not [one.name() for one in alive]
+
+
+def _encode_elsewhere(folder: Path) -> None:
+    backbone = load_backbone("tiny", folder, device="cpu")
+    encoder = Encoder.load(backbone, folder / "adapter", CONFIG)
+    threading.Timer(220, os._exit, (1,)).start()
+    encode((encoder, folder), ON_RAY, lambda done, total: time.sleep(5 if done else 0))
