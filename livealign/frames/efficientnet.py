@@ -3,9 +3,9 @@
     network = EfficientNetLite0(load_file("model.safetensors"))
     network(pixels)                        # uint8 [n, 224, 224, 3] → float32 [n, 1280]
 
-Inference alone: each batch norm is folded into the convolution before it, activations are cut in place, and pictures lie in memory
-pixel by pixel (channels last), which is how oneDNN's convolutions read them. Padding is that of TensorFlow, in which the
-weights were trained: where the stride is 2 the odd row goes below and to the right.
+Inference alone: each batch norm is folded into the convolution before it, activations are cut in place, and pictures lie in
+memory pixel by pixel (channels last), which is how oneDNN's convolutions read them. Padding is that of TensorFlow, in which
+the weights were trained: where the stride is 2 the odd row goes below and to the right.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The pictures of a landing: decoded in bounds, and kept once under the hash of what they show.
 
-    landing/pictures/dt=YYYY-MM-DD/<SHA-256 of the pixels>.png      224 × 224 RGB, nothing else that the picture carried
+    landing/pictures/dt=YYYY-MM-DD/<SHA-256 of the pixels>.webp      224 × 224 RGB, nothing else that the picture carried
     landing/frames/dt=YYYY-MM-DD/part-0.parquet                     path: the picture, from the landing folder; bytes: null
 
 A row of `frames` whose picture cannot be kept is rejected with the reason of `livealign.frames.decode`, or with `no_picture`
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from livealign.frames.decode import FrameError, decode, picture_name, png_of
+from livealign.frames.decode import FrameError, decode, picture_name, webp_of
 from livealign.landing.rules import CheckedRows, RejectReason
 
 TABLE = "frames"
@@ -24,7 +24,7 @@ FOLDER = "pictures"
 
 def picture_path(day: date, name: str) -> str:
     """Where the picture of this name and day lies in the landing folder."""
-    return f"{FOLDER}/dt={day}/{name}.png"
+    return f"{FOLDER}/dt={day}/{name}.webp"
 
 
 def keep_pictures(checked: CheckedRows, days: Mapping[int, date], staged: Path, root: Path) -> CheckedRows:
@@ -57,7 +57,7 @@ def keep_pictures(checked: CheckedRows, days: Mapping[int, date], staged: Path, 
 
 def publish_pictures(staged: Path, root: Path) -> None:
     """Move the pictures of a run into the landing folder, where those of other runs stay."""
-    for picture in sorted((staged / FOLDER).glob("dt=*/*.png")):
+    for picture in sorted((staged / FOLDER).glob("dt=*/*.webp")):
         target = root / picture.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.replace(target)
@@ -71,5 +71,5 @@ def _kept(data: bytes | None, day: date, staged: Path, root: Path) -> str:
     path = picture_path(day, picture_name(pixels))
     if not (root / path).exists() and not (staged / path).exists():
         (staged / path).parent.mkdir(parents=True, exist_ok=True)
-        (staged / path).write_bytes(png_of(pixels))
+        (staged / path).write_bytes(webp_of(pixels))
     return path

@@ -2,7 +2,7 @@
 
     landing/<table>/dt=YYYY-MM-DD/part-0.parquet            every table of `schema.TABLES`, empty where there is nothing
     landing/rejects/<table>/dt=YYYY-MM-DD/part-0.parquet    what did not fit: file, line, reason, the row
-    landing/pictures/dt=YYYY-MM-DD/<name>.png               the pictures of `frames` (`livealign.landing.pictures`)
+    landing/pictures/dt=YYYY-MM-DD/<name>.webp               the pictures of `frames` (`livealign.landing.pictures`)
     landing/ledger/dt=YYYY-MM-DD/part-0.parquet             per table and file: read = landed + rejected
 
 An adapter hands batches to a `LandingRun`, which checks every row (`livealign.landing.rules`), splits by day, drops

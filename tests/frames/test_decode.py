@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from livealign.frames.decode import MAX_BYTES, MAX_PIXELS, SIDE, FrameError, decode, picture_name, png_of
+from livealign.frames.decode import MAX_BYTES, MAX_PIXELS, SIDE, FrameError, decode, picture_name, webp_of
 from tests.planted import pictures
 
 CORNERS = {(20, 20): (255, 0, 0), (20, 200): (0, 255, 0), (200, 20): (0, 0, 255), (200, 200): (255, 255, 255)}
@@ -109,7 +109,7 @@ def test_damaged_exif_turns_nothing_and_costs_nothing():
 
 def test_a_kept_picture_is_read_back_the_same_under_the_same_name():
     pixels = decode(pictures.encoded(pictures.corners(), "JPEG"))
-    again = decode(png_of(pixels))
+    again = decode(webp_of(pixels))
     np.testing.assert_array_equal(again, pixels)
     assert picture_name(again) == picture_name(pixels)
     assert picture_name(pixels) != picture_name(pixels[::-1])

@@ -36,7 +36,7 @@ def land(root: Path, *batches: pa.Table, days: tuple[date, ...] = (DAY,)) -> Lan
 
 
 def kept(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*.png")}
+    return {path.relative_to(root).as_posix() for path in root.rglob("*.webp")}
 
 
 def test_pictures_that_look_the_same_are_one_file_that_their_rows_name(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_pictures_that_look_the_same_are_one_file_that_their_rows_name(tmp_path:
     rows = pq.ParquetFile(partition(tmp_path, "frames", DAY)).read()
     assert rows.column("bytes").null_count == 3
     first, second, third = rows.column("path").to_pylist()
-    assert first == second == f"pictures/dt={DAY}/{picture_name(decode(png))}.png"
+    assert first == second == f"pictures/dt={DAY}/{picture_name(decode(png))}.webp"
     assert kept(tmp_path) == {first, third}
     np.testing.assert_array_equal(decode((tmp_path / first).read_bytes()), decode(png))
     assert run.summary.tables["frames"].landed == 3

@@ -508,5 +508,5 @@ def test_pictures_land_from_their_bytes_or_from_the_file_that_their_path_names(t
     assert summary.tables["frames"].landed == 2
     assert summary.tables["frames"].reasons == Counter(no_picture=4)
     assert summary.not_read == []
-    [kept] = (tmp_path / "l" / "pictures").rglob("*.png")
+    [kept] = (tmp_path / "l" / "pictures").rglob("*.webp")
     assert kept.parent.name.startswith("dt=")
