@@ -11,11 +11,12 @@ from livealign.errors import LiveAlignError
 
 RETUNE_POLICIES = ("daily", "weekly", "on_drift")
 POOLINGS = ("mean", "last", "telling")
-SOURCE_NAMES = ("llm", "lexical")
+SOURCE_NAMES = ("llm", "lexical", "frames")
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
     *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "tfidf", "minilm"),
+    *("text_only", "frames_only", "text_frames", "frames_shuffled"),
 )
 
 
@@ -135,11 +136,18 @@ class LexicalConfig:
 
 
 @dataclass(frozen=True)
+class FramesConfig:
+    """Pictures of the rooms as a source of content, where `alignment.sources` names it."""
+
+    backbone: str = setting("efficientnet-lite0", "efficientnet-lite0, pixels, org/name@revision, or an image model folder")
+
+
+@dataclass(frozen=True)
 class AlignmentConfig:
     """Gated two-tower model."""
 
     sources: tuple[str, ...] = setting(
-        SOURCE_NAMES, "content beside the author ID, each behind a gate of its own", choices=SOURCE_NAMES
+        ("llm", "lexical"), "content beside the author ID, each behind a gate of its own", choices=SOURCE_NAMES
     )
     dim: int = setting(64, "dimensions of the aligned vectors", Bounds(1, 4_096))
     hidden: int = setting(128, "width of the towers' hidden layer", Bounds(1, 65_536))

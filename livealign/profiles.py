@@ -15,6 +15,7 @@ from livealign.config import (
     EncoderConfig,
     EvaluationConfig,
     FinetuneConfig,
+    FramesConfig,
     LexicalConfig,
     LiveConfig,
     RankerConfig,
@@ -45,6 +46,7 @@ class Profile:
     retune: RetuneConfig = field(default_factory=RetuneConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     lexical: LexicalConfig = field(default_factory=LexicalConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     codes: CodesConfig = field(default_factory=CodesConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
@@ -64,9 +66,10 @@ class Profile:
     def of_a_release(self) -> dict[str, Any]:
         """The settings that a release depends on, as a plain nested dict.
 
-        Retention, the running service and the machines are left out.
+        Retention, the running service and the machines are left out, and pictures where the release reads none.
         """
-        return {name: value for name, value in self.to_dict().items() if name not in NOT_OF_A_RELEASE}
+        unread = () if "frames" in self.alignment.sources else ("frames",)
+        return {name: value for name, value in self.to_dict().items() if name not in (*NOT_OF_A_RELEASE, *unread)}
 
 
 NOT_OF_A_RELEASE = ("retention", "live", "machines")
@@ -80,6 +83,7 @@ PROFILES: dict[str, Profile] = {
         finetune=FinetuneConfig(steps=6, batch_size=8),
         dataset=DatasetConfig(history_length=8),
         lexical=LexicalConfig(width=16),
+        frames=FramesConfig(backbone="pixels"),
         # Its LLM is untrained: the check would switch content off, and all that follows from content would stay untested.
         alignment=AlignmentConfig(dim=16, hidden=32, epochs=2, batch_size=256, check=False),
         codes=CodesConfig(levels=2, codes_per_level=8, iterations=10, restarts=1),

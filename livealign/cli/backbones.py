@@ -22,17 +22,22 @@ if TYPE_CHECKING:  # the command line starts without torch
     from livealign.tuning.content_measures import Chance, Measures
 
 DAYS = 7  # landed days that windows are drawn from, the last ones
-NAMES = "smollm2-135m, gemma3-270m, minilm-l6, org/name@revision, or a model folder"
+NAMES = "smollm2-135m, gemma3-270m, minilm-l6, efficientnet-lite0, org/name@revision, or a model folder"
 console = PlainConsole()
 backbones = typer.Typer(no_args_is_help=True, help="Fetch language models, and compare them on landed days.")
 
 
 @backbones.command()
 def fetch(name: Annotated[str, typer.Argument(help=NAMES)] = "smollm2-135m") -> None:
-    """Fetch a pretrained language model once, verify its hashes, and check that it can be used."""
+    """Fetch a pretrained language or image model once, verify its hashes, and check that it can be used."""
+    from livealign.llm.backbone_names import PINNED_IMAGES
     from livealign.profiles import load_profile
-    from livealign.retrain.backbone import ready_backbone
+    from livealign.retrain.backbone import ready_backbone, ready_images
 
+    if name in PINNED_IMAGES:
+        ready_images(name, Home.from_environment().models, console.say)
+        console.say(f'{name} can be used: frames.backbone = "{name}" in livealign.toml')
+        return
     profile = replace(load_profile("laptop"), backbone=name, encoder=EncoderConfig(exit_layer=1.0, first_adapted_layer=0))
     ready_backbone(profile, Home.from_environment().models, console.say)
     console.say(f'{name} can be used: backbone = "{name}" in livealign.toml')

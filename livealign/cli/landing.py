@@ -50,6 +50,7 @@ def simulate(
             min=0, max=1, help="share of broadcasts that name only what no day before named; 0: a closed vocabulary of topics"
         ),
     ] = NEW_WORDS,
+    frames: Annotated[bool, typer.Option("--frames", help="draw a picture for each window of most rooms")] = False,
 ) -> None:
     """Make the archive of a simulated platform, with its truth beside it.
 
@@ -61,7 +62,13 @@ def simulate(
     target = out or Home.from_environment("simulator").archive
     with progress_bar("simulating") as advance:
         config = SimulationConfig(
-            users=users, authors=authors, days=days, seed=seed, off_topic_share=off_topic, new_words=new_words
+            users=users,
+            authors=authors,
+            days=days,
+            seed=seed,
+            off_topic_share=off_topic,
+            new_words=new_words,
+            frames=frames,
         )
         summary = make(config, target, progress=advance)
     console.say(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")

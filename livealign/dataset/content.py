@@ -1,4 +1,4 @@
-"""Put the vectors of a segment side by side: LLM, counted words, platform.
+"""Put the vectors of a segment side by side: LLM, counted words, pictures, platform.
 
 content, sources = content_of(corpus, "tuned_llm", "lexical")   # float32 [segments, Σ sources]; (576, 128)
 """
@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.dataset.corpus import LEXICAL, PLATFORM_CONTENT, TUNED, Corpus
+from livealign.dataset.corpus import FRAMES, LEXICAL, PLATFORM_CONTENT, TUNED, Corpus
 from livealign.errors import TrainingError
 
-_CONTENT_OF_SOURCE = {"llm": TUNED, "lexical": LEXICAL}  # by the name of `alignment.sources`
+_CONTENT_OF_SOURCE = {"llm": TUNED, "lexical": LEXICAL, "frames": FRAMES}  # by the name of `alignment.sources`
 
 
 class Content(NamedTuple):
@@ -23,8 +23,8 @@ class Content(NamedTuple):
 
 
 def content_names(sources: Sequence[str]) -> tuple[str, ...]:
-    """The names in `Corpus.content` of these `alignment.sources`."""
-    return tuple(_CONTENT_OF_SOURCE[source] for source in sources)
+    """The names in `Corpus.content` of these `alignment.sources`; pictures come last."""
+    return tuple(_CONTENT_OF_SOURCE[source] for source in sorted(sources, key=lambda source: source == "frames"))
 
 
 def content_of(corpus: Corpus, *names: str) -> Content:
@@ -38,8 +38,8 @@ def content_of(corpus: Corpus, *names: str) -> Content:
     return Content(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0], tuple(part.shape[1] for part in parts))
 
 
-def text_content(corpus: Corpus, sources: Sequence[str]) -> NDArray[np.float32]:
-    """Content of texts alone, without the platform's: [segments, Σ sources].
+def own_content(corpus: Corpus, sources: Sequence[str]) -> NDArray[np.float32]:
+    """Content of texts and pictures, without the platform's: [segments, Σ sources].
 
     It is what the running service computes too.
 

@@ -39,6 +39,7 @@ from livealign.errors import TrainingError
 # Names of the kinds of content
 RAW, TUNED = "raw_llm", "tuned_llm"  # of the untuned and the tuned language model
 LEXICAL = "lexical"  # of counted words
+FRAMES = "frames"  # of pictures
 PLATFORM_CONTENT = "platform"  # vectors from the platform's logs
 
 SEGMENT_INFO = ("segment_id", "room_id", "author_id", "segment_index", "started_at")  # of the mart `segments`

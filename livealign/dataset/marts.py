@@ -25,7 +25,7 @@ from livealign.files import TEMPORARY_PREFIX
 
 MARTS = (
     *("segments", "interactions", "user_histories", "authors_daily", "users_daily", "rooms", "quarantine"),
-    *("segment_highlights", "segment_vectors"),
+    *("segment_highlights", "segment_vectors", "segment_frames"),
 )
 
 

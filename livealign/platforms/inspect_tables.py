@@ -30,7 +30,7 @@ def _chat(rooms: str, gifts: str) -> Mapping[str, Given]:
         "shares": Given("no", "chat archives have none"),
         "follows": Given("no", "chat archives have none"),
         "content_vectors": Given("no", "there are no vectors"),
-        "frames": Given("no", "chat archives have no pictures"),
+        "frames": Given("partly", "pictures in frames/ beside a broadcast, named after their second: frames/90.jpg"),
     }
 
 
@@ -49,7 +49,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "shares": Given("yes", "shares"),
         "follows": Given("yes", "follows"),
         "content_vectors": Given("no", "the platform has no vectors of its own"),
-        "frames": Given("no", "there are no pictures"),
+        "frames": Given("partly", "drawn pictures, where it was simulated with --frames"),
     },
     "served": {
         "rooms": Given("yes", "broadcasts whose start was sent to the service"),

@@ -18,6 +18,9 @@ They differ in their inputs. The ranker, its training budget and the data are th
 | shuffled | as aligned_codes, content permuted among an author's segments |
 | llm_codes, lexical_codes | as aligned_codes, with that source of content alone |
 | llm_lexical_codes | as aligned_codes, with both |
+| text_only, frames_only | as aligned_codes, with the sources of `alignment.sources` that are texts, or with pictures alone |
+| text_frames | as aligned_codes, with these texts and pictures |
+| frames_shuffled | as text_frames, pictures permuted among an author's segments |
 | raw_codes | as llm_codes, on the frozen LLM |
 | tfidf, minilm | as llm_codes, with that content in the LLM's place |
 """
@@ -35,7 +38,7 @@ from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.codes.codebook import Codebook, codebook_rows, fit_codebook
 from livealign.config import AlignmentConfig
 from livealign.dataset.content import content_names, content_of, one_source
-from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus
+from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, Corpus
 from livealign.dataset.examples import TASKS, Examples
 from livealign.errors import TrainingError
 from livealign.profiles import Profile
@@ -54,13 +57,21 @@ OTHER_CONTENT = {  # the full method on it
     "raw_codes": (RAW,),
     "tfidf": ("tfidf",),
     "minilm": ("minilm",),
+    "frames_only": (FRAMES,),
 }
 BY_SOURCES = {  # the full method on given `alignment.sources`, sorted by name
     ("llm",): "llm_codes",
     ("lexical",): "lexical_codes",
     ("lexical", "llm"): "llm_lexical_codes",
 }
-FULL_METHOD = ("aligned_codes", "static_room", "shuffled", *OTHER_CONTENT)
+OF_FRAMES = ("text_only", "frames_only", "text_frames", "frames_shuffled")
+FULL_METHOD = (
+    "aligned_codes",
+    "static_room",
+    "shuffled",
+    *(name for name in OTHER_CONTENT if name not in OF_FRAMES),
+    *OF_FRAMES,
+)
 VARIANTS = ("popularity", "id_only", *PASTED, "no_gate", "aligned", *FULL_METHOD)
 _POPULARITY_SMOOTHING = 50.0  # impressions at the base rate
 
@@ -71,6 +82,8 @@ def source_pairs(sources: Sequence[str]) -> dict[str, tuple[str, str]]:
     Args:
         sources: of the release (`alignment.sources`): if it reads both, it is the method with both.
     """
+    if "frames" in sources:
+        return {} if len(sources) == 1 else {"frames": (RELEASE, "text_only")}
     name = {variant: variant for variant in BY_SOURCES.values()} | {BY_SOURCES[tuple(sorted(sources))]: RELEASE}
     both, llm, lexical = name["llm_lexical_codes"], name["llm_codes"], name["lexical_codes"]
     return {"llm": (both, lexical), "lexical": (both, llm)}
@@ -131,8 +144,14 @@ def train_variant(
         return TrainedVariant(name, seed, None, ranker, items, None, None, None, None)
 
     own = content_names(profile.alignment.sources) if content is None else (content,)
-    of_segments, sources = content_of(corpus, *OTHER_CONTENT.get(name, own))
+    names = OTHER_CONTENT.get(name) or _of_frames(name, profile.alignment.sources) or own
+    of_segments, sources = content_of(corpus, *names)
     aligned = variant_content(name, corpus, of_segments, seed)
+    if name == "frames_shuffled":
+        first = sum(sources[: names.index(FRAMES)])
+        pictures = slice(first, first + sources[names.index(FRAMES)])
+        aligned = of_segments.copy()
+        aligned[:, pictures] = of_segments[shuffled_rows(corpus, seed), pictures]
     gate_mode = "mean" if name == "no_gate" else "learned"
     alignment, report = train_alignment(corpus, aligned, replace(profile.alignment, seed=seed), gate_mode, device, sources)
     vectors = item_vectors(alignment, corpus, aligned)
@@ -145,6 +164,12 @@ def train_variant(
     items = ranker_items(alignment, vectors, codebook.encode(vectors))
     ranker = train_ranker(corpus, items, ranker_config, codebook.version, codebook.codes_per_level, device)
     return TrainedVariant(name, seed, None, ranker, items, alignment, report, codebook, aligned)
+
+
+def _of_frames(name: str, sources: Sequence[str]) -> tuple[str, ...]:
+    """The content of a variant that compares texts with pictures; empty for another."""
+    texts = content_names([source for source in sources if source != "frames"])
+    return {"text_only": texts, "text_frames": (*texts, FRAMES), "frames_shuffled": (*texts, FRAMES)}.get(name, ())
 
 
 def variant_content(name: str, corpus: Corpus, content: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

@@ -19,9 +19,10 @@ from livealign.config import EncoderConfig, SegmentConfig
 from livealign.dataset.examples import KnownIds
 from livealign.errors import BackboneError, BundleError
 from livealign.llm.backbone import Backbone, load_backbone, load_identified
-from livealign.llm.backbone_names import TINY
+from livealign.llm.backbone_names import PIXELS, TINY
 from livealign.llm.content_encoder import ContentEncoder
 from livealign.llm.encoder import Encoder
+from livealign.llm.image_encoder import ImageEncoder, load_identified_images, load_image_encoder
 from livealign.llm.lexical import Lexicon
 from livealign.llm.lookup import find_backbone
 from livealign.ranking.ranker import Ranker
@@ -104,6 +105,7 @@ def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbo
         sources,
         _load_llm(bundle, models, backbone) if "llm" in sources else None,
         Lexicon.load(bundle.file(LEXICON)) if "lexical" in sources else None,
+        _load_images(bundle, models) if "frames" in sources else None,
     )
 
 
@@ -122,6 +124,28 @@ def _load_llm(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone 
     if backbone is None or not backbone.identity.is_called(wanted["sha256"]):
         backbone = _backbone(bundle.release_id, wanted, [models] if isinstance(models, Path) else list(models))
     return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
+
+
+def _load_images(bundle: Bundle, models: Path | Sequence[Path]) -> ImageEncoder:
+    """The release's image encoder, known by its hash.
+
+    Raises:
+        BackboneError: it is missing.
+        BundleError: the manifest does not name it.
+    """
+    try:
+        wanted = bundle.manifest["image_backbone"]
+        name, sha256 = wanted["id"], wanted["sha256"]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{bundle.path} does not name its image encoder ({error!r}); build the release again") from error
+    places = [models] if isinstance(models, Path) else list(models)
+    if name == PIXELS:
+        return load_image_encoder(PIXELS, places[0])
+    try:
+        folder, identity = find_backbone(name, sha256, places, wanted.get("path", ""))
+    except BackboneError as error:
+        raise BackboneError(f"release {bundle.release_id} needs its image encoder: {error}") from error
+    return load_identified_images(name, folder, identity)
 
 
 def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path]) -> Backbone:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig, LiveConfig
-from livealign.dataset.content import content_names, text_content
+from livealign.dataset.content import content_names, own_content
 from livealign.dataset.corpus import LEXICAL, TUNED, Corpus, load_corpus
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import end_of, midnight
@@ -135,7 +135,7 @@ class _Replay:
     def __init__(self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, bundle: Bundle) -> None:
         self.core, self.clock, self.corpus, self.release_id = core, clock, corpus, bundle.release_id
         self.window_ms, sources = core.state.window_ms, sources_of(bundle)
-        self.embedded, self.vectors, self.codes = text_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)
+        self.embedded, self.vectors, self.codes = own_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)
         ids, *raw = (
             np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False)
             for name in ("segment_ids", *content_names(sources))
@@ -239,7 +239,7 @@ def _bundle_at(bundle: Bundle, corpus: Corpus, home: Home, artifacts: DayArtifac
     """The same release, with a snapshot at the given time."""
     length = int(bundle.manifest["config"]["dataset"]["history_length"])
     segments = rows_with_content(
-        corpus, text_content(corpus, sources_of(bundle)), read_vectors(artifacts), read_codes(artifacts)
+        corpus, own_content(corpus, sources_of(bundle)), read_vectors(artifacts), read_codes(artifacts)
     )
     snapshot = write_snapshot(scratch / SNAPSHOT, home.marts, at, *segments, history_length=length)
     return with_snapshot(bundle, snapshot, scratch / "release")

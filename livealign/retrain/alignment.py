@@ -23,7 +23,7 @@ from livealign.codes.health import CodebookHealth, code_churn, codebook_health, 
 from livealign.codes.names import SegmentsOf, name_codes
 from livealign.codes.segment_codes import CodedSegments
 from livealign.config import CodesConfig
-from livealign.dataset.content import content_names, content_of, text_content
+from livealign.dataset.content import content_names, content_of, own_content
 from livealign.dataset.corpus import Corpus
 from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import choose_device
@@ -133,7 +133,7 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
             its towers, its codebook itself is kept. None for the first release.
     """
     vectors = read_vectors(artifacts)
-    rows = codebook_rows(corpus, text_content(corpus, profile.alignment.sources))
+    rows = codebook_rows(corpus, own_content(corpus, profile.alignment.sources))
     coded = None if before is None else segments_coded_by(before)
     known = None if coded is None else coded.codes_of(corpus.segment_ids)
     codebook = _kept_codebook(artifacts, before, profile.codes)

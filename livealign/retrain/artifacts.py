@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 
+FRAME_IDS = "frame_segment_ids"  # of the vectors of pictures
 VECTORS, TOWERS, CODES, SCORES, HEALTH = "vectors.npy", "towers.json", "codes.npy", "scores.npy", "health.json"
 
 
@@ -38,7 +39,10 @@ class DayArtifacts:
 
     @property
     def embeddings(self) -> Path:
-        """`{segment_ids,raw_llm,tuned_llm,lexical}.npy` [n, …] and `lexicon.npz`."""
+        """`{segment_ids,raw_llm,tuned_llm,lexical}.npy` [n, …] and `lexicon.npz`.
+
+        Where pictures are a source also `{frame_segment_ids,frames}.npy` [m, …].
+        """
         return self.root / "embeddings"
 
     @property

@@ -8,8 +8,20 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.backbone_names import can_be_fetched
 from livealign.llm.encoder import Encoder
 from livealign.llm.fetch import fetch_backbone
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.pooling import MEAN
 from livealign.profiles import Profile
+
+
+def ready_images(name: str, models: Path, say: Callable[[str], None]) -> None:
+    """Fetch the image backbone if it has a name, and load it once as the retrain will.
+
+    Raises:
+        BackboneError: it is missing or incomplete, or no image model.
+    """
+    if can_be_fetched(name):
+        fetch_backbone(name, models, progress=say)
+    load_image_encoder(name, models)
 
 
 def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -> None:
@@ -20,6 +32,8 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     Raises:
         BackboneError: it is missing or incomplete, or the settings do not fit it.
     """
+    if "frames" in profile.alignment.sources:
+        ready_images(profile.frames.backbone, models, say)
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)
     backbone = load_backbone(profile.backbone, models)

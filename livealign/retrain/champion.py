@@ -23,7 +23,7 @@ import livealign
 from livealign.alignment.towers import item_vectors
 from livealign.config import DatasetConfig, SegmentConfig
 from livealign.dataset.content import content_names, content_of
-from livealign.dataset.corpus import Corpus, load_corpus
+from livealign.dataset.corpus import FRAMES, Corpus, load_corpus
 from livealign.days import EPOCH, PART
 from livealign.errors import BundleError, EvaluationError
 from livealign.evaluation.frame import EvaluationFrame
@@ -38,6 +38,7 @@ from livealign.release.bundle import Bundle
 from livealign.release.models import ReleaseModels, load_encoder
 from livealign.release.promotion import ReleaseMetrics
 from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.frames import embed_frames
 
 
 def champion_scores(
@@ -175,6 +176,12 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     room_ids = corpus.segment_room_id[rows[rows > 0]]
     vectors = encoder.encode(texts, EmbeddingCache(home.embedding_cache), room_ids)
     names = content_names(encoder.sources)
-    for name, part in zip(names, np.split(vectors, np.cumsum(encoder.widths)[:-1], axis=1), strict=True):
+    texts_of_sources = [name for name in names if name != FRAMES]
+    parts = np.split(vectors, np.cumsum(encoder.widths)[: len(texts_of_sources)], axis=1)
+    for name, part in zip(texts_of_sources, parts, strict=False):  # what is left is empty
         corpus = corpus.with_content(name, segment_ids, part)
+    if encoder.images is not None:
+        days = [*corpus.train_days, corpus.day]
+        frames = embed_frames(home.marts, home.landing, days, segment_ids, encoder.images, home.embedding_cache)
+        corpus = corpus.with_content(FRAMES, *frames)
     return content_of(corpus, *names).vectors

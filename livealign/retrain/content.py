@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from livealign.config import DatasetConfig
-from livealign.dataset.corpus import LEXICAL, RAW, TUNED, referenced_segments
+from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, referenced_segments
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
 from livealign.files import replaced_directory
 from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Engine, Progress
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, rooms_of, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
+from livealign.retrain.artifacts import FRAME_IDS
+from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
 from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
@@ -41,6 +44,7 @@ class EmbeddingReport:
     empty: int
     dimensions: int
     words: int  # counted words with a vector
+    frames: int  # segments with a picture, where pictures are a source
     examples: list[str]
 
 
@@ -96,14 +100,17 @@ def embed_segments(
     progress: Progress | None = None,
     previous: Bundle | None = None,
     learn_until: date | None = None,
+    landing: Path | None = None,
 ) -> EmbeddingReport:
-    """Embed the segments of a retrain: by the raw and the tuned LLM, and by counted words.
+    """Embed the segments of a retrain: by the raw and the tuned LLM, by counted words, and pictures where they are a source.
 
-    Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole.
+    Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole; of pictures also
+    `<out>/{frame_segment_ids,frames}.npy`.
 
     Args:
         previous: the release whose adapter the day's continued from; its lexicon is continued too.
         learn_until: the last day that the lexicon may be learned from; None for the day before `day`.
+        landing: the folder of landed pictures; None leaves pictures out.
     """
     segment_ids = referenced_segments(marts, day, dataset)
     window = day_range(day - timedelta(days=dataset.train_days), day)
@@ -121,7 +128,14 @@ def embed_segments(
     raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache, store), rooms, engine)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
+    frames = None
+    if landing is not None and "frames" in profile.alignment.sources:
+        images = load_image_encoder(profile.frames.backbone, models)
+        frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)
     with replaced_directory(out) as folder:
+        if frames is not None:
+            np.save(folder / f"{FRAME_IDS}.npy", frames.segment_ids, allow_pickle=False)
+            np.save(folder / f"{FRAMES}.npy", frames.vectors, allow_pickle=False)
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         lexicon.save(folder / LEXICON)
@@ -132,6 +146,7 @@ def embed_segments(
         empty=sum(not text for text in texts),
         dimensions=raw.shape[1],
         words=len(lexicon.words),
+        frames=0 if frames is None else len(frames.segment_ids),
         examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from livealign.codes.codebook import Codebook
 from livealign.config import DatasetConfig
-from livealign.dataset.content import text_content
+from livealign.dataset.content import own_content
 from livealign.dataset.corpus import Corpus, data_window, load_corpus
 from livealign.errors import BundleError, LiveAlignError
 from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
@@ -24,6 +24,7 @@ from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import with_layers
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import (
@@ -73,7 +74,7 @@ def build_bundle(
             Path(scratch) / SNAPSHOT,
             home.marts,
             busiest_time(home.marts, corpus.day),
-            *rows_with_content(corpus, text_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)),
+            *rows_with_content(corpus, own_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)),
             history_length=profile.dataset.history_length,
         )
         path = write_bundle(
@@ -100,6 +101,7 @@ def build_bundle(
                 "settings": dict(settings or {}),
                 "data_window": data_window(corpus),
                 "backbone": backbone.reference(),
+                **_image_backbone(profile, home),
                 "seeds": {"all": profile.seed},
                 "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
                 "metrics": {
@@ -113,6 +115,13 @@ def build_bundle(
     record = {"release_id": bundle.release_id, "path": str(path), "backbone": bundle.manifest["backbone"]}
     replace_json(artifacts.release / "bundle.json", record)
     return bundle
+
+
+def _image_backbone(profile: Profile, home: Home) -> dict[str, Any]:
+    """What the manifest says of the image encoder, where pictures are a source."""
+    if "frames" not in profile.alignment.sources:
+        return {}
+    return {"image_backbone": load_image_encoder(profile.frames.backbone, home.models).reference()}
 
 
 def decide_promotion(

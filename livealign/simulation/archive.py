@@ -7,6 +7,7 @@
     <out>/truth/tastes/dt=…/part-0.parquet         taste: log odds by topic, row `user`
     <out>/truth/segments/dt=…/part-0.parquet       room_id, window, topic, genre, highlight, low_quality;
                                                    of an open world also new_members, wording
+    <out>/truth/frames/dt=…/part-0.parquet         room_id, frames: none, scene or card (where rooms have pictures)
     <out>/truth/topics.parquet                     topic, name, genre
     <out>/truth/members.parquet                    member, topic, homonym, words that reveal the topic (of an open world)
 

@@ -75,6 +75,7 @@ class SimulationConfig:
     chat_messages: float = 2.2  # of viewers in a window, on average
     chat_limit: int = 8  # messages of one window, not counting the panel's own comments and bots
     off_topic_share: float = 0.0  # of authors in whose rooms people do not talk about what is aired
+    frames: bool = False  # whether rooms have pictures (livealign.simulation.frames)
     new_words: float = NEW_WORDS  # share of broadcasts whose topics' members no day before had; 0: a closed vocabulary
 
     def __post_init__(self) -> None:
@@ -131,7 +132,10 @@ class SimulationConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `simulator.json`.
 
-        A closed world has no `new_words`: its archives are those of versions that knew no other.
+        A closed world has no `new_words`, and one without pictures no `frames`: their archives are those of versions that
+        knew no other.
         """
-        values = {**asdict(self), "first_day": self.first_day.isoformat()}
-        return values if self.new_words else {name: value for name, value in values.items() if name != "new_words"}
+        unnamed = {name for name in ("new_words", "frames") if not getattr(self, name)}
+        return {name: value for name, value in asdict(self).items() if name not in unnamed} | {
+            "first_day": self.first_day.isoformat()
+        }

@@ -10,6 +10,7 @@ from livealign.landing.schema import TABLES, TIMESTAMP
 from livealign.simulation import text
 from livealign.simulation.audience import Audience
 from livealign.simulation.behaviour import Behaviour
+from livealign.simulation.frames import frame_rows, frame_truth
 from livealign.simulation.grammar import GENRE_OF_TOPIC
 from livealign.simulation.members import WORDINGS
 from livealign.simulation.moments import Day
@@ -45,6 +46,7 @@ def landing_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
         "gifts": _gifts(day, behaviour, rng),
         "shares": _actions("shares", day, behaviour, {}),
         "follows": _actions("follows", day, behaviour, {}),
+        **({"frames": _table("frames", **frame_rows(day))} if day.config.frames else {}),
     }
 
 
@@ -73,6 +75,7 @@ def truth_tables(day: Day, behaviour: Behaviour) -> dict[str, pa.Table]:
                 **_wording(day),
             }
         ),
+        **({"frames": pa.table(frame_truth(day))} if day.config.frames else {}),
     }
 
 

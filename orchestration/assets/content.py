@@ -109,8 +109,9 @@ def _tune(
 def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
     """The content of each segment that an impression or a history names.
 
-    It comes from the LLM and from counted words. One pass gives the raw embedding, of the LLM without adapter, and the tuned
-    one. The lexicon of counted words is fitted where the LLM is tuned fully; on other days it gains the new words.
+    It comes from the LLM, from counted words, and from pictures where they are a source. One pass gives the raw embedding, of
+    the LLM without adapter, and the tuned one. The lexicon of counted words is fitted where the LLM is tuned fully; on other
+    days it gains the new words.
     """
     day = day_of(context)
     artifacts = workspace.artifacts(day)
@@ -129,6 +130,7 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             progress=advance,
             previous=continued_from(artifacts.adapter, previous_release(workspace.home.releases, day)),
             learn_until=read[-1],
+            landing=workspace.home.landing,
         )
     return MaterializeResult(
         metadata={
@@ -137,6 +139,7 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             "from_cache": embedded.cached,
             "empty_texts": embedded.empty,
             "words": embedded.words,
+            "pictures": embedded.frames,
             "dimensions": embedded.dimensions,
             "examples": MetadataValue.md("\n".join(f"- `{text}`" for text in embedded.examples)),
             "path": MetadataValue.path(str(artifacts.embeddings)),

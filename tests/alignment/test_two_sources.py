@@ -11,7 +11,7 @@ from livealign.alignment.towers import Alignment, item_vectors
 from livealign.alignment.training import AlignmentReport, train_alignment
 from livealign.alignment.warm_start import WarmStart
 from livealign.config import AlignmentConfig, DatasetConfig
-from livealign.dataset.content import content_names, content_of, text_content
+from livealign.dataset.content import content_names, content_of, own_content
 from livealign.dataset.corpus import LEXICAL, TUNED, Corpus, load_corpus
 from livealign.errors import BundleError, LiveAlignError
 from livealign.metrics import gauc, user_auc
@@ -144,10 +144,10 @@ def test_towers_with_an_unused_source_are_saved_loaded_and_continued_from(
 
 def test_a_choice_of_sources_that_is_none_is_refused(corpus: Corpus) -> None:
     for sources in ((), ("llm", "llm"), ("words",)):
-        with pytest.raises(LiveAlignError, match=r"alignment\.sources.*name each of llm, lexical once"):
+        with pytest.raises(LiveAlignError, match=r"alignment\.sources.*name each of llm, lexical, frames once"):
             AlignmentConfig(sources=sources)
     world = with_sources(corpus, corpus.content["telling"], corpus.content["telling"][:, :3])
-    assert text_content(world, ("lexical", "llm")).shape[1] == 3 + 24
+    assert own_content(world, ("lexical", "llm")).shape[1] == 3 + 24
     with pytest.raises(LiveAlignError, match="no content 'lexical'"):
         content_of(replace(world, content={TUNED: world.content[TUNED]}), TUNED, LEXICAL)
     with pytest.raises(BundleError, match=r"nowhere\.safetensors"):

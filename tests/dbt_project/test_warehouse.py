@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -297,6 +297,18 @@ def test_a_segment_has_the_vectors_of_the_platform_that_had_ended_with_it(built:
     }
     assert found == slow_warehouse.vectors(planted_rows(), windows)
     assert len({source for *_, source in found}) == 2
+
+
+def test_a_segment_has_the_newest_picture_of_its_window(built: Built) -> None:
+    windows = {(row["room_id"], row["window"]) for row in rows(built.warehouse, "select * from marts.segments")}
+    newest: dict[tuple[int, int], tuple[datetime, str]] = {}
+    for frame in planted_rows()["frames"]:
+        window = frame["room_id"], int(frame["at"].replace(tzinfo=UTC).timestamp()) // 30
+        if window in windows:
+            newest[window] = max(newest.get(window, (datetime.min, "")), (frame["at"], frame["path"]))
+    found = rows(built.warehouse, "select * from marts.segment_frames")
+    assert {(row["room_id"], row["window"]): (row["taken_at"], row["frame_path"]) for row in found} == newest
+    assert len(found) > 20
 
 
 @pytest.mark.slow

@@ -210,6 +210,11 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
                     "text": f"sentence {n}",
                 }
             )
+    # Pictures in windows with a message, so that the segments are those without pictures; some windows have several.
+    taken = {(row["room_id"], row["sent_at"] + timedelta(milliseconds=n % 2)): n for n, row in enumerate(made["comments"])}
+    made["frames"] = [
+        {"room_id": room_id, "at": at_step, "path": f"{n}.png"} for (room_id, at_step), n in taken.items() if n % 3
+    ]
     return made
 
 

@@ -12,6 +12,7 @@ from livealign.errors import TrainingError
 from livealign.metrics import gauc, user_auc
 from livealign.profiles import load_profile
 from livealign.ranking.variants import (
+    OF_FRAMES,
     VARIANTS,
     TrainedVariant,
     popularity_rates,
@@ -157,6 +158,8 @@ def test_what_a_source_adds_is_the_method_with_it_against_the_method_without_it(
         "lexical": ("llm_lexical_codes", "aligned_codes"),
     }
     assert source_pairs(("lexical",))["llm"] == ("llm_lexical_codes", "aligned_codes")
+    assert source_pairs(("llm", "lexical", "frames")) == {"frames": ("aligned_codes", "text_only")}
+    assert source_pairs(("frames",)) == {}
 
 
 def test_variants_of_single_sources_are_trained_on_that_content_alone(corpus: Corpus) -> None:
@@ -167,3 +170,21 @@ def test_variants_of_single_sources_are_trained_on_that_content_alone(corpus: Co
         for name in ("llm_codes", "lexical_codes", "llm_lexical_codes")
     }
     assert widths == {"llm_codes": (24,), "lexical_codes": (5,), "llm_lexical_codes": (24, 5)}
+
+
+def test_variants_of_pictures_read_texts_and_pictures_as_their_names_say(corpus: Corpus) -> None:
+    sources = ("frames", "llm")  # pictures come last, whatever their place in the setting
+    short = replace(PROFILE, alignment=replace(PROFILE.alignment, sources=sources, epochs=1, check=False))
+    world = replace(corpus, content={**corpus.content, "frames": corpus.content["raw_llm"][:, :5]})
+    trained = {name: train_variant(name, world, short) for name in OF_FRAMES}
+    assert {name: variant.alignment.sizes.sources for name, variant in trained.items()} == {
+        "text_only": (24,),
+        "frames_only": (5,),
+        "text_frames": (24, 5),
+        "frames_shuffled": (24, 5),
+    }
+    apart, mixed = trained["text_frames"].content, trained["frames_shuffled"].content
+    np.testing.assert_array_equal(apart[:, :24], mixed[:, :24])
+    np.testing.assert_array_equal(apart[shuffled_rows(world, short.ranker.seed), 24:], mixed[:, 24:])
+    assert (apart[:, 24:] != mixed[:, 24:]).any(1).mean() > 0.5
+    np.testing.assert_array_equal(train_variant("aligned_codes", world, short).content, apart)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[2] / "livealign"
 FLOORS = (
+    ("frames",),
     ("landing", "events", "dataset"),
     ("simulation", "llm", "alignment", "codes"),
     ("platforms", "tuning", "ranking", "evaluation"),

@@ -18,6 +18,12 @@ actions as (
 
 ),
 
+frames as (
+
+    select room_id, "window" from {{ ref('int_window_frames') }}
+
+),
+
 -- Windows in which anything happened.
 happened as materialized (
 
@@ -25,6 +31,7 @@ happened as materialized (
     from viewers
     full join texts using (room_id, "window")
     full join actions using (room_id, "window")
+    full join frames using (room_id, "window")
 
 ),
 

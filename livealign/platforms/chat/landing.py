@@ -14,6 +14,7 @@ How the tables come about, where an archive does not have them:
   broadcast, at least 30 s.
 - impressions: the archive has none. For each play one list is inferred, shown a second before it began
   (`livealign.platforms.chat.guide`). The list shares a request_id; there are no positions; surface is "inferred".
+- frames: pictures that lie beside a broadcast (`livealign.platforms.chat.frames`).
 - users, authors: who was seen that day; nothing else is known about them. Names are not kept, and names in texts are
   masked.
 
@@ -36,6 +37,7 @@ from livealign.errors import ArchiveError
 from livealign.landing.run import LandingRun, Progress
 from livealign.platforms.chat.broadcasts import TWITCH, Broadcast, Chat, Found, user_ids
 from livealign.platforms.chat.chatters import Announcement, find_announcement, find_bots, name_masker
+from livealign.platforms.chat.frames import land_frames
 from livealign.platforms.chat.guide import Guide
 from livealign.platforms.chat.messages import BadMessage, Message
 from livealign.platforms.chat.viewers import Seen, land_viewers
@@ -67,6 +69,7 @@ def land_broadcasts(
             progress(done, len(due))
         _land_authors(broadcast, run, seen)
         _land_broadcast(archive, broadcast, run, guides[broadcast.site], seen)
+    land_frames(archive, found.broadcasts, due, run)
     if progress:
         progress(len(due), len(due))
 

@@ -6,6 +6,8 @@ Nothing in the files is trusted. What is rejected here, beside what `livealign.l
     wrong_day         a row whose time is not of the day that its partition names
     table_format      a folder of Delta Lake, Hudi or Iceberg: which of its files count, only its own log knows (line 0)
 
+A picture of `frames` is in `bytes`, or in the file of the archive that `path` names.
+
 The time column decides when a row was, not the path. A column that is only in the path, because the engine left it out of
 the files, is filled from there; a host's or viewer's state without a time is dated to the start of the day that is named.
 """
@@ -19,6 +21,7 @@ import pyarrow as pa
 
 from livealign.days import EPOCH, midnight
 from livealign.errors import ArchiveError
+from livealign.landing.pictures import TABLE as FRAMES
 from livealign.landing.rejects import rows_json
 from livealign.landing.rules import UNKNOWN_DAY, check_rows
 from livealign.landing.run import LandingRun, Progress
@@ -26,6 +29,7 @@ from livealign.landing.schema import TABLES, TIMESTAMP, Table
 from livealign.platforms.parquet.files import RowReader
 from livealign.platforms.parquet.ids import ParquetIds, filled, plain
 from livealign.platforms.parquet.layout import Layout, LogFile
+from livealign.platforms.picture_files import with_pictures
 
 FETCH_AGAIN = "fetch the file again"
 STATES = frozenset({"authors", "users"})  # a row is somebody's state on a day, so the day is time enough
@@ -87,7 +91,13 @@ def _land_file(log: LogFile, run: LandingRun, wanted: set[date], ids: ParquetIds
             numbers = None if log.day is not None else {(day - EPOCH).days for day in wanted}
             for line, rows in reader.batches(numbers):
                 rows = _dated(table, filled(table, plain(rows), log.values), log.day)
-                _land_batch(ids.of(table, rows) if ids else rows, log, line, run)
+                rows = ids.of(table, rows) if ids else rows
+                if table.name != FRAMES:
+                    _land_batch(rows, log, line, run)
+                else:
+                    archive = log.path.parents[log.file.count("/")]
+                    for place, batch in with_pictures(rows, archive, run):
+                        _land_batch(batch, log, line + place, run)
                 line += len(rows)
     except ArchiveError as error:
         run.reject(log.table, log.file, 0, "unreadable_file", f"after {line - 1} rows: {error}; {remedy}"[:500], day=log.day)

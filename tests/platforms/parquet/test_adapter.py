@@ -20,6 +20,7 @@ from livealign.platforms.parquet import adapter as parquet
 from livealign.platforms.parquet import files as parquet_files
 from livealign.platforms.parquet.layout import find_files, partition_day
 from livealign.platforms.registry import land
+from tests.planted import pictures
 
 ONE, TWO = date(2025, 5, 5), date(2025, 5, 6)
 NOON = datetime(2025, 5, 5, 12)
@@ -492,3 +493,20 @@ def test_memory_holds_one_run_for_all_files(tmp_path):
     with LandingRun(tmp_path / "l", [ONE]) as run:
         parquet.land_days(tmp_path / "a", run, [ONE])
     assert run.summary.landed == sum(LANDED.values()) // 2
+
+
+def test_pictures_land_from_their_bytes_or_from_the_file_that_their_path_names(tmp_path):
+    day_folders(tmp_path / "a")
+    picture = pictures.encoded(pictures.corners())
+    (tmp_path / "a" / "shots").mkdir()
+    (tmp_path / "a" / "shots" / "1.png").write_bytes(picture)
+    (tmp_path / "outside.png").write_bytes(picture)
+    paths = ["shots/1.png", None, "../outside.png", "shots/2.png", "/etc/hostname", "shots\x00/1.png"]
+    rows = {"room_id": [1] * 6, "at": [NOON + timedelta(seconds=number) for number in range(6)], "path": paths}
+    write(tmp_path / "a" / "frames.parquet", pa.table({**rows, "bytes": pa.array([None, picture] + [None] * 4, pa.binary())}))
+    summary = land("parquet", tmp_path / "a", tmp_path / "l")
+    assert summary.tables["frames"].landed == 2
+    assert summary.tables["frames"].reasons == Counter(no_picture=4)
+    assert summary.not_read == []
+    [kept] = (tmp_path / "l" / "pictures").rglob("*.webp")
+    assert kept.parent.name.startswith("dt=")

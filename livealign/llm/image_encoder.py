@@ -1,0 +1,206 @@
+"""The image encoder: frames of rooms to vectors, by EfficientNet-Lite0, any image model of transformers, or plain pixels.
+
+    encoder = load_image_encoder("efficientnet-lite0", home.models)
+    encoder.encode(pixels)                         # uint8 [n, 224, 224, 3] → float32 [n, width]
+    vectors_of(encoder, names, read, cache)        # of pictures by name; each is seen once
+
+A folder that transformers reads as an image model (ViT, DINOv2, the image side of CLIP and SigLIP, …) is pooled as it was
+trained: CLIP and SigLIP by their own pooling, others by the mean of their patches. `pixels` has no weights: a picture shrunk
+to 8 × 8.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
+
+from livealign.errors import BackboneError
+from livealign.frames.decode import Pixels
+from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
+from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cores
+from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
+from livealign.llm.embedding_cache import EmbeddingCache
+from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
+
+Floats = NDArray[np.float32]
+
+BATCH = 16  # pictures of one pass: more do not fit the caches of a processor
+_SIDE = 8  # of a picture as plain pixels
+_PREPROCESSOR = "preprocessor_config.json"
+_UNUSED = ("pooler.", "text_model.", "logit_scale", "logit_bias", "text_projection", "visual_projection")
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A loaded image model, in evaluation mode, all weights frozen."""
+
+    name: str
+    identity: Identity
+    width: int  # of a vector
+    network: Callable[[Tensor], Tensor]  # uint8 [n, 224, 224, 3] → [n, width]
+    device: torch.device
+    dtype: torch.dtype
+    folder: Path | None = None  # None for one without weights
+
+    @property
+    def version(self) -> str:
+        """Name of the space of its vectors, and of their folder in the cache."""
+        return f"frames-{self.identity.sha256[:16]}-{str(self.dtype).removeprefix('torch.')}"
+
+    def reference(self) -> dict[str, str]:
+        """What a release records of it: name and hash, and the folder if a person gave one."""
+        reference = {"id": self.name, "sha256": self.identity.sha256}
+        if self.folder is not None and not can_be_fetched(self.name):
+            reference["path"] = str(self.folder.absolute())
+        return reference
+
+    def encode(self, pixels: Pixels) -> Floats:
+        """uint8 [n, 224, 224, 3] → float32 [n, width]."""
+        parts = [np.zeros((0, self.width), dtype=np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(pixels), BATCH):
+                batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(self.device)
+                parts.append(self.network(batch).float().cpu().numpy())
+        return np.concatenate(parts)
+
+
+def vectors_of(
+    encoder: ImageEncoder,
+    names: Sequence[str],
+    read: Callable[[str], Pixels],
+    cache: EmbeddingCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Floats:
+    """Vectors [n, width] of pictures by name (`frames.decode.picture_name`); those in the cache are not read.
+
+    Args:
+        read: the pixels of a picture.
+    """
+    distinct = list(dict.fromkeys(names))
+    keys = [bytes.fromhex(name)[:16] for name in distinct]
+    vectors, missing = np.zeros((len(distinct), encoder.width), dtype=np.float32), np.ones(len(distinct), dtype=bool)
+    shard = None if cache is None else cache.shard(encoder.version, encoder.width)
+    if shard is not None:
+        shard.fill(keys, vectors, missing)
+    rows = np.flatnonzero(missing)
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        vectors[batch] = encoder.encode(np.stack([read(distinct[row]) for row in batch]))
+        if shard is not None:
+            shard.append([keys[row] for row in batch], vectors[batch])
+        if progress is not None:
+            progress(len(distinct) - len(rows) + start + len(batch), len(distinct))
+    if shard is not None:
+        shard.flush()
+    place = {name: row for row, name in enumerate(distinct)}
+    return vectors[[place[name] for name in names]] if len(names) else vectors
+
+
+def load_image_encoder(name_or_path: str, models_dir: Path) -> ImageEncoder:
+    """Load `pixels`, an image backbone that was fetched by name, or a local folder.
+
+    Raises:
+        BackboneError: the model is missing or incomplete, is no image model, or its files differ from those that were fetched.
+    """
+    if name_or_path == PIXELS:
+        sha256 = hashlib.sha256(f"{PIXELS} {_SIDE}".encode()).hexdigest()
+        width = 3 * _SIDE * _SIDE
+        return ImageEncoder(PIXELS, Identity(sha256, sha256), width, _shrunk, torch.device("cpu"), torch.float32)
+    folder = folder_of(name_or_path, models_dir)
+    return load_identified_images(name_of(name_or_path), folder, identity_of(folder))
+
+
+def load_identified_images(name: str, folder: Path, identity: Identity) -> ImageEncoder:
+    """Load the image model of a folder whose identity is known.
+
+    Raises:
+        BackboneError: the model is incomplete, or is no image model.
+    """
+    use_physical_cores()
+    device = choose_device()
+    dtype = choose_dtype(device)
+    if _json(folder / CONFIG).get("model_type") == EFFICIENTNET:
+        try:
+            network: nn.Module = EfficientNetLite0(load_file(folder / "model.safetensors"))
+        except (KeyError, OSError) as error:
+            raise BackboneError(f"{folder} lacks weights of {EFFICIENTNET} ({error}); delete it and fetch it again") from error
+        return ImageEncoder(name, identity, WIDTH, network.to(device, dtype), device, dtype, folder)
+    tower = _Tower(folder, dtype).to(device)
+    return ImageEncoder(name, identity, tower.width, tower, device, dtype, folder)
+
+
+class _Tower(nn.Module):
+    """An image model of transformers, with the size and scale of pictures that it was trained on."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+        super().__init__()
+        model = _image_model(folder, dtype)
+        # CLIP and SigLIP pool by trained weights; the pooling layer of other models is often not in their files.
+        self._pooled = hasattr(model, "vision_model")
+        self.model = model.vision_model if self._pooled else model
+        config = self.model.config
+        side = getattr(config, "image_size", 224)
+        self._side = tuple(side) if isinstance(side, list | tuple) else (side, side)
+        self.width = int(config.hidden_size)
+        prepared = _json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).is_file() else {}
+        for name in ("image_mean", "image_std"):
+            values = torch.tensor(prepared.get(name) or [0.5] * 3, dtype=torch.float32)
+            self.register_buffer(name, 255 * values[:, None, None], persistent=False)
+        self.requires_grad_(False).eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [n, 224, 224, 3] → float32 [n, width]."""
+        x = pixels.permute(0, 3, 1, 2).float()
+        if x.shape[-2:] != self._side:
+            x = torch.nn.functional.interpolate(x, self._side, mode="bicubic", antialias=True).clamp_(0, 255)
+        x = (x - self.image_mean) / self.image_std
+        out = self.model(pixel_values=x.to(next(self.model.parameters()).dtype))
+        return (out.pooler_output if self._pooled else out.last_hidden_state.mean(dim=1)).float()
+
+
+def _image_model(folder: Path, dtype: torch.dtype) -> Any:
+    transformers_logging.disable_progress_bar()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what it warns of is refused here, in a sentence
+    try:
+        config = AutoConfig.from_pretrained(folder, **HERE)
+        model, found = AutoModel.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True, **HERE)
+    except Exception as error:  # transformers raises errors of many kinds; each of them means that this folder cannot be read
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BackboneError(f"{folder} cannot be loaded as an image model: {reason}") from error
+    finally:
+        transformers_logging.set_verbosity(level)
+    tower = getattr(model, "vision_model", model)
+    if getattr(tower, "main_input_name", "") != "pixel_values" or not hasattr(tower.config, "hidden_size"):
+        kind = type(model).__name__
+        raise BackboneError(f"{folder} holds a {kind}, which reads no pictures as a list of patches; use a ViT or SigLIP")
+    missing = sorted(name for name in found.get("missing_keys", ()) if not name.startswith(_UNUSED))
+    if missing:
+        raise BackboneError(f"{folder} lacks {missing[0]} of its weights; copy the whole model")
+    if not all(bool(torch.isfinite(weight).all()) for weight in tower.parameters()):
+        raise BackboneError(f"{folder} holds numbers that are not finite; copy the model again or use another")
+    return model
+
+
+def _shrunk(pixels: Tensor) -> Tensor:
+    side = pixels.shape[1] // _SIDE
+    blocks = pixels.float().reshape(len(pixels), _SIDE, side, _SIDE, side, 3).mean(dim=(2, 4))
+    return blocks.reshape(len(pixels), -1) / 255
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{file} cannot be read ({error}); copy the model again") from error
+    return content if isinstance(content, dict) else {}

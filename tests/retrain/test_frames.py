@@ -1,0 +1,70 @@
+"""Pictures of a retrain: the newest of each segment's window, seen by the image encoder, or an error that says what to do."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from livealign.days import partition
+from livealign.errors import LiveAlignError
+from livealign.frames.decode import decode, picture_name, webp_of
+from livealign.llm.image_encoder import load_image_encoder
+from livealign.retrain.frames import embed_frames
+from tests.planted import pictures
+
+DAYS = (date(2025, 6, 1), date(2025, 6, 2))
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+
+
+@pytest.fixture
+def marts(tmp_path: Path) -> Path:
+    """Segments 10, 11 and 12 with a picture each, all of the first day; the second day has no file."""
+    paths = []
+    for colour in COLOURS:
+        pixels = decode(pictures.encoded(Image.new("RGB", (40, 40), colour)))
+        path = f"pictures/dt={DAYS[0]}/{picture_name(pixels)}.webp"
+        (tmp_path / "landing" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "landing" / path).write_bytes(webp_of(pixels))
+        paths.append(path)
+    file = partition(tmp_path / "marts", "segment_frames", DAYS[0])
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"segment_id": pa.array([10, 11, 12], pa.int64()), "frame_path": paths}), file)
+    return tmp_path / "marts"
+
+
+def embed(marts: Path, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    encoder = load_image_encoder("pixels", marts)
+    return embed_frames(marts, marts.parent / "landing", DAYS, np.array(wanted), encoder, marts.parent / "cache")
+
+
+def test_segments_get_the_vector_of_their_picture_and_others_are_left_out(marts: Path) -> None:
+    ids, vectors = embed(marts, [9, 10, 12])
+    assert ids.tolist() == [10, 12]
+    np.testing.assert_allclose(vectors.reshape(2, 64, 3).mean(axis=1), [[1, 0, 0], [0, 0, 1]])
+
+
+def test_a_platform_without_pictures_has_none(tmp_path: Path) -> None:
+    ids, vectors = embed(tmp_path / "marts", [9])
+    assert len(ids) == len(vectors) == 0
+
+
+@pytest.mark.parametrize("damage", [None, b"PNG"])
+def test_a_picture_that_is_gone_or_damaged_is_named_with_the_remedy(marts: Path, damage: bytes | None) -> None:
+    [first, *_] = sorted((marts.parent / "landing").rglob("*.webp"))
+    first.unlink()
+    if damage:
+        first.write_bytes(damage)
+    with pytest.raises(LiveAlignError, match=rf"{first.name}.*land its day again"):
+        embed(marts, [10, 11, 12])
+
+
+def test_what_was_seen_before_is_not_read_again(marts: Path) -> None:
+    _, first = embed(marts, [10, 11, 12])
+    for picture in (marts.parent / "landing").rglob("*.webp"):
+        picture.unlink()
+    _, again = embed(marts, [10, 11, 12])
+    np.testing.assert_array_equal(first, again)
