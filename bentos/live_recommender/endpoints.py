@@ -67,7 +67,10 @@ class Endpoints:
         return _json(await self._in(self._lists, lambda: self._list(asked.user_id, asked, logged)))
 
     async def recommend_many(self, request: Request) -> Response:
-        """POST /recommend/many: a list for each of many users, in a thread of their own: single lists do not wait for them."""
+        """POST /recommend/many: a list for each of many users.
+
+        They have a thread of their own: single lists do not wait for them.
+        """
         asked = RecommendManyRequest.model_validate(request.scope[BODY])
         logged = self._logs(asked, request)
         lists = await self._in(

@@ -89,7 +89,9 @@ def recover(path: Path) -> None:
 
 
 def erase_records(path: Path, matches: Callable[[bytes], bool]) -> int:
-    """Erase the records that match from a closed file, in one step; returns how many. The others keep their places.
+    """Erase the records that match from a closed file; returns how many.
+
+    The file is replaced in one step. The other records keep their places.
 
     Raises:
         OSError: the file cannot be written; it is as it was.

@@ -156,7 +156,9 @@ class RedisLog:
         return _position_of(entry) if entry else START
 
     def erase(self, matches: Callable[[bytes], bool]) -> int:
-        """Delete the records that match; returns how many. Exported files are not the server's and keep theirs.
+        """Delete the records that match from the stream; returns how many.
+
+        Files that were exported before keep theirs.
 
         Raises:
             EventLogError: the server is unreachable. Erase again; what was deleted stays so.

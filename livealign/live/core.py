@@ -136,7 +136,9 @@ class LiveCore:
         return report
 
     def delete_user(self, user_id: int) -> int:
-        """Delete what a user did: in the state, in the log (behind a tombstone that landing honours), and in the checkpoint.
+        """Delete what a user did: in the state, in the log, and in the checkpoint.
+
+        The log keeps a tombstone, which landing honours.
 
         Returns:
             The number of records that were erased from the log.

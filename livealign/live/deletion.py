@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 def forget_user(state: LiveState, user_id: int, at: int) -> None:
-    """Forget the user's history, shown rooms, wishes, sessions and counts, and note the deletion.
+    """Forget the user's history, shown rooms, wishes, sessions and counts.
+
+    The deletion is noted.
 
     Args:
         at: epoch milliseconds of the deletion.

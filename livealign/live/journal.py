@@ -128,7 +128,7 @@ class Journal:
     # Events
 
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
-        """Rejections of the events of unknown rooms, of another author than the room's, and of ends before a start."""
+        """Rejections of events whose room is unknown or that contradict their room."""
         state, events = self._current(), [placed for placed in events if not isinstance(placed.event, ROOMLESS)]
         started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
         unknown = [
@@ -210,7 +210,9 @@ class Journal:
         self._observer.events({("impression", "accepted"): len(events)})
 
     def delete_user(self, state: LiveState, user_id: int, now: int) -> int:
-        """Forget a user in the state, and erase their records from the log behind a tombstone; returns how many records.
+        """Forget a user in the state and erase their records from the log; returns how many.
+
+        The log gets a tombstone first.
 
         Raises:
             EventLogError: the log could not be written; delete the user again.
