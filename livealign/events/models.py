@@ -214,7 +214,8 @@ _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])
 class UserDeleted(BaseModel):
     """The tombstone of a user, whose events until `at` are not used any more.
 
-    It counts for the service and for landing. Made by the service, never taken from senders. It holds a hash of the user's id (`deleted_key`), not the id.
+    It counts for the service and for landing. It is made by the service, never taken from senders, and holds a hash of the
+    user's id (`deleted_key`), not the id.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
