@@ -1,4 +1,4 @@
-"""Five million events through one live core: the speed of the last million compared with the first.
+"""Five million events through one live core: the last million compared with the first.
 
     python -m benchmarks.load.soak                  # five million events
     python -m benchmarks.load.soak --scale 0.1      # a tenth of everything: events, users, and what is remembered

@@ -31,11 +31,17 @@ from bentos.live_recommender.trusted_proxies import TrustedProxies
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
 MAX_HEADER_BYTES = 16_384  # of the request line and all headers
-MAX_BYTES = {"/events": 8_000 * KILOBYTE, "/embed": 2_000 * KILOBYTE, "/recommend": 64 * KILOBYTE}  # of a body
+MAX_BYTES = {
+    "/events": 8_000 * KILOBYTE,
+    "/embed": 2_000 * KILOBYTE,
+    "/recommend": 64 * KILOBYTE,
+    "/recommend/many": 64 * KILOBYTE,
+}  # of a body
 OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 _GZIP = 16 + zlib.MAX_WBITS
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
-_TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}"}
+WRITES = frozenset({"/events", "/users/{user_id}"})  # for holders of a key that may write
+_TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}", "users": "/users/{user_id}"}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
 
 
@@ -129,7 +135,7 @@ class AdmissionMiddleware:
         if route not in UNLOGGED:
             _within(limits.requests, sender, 1, "requests")
         if route not in OPEN:
-            refusal = limits.keys.refuses_write(headers) if route == "/events" else limits.keys.refuses_read(headers)
+            refusal = limits.keys.refuses_write(headers) if route in WRITES else limits.keys.refuses_read(headers)
             if refusal is not None:
                 challenge = ((b"www-authenticate", b"Bearer"),) if refusal.status == 401 else ()
                 raise Refused(refusal.status, refusal.error, challenge)
@@ -137,7 +143,9 @@ class AdmissionMiddleware:
             raw = plain_body(await _body(route, headers, receive), headers, MAX_BYTES[route])
             scope[BODY] = _decoded(raw)
             if route == "/events":
-                _within(limits.events, sender, _events_in(scope[BODY]), "events")
+                _within(limits.events, sender, _length(scope[BODY], "events"), "events")
+            if route == "/recommend/many":  # each list counts
+                _within(limits.requests, sender, max(0, _length(scope[BODY], "user_ids") - 1), "lists")
             scope["headers"], receive = _plain_headers(headers, len(raw)), _replay(raw, receive)
         if route in UNLOGGED:
             await self.app(scope, receive, send)
@@ -239,9 +247,9 @@ def _decoded(raw: bytes) -> Any:
         raise Refused(400, f"the body is not JSON: {error}"[:300]) from None
 
 
-def _events_in(body: Any) -> int:
-    events = body.get("events") if isinstance(body, dict) else None
-    return len(events) if isinstance(events, list) else 0
+def _length(body: Any, name: str) -> int:
+    values = body.get(name) if isinstance(body, dict) else None
+    return len(values) if isinstance(values, list) else 0
 
 
 def _within(limit: RateLimit, sender: str, cost: int, what: str) -> None:

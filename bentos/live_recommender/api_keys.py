@@ -52,7 +52,10 @@ class ApiKeys:
         return cls(_digests(environment, WRITE_VARIABLE), _digests(environment, READ_VARIABLE))
 
     def known(self, headers: Headers) -> str | None:
-        """A short name of the known key that a request carries; None without one. Never the key itself."""
+        """A short name of the known key that a request carries; None without one.
+
+        It is made of a hash: the key itself is not in it.
+        """
         key = request_key(headers)
         if key is None or not _is_one_of(key, self.writers + self.readers):
             return None

@@ -20,6 +20,7 @@ from bentos.live_recommender.admission import BODY, Limits, Refused
 from bentos.live_recommender.messages import (
     MAX_EVENTS,
     MAX_ROOMS,
+    RecommendManyRequest,
     RecommendRequest,
     recommended_json,
     room_json,
@@ -48,6 +49,7 @@ class Endpoints:
     limits: Limits
     metrics: Metrics
     _lists: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "lists"), init=False)
+    _many: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "many"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
     _pages: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, init=False)
@@ -55,29 +57,46 @@ class Endpoints:
 
     def close(self) -> None:
         """Finish the requests in hand and take no more."""
-        for pool in (self._lists, self._events, self._looks):
+        for pool in (self._lists, self._many, self._events, self._looks):
             pool.shutdown()
 
     async def recommend(self, request: Request) -> Response:
         """POST /recommend: ranked live rooms."""
         asked = RecommendRequest.model_validate(request.scope[BODY])
-        wanted = asked.record and asked.content and asked.at is None
-        logged = wanted and self.limits.keys.refuses_write(request.scope["headers"]) is None
-        answer = await self._in(
-            self._lists,
-            lambda: self.core.recommend(
-                asked.user_id,
-                asked.k,
-                asked.exclude,
-                asked.surface,
-                asked.at_milliseconds(),
-                asked.content,
-                logged,
-                asked.among,
-                asked.filter.wanted(),
-            ),
+        logged = self._logs(asked, request)
+        return _json(await self._in(self._lists, lambda: self._list(asked.user_id, asked, logged)))
+
+    async def recommend_many(self, request: Request) -> Response:
+        """POST /recommend/many: a list for each of many users.
+
+        They have a thread of their own: single lists do not wait for them.
+        """
+        asked = RecommendManyRequest.model_validate(request.scope[BODY])
+        logged = self._logs(asked, request)
+        lists = await self._in(
+            self._many, lambda: [{"user_id": user_id, **self._list(user_id, asked, logged)} for user_id in asked.user_ids]
         )
-        return _json(recommended_json(answer, logged))
+        return _json({"lists": lists})
+
+    def _logs(self, asked: RecommendRequest | RecommendManyRequest, request: Request) -> bool:
+        """Whether the lists are logged as impressions."""
+        wanted = asked.record and asked.content and asked.at is None
+        return wanted and self.limits.keys.refuses_write(request.scope["headers"]) is None
+
+    def _list(self, user_id: int, asked: RecommendRequest | RecommendManyRequest, logged: bool) -> dict[str, Any]:
+        """One list as JSON values."""
+        answer = self.core.recommend(
+            user_id,
+            asked.k,
+            asked.exclude,
+            asked.surface,
+            asked.at_milliseconds(),
+            asked.content,
+            logged,
+            asked.among,
+            asked.filter.wanted(),
+        )
+        return recommended_json(answer, logged)
 
     async def events(self, request: Request) -> Response:
         """POST /events: a batch of events for the log and the live state."""
@@ -102,6 +121,17 @@ class Endpoints:
         if report.rejected and not report.accepted and not report.duplicate:
             return _json({"error": f"no event was taken; the first: {report.rejected[0].detail}", **content}, 422)
         return _json(content)
+
+    async def delete_user(self, request: Request) -> Response:
+        """DELETE /users/{user_id}: forget what a user did."""
+        user_id = _id(request, "user_id", "a user id")
+        try:
+            erased = await self._in(self._events, lambda: self.core.delete_user(user_id))
+        except EventLogError as error:
+            self.metrics.failed("log", str(error))
+            reason = "the user's records could not be erased from the log; delete the user again later"
+            raise Refused(503, reason, ((b"retry-after", b"5"),)) from error
+        return _json({"user_id": user_id, "erased_records": erased})
 
     async def rooms(self, request: Request) -> Response:
         """GET /rooms: a page of live rooms."""
@@ -188,8 +218,12 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
 
 
 def _room_id(request: Request) -> int:
-    text = request.path_params["room_id"]
+    return _id(request, "room_id", "a room id")
+
+
+def _id(request: Request, parameter: str, name: str) -> int:
+    text = request.path_params[parameter]
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
     if not 0 <= number <= MAX_ID:
-        raise Refused(400, f"a room id is a number from 0 to {MAX_ID}")
+        raise Refused(400, f"{name} is a number from 0 to {MAX_ID}")
     return number

@@ -1,4 +1,4 @@
-"""The HTTP protocol of the server: uvicorn's, with bounds on headers and on what it waits for.
+"""The HTTP protocol of the server: uvicorn's, with bounds on headers and on waits.
 
     install()      # before BentoML makes its server
 

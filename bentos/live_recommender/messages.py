@@ -24,6 +24,7 @@ from livealign.live.state.coded_windows import CodedWindow
 
 MAX_EVENTS = 1_000  # of one batch
 MAX_EXCLUDED = 1_000
+MAX_USERS = 100  # of one call of /recommend/many
 MAX_FILTER = 100  # categories, languages or words of a filter
 MAX_SEGMENTS = 64  # of one call of /embed
 MAX_CHAT = 100  # messages of one segment
@@ -53,12 +54,9 @@ class Filter(BaseModel):
         return RoomFilter(*(frozenset(values) for _, values in self))
 
 
-class RecommendRequest(BaseModel):
-    """A viewer to recommend live rooms to, and the number of rooms."""
-
+class _Wanted(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
     k: Annotated[int, Whole] = Field(10, strict=True, ge=1, le=MAX_K, examples=[5], description="Rooms wanted at most.")
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDED, description="Rooms not to be recommended.")
     among: list[Id] | None = Field(
@@ -85,6 +83,18 @@ class RecommendRequest(BaseModel):
         return None if self.at is None else round(self.at.timestamp() * 1000)
 
 
+class RecommendRequest(_Wanted):
+    """A viewer to recommend live rooms to, and the number of rooms."""
+
+    user_id: Id = Field(examples=[17], description="The viewer, also one never seen before.")
+
+
+class RecommendManyRequest(_Wanted):
+    """Viewers to recommend live rooms to, each a list of their own."""
+
+    user_ids: list[Id] = Field(min_length=1, max_length=MAX_USERS, examples=[[17, 18]], description="The viewers.")
+
+
 class RecommendedRoom(BaseModel):
     """One recommended room."""
 
@@ -109,6 +119,18 @@ class RecommendResponse(BaseModel):
     rooms: list[RecommendedRoom]
     fallbacks: list[Fallback] = Field(description="What the answer lacks; empty if it is complete.")
     logged: bool = Field(description="Whether the rooms are logged as impressions, which needs a key that may write.")
+
+
+class UserList(RecommendResponse):
+    """The list of one viewer of many."""
+
+    user_id: int
+
+
+class RecommendManyResponse(BaseModel):
+    """One list for each viewer, in their order."""
+
+    lists: list[UserList]
 
 
 class EventBatch(BaseModel):
@@ -224,6 +246,13 @@ class SimilarRooms(BaseModel):
 
     room_id: int
     rooms: list[SimilarRoomItem]
+
+
+class DeletedUser(BaseModel):
+    """A user who was deleted."""
+
+    user_id: int
+    erased_records: int = Field(description="Records that were erased from the event log.")
 
 
 class Version(BaseModel):

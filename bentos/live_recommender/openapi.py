@@ -16,13 +16,19 @@ from livealign.ids import MAX_ID
 Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[BaseModel], ...] = (messages.RecommendRequest, messages.EventBatch)
+_BODIES: tuple[type[BaseModel], ...] = (
+    messages.RecommendRequest,
+    messages.RecommendManyRequest,
+    messages.EventBatch,
+)
 _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.RecommendResponse,
+    messages.RecommendManyResponse,
     messages.IngestResponse,
     messages.RoomPage,
     messages.Room,
     messages.SimilarRooms,
+    messages.DeletedUser,
     messages.Version,
     messages.Status,
     messages.ErrorBody,
@@ -106,6 +112,16 @@ def _paths(now: int) -> Json:
                 open_to_readers=True,
             )
         },
+        "/recommend/many": {
+            "post": _operation(
+                "recommend_many",
+                "A list for each of at most 100 viewers, in their order.",
+                "RecommendManyResponse",
+                body=("RecommendManyRequest", {"user_ids": [17, 18], "k": 5}),
+                refusals=("413", "415"),
+                open_to_readers=True,
+            )
+        },
         "/events": {
             "post": _operation(
                 "events",
@@ -143,6 +159,16 @@ def _paths(now: int) -> Json:
                 parameters=[_ROOM_ID, _query("k", 1, messages.MAX_K, 10)],
                 refusals=("404",),
                 open_to_readers=True,
+            )
+        },
+        "/users/{user_id}": {
+            "delete": _operation(
+                "delete_user",
+                "Forget what a user did: in the state, in the event log and, by a tombstone, in the next landing. It may be "
+                "repeated.",
+                "DeletedUser",
+                parameters=[{**_ROOM_ID, "name": "user_id", "example": 4_000_000_002}],
+                refusals=("503",),
             )
         },
         "/version": {"get": _operation("version", "The release in service.", "Version", open_to_readers=True)},

@@ -21,7 +21,10 @@ OF_ADDRESS = 128  # of one address, without a key
 
 @dataclass
 class InHand:
-    """The number of requests that are being answered, bounded by address and in all. For one thread."""
+    """The number of requests that are being answered, bounded by address and in all.
+
+    For one thread.
+    """
 
     most: int = MOST_IN_HAND
     reserved: int = RESERVED

@@ -53,10 +53,12 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
 
     routes = [
         Route("/recommend", asks("recommend"), methods=["POST"]),
+        Route("/recommend/many", asks("recommend_many"), methods=["POST"]),
         Route("/events", asks("events"), methods=["POST"]),
         Route("/rooms", asks("rooms"), methods=["GET"]),
         Route("/rooms/{room_id}", asks("room"), methods=["GET"]),
         Route("/similar/{room_id}", asks("similar"), methods=["GET"]),
+        Route("/users/{user_id}", asks("delete_user"), methods=["DELETE"]),
         Route("/version", asks("version"), methods=["GET"]),
         Route("/status", asks("status"), methods=["GET"]),
         Route("/metrics", asks("series"), methods=["GET"]),

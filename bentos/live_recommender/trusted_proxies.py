@@ -1,4 +1,4 @@
-"""The proxies whose word on a request's sender is believed: none unless a setting names them.
+"""The proxies whose `X-Forwarded-For` is believed: none unless a setting names them.
 
 | variable | what it names | if it is not set |
 |---|---|---|

@@ -30,7 +30,10 @@ class Connection(Protocol):
 
 
 class Waits:
-    """The waits of one server; every operation takes constant time. For the thread of the event loop."""
+    """The waits of one server, for the thread of its event loop.
+
+    Every operation takes constant time.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, most: int | None = None) -> None:
         self._loop = loop

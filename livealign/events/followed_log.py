@@ -1,6 +1,6 @@
 """The event log of another process on this machine, read as it grows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,14 @@ class FollowedLog:
             if ends:
                 return Position(file_number(path), ends[-1])
         return START
+
+    def erase(self, matches: Callable[[bytes], bool]) -> int:
+        """Erase nothing: the other process writes the log.
+
+        Raises:
+            EventLogError: always.
+        """
+        raise EventLogError(f"this process only follows {self.folder}; delete users at the process that writes it")
 
     def close(self) -> None:
         """Close this process's own log."""

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from livealign.errors import EventLogError
-from livealign.events.log_files import CLOSED, OPEN, file_number, log_files, read_lines, recover
+from livealign.events.log_files import CLOSED, OPEN, TORN, erase_records, file_number, log_files, read_lines, recover
 from livealign.files import sync_directory
 
 HOUR_SECONDS = 3_600
@@ -53,6 +53,9 @@ class Log(Protocol):
 
     def end(self) -> Position:
         """The position after the last record."""
+
+    def erase(self, matches: Callable[[bytes], bool]) -> int:
+        """Erase the records that match; returns how many. Positions stay as they are."""
 
     def close(self) -> None:
         """Close the log."""
@@ -171,6 +174,24 @@ class EventLog:
             if self._file is not None and self._is_over():
                 self._seal()
         return [path for path in log_files(self.folder) if path.suffix == CLOSED]
+
+    def erase(self, matches: Callable[[bytes], bool]) -> int:
+        """Erase the records that match from all files; returns how many.
+
+        The open file is closed first. Bytes that a crash cut short are removed: whose they are cannot be known.
+
+        Raises:
+            EventLogError: a file could not be written. Erase again; what was erased stays so.
+        """
+        with self._writer:
+            try:
+                if self._file is not None:
+                    self._seal()
+                for torn in (self.folder / TORN).glob("*"):
+                    torn.unlink()
+                return sum(erase_records(path, matches) for path in log_files(self.folder))
+            except OSError as error:
+                raise EventLogError(f"{self.folder}: records could not be erased ({error}); try again") from error
 
     def close(self) -> None:
         """Close the open file and release the log's lock."""

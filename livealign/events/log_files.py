@@ -4,13 +4,15 @@
     <folder>/events-00000006.log     closed: no record will be added
     <folder>/torn/                   bytes of a write that a crash cut short
 
+    {"kind":"erased"}                a record that was erased: as long as it was, so that positions stay
+
 A record is one line, `CRC-32 of the payload in 8 hex digits, space, payload`. A payload is JSON without a line break.
 """
 
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from livealign.files import replace_bytes, sync_directory
 
 OPEN, CLOSED, TORN = ".open", ".log", "torn"
 _NAME = re.compile(r"events-(\d{8})\.(?:open|log)")
+_ERASED = b'{"kind":"erased"}'
 _HEAD = 9  # bytes before the payload
 
 
@@ -48,7 +51,7 @@ def file_number(path: Path) -> int:
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
-    """The lines of a file, from a byte offset on.
+    """The lines of a file, from a byte offset on, without erased ones.
 
     A file that its writer closes (renames) meanwhile is still read to its end. A line without a line break counts as damaged.
     """
@@ -61,7 +64,9 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
         end = offset
         for number, line in enumerate(file, 1):
             end += len(line)
-            yield Line(number, end, _payload(line))
+            payload = _payload(line)
+            if payload is None or not payload.startswith(_ERASED):
+                yield Line(number, end, payload)
 
 
 def recover(path: Path) -> None:
@@ -81,6 +86,27 @@ def recover(path: Path) -> None:
             os.fsync(file.fileno())
     path.rename(path.with_suffix(CLOSED))
     sync_directory(path.parent)
+
+
+def erase_records(path: Path, matches: Callable[[bytes], bool]) -> int:
+    """Erase the records that match from a closed file; returns how many.
+
+    The file is replaced in one step. The other records keep their places.
+
+    Raises:
+        OSError: the file cannot be written; it is as it was.
+    """
+    lines, erased = [], 0
+    with path.open("rb") as file:
+        for line in file:
+            payload = _payload(line)
+            if payload is not None and not payload.startswith(_ERASED) and matches(payload):
+                payload, erased = _ERASED.ljust(len(payload)), erased + 1
+                line = b"%08x %b\n" % (zlib.crc32(payload), payload)
+            lines.append(line)
+    if erased:
+        replace_bytes(path, b"".join(lines))
+    return erased
 
 
 def _payload(line: bytes) -> bytes | None:

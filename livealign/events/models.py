@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from livealign.ids import MAX_ID
+from livealign.ids import MAX_ID, hashed_id
 
 MAX_TEXT = 2_000  # characters of one comment or stretch of speech
 MAX_NAME = 200  # characters of a title, category, language, surface, source
@@ -211,6 +211,30 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])
 
 
+class UserDeleted(BaseModel):
+    """The tombstone of a user, whose events until `at` are not used any more.
+
+    It counts for the service and for landing. It is made by the service, never taken from senders, and holds a hash of the
+    user's id (`deleted_key`), not the id.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["user_deleted"] = "user_deleted"
+    event_id: Key
+    at: Milliseconds
+    user_key: Id
+
+
+_Record = Annotated[Event | UserDeleted, Field(discriminator="kind")]
+_RECORD: TypeAdapter[Event | UserDeleted] = TypeAdapter(_Record)
+
+
+def deleted_key(user_id: int) -> int:
+    """What a tombstone holds of a user."""
+    return hashed_id("deleted user", str(user_id))
+
+
 class Rejection(NamedTuple):
     """Why the item at `place` of a batch was rejected.
 
@@ -263,18 +287,23 @@ def parse_events(
     return events, sorted(rejected)
 
 
-def record_of(event: Event) -> bytes:
+def record_of(event: Event | UserDeleted) -> bytes:
     """The event as one line of JSON (UTF-8, no line break), which `event_of` reads."""
     return event.__pydantic_serializer__.to_json(event, exclude_none=True)
 
 
-def event_of(record: bytes) -> Event:
-    """The event of a record.
+def event_of(record: bytes) -> Event | UserDeleted:
+    """The event or tombstone of a record.
 
     Raises:
         ValueError: the record is not an event.
     """
-    return _EVENT.validate_json(record)
+    return _RECORD.validate_json(record)
+
+
+def is_of_user(record: bytes, user_id: int) -> bool:
+    """Whether a record is an event of the user."""
+    return str(user_id).encode() in record and getattr(event_of(record), "user_id", None) == user_id
 
 
 def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:

@@ -14,7 +14,7 @@ is lost.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
@@ -154,6 +154,23 @@ class RedisLog:
         """The last position that was trimmed."""
         entry = cast("bytes | None", self.client.get(f"{self.stream}:trimmed"))
         return _position_of(entry) if entry else START
+
+    def erase(self, matches: Callable[[bytes], bool]) -> int:
+        """Delete the records that match from the stream; returns how many.
+
+        Files that were exported before keep theirs.
+
+        Raises:
+            EventLogError: the server is unreachable. Erase again; what was deleted stays so.
+        """
+        erased = 0
+        for position, record in self.read():
+            if matches(record):
+                try:
+                    erased += int(self.client.xdel(self.stream, _id_of(position)))
+                except _package().RedisError as error:
+                    raise EventLogError(f"{self.stream}: records could not be erased ({error}); try again") from error
+        return erased
 
     def now_ms(self) -> int:
         """The server's clock, which the positions are made from: epoch milliseconds."""

@@ -83,6 +83,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
             "user_counts": _counts_json(state.user_counts),
             "author_counts": _counts_json(state.author_counts),
             "outcomes": state.outcomes.to_plain(),
+            "deleted": list(state.deleted.items()),
         }
         wishes = state.wishes.to_plain()
         room_rows = [_room_json(room) for room in rooms]
@@ -169,6 +170,7 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     state.clock = about["clock"]
     for number, room_id, window in _lines(arrays, "open"):
         state.open[number][room_id] = _open_of(window)
+    state.deleted = dict(about.get("deleted", ()))
     if "json.wishes" in arrays:  # older files have none
         state.wishes.restore(_lines(arrays, "wishes"))
     state.publish()

@@ -135,6 +135,22 @@ class LiveCore:
         self._observer.events(outcomes)
         return report
 
+    def delete_user(self, user_id: int) -> int:
+        """Delete what a user did: in the state, in the log, and in the checkpoint.
+
+        The log keeps a tombstone, which landing honours.
+
+        Returns:
+            The number of records that were erased from the log.
+
+        Raises:
+            EventLogError: the log could not be written; delete the user again.
+        """
+        with self._ticking:
+            erased = self._journal.delete_user(self.state, user_id, int(self._clock() * 1000))
+        self.checkpoint()
+        return erased
+
     # Lists out
 
     def recommend(

@@ -3,6 +3,7 @@
 The journal applies logged events, logs shown lists, and replays the log at a start.
 """
 
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,16 @@ from livealign.events.models import (
     Rejection,
     RoomEnded,
     RoomStarted,
+    UserDeleted,
+    deleted_key,
     event_of,
+    is_of_user,
     record_of,
 )
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
+from livealign.live.deletion import apply_deletion, forget_user
 from livealign.live.refresh import close_windows
 from livealign.live.serving import Serving
 from livealign.live.startup import state_of
@@ -107,6 +112,9 @@ class Journal:
         for position, record in self._log.read(self._position):
             event = event_of(record)
             self._position, self.moving = position, True
+            if isinstance(event, UserDeleted):
+                apply_deletion(state, event)
+                continue
             if event.event_id in self.intake.recent_ids:
                 continue
             self.intake.recent_ids.add([event.event_id])
@@ -120,7 +128,7 @@ class Journal:
     # Events
 
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
-        """Rejections of the events of unknown rooms, of another author than the room's, and of ends before a start."""
+        """Rejections of events whose room is unknown or that contradict their room."""
         state, events = self._current(), [placed for placed in events if not isinstance(placed.event, ROOMLESS)]
         started = {placed.event.room_id for placed in events if isinstance(placed.event, RoomStarted)}
         unknown = [
@@ -152,7 +160,10 @@ class Journal:
         for position, record in self._log.read(self._position):
             self._position = position
             event = event_of(record)
-            if event.event_id not in self.intake.recent_ids:
+            if isinstance(event, UserDeleted):
+                if event.user_key not in state.deleted:
+                    apply_deletion(state, event)
+            elif event.event_id not in self.intake.recent_ids:
                 fresh.append(event)
                 self.intake.recent_ids.add([event.event_id])
         with state.lock:
@@ -197,6 +208,23 @@ class Journal:
         self._problem = None
         self.intake.recent_ids.add(event.event_id for event in events)
         self._observer.events({("impression", "accepted"): len(events)})
+
+    def delete_user(self, state: LiveState, user_id: int, now: int) -> int:
+        """Forget a user in the state and erase their records from the log; returns how many.
+
+        The log gets a tombstone first.
+
+        Raises:
+            EventLogError: the log could not be written; delete the user again.
+        """
+        with self.intake.lock:
+            with self._gate:
+                self._shown = deque(shown for shown in self._shown if shown.user_id != user_id)
+                self._behind = sum(len(shown.answer.rooms) for shown in self._shown)
+            tombstone = UserDeleted(event_id=f"deleted-{uuid.uuid4().hex}", at=now, user_key=deleted_key(user_id))
+            self._log.append([record_of(tombstone)])
+            forget_user(state, user_id, now)
+            return self._log.erase(lambda record: is_of_user(record, user_id))
 
     def behind(self) -> int:
         """Number of impressions that are not in the log yet."""

@@ -13,7 +13,10 @@ Ints = NDArray[np.int64]
 
 
 class RoomFilter(NamedTuple):
-    """Conditions on the rooms of a list; an empty condition rules nothing out. Upper and lower case are the same."""
+    """Conditions on the rooms of a list; an empty condition rules nothing out.
+
+    Upper and lower case are the same.
+    """
 
     categories: frozenset[str] = frozenset()  # rooms of these only
     languages: frozenset[str] = frozenset()  # rooms of these only, and rooms whose language is not known

@@ -36,7 +36,10 @@ class SteadyClock:
             return self._base + steady
 
     def take_moved(self) -> float:
-        """Seconds by which this clock was set since the last call, because the machine's clock stayed where it jumped to."""
+        """Seconds by which this clock was set since the last call.
+
+        It is set when the machine's clock stays where it jumped to.
+        """
         with self._lock:
             moved, self._moved = self._moved, 0.0
             return moved

@@ -12,6 +12,7 @@ import numpy as np
 
 from livealign.dataset.recent_content import RecentContent
 from livealign.ids import segment_ids
+from livealign.live.deletion import without_deleted
 from livealign.live.refresh import rooms_of_value
 from livealign.live.serving import Serving
 from livealign.live.startup import Snapshot
@@ -96,13 +97,14 @@ def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Conte
             room.waiting = room.encoded
         state.table["waiting"][room.row] = room.content is None and room.waiting is not None
     _newer_histories(state, snapshot)
-    state.user_counts.rebase(snapshot.user_counts, snapshot.day)
+    state.user_counts.rebase(without_deleted(state, snapshot.user_counts), snapshot.day)
     state.author_counts.rebase(snapshot.author_counts, snapshot.day)
 
 
 def _newer_histories(state: LiveState, snapshot: Snapshot) -> None:
     """Take the release's histories of the users whose last engagement the state does not have."""
-    newer = {user: history for user, history in snapshot.histories.items() if history.at[0] > state.users.newest(user)}
+    known = without_deleted(state, snapshot.histories)
+    newer = {user: history for user, history in known.items() if history.at[0] > state.users.newest(user)}
     if not newer:
         return
     rows = np.unique(np.concatenate([history.coded_row for history in newer.values()]))

@@ -7,8 +7,8 @@ play belongs to the impression of its request, room and user. A room that is sen
 and category are a row of `room_changes`. Ids of rooms and people are as they were sent: the service speaks the ids of the
 landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
 
-Rejected here: `damaged_record` (the checksum does not fit) and `unknown_event` (a record that is no event of
-`livealign.events.models`).
+Rejected here: `damaged_record` (the checksum does not fit), `unknown_event` (a record that is no event of
+`livealign.events.models`) and `deleted_user` (an event of a user before their tombstone).
 """
 
 from collections import defaultdict
@@ -23,7 +23,18 @@ import pyarrow as pa
 from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
 from livealign.events.log_files import CLOSED, log_files, read_lines
-from livealign.events.models import Event, ImpressionShown, PlayEnded, PlayStarted, RoomEnded, RoomStarted, Speech, event_of
+from livealign.events.models import (
+    Event,
+    ImpressionShown,
+    PlayEnded,
+    PlayStarted,
+    RoomEnded,
+    RoomStarted,
+    Speech,
+    UserDeleted,
+    deleted_key,
+    event_of,
+)
 from livealign.ids import hashed_id
 from livealign.landing.run import LandingRun, Progress
 
@@ -60,7 +71,7 @@ class _Read(NamedTuple):
 
     file: str
     line: int
-    event: Event | None
+    event: Event | UserDeleted | None
     reason: str
 
 
@@ -131,7 +142,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     wanted = {(day - EPOCH).days for day in days}
     tables: dict[str, _Rows] = defaultdict(_Rows)
     people: set[tuple[str, int, int]] = set()  # (table, id, day)
-    ends, day = _Ends(), None
+    ends, day, deleted = _Ends(), None, _deletions(archive)
     total, done, file = len(closed_files(archive)), 0, ""
     for record in _read(archive):
         if record.file != file:
@@ -144,7 +155,14 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
             run.reject("comments", record.file, record.line, record.reason, "what table it is of cannot be known", day=day)
             continue
         event, number = record.event, record.event.at // DAY_MS
+        if isinstance(event, UserDeleted):
+            continue
         day = EPOCH + timedelta(days=number)
+        if _is_deleted(event, deleted):
+            if number in wanted:
+                table = _ACTIONS.get(event.kind, ("plays",))[0]
+                run.reject(table, record.file, record.line, "deleted_user", "the user was deleted later", day=day)
+            continue
         _note_end(event, ends)
         if number not in wanted:
             continue
@@ -160,6 +178,24 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
         _flush(name, rows, run)
     if progress:
         progress(total, total)
+
+
+def _deletions(archive: Path) -> dict[int, int]:
+    """The tombstones of the closed files: hashed key of a user → the latest deletion."""
+    deleted: dict[int, int] = {}
+    for path in closed_files(archive):
+        for line in read_lines(path):
+            if line.payload is not None and b'"user_deleted"' in line.payload:
+                record = event_of(line.payload)
+                if isinstance(record, UserDeleted):
+                    deleted[record.user_key] = max(record.at, deleted.get(record.user_key, 0))
+    return deleted
+
+
+def _is_deleted(event: Event, deleted: dict[int, int]) -> bool:
+    """Whether an event is of a user who was deleted after it."""
+    user_id = getattr(event, "user_id", None) if deleted else None
+    return user_id is not None and event.at <= deleted.get(deleted_key(user_id), -1)
 
 
 def _note_end(event: Event, ends: _Ends) -> None:

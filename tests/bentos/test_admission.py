@@ -219,6 +219,12 @@ def test_large_headers_are_refused() -> None:
     assert "16384" in answer.json()["error"]
 
 
+def test_each_list_of_many_counts_as_a_request() -> None:
+    client = client_of(requests=RateLimit(5.0, clock=lambda: 0.0))
+    statuses = [client.post("/recommend/many", json={"user_ids": [1, 2, 3, 4, 5]}).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
 def test_a_bucket_fills_again_and_never_beyond_its_burst() -> None:
     now = [0.0]
     limit = RateLimit(10.0, clock=lambda: now[0])

@@ -238,6 +238,30 @@ def test_an_operator_hides_a_room_and_shows_it_again(client: TestClient) -> None
     assert client.get("/rooms/51").json()["hidden"] is False
 
 
+def test_many_users_get_lists_of_their_own_in_one_call(client: TestClient) -> None:
+    send(client, started(71), {"kind": "author_blocked", "event_id": "m-b", "at": now(), "user_id": 801, "author_id": 971})
+    time.sleep(0.3)
+    asked = {"user_ids": [800, 801, 800], "k": 100, "record": False}
+    lists = client.post("/recommend/many", json=asked).json()["lists"]
+    assert [one["user_id"] for one in lists] == [800, 801, 800]
+    assert [71 in {room["room_id"] for room in one["rooms"]} for one in lists] == [True, False, True]
+    assert len({one["request_id"] for one in lists}) == 3
+    alone = client.post("/recommend/many", json={**asked, "among": [71, 1]}, headers=WRITER).json()["lists"]
+    assert [{room["room_id"] for room in one["rooms"]} - {1} for one in alone] == [{71}, set(), {71}]
+    for wrong in ([], ["x"], list(range(101)), 17, None):
+        assert client.post("/recommend/many", json={"user_ids": wrong}).status_code == 400
+    assert client.post("/recommend/many", json={"user_id": 17}).status_code == 400
+
+
+def test_a_user_is_deleted_by_those_who_may_write(client: TestClient) -> None:
+    send(client, comment("gone-1", user_id=61_616_161), comment("gone-2", user_id=61_616_161))
+    assert client.delete("/users/61616161").status_code == 401
+    answer = client.delete("/users/61616161", headers=WRITER)
+    assert (answer.status_code, answer.json()) == (200, {"user_id": 61_616_161, "erased_records": 2})
+    assert client.delete("/users/61616161", headers=WRITER).json()["erased_records"] == 0
+    assert client.delete("/users/everybody", headers=WRITER).status_code == 400
+
+
 def test_an_empty_batch_is_a_batch(client: TestClient) -> None:
     assert send(client).json() == {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
 

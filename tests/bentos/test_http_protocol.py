@@ -209,9 +209,11 @@ def test_the_process_has_a_bound_of_its_own_and_a_client_that_is_gone_is_forgott
     loop.close()
 
 
-def test_the_senders_address_is_the_connections_unless_a_proxy_is_trusted(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_senders_address_is_the_connections_unless_a_proxy_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     forged = request(**{"x-forwarded-for": "203.0.113.9"})
-    assert ask(port, forged)[1]["client"] == "203.0.113.9"  # uvicorn's default believes this machine
+    monkeypatch.delenv(UVICORN_VARIABLE, raising=False)
+    with server(BoundedProtocol) as trusting:
+        assert ask(trusting, forged)[1]["client"] == "203.0.113.9"  # uvicorn's default believes this machine
     monkeypatch.setenv(UVICORN_VARIABLE, TrustedProxies().for_uvicorn())
     with server(BoundedProtocol) as strict:
         assert ask(strict, forged)[1]["client"] == "127.0.0.1"

@@ -14,7 +14,18 @@ from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
 from tests.support.service_client import KEY, service_client
 
-PUBLIC = {"/events", "/recommend", "/embed", "/rooms", "/rooms/{room_id}", "/similar/{room_id}", "/version", "/status"}
+PUBLIC = {
+    "/events",
+    "/recommend",
+    "/embed",
+    "/recommend/many",
+    "/users/{user_id}",
+    "/rooms",
+    "/rooms/{room_id}",
+    "/similar/{room_id}",
+    "/version",
+    "/status",
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +63,9 @@ def test_every_example_runs_as_it_stands_and_answers_what_is_promised(client: Te
     # Events first: the room that the other examples name is theirs.
     for path in sorted(PUBLIC, key=lambda path: path != "/events"):
         for method, operation in document["paths"][path].items():
-            url = path.format(room_id=next((p["example"] for p in operation.get("parameters", []) if p["in"] == "path"), ""))
-            query = {one["name"]: one["example"] for one in operation.get("parameters", []) if one["in"] == "query"}
+            parameters = operation.get("parameters", [])
+            url = path.format(**{one["name"]: one["example"] for one in parameters if one["in"] == "path"})
+            query = {one["name"]: one["example"] for one in parameters if one["in"] == "query"}
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
             answer = client.request(method, url, params=query, json=body, headers={"Authorization": f"Bearer {KEY}"})
             assert answer.status_code == 200, (method, url, answer.text)
@@ -67,7 +79,7 @@ def test_every_example_runs_as_it_stands_and_answers_what_is_promised(client: Te
 
 
 def test_examples_for_bodies_are_valid_by_their_own_schema(document: dict[str, Any]) -> None:
-    for path in ("/events", "/recommend", "/embed"):
+    for path in ("/events", "/recommend", "/recommend/many", "/embed"):
         content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         jsonschema.validate(content["example"], {**content["schema"], "components": document["components"]})
 

@@ -1,12 +1,16 @@
 """The service as a process when things go wrong: killed, disk full, damaged release."""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +155,45 @@ def test_killed_in_the_middle_of_events_it_has_lost_none_that_it_acknowledged(
         again = [comment(one, 1) for one in acknowledged[:500]]
         _, answer = server.request("POST", "/events", {"events": again})
         assert (answer["accepted"], answer["duplicate"]) == (0, 500)
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def test_while_it_is_attacked_writers_readers_and_probes_lose_nothing(releases: list[PlantedRelease]) -> None:
+    with release_server(releases[0].bundle) as server, Requests(server) as requests, contextlib.ExitStack() as slow:
+        server.request("POST", "/events", {"events": [room_started(1)]})
+        statuses: Counter[tuple[str, int]] = Counter()
+
+        def work(name: str) -> None:
+            for number in range(10):
+                event = comment(f"{name}-{number}", 1)
+                statuses["events", server.request("POST", "/events", {"events": [event]})[0]] += 1
+                statuses["probe", server.request("GET", "/healthz")[0]] += 1
+
+        for _ in range(600):  # slow bodies without a key
+            connection = slow.enter_context(connect(server))
+            connection.sendall(b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n{")
+        work("slow bodies")
+        for _ in range(600):  # slow headers
+            slow.enter_context(connect(server)).sendall(b"POST /recommend HT")
+        work("slow headers")
+        large = slow.enter_context(connect(server))
+        with contextlib.suppress(OSError):
+            large.sendall(b"GET / HTTP/1.1\r\nx: ")
+            for _ in range(100):
+                large.sendall(b"x" * 1_000_000)
+        work("a large header")
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/metrics")
+        series = connection.getresponse().read().decode()
+        connection.close()
+    assert statuses == {("events", 200): 30, ("probe", 200): 30}
+    assert requests.failures == []
+    assert len(requests.answers) > 20
+    for status in (408, 431):
+        assert f'livealign_http_requests_total{{route="unread",status="{status}"}}' in series
 
 
 @pytest.fixture

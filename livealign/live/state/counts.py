@@ -34,6 +34,16 @@ class RunningCounts:
                 counts = tuple(a + b for a, b in zip(counts, people[person], strict=True))
         return counts
 
+    def ids(self) -> set[int]:
+        """The ids of all persons."""
+        return {*self.from_release, *(person for people in self.by_day.values() for person in people)}
+
+    def forget_person(self, person: int) -> None:
+        """Drop a person's counts."""
+        self.from_release = {known: counts for known, counts in self.from_release.items() if known != person}
+        for people in self.by_day.values():
+            people.pop(person, None)
+
     def rebase(self, from_release: Mapping[int, tuple[float, ...]], release_day: int) -> None:
         """Replace the release's counts by a newer release's; the service's own counts stay."""
         self.from_release, self.release_day = from_release, release_day

@@ -94,7 +94,10 @@ class LiveView(NamedTuple):
     quiet_ms: int  # a room without any event for so long is not live
 
     def live_at(self, at: int) -> Ints:
-        """Rows of the rooms that are live at `at` (epoch milliseconds), not silent for long, and not hidden."""
+        """Rows of the rooms that are live at `at` (epoch milliseconds).
+
+        A room that is silent for long, or hidden, is not.
+        """
         live = (self.started_at <= at) & (at < self.ended_at) & (at - self.heard_at <= self.quiet_ms)
         return np.flatnonzero(live & ~self.hidden)
 

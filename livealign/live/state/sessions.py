@@ -145,8 +145,15 @@ class Sessions:
     def forget(self, window: int) -> None:
         """Remove the sessions that ended before the window."""
         start, until = self.table["start"], self.table["until"]
-        gone = np.flatnonzero(np.maximum(until - 1, start) // self._window_ms < window)
-        for row in gone[::-1].tolist():
+        self._remove(np.flatnonzero(np.maximum(until - 1, start) // self._window_ms < window))
+
+    def forget_user(self, user_id: int) -> None:
+        """Remove the sessions of a user."""
+        self._remove(np.flatnonzero(self.table["user_id"] == user_id))
+
+    def _remove(self, rows: Ints) -> None:
+        """Remove sessions; `rows` are sorted."""
+        for row in rows[::-1].tolist():
             last = self.table.remove(row)
             del self._rows[self.names[row]]
             if last != row:

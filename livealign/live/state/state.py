@@ -62,6 +62,7 @@ class LiveState:
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
         self.wishes = Wishes(config.max_users)
+        self.deleted: dict[int, int] = {}  # hashed key of a deleted user → epoch milliseconds
         self.lock = RLock()
         self.rooms: OrderedDict[int, LiveRoom] = OrderedDict()  # the room that was heard of longest ago first
         self.open: dict[int, dict[int, OpenWindow]] = defaultdict(dict)  # window → room → its open window

@@ -144,6 +144,16 @@ class Users:
             np.int64
         )
 
+    def ids(self) -> list[int]:
+        """The ids of all users."""
+        return list(self._rows)
+
+    def forget(self, user_id: int) -> None:
+        """Remove a user."""
+        row = self._rows.pop(user_id, None)
+        if row is not None:
+            self._remove(row)
+
     def move(self, milliseconds: int) -> None:
         """Add to every time: the clock was set."""
         for name in ("history_at", "shown_at"):

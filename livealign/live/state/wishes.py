@@ -57,6 +57,10 @@ class Wishes:
             return NOTHING_UNWANTED
         return Unwanted(*(np.fromiter(ids, dtype=np.int64, count=len(ids)) for ids in wishes))
 
+    def ids(self) -> list[int]:
+        """The ids of all users with a wish."""
+        return list(self._of_user)
+
     def forget(self, user_id: int) -> None:
         """Drop the user's wishes."""
         self._of_user.pop(user_id, None)
