@@ -47,7 +47,9 @@ class PathPrefixMiddleware:
 
         async def prefixed(message: Message) -> None:
             if message["type"] == "http.response.start" and 300 <= message["status"] < 400:
-                headers = [(name, self._location(value) if name == b"location" else value) for name, value in message["headers"]]
+                headers = [
+                    (name, self._location(value) if name == b"location" else value) for name, value in message["headers"]
+                ]
                 message = {**message, "headers": headers}
             await send(message)
 

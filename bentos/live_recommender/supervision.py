@@ -60,7 +60,7 @@ def _watch(supervisor: int) -> None:
 
 
 def _worker_could_not_start(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit("error: the service could not start; the line with \"not started\" above says why")
+    sys.exit('error: the service could not start; the line with "not started" above says why')
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -68,6 +68,8 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         print("error: the port is in use; stop what listens there, or choose another by --port", file=sys.stderr)
     elif isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
-        print(f"error: the address cannot be listened on ({error.strerror}); choose another by --host or --port", file=sys.stderr)
+        print(
+            f"error: the address cannot be listened on ({error.strerror}); choose another by --host or --port", file=sys.stderr
+        )
     else:
         sys.__excepthook__(kind, error, trace)

@@ -51,9 +51,7 @@ def write_decision(
 
 def unscored_days(releases: Path, champion: str) -> set[str]:
     """The last held-out days in a row on which this champion could not be scored, YYYY-MM-DD."""
-    return _latest_days(
-        releases, lambda record: record["against"] == champion and record["rule"] == "champion_not_scored"
-    )
+    return _latest_days(releases, lambda record: record["against"] == champion and record["rule"] == "champion_not_scored")
 
 
 def refused_days(releases: Path) -> set[str]:

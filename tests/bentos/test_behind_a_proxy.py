@@ -38,7 +38,9 @@ def bentoml_document() -> dict[str, Any]:
     return {"paths": {"/embed": {"post": embed}}, "info": {"version": "1"}, "components": {"schemas": schemas}}
 
 
-def service(monkeypatch: pytest.MonkeyPatch, prefix: str = "", origins: str = "", base: str = "http://inside:3000") -> TestClient:
+def service(
+    monkeypatch: pytest.MonkeyPatch, prefix: str = "", origins: str = "", base: str = "http://inside:3000"
+) -> TestClient:
     """Our routes with the three middlewares as the service adds them."""
     monkeypatch.setenv(PREFIX, prefix)
     monkeypatch.setenv(ORIGINS, origins)
@@ -102,7 +104,9 @@ def test_no_other_origin_is_allowed_by_default(monkeypatch: pytest.MonkeyPatch) 
     assert "access-control-allow-origin" not in client.get("/rooms", headers={"Origin": "https://live.example"}).headers
 
 
-@pytest.mark.parametrize("wrong", ["live.example", "https://live.example/", "ftp://x", "https://", "null", "http://h:99999", "**"])
+@pytest.mark.parametrize(
+    "wrong", ["live.example", "https://live.example/", "ftp://x", "https://", "null", "http://h:99999", "**"]
+)
 def test_an_origin_that_is_none_is_refused_at_the_start(wrong: str) -> None:
     with pytest.raises(LiveAlignError, match=ORIGINS):
         allowed_origins({ORIGINS: f"https://live.example {wrong}"})

@@ -39,7 +39,12 @@ def damage(bundle: Path) -> None:
 
 @pytest.mark.parametrize(
     ("host", "says"),
-    [("localhost", "no IP address"), ("300.1.1.1", "no IP address"), ("192.0.2.1", "cannot be listened on"), ("", "no IP address")],
+    [
+        ("localhost", "no IP address"),
+        ("300.1.1.1", "no IP address"),
+        ("192.0.2.1", "cannot be listened on"),
+        ("", "no IP address"),
+    ],
 )
 def test_a_host_that_is_no_address_of_this_machine_is_one_line(host: str, says: str) -> None:
     with pytest.raises(LiveAlignError, match=says) as raised:
@@ -78,9 +83,8 @@ def test_an_address_of_version_6_has_brackets_in_its_url() -> None:
 def test_a_log_that_another_process_holds_is_refused_and_one_that_is_free_is_left_as_it_is(tmp_path: Path) -> None:
     refuse_held_log(tmp_path / "none", 0.0)
     assert not (tmp_path / "none").exists()
-    with EventLog(tmp_path / "log"):
-        with pytest.raises(EventLogError, match="another process writes to"):
-            refuse_held_log(tmp_path / "log", time.monotonic() + 0.2)
+    with EventLog(tmp_path / "log"), pytest.raises(EventLogError, match="another process writes to"):
+        refuse_held_log(tmp_path / "log", time.monotonic() + 0.2)
     refuse_held_log(tmp_path / "log", 0.0)
     EventLog(tmp_path / "log").close()  # nothing of the check holds it
 
@@ -165,7 +169,13 @@ def test_a_port_a_log_or_a_release_that_cannot_be_used_end_the_service_with_one_
             ("log", free_port(), release.bundle, {"LIVEALIGN_EVENT_LOG": str(tmp_path / "held")}, "another process writes to"),
             ("release", free_port(), broken, {}, "ranker.safetensors is damaged"),
             # Only the worker can find this, when it opens the log.
-            ("worker", free_port(), release.bundle, {"LIVEALIGN_EVENT_LOG": str(no_folder / "log")}, "cannot hold an event log"),
+            (
+                "worker",
+                free_port(),
+                release.bundle,
+                {"LIVEALIGN_EVENT_LOG": str(no_folder / "log")},
+                "cannot hold an event log",
+            ),
         ):
             folder = tmp_path / name
             folder.mkdir()
