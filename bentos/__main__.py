@@ -8,6 +8,7 @@ The orchestration runs `build` as a process, because it must not import this pac
 
 import argparse
 import json
+import math
 import os
 import secrets
 import signal
@@ -15,12 +16,14 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 from bentos.build import build_bento
 from bentos.feed import feed
 from bentos.live_recommender.api_keys import WRITE_VARIABLE
 from bentos.serve import champion_server, serve
 from bentos.smoke import smoke_test
+from livealign.cli.command import path_error
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.run import landed_days
@@ -49,6 +52,8 @@ def main() -> None:
                     input("the day is over; press Enter to stop the service\n")
     except LiveAlignError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {path_error(error)}")
     except (KeyboardInterrupt, EOFError):
         sys.exit(130)
 
@@ -69,13 +74,40 @@ def _feed(arguments: argparse.Namespace, url: str, key: str) -> None:
     print(f"{report.sent:,} events sent, {report.accepted:,} taken, {report.rejected:,} not", flush=True)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message without the usage, and end the process."""
+        self.exit(2, f"error: {' '.join(message.split())}; --help lists what there is\n")
+
+
+def _day(text: str) -> date:
+    """The day of --day."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: {error}; write a day as 2025-06-09") from None
+
+
+def _positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number above 0")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
+    parser = _Parser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build the Bento of a bundle and smoke-test it")
     build.add_argument("bundle", type=Path, help="a release bundle")
     build.add_argument("store", type=Path, help="BENTOML_HOME to build into, e.g. <workspace>/bentoml")
-    build.add_argument("--timeout", type=float, default=120.0, help="seconds that the Bento may take to get ready")
+    build.add_argument("--timeout", type=_positive, default=120.0, help="seconds that the Bento may take to get ready")
     build.add_argument("--models", type=Path, help="folder of the backbones, to try the refresh too")
     build.add_argument("--backbone", type=Path, help="a backbone's folder to pack, for a Bento that needs nothing beside it")
     server = commands.add_parser("serve", help="serve the champion's Bento")
@@ -86,9 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--host", default="127.0.0.1")
         one.add_argument("--port", type=int, default=3000)
     for one in (player, demo):
-        one.add_argument("--day", type=date.fromisoformat, help="YYYY-MM-DD; default: the last landed day")
-        one.add_argument("--speed", type=float, default=1.0, help="times as fast as it was")
-        one.add_argument("--minutes", type=float, default=60.0, help="of the day, around its busiest quarter of an hour")
+        one.add_argument("--day", type=_day, help="YYYY-MM-DD; default: the last landed day")
+        one.add_argument("--speed", type=_positive, default=1.0, help="times as fast as it was")
+        one.add_argument("--minutes", type=_positive, default=60.0, help="of the day, around its busiest quarter of an hour")
     for one in (server, player, demo):
         one.add_argument("--platform", help="whose (default: LIVEALIGN_PLATFORM, else simulator)")
     return parser

@@ -17,6 +17,7 @@ from pathlib import Path
 from livealign.errors import LiveAlignError
 
 BENTOS = Path("bentos", "live_recommender")  # the folder of our Bentos below a BENTOML_HOME, as BentoML names it
+LONGEST_PATH, LONGEST_NAME = 2_000, 255  # characters, with room for what lies below; bytes of one folder's name
 _ODD = set("\\=?#*")
 WORKSPACE_FOLDERS = ("landing", "warehouse", "artifacts", "releases", "reports", "dagster")
 
@@ -180,6 +181,8 @@ def refuse_odd(root: Path) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise LiveAlignError(f"LIVEALIGN_HOME is {path!r}, which is no UTF-8 text; choose another folder") from None
+    if len(path) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in root.parts):
+        raise LiveAlignError(f"LIVEALIGN_HOME is {path[:80]!r}…, which is too long; choose a folder with a shorter path")
     if _ODD & set(path) or "::" in path or any(unicodedata.category(letter) == "Cc" for letter in path):
         raise LiveAlignError(
             f"LIVEALIGN_HOME is {path!r}; choose a folder whose path has no backslash, = ? # * :: or control character"

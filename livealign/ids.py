@@ -25,7 +25,7 @@ def secret_key() -> bytes | None:
     Raises:
         LiveAlignError: the key is longer than BLAKE2b takes.
     """
-    key = os.environ.get(KEY_VARIABLE, "").encode()
+    key = os.environ.get(KEY_VARIABLE, "").encode("utf-8", "surrogateescape")
     if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
         raise LiveAlignError(f"{KEY_VARIABLE} has {len(key)} bytes; use at most {hashlib.blake2b.MAX_KEY_SIZE}")
     return key or None

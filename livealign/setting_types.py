@@ -4,6 +4,7 @@ They are read from the dataclasses of `livealign.config` and `livealign.operatio
 """
 
 import json
+import math
 import tomllib
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -139,7 +140,10 @@ def _as(hint: Any, value: Any) -> Any:
                 return tuple(_as(part_hint, part) for part_hint, part in zip(inner, value, strict=True))
     elif hint is float:
         if type(value) in (int, float):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:  # a whole number of more than 308 digits; out of every bound
+                return math.inf if value > 0 else -math.inf
     elif type(value) is hint:
         return value
     raise TypeError

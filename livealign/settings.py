@@ -170,11 +170,19 @@ def settings_path(environment: Mapping[str, str], folder: Path) -> Path | None:
         LiveAlignError: LIVEALIGN_CONFIG names a file that does not exist.
     """
     if named := environment.get(CONFIG_VARIABLE):
-        if not (folder / named).is_file():
+        if not _is_there(folder / named, Path.is_file):
             raise LiveAlignError(f"{CONFIG_VARIABLE} names {_one_line(named)}, which is no file; correct it or unset it")
         return folder / named
     home = folder / (environment.get("LIVEALIGN_HOME") or ".livealign")
-    return next((path for path in (folder / FILE, home / FILE) if path.exists()), None)
+    return next((path for path in (folder / FILE, home / FILE) if _is_there(path, Path.exists)), None)
+
+
+def _is_there(path: Path, test: Callable[[Path], bool]) -> bool:
+    """The test's answer; False for a path that the system cannot look up, such as one with too long a name."""
+    try:
+        return test(path)
+    except OSError:
+        return False
 
 
 def _of_file(environment: Mapping[str, str], folder: Path) -> list[GivenValue]:

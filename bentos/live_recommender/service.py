@@ -2,7 +2,8 @@
 
     LIVEALIGN_EVENT_LOG=/var/lib/livealign/event_log bentoml serve bentos.live_recommender.service:LiveRecommender
 
-It starts or ends with one line (`start_check.py`, `supervision.py`). `settings.py` lists its environment variables, `api_keys.py` who may do what; `endpoints.py` holds the handlers.
+It starts or ends with one line (`start_check.py`, `supervision.py`). `settings.py` lists its environment variables,
+`api_keys.py` who may do what; `endpoints.py` holds the handlers.
 """
 
 import sys

@@ -86,7 +86,8 @@ def train_alignment(
     if gate_mode not in GATE_MODES:
         raise TrainingError(f"there is no gate mode '{gate_mode}'; choose one of {', '.join(GATE_MODES)}")
     if not len(examples) or not np.nansum(examples.label("click")):
-        raise TrainingError(f"there is no click in the training days {corpus.train_days}; nothing to align on")
+        span = f"{corpus.train_days[0]} to {corpus.train_days[-1]}"
+        raise TrainingError(f"there is no click in the training days {span}; nothing to align on, so land days that have some")
     device = torch.device(device)
     widths = tuple(sources or (content.shape[1],))
 

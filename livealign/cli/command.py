@@ -59,6 +59,9 @@ def run_command(app: typer.Typer) -> None:
     except LiveAlignError as error:
         say_error(str(error))
         code = 1
+    except OSError as error:
+        say_error(path_error(error))
+        code = 1
     except NoArgsIsHelpError:  # the help is on the screen
         code = 2
     except ClickException as error:
@@ -67,6 +70,12 @@ def run_command(app: typer.Typer) -> None:
     except typer.Abort:
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def path_error(error: OSError) -> str:
+    """What the system refuses, and where; a name of a file is cut."""
+    where = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
+    return " ".join(f"{where}{error.strerror or error}".split()) + "; name another file or folder, or change its permissions"
 
 
 def say_error(text: str) -> None:

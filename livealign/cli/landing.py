@@ -37,10 +37,10 @@ def simulate(
     out: Annotated[
         Path | None, typer.Option(help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator")
     ] = None,
-    users: Annotated[int, typer.Option(min=1)] = 400,
-    authors: Annotated[int, typer.Option(min=1)] = 200,
-    days: Annotated[int, typer.Option(min=1)] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 17,
+    users: Annotated[int, typer.Option(min=1, max=1_000_000)] = 400,
+    authors: Annotated[int, typer.Option(min=1, max=1_000_000)] = 200,
+    days: Annotated[int, typer.Option(min=1, max=3_650)] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="the same seed gives the same bytes")] = 17,
     off_topic: Annotated[
         float, typer.Option(min=0, max=1, help="share of authors in whose rooms people talk of anything but what is aired")
     ] = 0.0,

@@ -61,14 +61,16 @@ class HighlightMetrics:
     spearman: float  # ρ, likewise
     rooms: int
 
-    def to_dict(self) -> dict[str, float]:
-        return {
+    def to_dict(self) -> dict[str, float | None]:
+        """The values by name; None where the metric is defined in no room."""
+        values = {
             "mAP": self.mean_average_precision,
             "F1@50%": self.f1_at_half,
             "kendall": self.kendall,
             "spearman": self.spearman,
             "rooms": float(self.rooms),
         }
+        return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 def highlight_table(corpus: Corpus, marts: Path, segments: pa.Table) -> HighlightTable:

@@ -88,6 +88,8 @@ def rollback(releases: Path, reason: str = "", release_id: str | None = None, no
         BundleError: there is no earlier champion, the release was never champion, or its bundle is missing or damaged; the
             champion stays.
     """
+    if not releases.is_dir():
+        raise BundleError(f"{releases} is missing: there is no release to go back to; run `make retrain`")
     with exclusive(releases / LOCK):
         history = read_history(releases)
         line = _lineage(history, read_champion(releases))

@@ -151,7 +151,10 @@ def source_sections(report: EvaluationReport, checks: Sequence[CheckedSource], l
 
 def highlight_section(highlights: Mapping[str, HighlightMetrics]) -> Section:
     """The highlight task as a table of the report."""
-    rows = [(name, *(f"{value:.4f}" for value in metrics.to_dict().values())) for name, metrics in highlights.items()]
+    rows = [
+        (name, *("–" if value is None else f"{value:.4f}" for value in metrics.to_dict().values()))
+        for name, metrics in highlights.items()
+    ]
     note = (
         "Score of a room's next window from what is known at the end of this one; means over the rooms that ended on the "
         "held-out day. F1@50%: the half of the windows predicted to be best, against the half that was."

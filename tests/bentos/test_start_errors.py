@@ -83,9 +83,8 @@ def test_an_address_of_version_6_has_brackets_in_its_url() -> None:
 def test_a_log_that_another_process_holds_is_refused_and_one_that_is_free_is_left_as_it_is(tmp_path: Path) -> None:
     refuse_held_log(tmp_path / "none", 0.0)
     assert not (tmp_path / "none").exists()
-    with EventLog(tmp_path / "log"):
-        with pytest.raises(EventLogError, match="another process writes to"):
-            refuse_held_log(tmp_path / "log", time.monotonic() + 0.2)
+    with EventLog(tmp_path / "log"), pytest.raises(EventLogError, match="another process writes to"):
+        refuse_held_log(tmp_path / "log", time.monotonic() + 0.2)
     refuse_held_log(tmp_path / "log", 0.0)
     EventLog(tmp_path / "log").close()  # nothing of the check holds it
 

@@ -1,5 +1,8 @@
 """The next window's score from what is known: planted rooms, metrics by hand, and no look ahead."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -65,3 +68,11 @@ def test_what_is_known_never_looks_ahead_and_never_into_another_room() -> None:
     assert known[3, width] == 0  # a room's first window has no change
     assert known[1, 2 * width] == pytest.approx(np.log1p([3.0, 5.0]).mean())
     assert known[4, 2 * width] == pytest.approx(np.log1p([7.0, 1.0]).mean())
+
+
+def test_a_metric_that_no_room_defines_is_none_and_no_number_that_json_lacks() -> None:
+    table, _ = planted(rooms=2, windows=5)
+    same = replace(table, score=np.full(10, 0.5, dtype=np.float32), highlight=np.zeros(10, dtype=bool))
+    found = highlight_metrics(np.arange(10.0), same).to_dict()
+    assert found["mAP"] is None
+    json.dumps(found, allow_nan=False)
