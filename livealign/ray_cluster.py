@@ -38,7 +38,9 @@ _ENVIRONMENT = {
 
 @contextmanager
 def ray_cluster(machines: MachinesConfig, cores: int) -> Iterator[Any]:
-    """Yield the module `ray`, connected to the cluster of `machines.address`; leave it, or end it, when the block ends.
+    """Yield the module `ray`, connected to the cluster of `machines.address`.
+
+    When the block ends the cluster is left, or ended if it was started here.
 
     Args:
         cores: of a cluster that is started here; others have their own.

@@ -1,4 +1,6 @@
-"""The store: finished things by the hash of their content, in a folder or on S3, for machines that share nothing else.
+"""The store: finished things by the hash of their content, in a folder or on S3.
+
+Machines that share nothing else share it.
 
     store = Store.open("s3://bucket/prefix")                   # or a folder; None for "home"
     store.put_folder("adapters", sha256, folder)               # one object, written once
@@ -49,7 +51,7 @@ class Store:
 
     @classmethod
     def open(cls, where: str) -> "Store | None":
-        """The store of the setting `machines.store`; None for "home". Nothing is read or written yet.
+        """The store of the setting `machines.store`; None for "home". Nothing is read yet.
 
         Raises:
             LiveAlignError: it is neither a folder's absolute path nor s3://bucket/prefix, or it has credentials in it.
