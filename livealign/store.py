@@ -37,6 +37,7 @@ T = TypeVar("T")
 HOME = "home"
 SUMS = "SHA256SUMS.json"  # the first member of an archive: name → SHA-256 of all others
 WAITS = (1, 2, 4, 8, 16, 32)  # seconds between tries: a store that restarts is waited for
+LASTING = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")  # of S3
 _CHUNK = 8 << 20
 
 
@@ -165,7 +166,7 @@ class Store:
             try:
                 return work()
             except OSError as error:
-                if wait is None:
+                if wait is None or any(name in str(error) for name in LASTING):
                     raise LiveAlignError(f"the store {self.where} cannot be reached ({_one_line(error)}); run again") from error
                 time.sleep(wait)
         raise AssertionError("unreachable")

@@ -1,11 +1,11 @@
-"""The engines beside each other: the same bits, and the processor seconds of local threads and of Ray's workers.
+"""Engines beside each other: the same bits, and processor seconds of local and of Ray.
 
     python -m benchmarks.speed.engines --texts 4096 --workers 1 2
 
-Each run embeds the same distinct texts, raw and tuned, with nothing cached; local with one thread, as a worker has. "Encoding" is
-the processor time of the workers' blocks, or of the local pass; "all" that of this process and of every process of the cluster,
-which starts and ends with the run. Efficiency is the encoding of one worker ÷ that of several. Wall time says nothing on a
-machine that others use too.
+Each run embeds the same distinct texts, raw and tuned, with nothing cached; local with one thread, as a worker has.
+"Encoding" is the processor time of the workers' blocks, or of the local pass; "all" that of this process and of every process
+of the cluster, which starts and ends with the run. Efficiency is the encoding of one worker ÷ that of several. Wall time says
+nothing on a machine that others use too.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 class ProcessorSeconds:
-    """Processor seconds of this process and all below it while the block runs, sampled four times a second."""
+    """Processor seconds of this process and all below it, sampled while the block runs."""
 
     def __enter__(self) -> "ProcessorSeconds":
         self._seconds: dict[int, float] = {}

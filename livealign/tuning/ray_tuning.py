@@ -58,7 +58,9 @@ def tune_on_ranks(
     progress: Progress | None = None,
     descriptions: Descriptions | None = None,
 ) -> TuneReport:
-    """`livealign.tuning.adapter.tune_adapter` on `machines.ranks` processes; the same arguments, files and errors.
+    """`tuning.adapter.tune_adapter` on `machines.ranks` processes.
+
+    Arguments, files and errors are the same.
 
     Raises:
         LiveAlignError: the cluster cannot be reached, or ranks failed more than twice.

@@ -145,6 +145,8 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             "empty_texts": embedded.empty,
             "words": embedded.words,
             "dimensions": embedded.dimensions,
+            "engine": workspace.profile.machines.engine,
+            "worker_processor_seconds": embedded.worker_seconds,
             "examples": MetadataValue.md("\n".join(f"- `{text}`" for text in embedded.examples)),
             "path": MetadataValue.path(str(artifacts.embeddings)),
         }
