@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 import signal
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -38,7 +38,9 @@ _ENVIRONMENT = {
 
 @contextmanager
 def ray_cluster(machines: MachinesConfig, cores: int) -> Iterator[Any]:
-    """Yield the module `ray`, connected to the cluster of `machines.address`; leave it, or end it, when the block ends.
+    """Yield the module `ray`, connected to the cluster of `machines.address`.
+
+    When the block ends the cluster is left, or ended if it was started here.
 
     Args:
         cores: of a cluster that is started here; others have their own.
@@ -54,15 +56,13 @@ def ray_cluster(machines: MachinesConfig, cores: int) -> Iterator[Any]:
 
     try:
         _connect(ray, machines.address, cores)
+        _restore(handlers)  # a run is stopped as without Ray, whose handler ends the process
         yield ray
     except ray.exceptions.RayError as error:
         raise LiveAlignError(own_error(error) or f"Ray failed: {_one_line(error)}; run again, what was done is kept") from error
     finally:
         ray.shutdown()
-        # Ray replaces the handlers of the process that it is started in, and leaves its own there.
-        for number, handler in handlers.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                _restore(number, handler)
+        _restore(handlers)
 
 
 def own_error(error: BaseException) -> str:
@@ -112,11 +112,12 @@ def _connect(ray: Any, address: str, cores: int) -> None:
         ) from error
 
 
-def _restore(number: int, handler: Any) -> None:
-    try:
-        signal.signal(number, handler)
-    except ValueError as error:  # not the main thread: then Ray has set none either
-        print(f"the handler of signal {number} stays Ray's ({error})", file=sys.stderr)
+def _restore(handlers: Mapping[int, Any]) -> None:
+    """Give the signals the handlers that Ray replaced; it does so in the main thread alone, and leaves its own there."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _one_line(error: BaseException) -> str:

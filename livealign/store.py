@@ -1,4 +1,6 @@
-"""The store: finished things by the hash of their content, in a folder or on S3, for machines that share nothing else.
+"""The store: finished things by the hash of their content, in a folder or on S3.
+
+Machines that share nothing else share it.
 
     store = Store.open("s3://bucket/prefix")                   # or a folder; None for "home"
     store.put_folder("adapters", sha256, folder)               # one object, written once
@@ -35,6 +37,7 @@ T = TypeVar("T")
 HOME = "home"
 SUMS = "SHA256SUMS.json"  # the first member of an archive: name → SHA-256 of all others
 WAITS = (1, 2, 4, 8, 16, 32)  # seconds between tries: a store that restarts is waited for
+LASTING = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")  # of S3
 _CHUNK = 8 << 20
 
 
@@ -49,7 +52,7 @@ class Store:
 
     @classmethod
     def open(cls, where: str) -> "Store | None":
-        """The store of the setting `machines.store`; None for "home". Nothing is read or written yet.
+        """The store of the setting `machines.store`; None for "home". Nothing is read yet.
 
         Raises:
             LiveAlignError: it is neither a folder's absolute path nor s3://bucket/prefix, or it has credentials in it.
@@ -163,7 +166,7 @@ class Store:
             try:
                 return work()
             except OSError as error:
-                if wait is None:
+                if wait is None or any(name in str(error) for name in LASTING):
                     raise LiveAlignError(f"the store {self.where} cannot be reached ({_one_line(error)}); run again") from error
                 time.sleep(wait)
         raise AssertionError("unreachable")

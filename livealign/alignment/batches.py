@@ -53,7 +53,7 @@ class ImpressionTensors(NamedTuple):
         )
 
     def histories(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(item rows of the histories of these impressions [b, L], whether each place is one of the history [b, L])."""
+        """Item rows of the histories of these impressions, and which places they fill, [b, L] each."""
         places = torch.arange(self.history.shape[1], device=rows.device)
         return self.engaged_item[self.history[rows]], places < self.history_length[rows, None]
 

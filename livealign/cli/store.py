@@ -1,4 +1,4 @@
-"""The `livealign store` commands: put the champion into the store, follow it on another machine."""
+"""The `livealign store` commands: put the champion there, follow it on another machine."""
 
 import time
 from typing import Annotated

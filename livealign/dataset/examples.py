@@ -48,7 +48,10 @@ class KnownIds:
 
 
 class Engaged(NamedTuple):
-    """Engagements that histories point at, int64 [e + 1] each; the last one, −1 in a history, is padding of zeros."""
+    """Engagements that histories point at.
+
+    Columns are int64 [e + 1]; the last row, −1 in a history, is padding of zeros.
+    """
 
     author: Ints  # vocabulary index
     segment: Ints  # segment row
@@ -102,17 +105,17 @@ class Examples:
 
     @property
     def history_author(self) -> Ints:
-        """[h, L] vocabulary index of each engagement's author, 0 behind the history; made anew at each call."""
+        """[h, L] vocabulary index of each author, 0 behind the history; made anew at each call."""
         return self.engaged.author[self.history]
 
     @property
     def history_segment(self) -> Ints:
-        """[h, L] segment row of each engagement, 0 behind the history; made anew at each call."""
+        """[h, L] segment rows, 0 behind the history; made anew at each call."""
         return self.engaged.segment[self.history]
 
     @property
     def history_item(self) -> Ints:
-        """[h, L] item row of each engagement, 0 behind the history; made anew at each call."""
+        """[h, L] item rows, 0 behind the history; made anew at each call."""
         return self.engaged.item[self.history]
 
     def take(self, rows: NDArray | slice) -> "Examples":

@@ -156,7 +156,7 @@ class Encoder:
         return raw, tuned
 
     def encode_block(self, texts: Sequence[str], kinds: Sequence[bool]) -> list[np.ndarray]:
-        """One block, on one core → float32 [n, hidden] for each kind (True = tuned), in the texts' order."""
+        """One block on one core → float32 [n, hidden] for each kind, in the texts' order."""
         vectors = [np.empty((len(texts), self.hidden_size), np.float32) for _ in kinds]
         for rows, batch in self._packed_blocks(list(texts), [np.arange(len(texts))]):
             for matrix, result in zip(vectors, self._forward(batch, list(kinds)), strict=True):

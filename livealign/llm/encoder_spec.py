@@ -1,4 +1,4 @@
-"""All that another process needs to be the same encoder: paths, hashes and settings, never weights.
+"""What another process needs to be the same encoder: paths, hashes, settings, no weights.
 
     spec = EncoderSpec.of(encoder, folder_of_its_adapter, home.models, store)
     spec.load()        # in the other process: an encoder that gives the same bits, or an error
@@ -83,7 +83,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder: its backbone's spec, its adapter and settings, and the versions of its vectors."""
+    """An encoder: backbone, adapter and settings, and the versions of its vectors."""
 
     backbone: BackboneSpec
     adapter: str | None  # folder
@@ -94,7 +94,10 @@ class EncoderSpec:
 
     @classmethod
     def of(cls, encoder: Encoder, adapter: Path | None, models: Path, store: Store | None = None) -> "EncoderSpec":
-        """The spec of a loaded encoder, whose adapter lies in this folder; the store gets what it lacks."""
+        """The spec of a loaded encoder, whose adapter lies in this folder.
+
+        The store gets what it lacks.
+        """
         if store is not None and adapter is not None and encoder.adapter_sha256 is not None:
             store.put_folder(ADAPTERS, encoder.adapter_sha256, adapter)
         return cls(
@@ -129,7 +132,7 @@ class EncoderSpec:
 
 
 def fetched_folder(kind: str, sha256: str) -> Path:
-    """Where a worker keeps what it fetched from the store: below its LIVEALIGN_HOME, else in its user's cache."""
+    """Where a worker keeps what it fetched: below its LIVEALIGN_HOME, else in its user's cache."""
     home = os.environ.get("LIVEALIGN_HOME")
     return (Path(home).absolute() if home else Path.home() / ".cache" / "livealign") / "fetched" / kind / sha256
 

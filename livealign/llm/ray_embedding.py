@@ -5,6 +5,7 @@ writes to the cache as it writes its own. An actor is made of an `EncoderSpec`, 
 after its machine was lost loads the encoder by itself. A block that was lost with a machine is encoded again.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ class BlockEncoder:
         self.encoder: Encoder | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """A table of one block's texts → one row: its number, and the bytes of float32 [kinds, texts, hidden].
+        """A table of one block's texts → one row.
+
+        The row has its number, the bytes of float32 [kinds, texts, hidden], and the processor seconds that they took.
 
         Raises:
             BackboneError: this worker is not the encoder that the driver has.
@@ -37,11 +40,18 @@ class BlockEncoder:
         if self.encoder is None:  # here and not in the constructor: Ray calls a constructor that fails again and again
             self.encoder = self.spec.load()
             torch.set_num_threads(1)  # as the threads of the local engine, so that the bits are theirs
+        started = time.process_time()
         vectors = np.stack(self.encoder.encode_block(block["text"].to_pylist(), self.kinds))
-        return pa.table({"block": block["block"][:1], "vectors": pa.array([vectors.tobytes()], pa.large_binary())})
+        return pa.table(
+            {
+                "block": block["block"][:1],
+                "vectors": pa.array([vectors.tobytes()], pa.large_binary()),
+                "processor_seconds": [time.process_time() - started],
+            }
+        )
 
 
-@dataclass(frozen=True)
+@dataclass
 class RayEmbedding:
     """Blocks on `machines.workers` actors of the cluster `machines.address`."""
 
@@ -49,6 +59,7 @@ class RayEmbedding:
     models: Path
     adapter: Path | None
     store: Store | None = None  # where workers that share no folder find backbone and adapter
+    processor_seconds: float = 0.0  # of the actors' blocks so far
 
     def encode(self, encoder: Encoder, texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
         """Encode all blocks; each comes back when it is done.
@@ -65,6 +76,7 @@ class RayEmbedding:
         with ray_cluster(self.machines, cores=workers):
             for row in _encoded(tables, spec, kinds, workers):
                 rows = blocks[row["block"]]
+                self.processor_seconds += row["processor_seconds"]
                 vectors = np.frombuffer(row["vectors"], np.float32).reshape(len(kinds), len(rows), -1)
                 yield rows, list(vectors)
 

@@ -1,4 +1,4 @@
-"""The champion in the store: put there by the machine that retrains, followed by the machines that serve.
+"""The champion in the store: put there where it was promoted, followed by other machines.
 
     put_champion(store, home)       # after a promotion or a rollback
     follow_champion(store, home)    # on a machine that shares no folder with it: its own pointer moves
@@ -26,9 +26,9 @@ RELEASES, BENTOS = "releases", "bentos"
 
 
 def put_champion(store: Store, home: Home) -> str:
-    """Copy the champion's bundle, Bento and backbone to the store, then move the store's pointer; returns the release id.
+    """Copy the champion to the store, then move the store's pointer; returns the release id.
 
-    What the store holds already is not written again.
+    Bundle, Bento and backbone are copied. What the store holds already is not written again.
 
     Raises:
         LiveAlignError: there is no champion, a part of it is missing, or the store cannot be reached.
@@ -47,7 +47,9 @@ def put_champion(store: Store, home: Home) -> str:
 
 
 def follow_champion(store: Store, home: Home) -> str | None:
-    """Fetch the store's champion and make it this machine's; returns its release id if the pointer moved, else None.
+    """Fetch the store's champion and make it this machine's.
+
+    Returns its release id if the pointer moved, else None.
 
     Raises:
         LiveAlignError: the store cannot be reached or holds no champion, or what it holds is damaged; the champion stays.

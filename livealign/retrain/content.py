@@ -17,8 +17,9 @@ from livealign.days import day_range
 from livealign.files import replaced_directory
 from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.encoder import Encoder, Engine, Progress
+from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.image_encoder import load_image_encoder
+from livealign.llm.ray_embedding import RayEmbedding
 from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, rooms_of, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
@@ -46,6 +47,7 @@ class EmbeddingReport:
     words: int  # counted words with a vector
     frames: int  # segments with a picture, where pictures are a source
     examples: list[str]
+    worker_seconds: float = 0.0  # processor seconds of the actors of Ray; 0 where this process encoded
 
 
 def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextPairs:
@@ -148,13 +150,12 @@ def embed_segments(
         words=len(lexicon.words),
         frames=0 if frames is None else len(frames.segment_ids),
         examples=texts[:: max(1, len(texts) // EXAMPLES_SHOWN)][:EXAMPLES_SHOWN],
+        worker_seconds=engine.processor_seconds if engine is not None else 0.0,
     )
 
 
-def _engine(profile: Profile, models: Path, adapter: Path, store: Store | None) -> Engine | None:
+def _engine(profile: Profile, models: Path, adapter: Path, store: Store | None) -> RayEmbedding | None:
     """The engine of the setting `machines.engine`; None for this process."""
     if profile.machines.engine == "local":
         return None
-    from livealign.llm.ray_embedding import RayEmbedding
-
     return RayEmbedding(profile.machines, models, adapter, store)

@@ -1,4 +1,4 @@
-"""The processes that tune one adapter together: shares of texts, gathered vectors, summed gradients.
+"""Processes that tune together: shares of texts, gathered vectors, summed gradients.
 
 GradCache cuts the graph at the vectors anyway, so nothing has to be differentiated through the network: vectors are gathered
 without a graph, every rank takes the loss of all of them and passes on the gradient of its own rows, and the adapter's
@@ -44,7 +44,12 @@ class Ranks:
         return self._share_of(self.rank, rows)
 
     def gather(self, mine: Tensor, rows: int) -> Tensor:
-        """The rows [rows, …] of all ranks in order, of which `mine` are this rank's; of several ranks without a graph."""
+        """The rows [rows, …] of all ranks in order; of several ranks without a graph.
+
+        Args:
+            mine: this rank's.
+            rows: of all ranks together.
+        """
         if self.group is None:
             return mine
         shares = [self._share_of(rank, rows) for rank in range(self.world)]
@@ -56,7 +61,7 @@ class Ranks:
         return torch.cat([part[: share.stop - share.start] for part, share in zip(parts, shares, strict=True)])
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace each parameter's gradient by the sum over the ranks. A parameter without one counts as zeros."""
+        """Replace each gradient by its sum over the ranks; a missing one counts as zeros."""
         if self.group is None:
             return
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]

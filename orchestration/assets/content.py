@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,14 @@ def _tune(
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(marts, training_days, profile)
     descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
+    if profile.machines.ranks > 1:
+        from livealign.tuning.ray_tuning import tune_on_ranks
+
+        tune = partial(tune_on_ranks, profile.machines, workspace.home.models)
+    else:
+        tune = tune_adapter
     with progress("tuning") as advance:
-        report = tune_adapter(
+        report = tune(
             backbone,
             pairs,
             profile.segments,
@@ -141,6 +148,8 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
             "words": embedded.words,
             "pictures": embedded.frames,
             "dimensions": embedded.dimensions,
+            "engine": workspace.profile.machines.engine,
+            "worker_processor_seconds": embedded.worker_seconds,
             "examples": MetadataValue.md("\n".join(f"- `{text}`" for text in embedded.examples)),
             "path": MetadataValue.path(str(artifacts.embeddings)),
         }

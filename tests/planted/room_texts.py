@@ -1,4 +1,4 @@
-"""Texts of rooms about planted subjects, and an adapter with random weights, and a model folder."""
+"""Texts of rooms about planted subjects, a random adapter, and a model folder."""
 
 from pathlib import Path
 

@@ -101,12 +101,14 @@ def test_the_compose_file_has_the_four_services_and_no_secret() -> None:
         for port in service.get("ports", ()):
             assert port.startswith("127.0.0.1:"), f"{name} is open to the network"
         for key, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|KEYS", key):
+            if re.search("PASSWORD|KEYS|TOKEN", key):
                 assert value.startswith("${"), f"{name} has {key} written down"
         for part in ("daemon", "service", "postgres"):
             assert services[part]["restart"] == "unless-stopped"
     stages = re.findall(r"^FROM \S+ AS (\w+)$", (ROOT / "containers" / "Dockerfile").read_text(), re.MULTILINE)
     assert {one["build"]["target"] for one in services.values() if "build" in one} <= set(stages)
+    assert services["worker"]["image"] == services["daemon"]["image"], "workers of other code are refused"
+    assert services["worker"]["environment"]["RAY_AUTH_MODE"] == "token"
     redis = services["redis"]["command"]
     assert redis[redis.index("--appendfsync") + 1] == "always"
 
