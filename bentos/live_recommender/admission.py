@@ -26,7 +26,14 @@ from bentos.live_recommender.rate_limits import (
 
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
-MAX_BYTES = {"/events": 8_000 * KILOBYTE, "/embed": 2_000 * KILOBYTE, "/recommend": 64 * KILOBYTE}  # of a body
+WRITES = frozenset({"/events", "/frames"})
+PICTURES = frozenset({"image/jpeg", "image/png", "image/webp"})
+MAX_BYTES = {
+    "/frames": 256 << 10,
+    "/events": 8_000 * KILOBYTE,
+    "/embed": 2_000 * KILOBYTE,
+    "/recommend": 64 * KILOBYTE,
+}  # of a body
 OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 _TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}"}
@@ -103,15 +110,15 @@ class AdmissionMiddleware:
         if route not in UNLOGGED:
             _within(limits.requests, sender, 1, "requests")  # before the keys, so that guessing them is slow too
         if route not in OPEN:
-            refusal = limits.keys.refuses_write(headers) if route == "/events" else limits.keys.refuses_read(headers)
+            refusal = limits.keys.refuses_write(headers) if route in WRITES else limits.keys.refuses_read(headers)
             if refusal is not None:
                 challenge = ((b"www-authenticate", b"Bearer"),) if refusal.status == 401 else ()
                 raise Refused(refusal.status, refusal.error, challenge)
         if scope["method"] == "POST" and route in MAX_BYTES:
             raw = await _body(route, headers, receive)
-            scope[BODY] = _decoded(raw)
-            if route == "/events":
-                _within(limits.events, sender, _events_in(scope[BODY]), "events")
+            scope[BODY] = raw if route == "/frames" else _decoded(raw)
+            if route in WRITES:
+                _within(limits.events, sender, 1 if route == "/frames" else _events_in(scope[BODY]), "events")
             receive = _replay(raw, receive)
         await self.app(scope, receive, send)
 
@@ -128,7 +135,10 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
     most = MAX_BYTES[route]
     fields = dict(headers)
     media_type = fields.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    if route == "/frames":
+        if media_type.decode("latin-1") not in PICTURES:
+            raise Refused(415, f"send one picture as {', '.join(sorted(PICTURES))}")
+    elif media_type != b"application/json":
         raise Refused(415, "send the body as application/json")
     length = fields.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 18:
@@ -171,6 +181,8 @@ def _route(path: str) -> str:
     if path in _KNOWN:
         return path
     first, _, rest = path[1:].partition("/")
+    if first == "rooms" and rest.endswith("/frame") and rest.count("/") == 1:
+        return "/rooms/{room_id}/frame"
     return _TEMPLATES[first] if first in _TEMPLATES and rest and "/" not in rest else "other"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from livealign.events.models import (
     Comment,
     Event,
+    Frame,
     Gift,
     ImpressionShown,
     Like,
@@ -18,7 +19,7 @@ from livealign.events.models import (
 )
 from livealign.ids import hashed_id
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import Utterance
+from livealign.live.state.windows import LiveFrame, Utterance
 
 EventNumber = Callable[[Event], int]
 """Gives the id under which an event lands; messages of one millisecond are ordered by it."""
@@ -43,6 +44,13 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
         window = state.happened(event.room_id, event.at)
         if window is not None:
             window.comment(event.at, number(event), event.user_id, event.text, event.is_bot)
+        return window is not None
+    if isinstance(event, Frame):
+        window = state.happened(event.room_id, event.at)
+        frame = LiveFrame(event.at, event.name, event.picture)
+        state.rooms[event.room_id].show(frame)
+        if window is not None:
+            window.show(frame)
         return window is not None
     if isinstance(event, ImpressionShown):
         state.show(event.user_id, np.array([event.room_id]), event.at, event.request_id)
