@@ -31,7 +31,9 @@ from bentos.live_recommender.trusted_proxies import TrustedProxies
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
 MAX_HEADER_BYTES = 16_384  # of the request line and all headers
+PICTURES = frozenset({"image/jpeg", "image/png", "image/webp"})
 MAX_BYTES = {
+    "/frames": 256 << 10,
     "/events": 8_000 * KILOBYTE,
     "/embed": 2_000 * KILOBYTE,
     "/recommend": 64 * KILOBYTE,
@@ -40,7 +42,7 @@ MAX_BYTES = {
 OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 _GZIP = 16 + zlib.MAX_WBITS
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
-WRITES = frozenset({"/events", "/users/{user_id}"})  # for holders of a key that may write
+WRITES = frozenset({"/events", "/frames", "/users/{user_id}"})  # for holders of a key that may write
 _TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}", "users": "/users/{user_id}"}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
 
@@ -141,9 +143,11 @@ class AdmissionMiddleware:
                 raise Refused(refusal.status, refusal.error, challenge)
         if scope["method"] == "POST" and route in MAX_BYTES:
             raw = plain_body(await _body(route, headers, receive), headers, MAX_BYTES[route])
-            scope[BODY] = _decoded(raw)
+            scope[BODY] = raw if route == "/frames" else _decoded(raw)
             if route == "/events":
                 _within(limits.events, sender, _length(scope[BODY], "events"), "events")
+            if route == "/frames":
+                _within(limits.events, sender, 1, "events")
             if route == "/recommend/many":  # each list counts
                 _within(limits.requests, sender, max(0, _length(scope[BODY], "user_ids") - 1), "lists")
             scope["headers"], receive = _plain_headers(headers, len(raw)), _replay(raw, receive)
@@ -190,7 +194,10 @@ async def _body(route: str, headers: list[tuple[bytes, bytes]], receive: Receive
     most = MAX_BYTES[route]
     fields = dict(headers)
     media_type = fields.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    if route == "/frames":
+        if media_type.decode("latin-1") not in PICTURES:
+            raise Refused(415, f"send one picture as {', '.join(sorted(PICTURES))}")
+    elif media_type != b"application/json":
         raise Refused(415, "send the body as application/json")
     length = fields.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 18:
@@ -263,6 +270,8 @@ def _route(path: str) -> str:
     if path in _KNOWN:
         return path
     first, _, rest = path[1:].partition("/")
+    if first == "rooms" and rest.endswith("/frame") and rest.count("/") == 1:
+        return "/rooms/{room_id}/frame"
     return _TEMPLATES[first] if first in _TEMPLATES and rest and "/" not in rest else "other"
 
 

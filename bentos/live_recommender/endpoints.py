@@ -30,6 +30,8 @@ from bentos.live_recommender.messages import (
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
 from livealign.events.intake import IngestReport
+from livealign.events.models import milliseconds_of
+from livealign.frames.decode import FrameError
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
 
@@ -133,6 +135,31 @@ class Endpoints:
             raise Refused(503, reason, ((b"retry-after", b"5"),)) from error
         return _json({"user_id": user_id, "erased_records": erased})
 
+    async def frames(self, request: Request) -> Response:
+        """POST /frames?room_id=…&at=…: one picture of a room, as the body."""
+        room_id, at = _number(request, "room_id", -1, 0, MAX_ID), request.query_params.get("at")
+        moment = None if at is None else _moment(at)
+        try:
+            outcome = await self._in(self._events, lambda: self.core.frame(room_id, moment, request.scope[BODY]))
+        except FrameError as error:
+            return _json({"error": str(error), "reason": error.reason}, 422)
+        except EventLogError as error:
+            self.metrics.failed("log", str(error))
+            reason = "the picture could not be put on disk and was not kept; send it again later"
+            raise Refused(503, reason, ((b"retry-after", b"5"),)) from error
+        if outcome is None:
+            raise Refused(404, f"there is no room {room_id} now; send its room_started first")
+        return _json({"outcome": outcome})
+
+    async def frame(self, request: Request) -> Response:
+        """GET /rooms/{room_id}/frame: the room's newest picture."""
+        room_id = _room_id(request)
+        picture = await self._in(self._looks, lambda: self.core.newest_frame(room_id))
+        if picture is None:
+            raise Refused(404, f"there is no picture of room {room_id} now")
+        headers = {"x-content-type-options": "nosniff", "cache-control": "no-cache"}
+        return Response(picture, media_type="image/webp", headers=headers)
+
     async def rooms(self, request: Request) -> Response:
         """GET /rooms: a page of live rooms."""
         limit, offset = _number(request, "limit", 50, 1, MAX_ROOMS), _number(request, "offset", 0, 0, 1_000_000)
@@ -215,6 +242,14 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
     if not least <= number <= most:
         raise Refused(400, f"{name} has to be a number from {least} to {most}")
     return number
+
+
+def _moment(text: str) -> int:
+    """Epoch milliseconds, or ISO 8601 text (UTC if it names no zone)."""
+    try:
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else milliseconds_of(text)
+    except (ValueError, OverflowError):
+        raise Refused(400, "at is not a time: give epoch milliseconds or ISO 8601 text") from None
 
 
 def _room_id(request: Request) -> int:

@@ -4,11 +4,11 @@ The OpenAPI document is made of these models.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from livealign.events.models import MAX_NAME, MAX_TEXT, Event, Id, Name, Whole
+from livealign.events.models import MAX_NAME, MAX_TEXT, Id, Name, SentEvent, Whole
 from livealign.live.answers import (
     MAX_K,
     CoreStatus,
@@ -138,7 +138,7 @@ class EventBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    events: Annotated[list[Annotated[Event, Field(discriminator="kind")]], Field(max_length=MAX_EVENTS)]
+    events: Annotated[list[Annotated[SentEvent, Field(discriminator="kind")]], Field(max_length=MAX_EVENTS)]
 
 
 class RejectedEvent(BaseModel):
@@ -160,6 +160,12 @@ class IngestResponse(BaseModel):
     duplicate: int
     rejected: int
     rejections: list[RejectedEvent]
+
+
+class FrameResponse(BaseModel):
+    """The outcome of a picture, which is on disk."""
+
+    outcome: Literal["accepted", "duplicate"]
 
 
 class Segment(BaseModel):
@@ -223,6 +229,7 @@ class Room(BaseModel):
     viewers: int
     waiting: int = Field(description="Windows with new text that are not encoded yet.")
     windows: list[Window] = Field(description="Newest first.")
+    frame: str | None = Field(description="Name of the newest picture, which GET /rooms/{room_id}/frame gives.")
 
 
 class RoomPage(BaseModel):

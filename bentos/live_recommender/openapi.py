@@ -25,6 +25,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.RecommendResponse,
     messages.RecommendManyResponse,
     messages.IngestResponse,
+    messages.FrameResponse,
     messages.RoomPage,
     messages.Room,
     messages.SimilarRooms,
@@ -38,8 +39,8 @@ _REFUSALS = {
     "401": "An API key is needed, or the one sent is not known.",
     "403": "The key may not do this, or the service has no keys.",
     "413": "Too much at once.",
-    "415": "The body is not JSON.",
-    "422": "No event of the batch was taken; `rejections` says why.",
+    "415": "The body is not JSON, or no picture.",
+    "422": "No event of the batch was taken, and `rejections` says why; or the picture was not, and `error` does.",
     "404": "No such room now.",
     "429": "Too many requests or events; `Retry-After` says when to try again.",
     "503": "Cannot be done now; try again later.",
@@ -132,6 +133,25 @@ def _paths(now: int) -> Json:
                 refusals=("413", "415", "422", "503"),
             )
         },
+        "/frames": {
+            "post": {
+                **_operation(
+                    "frames",
+                    "One picture of a live room: JPEG, PNG or WebP of at most 256 KB and 1,048,576 pixels. The newest of a "
+                    "30-second window counts.",
+                    "FrameResponse",
+                    parameters=[{**_ROOM_ID, "in": "query"}, _AT],
+                    refusals=("404", "413", "415", "422", "503"),
+                ),
+                "requestBody": {
+                    "required": True,
+                    "content": {kind: {"schema": _PICTURE} for kind in ("image/jpeg", "image/png", "image/webp")},
+                },
+            }
+        },
+        "/rooms/{room_id}/frame": {
+            "get": _picture_of_a_room(),
+        },
         "/rooms": {
             "get": _operation(
                 "rooms",
@@ -214,6 +234,29 @@ _ROOM_ID = {
     "schema": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
     "example": 4_000_000_001,
 }
+
+
+_AT = {
+    "name": "at",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 40},
+    "description": "When it was taken: epoch milliseconds or ISO 8601 text; now if it is left out.",
+}
+_PICTURE = {"type": "string", "format": "binary", "maxLength": 256 << 10}
+
+
+def _picture_of_a_room() -> Json:
+    operation = _operation(
+        "frame",
+        "The newest picture of a room, of 224 × 224 pixels whatever its proportions were.",
+        "ErrorBody",
+        parameters=[_ROOM_ID],
+        refusals=("404",),
+        open_to_readers=True,
+    )
+    operation["responses"]["200"] = {"description": "The picture.", "content": {"image/webp": {"schema": _PICTURE}}}
+    return operation
 
 
 def _query(name: str, least: int, most: int, default: int) -> Json:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from pydantic_core import from_json
 
 from livealign.events.log import START, Log
-from livealign.events.models import Event, PlacedEvent, Rejection, TimeBounds, parse_events, record_of
+from livealign.events.models import Event, PlacedEvent, Rejection, TimeBounds, in_bounds, parse_events, record_of
 
 REMEMBERED = 1_000_000  # event ids; a sender retries long before that many newer events have come
 
@@ -108,7 +108,17 @@ class EventIntake:
         Raises:
             EventLogError: the log could not be written; no event of the batch was kept, and it may be sent again.
         """
-        events, rejected = parse_events(items, int(self.clock() * 1000), self.bounds)
+        return self._take(*parse_events(items, int(self.clock() * 1000), self.bounds))
+
+    def take(self, event: Event) -> IngestReport:
+        """Append an event that the service has made itself, unless it is a duplicate or out of the bounds of time.
+
+        Raises:
+            EventLogError: the log could not be written; the event was not kept.
+        """
+        return self._take(*in_bounds([(0, event)], int(self.clock() * 1000), self.bounds))
+
+    def _take(self, events: list[PlacedEvent], rejected: list[Rejection]) -> IngestReport:
         with self.lock:
             fresh: dict[str, PlacedEvent] = {}
             for placed in events:

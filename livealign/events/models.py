@@ -15,6 +15,7 @@ from livealign.ids import MAX_ID, hashed_id
 
 MAX_TEXT = 2_000  # characters of one comment or stretch of speech
 MAX_NAME = 200  # characters of a title, category, language, surface, source
+MAX_PICTURE = 300_000  # characters of a kept picture: noise, which nothing compresses, has the most
 MINUTE_MS = 60_000
 LONGEST_SPEECH_MS = 30 * MINUTE_MS
 
@@ -24,9 +25,18 @@ def _milliseconds(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        time = datetime.fromisoformat(value)
+        return milliseconds_of(value)
     except ValueError:
         raise ValueError("not a time: give epoch milliseconds or ISO 8601 text") from None
+
+
+def milliseconds_of(text: str) -> int:
+    """Epoch milliseconds of ISO 8601 text, which is UTC where it names no zone.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    time = datetime.fromisoformat(text)
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -187,7 +197,15 @@ class RoomUnhidden(_Event):
     kind: Literal["room_unhidden"] = "room_unhidden"
 
 
-Event = (
+class Frame(_Event):
+    """A picture of the room at `at`, decoded by the service; it is never part of a batch."""
+
+    kind: Literal["frame"] = "frame"
+    name: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]  # SHA-256 of its pixels
+    picture: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_PICTURE)]  # WebP, base64
+
+
+SentEvent = (
     RoomStarted
     | RoomEnded
     | Speech
@@ -205,10 +223,11 @@ Event = (
     | RoomHidden
     | RoomUnhidden
 )
+Event = SentEvent | Frame
 ROOMLESS = (AuthorBlocked, AuthorUnblocked)  # events that need no known room
-_TaggedEvent = Annotated[Event, Field(discriminator="kind")]
-_EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
-_EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[_TaggedEvent])
+_TaggedEvent = Annotated[SentEvent, Field(discriminator="kind")]
+_SENT: TypeAdapter[SentEvent] = TypeAdapter(_TaggedEvent)
+_BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedEvent])
 
 
 class UserDeleted(BaseModel):
@@ -271,10 +290,18 @@ def parse_events(
         items: decoded JSON from outside; not trusted.
         now_ms: the service's clock, epoch milliseconds.
     """
-    bounds = bounds or TimeBounds()
     parsed, rejected = _parsed(items)
+    events, untimely = in_bounds(parsed, now_ms, bounds or TimeBounds())
+    return events, sorted([*rejected, *untimely])
+
+
+def in_bounds(
+    parsed: Sequence[tuple[int, Event]], now_ms: int, bounds: TimeBounds
+) -> tuple[list[PlacedEvent], list[Rejection]]:
+    """The events whose time lies near the clock, in their order, and a rejection for every other."""
     first, last = now_ms - bounds.late_ms, now_ms + bounds.future_ms
     events: list[PlacedEvent] = []
+    rejected: list[Rejection] = []
     for index, event in parsed:
         if first <= event.at <= last:
             events.append(PlacedEvent(index, event))
@@ -284,7 +311,7 @@ def parse_events(
         else:
             detail = f"at is {now_ms - event.at} ms old; at most {bounds.late_ms} are taken"
             rejected.append(Rejection(index, event.event_id, "too_late", detail))
-    return events, sorted(rejected)
+    return events, rejected
 
 
 def record_of(event: Event | UserDeleted) -> bytes:
@@ -309,12 +336,12 @@ def is_of_user(record: bytes, user_id: int) -> bool:
 def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:
     """Parse all items at once; item by item if any of them is invalid."""
     try:
-        return list(enumerate(_EVENTS.validate_python(items))), []
+        return list(enumerate(_BATCH.validate_python(items))), []
     except ValidationError:
         parsed, rejected = [], []
     for index, item in enumerate(items):
         try:
-            parsed.append((index, _EVENT.validate_python(item)))
+            parsed.append((index, _SENT.validate_python(item)))
         except ValidationError as error:
             rejected.append(Rejection(index, _event_id(item), "invalid", _detail(error)))
     return parsed, rejected

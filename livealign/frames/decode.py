@@ -98,7 +98,7 @@ def _square(image: Image.Image) -> Pixels:
     if orientation != 1:
         small.getexif()[_ORIENTATION] = orientation
         small = ImageOps.exif_transpose(small)
-    return np.asarray(small, dtype=np.uint8)
+    return np.array(small, dtype=np.uint8)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

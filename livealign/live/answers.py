@@ -41,6 +41,7 @@ class RoomState(NamedTuple):
     viewers: int  # at the end of the last window
     waiting: int  # closed windows that are not encoded yet
     windows: tuple[CodedWindow, ...]  # the last ones, newest first; `rooms()` gives the newest alone
+    frame: str | None  # name of the newest picture, which changes with it
 
 
 class SimilarRoom(NamedTuple):

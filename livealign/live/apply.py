@@ -9,6 +9,7 @@ from livealign.events.models import (
     AuthorUnblocked,
     Comment,
     Event,
+    Frame,
     Gift,
     ImpressionShown,
     Like,
@@ -23,7 +24,7 @@ from livealign.events.models import (
 )
 from livealign.ids import hashed_id
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import Utterance
+from livealign.live.state.windows import LiveFrame, Utterance
 
 EventNumber = Callable[[Event], int]
 """Gives the id under which an event lands; messages of one millisecond are ordered by it."""
@@ -61,6 +62,13 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
     if isinstance(event, RoomHidden | RoomUnhidden):
         state.hide_room(event.room_id, hidden=isinstance(event, RoomHidden))
         return True
+    if isinstance(event, Frame):
+        window = state.happened(event.room_id, event.at)
+        frame = LiveFrame(event.at, event.name, event.picture)
+        state.rooms[event.room_id].show(frame)
+        if window is not None:
+            window.show(frame)
+        return window is not None
     if isinstance(event, ImpressionShown):
         state.show(event.user_id, np.array([event.room_id]), event.at, event.request_id)
         return True

@@ -33,7 +33,7 @@ from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent, name
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import LiveState
 from livealign.live.state.users import Users
-from livealign.live.state.windows import OpenWindow, Utterance
+from livealign.live.state.windows import LiveFrame, OpenWindow, Utterance
 from livealign.llm.segment_text import WindowText
 
 _FORMAT = "livealign-live-state-3"
@@ -169,7 +169,9 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
         state.hear(room, room.heard_at)  # the order of hearing, and a column that older files lack
     state.clock = about["clock"]
     for number, room_id, window in _lines(arrays, "open"):
-        state.open[number][room_id] = _open_of(window)
+        opened = state.open[number][room_id] = _open_of(window)
+        if opened.frame is not None and room_id in state.rooms:
+            state.rooms[room_id].show(opened.frame)
     state.deleted = dict(about.get("deleted", ()))
     if "json.wishes" in arrays:  # older files have none
         state.wishes.restore(_lines(arrays, "wishes"))
@@ -184,6 +186,8 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
     room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
     room.earlier = tuple(_text_of(text) for text in row["earlier"])
     room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
+    frames = [window.frame for window in (room.waiting, room.encoded) if window is not None and window.frame is not None]
+    room.frame = max(frames, default=None)
     room.windows = deque(
         CodedWindow(segment_id, ended_at, text, codes, named_counts(counts))
         for segment_id, ended_at, text, codes, counts in row["windows"]
@@ -217,14 +221,19 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
 
 
 def _closed_json(window: ClosedWindow | None) -> list[Any] | None:
-    return None if window is None else [window.text, window.earlier, window.counts, window.shown_before]
+    return None if window is None else [window.text, window.earlier, window.counts, window.shown_before, window.frame]
 
 
 def _closed_of(columns: list[Any] | None) -> ClosedWindow | None:
     if columns is None:
         return None
-    text, earlier, counts, shown_before = columns
-    return ClosedWindow(_text_of(text), tuple(_text_of(older) for older in earlier), tuple(counts), shown_before)
+    text, earlier, counts, shown_before, *frame = columns  # a file of an earlier version has no pictures
+    texts = tuple(_text_of(older) for older in earlier)
+    return ClosedWindow(_text_of(text), texts, tuple(counts), shown_before, _frame_of(frame[0] if frame else None))
+
+
+def _frame_of(columns: list[Any] | None) -> LiveFrame | None:
+    return None if columns is None else LiveFrame(*columns)
 
 
 def _text_of(columns: list[Any]) -> WindowText:
@@ -238,7 +247,9 @@ def _open_json(window: OpenWindow) -> dict[str, Any]:
 
 def _open_of(columns: dict[str, Any]) -> OpenWindow:
     utterances = {name: [Utterance(*utterance) for utterance in columns[name]] for name in ("chat", "speech")}
-    return OpenWindow(**{**columns, **utterances, "commenters": set(columns["commenters"])})
+    return OpenWindow(
+        **{**columns, **utterances, "commenters": set(columns["commenters"]), "frame": _frame_of(columns.get("frame"))}
+    )
 
 
 def _counts_json(counts: RunningCounts) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from livealign.config import LiveConfig
 from livealign.errors import BundleError
 from livealign.events.intake import IngestReport
 from livealign.events.log import Log
+from livealign.frames.decode import FrameError
 from livealign.live.answers import (
     CoreStatus,
     CoreVersion,
@@ -39,6 +40,7 @@ from livealign.live.apply import EventNumber, landed_number
 from livealign.live.background import Background
 from livealign.live.describe import room_of, rooms_page, similar_rooms
 from livealign.live.embed import embed_segments
+from livealign.live.frames import frame_event, picture_bytes
 from livealign.live.journal import Journal
 from livealign.live.moved_clock import move_state
 from livealign.live.recommender import Reader, Request, without_content
@@ -150,6 +152,37 @@ class LiveCore:
             erased = self._journal.delete_user(self.state, user_id, int(self._clock() * 1000))
         self.checkpoint()
         return erased
+
+    def frame(self, room_id: int, at: int | None, data: bytes) -> Outcome | None:
+        """Take a picture of a room: decode it in bounds, append it to the log, then apply it to the state.
+
+        The newest of a window counts. Returns what became of it, or None if the room is unknown.
+
+        Args:
+            at: epoch milliseconds; None for now.
+
+        Raises:
+            FrameError: the picture, or its time, is rejected; the message says why.
+            EventLogError: the log could not be written; the picture was not kept, and may be sent again.
+        """
+        with self.state.lock:
+            room = self.state.rooms.get(room_id)
+        if room is None:
+            return None
+        event = frame_event(room_id, room.author_id, int(self._clock() * 1000) if at is None else at, data)
+        report = self._journal.intake.take(event)
+        outcome: Outcome = "accepted" if report.accepted else "duplicate" if report.duplicate else "rejected"
+        self._observer.events(Counter({("frame", outcome): 1}))
+        if report.rejected:
+            raise FrameError(report.rejected[0].reason, report.rejected[0].detail)
+        return outcome
+
+    def newest_frame(self, room_id: int) -> bytes | None:
+        """The newest picture of a room as WebP; None if there is none."""
+        with self.state.lock:
+            room = self.state.rooms.get(room_id)
+            frame = None if room is None else room.frame
+        return None if frame is None else picture_bytes(frame.picture)
 
     # Lists out
 

@@ -29,6 +29,7 @@ def room_state(view: LiveView, row: int, recommender: Recommender, now: int) -> 
         viewers=int(viewers) if viewers == viewers else 0,
         waiting=int(room.waiting is not None),
         windows=tuple(window._replace(code_names=recommender.names(window.codes)) for window in tuple(room.windows)),
+        frame=None if room.frame is None else room.frame.name,
     )
 
 

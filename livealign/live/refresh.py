@@ -23,6 +23,7 @@ from livealign.dataset.recent_content import RecentContent
 from livealign.days import DAY_MS
 from livealign.errors import BackboneError
 from livealign.ids import segment_ids
+from livealign.live.frames import pixels_of
 from livealign.live.recommender import Recommender
 from livealign.live.state.coded_windows import CodedWindow
 from livealign.live.state.rooms import N_VIEWERS, ClosedWindow, LiveRoom, RoomContent, named_counts
@@ -55,6 +56,7 @@ class _Encoded(NamedTuple):
     room: LiveRoom
     window: ClosedWindow
     content: RoomContent
+    seen: RoomContent | None  # of its picture, where it has one
 
 
 def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:
@@ -129,6 +131,21 @@ class Refresher:
             raise BackboneError("the LLM gave vectors that are not finite; look at the release's adapter")
         return vectors
 
+    def see(self, pictures: Sequence[str]) -> Floats:
+        """Content [n, width] of n pictures as their events hold them; width 0 where the release reads none.
+
+        Raises:
+            BackboneError: a vector is not finite.
+        """
+        if self.encoder.images is None or not pictures:
+            return np.zeros((len(pictures), self.encoder.width - self.encoder.text_width), dtype=np.float32)
+        with self._one_pass:
+            torch.set_num_threads(self._threads)
+            vectors = self.encoder.see(np.stack([pixels_of(picture) for picture in pictures]))
+        if not np.isfinite(vectors).all():
+            raise BackboneError("the image encoder gave vectors that are not finite; look at frames.backbone")
+        return vectors
+
     def refresh(self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float) -> Refreshed:
         """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
@@ -140,8 +157,10 @@ class Refresher:
             chunk, began = rooms[start : start + self._chunk], time.perf_counter()
             if failures >= _FAILURES or (start and began - started + slowest > budget_seconds):
                 break
+            # Text goes first: where time is short, pictures of the later rooms are left out.
+            see = not start or began - started + slowest <= budget_seconds / 2
             try:
-                encoded = self._encode(chunk, done)
+                encoded = self._encode(chunk, done, see)
             except (RuntimeError, ValueError, MemoryError, BackboneError) as error:
                 failures, done.error = failures + 1, f"{type(error).__name__}: {error}"
                 continue
@@ -151,7 +170,7 @@ class Refresher:
         done.deferred = len(rooms) - done.encoded
         return done
 
-    def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed) -> list[_Encoded]:
+    def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed, see: bool) -> list[_Encoded]:
         windows = [(room, window) for room in rooms if (window := room.waiting) is not None]
         texts = [compose_text(window.text, window.earlier, self.segments) for _, window in windows]
         vectors = {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
@@ -161,23 +180,48 @@ class Refresher:
             vectors |= dict(zip(new, self.encode(new), strict=True))
             done.distinct_texts += len(new)
             done.batch_sizes.append(len(new))
+        seen = self._seen(windows) if see else {}
         done.encode_seconds += time.perf_counter() - began
         encoded = []
         for (room, window), text in zip(windows, texts, strict=True):
-            before = None
-            if (content := room.content) is not None:
-                # Training averages over the windows that a user was shown, and the room's first window.
-                before = content.average if window.shown_before or content.before is None else content.before
-            started_at = window.text.window * 1000 * self.segments.window_seconds
-            average = RecentContent.step(before, vectors[text], started_at, self._half_life)
-            encoded.append(_Encoded(room, window, RoomContent(text, vectors[text], before, average)))
+            content = self._stepped(room.content, window, text, vectors[text])
+            name = "" if window.frame is None else window.frame.name
+            encoded.append(
+                _Encoded(room, window, content, self._stepped(room.seen, window, name, seen[name]) if name in seen else None)
+            )
         return encoded
+
+    def _seen(self, windows: Sequence[tuple[LiveRoom, ClosedWindow]]) -> dict[str, Floats]:
+        """The vectors of the windows' pictures by name; none where the release reads no pictures."""
+        if self.encoder.images is None:
+            return {}
+        known = {room.seen.text: room.seen.vector for room, _ in windows if room.seen is not None}
+        frames = {window.frame.name: window.frame.picture for _, window in windows if window.frame is not None}
+        new = {name: picture for name, picture in frames.items() if name not in known}
+        return known | dict(zip(new, self.see(list(new.values())), strict=True))
+
+    def _stepped(self, last: RoomContent | None, window: ClosedWindow, text: str, vector: Floats) -> RoomContent:
+        """The room's content with one more window."""
+        before = None
+        if last is not None:
+            # Training averages over the windows that a user was shown, and the room's first window.
+            before = last.average if window.shown_before or last.before is None else last.before
+        started_at = window.text.window * 1000 * self.segments.window_seconds
+        return RoomContent(text, vector, before, RecentContent.step(before, vector, started_at, self._half_life))
+
+    def _content(self, result: _Encoded) -> Floats:
+        """[Σ sources] averages of texts and of pictures, zeros for pictures where the window has none."""
+        text = result.content.average.average
+        if self.encoder.images is None:
+            return text
+        unseen = np.zeros(self.encoder.width - self.encoder.text_width, dtype=np.float32)
+        return np.concatenate([text, unseen if result.seen is None else result.seen.average.average])
 
     def _publish(self, state: LiveState, encoded: Sequence[_Encoded], done: Refreshed) -> None:
         if not encoded:
             return
         authors = np.array([result.room.author_id for result in encoded], dtype=np.int64)
-        vectors, codes = self.recommender.aligned(authors, np.stack([result.content.average.average for result in encoded]))
+        vectors, codes = self.recommender.aligned(authors, np.stack([self._content(result) for result in encoded]))
         windows = [result.window.text.window for result in encoded]
         ids = segment_ids([result.room.room_id for result in encoded], windows)
         ended_at = (np.array(windows, dtype=np.int64) + 1) * state.window_ms
@@ -185,13 +229,13 @@ class Refresher:
         with state.lock:
             rows = state.coded_windows.add(ids, authors, ended_at, vectors, codes)
             columns = zip(encoded, rows.tolist(), ids.tolist(), ended_at.tolist(), codes.tolist(), strict=True)
-            for (room, window, content), row, segment, end, path in columns:
+            for (room, window, content, seen), row, segment, end, path in columns:
                 if state.rooms.get(room.room_id) is not room:
                     continue  # forgotten meanwhile
                 if content_at := int(state.table["content_at"][room.row]):
                     done.ages_ms.append(now - content_at)
                 state.set_coded(room, row, end, window.counts)
-                room.content, room.encoded = content, window
+                room.content, room.encoded, room.seen = content, window, seen or room.seen
                 if room.waiting is window:
                     room.waiting = None
                     state.table["waiting"][room.row] = False
@@ -230,7 +274,8 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
             if room.waiting is not None:
                 dropped, shown = dropped + 1, room.waiting.shown_before
             counts = _counts(happened.get(room_id), counted.get(room_id, (0, 0, 0, np.nan)))
-            room.waiting = ClosedWindow(text, room.earlier, counts, shown)
+            frame = happened[room_id].frame if room_id in happened else None
+            room.waiting = ClosedWindow(text, room.earlier, counts, shown, frame)
             room.shown_in = {shown_window for shown_window in room.shown_in if shown_window > window}
             room.earlier = remember(room.earlier, text, config)
     return dropped

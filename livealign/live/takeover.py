@@ -91,7 +91,7 @@ def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Conte
         for room, row, end in zip(encoded, rows.tolist(), ends.tolist(), strict=True):
             state.table["coded_row"][room.row], state.table["content_at"][room.row] = row, end
     for room in state.rooms.values():
-        room.content = contents.get(room.room_id)
+        room.content, room.seen = contents.get(room.room_id), None
         room.windows.clear()
         if room.content is None and room.waiting is None:
             room.waiting = room.encoded

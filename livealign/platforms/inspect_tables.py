@@ -65,7 +65,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "shares": Given("yes", "shares"),
         "follows": Given("yes", "follows"),
         "content_vectors": Given("no", "the service is sent none"),
-        "frames": Given("no", "the service is sent no pictures"),
+        "frames": Given("yes", "pictures sent to the service, as it has decoded them"),
     },
     "twitch": _chat("broadcasts with title; category where the archive or a bot gives it; no language", "bits"),
     "youtube": _chat("broadcasts with title and category where there is an info.json; no language", "super chats, memberships"),

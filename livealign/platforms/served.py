@@ -11,6 +11,7 @@ Rejected here: `damaged_record` (the checksum does not fit), `unknown_event` (a 
 `livealign.events.models`) and `deleted_user` (an event of a user before their tombstone).
 """
 
+from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from livealign.errors import ArchiveError
 from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import (
     Event,
+    Frame,
     ImpressionShown,
     PlayEnded,
     PlayStarted,
@@ -37,6 +39,7 @@ from livealign.events.models import (
 )
 from livealign.ids import hashed_id
 from livealign.landing.run import LandingRun, Progress
+from livealign.platforms.picture_files import BATCH_PICTURES
 
 BATCH_ROWS = 131_072
 
@@ -171,7 +174,8 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
         if name is not None:
             _add(tables[name], row, record.file, record.line)
             # Rooms and plays wait for their ends.
-            if name not in ("rooms", "plays") and len(tables[name].rows) >= BATCH_ROWS:
+            most = BATCH_PICTURES if name == "frames" else BATCH_ROWS
+            if name not in ("rooms", "plays") and len(tables[name].rows) >= most:
                 _flush(name, tables.pop(name), run)
     _join(tables, ends)
     for name, rows in tables.items():
@@ -214,7 +218,7 @@ def _note_end(event: Event, ends: _Ends) -> None:
 def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
     """The first sight of a person on a day is a row of that person."""
     found = [("authors", "author_id", event.author_id)]
-    if not isinstance(event, RoomStarted | RoomEnded | Speech):
+    if not isinstance(event, RoomStarted | RoomEnded | Speech | Frame):
         found.append(("users", "user_id", event.user_id))
     for name, key, person in found:
         if (name, person, day) not in people:
@@ -227,6 +231,8 @@ def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
     if isinstance(event, RoomStarted):
         names = ("room_id", "author_id", "title", "category", "language")
         return "rooms", {**{name: getattr(event, name) for name in names}, "started_at": event.at}
+    if isinstance(event, Frame):
+        return "frames", {"room_id": event.room_id, "at": event.at, "path": None, "bytes": b64decode(event.picture)}
     if event.kind not in _ACTIONS:
         return None, {}
     table, key, time, fields = _ACTIONS[event.kind]

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 from livealign.codes.names import SegmentsOf, name_codes
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.errors import BundleError
+from livealign.frames.decode import SIDE, Pixels
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.lexical import fit_lexicon
 from livealign.profiles import load_profile
 from livealign.ranking.variants import TrainedVariant, train_variant
@@ -64,18 +68,33 @@ def planted_text(topic: int) -> str:
     return f"the host plays {WORDS[topic]} while viewers cheer"
 
 
-def plant_release(folder: Path, planted: Planted, at: int | None = None, name: str = "aligned_codes") -> "PlantedRelease":
+def planted_picture(topic: int) -> Pixels:
+    """A picture of one colour that shows the topic."""
+    colour = np.random.default_rng([4, topic]).integers(256, size=3, dtype=np.uint8)
+    return np.broadcast_to(colour, (SIDE, SIDE, 3)).copy()
+
+
+def plant_release(
+    folder: Path, planted: Planted, at: int | None = None, name: str = "aligned_codes", frames: bool = False
+) -> "PlantedRelease":
     """Train the tiny profile on the planted platform and write its release to `folder/releases`.
 
-    `at`: time of its snapshot, epoch milliseconds; the busiest time of the last day if it is left out.
+    `at`: time of its snapshot, epoch milliseconds; the busiest time of the last day if it is left out. `frames`: whether it
+    reads pictures too, which are of one colour for each topic.
     """
     day, profile = planted.days[-1], load_profile("tiny")
+    if frames:
+        profile = replace(profile, alignment=replace(profile.alignment, sources=("llm", "lexical", "frames")))
     corpus = load_corpus(planted.marts, day, profile.dataset)
     corpus = corpus.with_content("tuned_llm", planted.segment_ids, planted.vectors)
     text_of = dict(zip(planted.segment_ids.tolist(), map(planted_text, planted.segment_topic.tolist()), strict=True))
     texts = [text_of[segment] for segment in corpus.segment_ids[1:].tolist()]
     lexicon = fit_lexicon(texts, corpus.segment_room_id[1:], profile.lexical)
     corpus = corpus.with_content("lexical", corpus.segment_ids[1:], lexicon.encode(texts))
+    if frames:
+        colours = np.stack([planted_picture(topic) for topic in range(len(WORDS))])
+        images = load_image_encoder("pixels", folder)
+        corpus = corpus.with_content("frames", planted.segment_ids, images.encode(colours)[planted.segment_topic])
     trained = train_variant(name, corpus, profile)
     segments = coded_segment_rows(trained, corpus)
     rows = corpus.segment_rows(segments.segment_ids)
@@ -98,6 +117,7 @@ def plant_release(folder: Path, planted: Planted, at: int | None = None, name: s
         "seeds": {"alignment": profile.alignment.seed},
         "metrics": {},
         "codebook_version": trained.codebook.version,
+        **({"image_backbone": images.reference()} if frames else {}),
     }
     return PlantedRelease(write_bundle(folder / "releases", parts, fields), at, corpus, trained)
 

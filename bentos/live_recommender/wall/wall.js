@@ -101,6 +101,25 @@ function showRoom(node, room, at) {
   mark.classList.toggle("fresh", age !== null && age <= GOAL_SECONDS);
   mark.classList.toggle("old", age !== null && age > GOAL_SECONDS);
   put(node, ".id", `#${room.room_id}`);
+  showFrame(node.querySelector(".frame"), room);
+}
+
+// A picture is asked for when its name changes; its key travels in a header, so an address alone would not do.
+async function showFrame(image, room) {
+  if ((image.dataset.name || "") === (room.frame || "")) return;
+  image.dataset.name = room.frame || "";
+  image.hidden = !room.frame;
+  if (!room.frame) return;
+  try {
+    const response = await fetch(`rooms/${room.room_id}/frame`, { headers: key ? { authorization: `Bearer ${key}` } : {} });
+    if (!response.ok) throw new Error(`the service answered ${response.status}`);
+    const reader = new FileReader();
+    reader.onload = () => { image.src = reader.result; };
+    reader.readAsDataURL(await response.blob());
+  } catch (error) {
+    image.hidden = true;
+    image.dataset.name = "";
+  }
 }
 
 function put(node, selector, text) {

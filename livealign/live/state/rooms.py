@@ -14,6 +14,7 @@ from livealign.dataset.recent_content import RecentContent
 from livealign.dataset.room_outcomes import OUTCOME_COUNTS
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows
 from livealign.live.state.room_texts import RoomTexts
+from livealign.live.state.windows import LiveFrame
 from livealign.llm.segment_text import WindowText
 
 Ints = NDArray[np.int64]
@@ -31,6 +32,7 @@ class ClosedWindow:
     earlier: tuple[WindowText, ...]  # the room's earlier windows with words, newest first
     counts: tuple[float, ...]  # by WINDOW_COUNTS, NaN where unknown
     shown_before: bool  # the room was shown between its last encoded window and this one
+    frame: LiveFrame | None = None  # the window's newest picture
 
 
 @dataclass(slots=True)
@@ -59,7 +61,13 @@ class LiveRoom:
     waiting: ClosedWindow | None = None  # the newest window, if not encoded yet
     encoded: ClosedWindow | None = None  # the newest encoded window
     content: RoomContent | None = None
+    seen: RoomContent | None = None  # the same of its pictures; its text is the name of the last one
+    frame: LiveFrame | None = None  # the newest picture, which the wall shows
     windows: deque[CodedWindow] = field(default_factory=deque)  # newest first
+
+    def show(self, frame: LiveFrame) -> None:
+        """Take a picture; the newest one stays."""
+        self.frame = frame if self.frame is None else max(self.frame, frame)
 
     @property
     def title(self) -> str | None:

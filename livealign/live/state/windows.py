@@ -22,6 +22,14 @@ class Utterance(NamedTuple):
     text: str
 
 
+class LiveFrame(NamedTuple):
+    """A picture of a room; sorted by time."""
+
+    at: int  # epoch milliseconds
+    name: str  # SHA-256 of its pixels
+    picture: str  # as in its event (`livealign.live.frames`)
+
+
 @dataclass(slots=True)
 class OpenWindow:
     """What has happened in one window of a room so far."""
@@ -32,6 +40,7 @@ class OpenWindow:
     n_comments: int = 0
     n_likes: int = 0
     n_gifts: int = 0
+    frame: LiveFrame | None = None  # the newest
 
     def comment(self, at: int, order: int, user_id: int, text: str, is_bot: bool) -> None:
         """Add a message; a bot's message makes a window, but is not part of its text or counts."""
@@ -41,6 +50,10 @@ class OpenWindow:
         self.commenters.add(user_id)
         if not is_blank(text):
             self.chat.append(Utterance(at, order, text))
+
+    def show(self, frame: LiveFrame) -> None:
+        """Take a picture; the newest one counts."""
+        self.frame = frame if self.frame is None else max(self.frame, frame)
 
     def chat_text(self) -> str:
         """The messages in order, one a line, cut to the last TEXT_CHARACTERS characters."""
