@@ -1,4 +1,4 @@
-"""Requests for lists as pydantic models: who it is for, which rooms it may hold, and how many."""
+"""Requests for lists as pydantic models: for whom, of which rooms, and how many."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Rooms of a view as `RoomState`: one room, a page of live rooms, similar rooms; and the status.
+"""Rooms of a view as `RoomState`: one, a page, similar ones; and the status of a core.
 
 `now` is in epoch milliseconds. A room of a page has only its newest coded window.
 """
