@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bentos.live_recommender.admission import BODY, Limits, Refused
+from bentos.live_recommender.list_requests import RecommendManyRequest, RecommendRequest
 from bentos.live_recommender.messages import (
     MAX_EVENTS,
     MAX_ROOMS,
-    RecommendManyRequest,
-    RecommendRequest,
     recommended_json,
     room_json,
     status_json,

@@ -10,15 +10,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bentos.live_recommender import messages
+from bentos.live_recommender import list_requests, messages
 from livealign.ids import MAX_ID
+from livealign.live.answers import MAX_K
 
 Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
-    messages.RecommendRequest,
-    messages.RecommendManyRequest,
+    list_requests.RecommendRequest,
+    list_requests.RecommendManyRequest,
     messages.EventBatch,
 )
 _ANSWERS: tuple[type[BaseModel], ...] = (
@@ -176,7 +177,7 @@ def _paths(now: int) -> Json:
                 "similar",
                 "The live rooms whose content is most similar to this room's right now.",
                 "SimilarRooms",
-                parameters=[_ROOM_ID, _query("k", 1, messages.MAX_K, 10)],
+                parameters=[_ROOM_ID, _query("k", 1, MAX_K, 10)],
                 refusals=("404",),
                 open_to_readers=True,
             )

@@ -38,11 +38,11 @@ from livealign.live.answers import (
 )
 from livealign.live.apply import EventNumber, landed_number
 from livealign.live.background import Background
-from livealign.live.describe import room_of, rooms_page, similar_rooms
+from livealign.live.describe import room_of, rooms_page, similar_rooms, status_of
 from livealign.live.embed import embed_segments
 from livealign.live.frames import frame_event, picture_bytes
 from livealign.live.journal import Journal
-from livealign.live.moved_clock import move_state
+from livealign.live.moved_clock import follow_clock
 from livealign.live.recommender import Reader, Request, without_content
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving, open_serving
@@ -276,31 +276,12 @@ class LiveCore:
 
     def status(self) -> CoreStatus:
         """The health of the core; cheap to call."""
-        now, last = self.now(), self._last
         with self.state.lock:
             view, users = self.state.view(), len(self.state.users)
-        live = view.live_at(now)
-        content_at = view.content_at[live]
-        ages = (now - content_at[content_at > 0]) / 1000
-        waiting = int(view.waiting.sum())
         jump = self._clock.problem() if isinstance(self._clock, SteadyClock) else None
         problems = (*self._problems.values(), *self._journal.problems(), *([jump] if jump else []))
-        return CoreStatus(
-            release_id=self._serving.release_id,
-            ready=True,
-            degraded=bool(waiting) or bool(problems),
-            problems=problems,
-            live_rooms=len(live),
-            rooms=len(view.room_id),
-            users=users,
-            windows_waiting=waiting,
-            last_tick_at=None if last is None else last.at,
-            last_tick_seconds=None if last is None else last.seconds,
-            staleness_p50_seconds=float(np.percentile(ages, 50)) if len(ages) else None,
-            staleness_p99_seconds=float(np.percentile(ages, 99)) if len(ages) else None,
-            log_behind_records=self._journal.behind(),
-            from_snapshot=not self._journal.moving,
-        )
+        counted = status_of(view, self.now(), self._last, self._serving.release_id, users, problems)
+        return counted._replace(log_behind_records=self._journal.behind(), from_snapshot=not self._journal.moving)
 
     def now(self) -> int:
         """Epoch milliseconds of the clock; the snapshot's time until the first event."""
@@ -317,7 +298,8 @@ class LiveCore:
         began = time.perf_counter()
         at = int((self._clock() if now is None else now) * 1000)
         with self._ticking:
-            self._follow_clock(at)
+            moved = self._clock.take_moved() if isinstance(self._clock, SteadyClock) else 0.0
+            follow_clock(self.state, at, moved, self._journal.intake.bounds.future_ms if self._journal.moving else None)
             report = run_tick(self.state, self._serving, at, self._journal.moving, began)
         self._last = report
         self._note("encode", report.error)
@@ -397,15 +379,6 @@ class LiveCore:
         if cached is None or cached[0] is not view:
             cached = self._without = (view, without_content(view))
         return cached[1]
-
-    def _follow_clock(self, at: int) -> None:
-        """Move the state if the clock was set, or is behind what the log says; the caller holds the tick."""
-        moved = self._clock.take_moved() if isinstance(self._clock, SteadyClock) else 0.0
-        if moved:
-            move_state(self.state, int(1000 * moved))
-        ahead = max(self.state.clock, (self.state.closed_until + 1) * self.state.window_ms) - at
-        if self._journal.moving and ahead > self._journal.intake.bounds.future_ms + self.state.window_ms:
-            move_state(self.state, -ahead)
 
     def _swap(self, fresh: Serving) -> None:
         self._serving, self._without = fresh, None

@@ -1,11 +1,11 @@
-"""Rooms of a view as `RoomState`: one room, a page of live rooms, and similar rooms.
+"""Rooms of a view as `RoomState`: one, a page, similar ones; and the status of a core.
 
 `now` is in epoch milliseconds. A room of a page has only its newest coded window.
 """
 
 import numpy as np
 
-from livealign.live.answers import RoomState, SimilarRoom
+from livealign.live.answers import CoreStatus, RoomState, SimilarRoom, TickReport
 from livealign.live.recommender import Recommender
 from livealign.live.state.rooms import N_VIEWERS, NEVER_ENDS, LiveView
 
@@ -59,6 +59,32 @@ def similar_rooms(view: LiveView, recommender: Recommender, now: int, room_id: i
     return tuple(
         SimilarRoom(_newest_window(room_state(view, int(rows[place]), recommender, now)), float(similarity[place]))
         for place in best
+    )
+
+
+def status_of(
+    view: LiveView, now: int, last: TickReport | None, release_id: str, users: int, problems: tuple[str, ...]
+) -> CoreStatus:
+    """The health of a core from its view; what its journal knows is left at 0 and False."""
+    live = view.live_at(now)
+    content_at = view.content_at[live]
+    ages = (now - content_at[content_at > 0]) / 1000
+    waiting = int(view.waiting.sum())
+    return CoreStatus(
+        release_id=release_id,
+        ready=True,
+        degraded=bool(waiting) or bool(problems),
+        problems=problems,
+        live_rooms=len(live),
+        rooms=len(view.room_id),
+        users=users,
+        windows_waiting=waiting,
+        last_tick_at=None if last is None else last.at,
+        last_tick_seconds=None if last is None else last.seconds,
+        staleness_p50_seconds=float(np.percentile(ages, 50)) if len(ages) else None,
+        staleness_p99_seconds=float(np.percentile(ages, 99)) if len(ages) else None,
+        log_behind_records=0,
+        from_snapshot=False,
     )
 
 

@@ -12,6 +12,20 @@ from livealign.live.state.state import LiveState
 from livealign.live.state.windows import OpenWindow
 
 
+def follow_clock(state: LiveState, at: int, moved: float, future_ms: int | None) -> None:
+    """Move the state if the clock was set, or is behind what the log says.
+
+    Args:
+        at: the clock, epoch milliseconds. moved: seconds by which it was set.
+        future_ms: how far an event may lie ahead of the clock; None while no event has come.
+    """
+    if moved:
+        move_state(state, int(1000 * moved))
+    ahead = max(state.clock, (state.closed_until + 1) * state.window_ms) - at
+    if future_ms is not None and ahead > future_ms + state.window_ms:
+        move_state(state, -ahead)
+
+
 def move_state(state: LiveState, milliseconds: int) -> None:
     """Add the milliseconds, in whole windows, to every time of the state.
 

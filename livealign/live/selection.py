@@ -38,10 +38,12 @@ def selected(
     """
     keep = np.ones(len(live), dtype=np.bool_)
     rooms, authors = view.room_id[live], view.author_id[live]
-    for values, *ruled_out in ((rooms, exclude, unwanted.rooms), (authors, unwanted.authors, wanted.blocked_authors)):
-        for ids in ruled_out:
-            if len(ids):
-                keep &= ~np.isin(values, _array(ids))
+    for ids in (exclude, unwanted.rooms.tolist()):
+        if ids:
+            keep &= ~np.isin(rooms, _array(ids))
+    for ids in (wanted.blocked_authors, unwanted.authors.tolist()):
+        if ids:
+            keep &= ~np.isin(authors, _array(ids))
     if among is not None:
         keep &= np.isin(rooms, _array(among))
     if wanted.authors:

@@ -31,7 +31,9 @@ from livealign.events.models import (
     PlayEnded,
     PlayStarted,
     RoomEnded,
+    RoomHidden,
     RoomStarted,
+    RoomUnhidden,
     Speech,
     UserDeleted,
     deleted_key,
@@ -218,7 +220,7 @@ def _note_end(event: Event, ends: _Ends) -> None:
 def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
     """The first sight of a person on a day is a row of that person."""
     found = [("authors", "author_id", event.author_id)]
-    if not isinstance(event, RoomStarted | RoomEnded | Speech | Frame):
+    if not isinstance(event, RoomStarted | RoomEnded | Speech | RoomHidden | RoomUnhidden | Frame):
         found.append(("users", "user_id", event.user_id))
     for name, key, person in found:
         if (name, person, day) not in people:

@@ -62,6 +62,23 @@ def rows(landing: Path, table: str, day: date = DAY) -> list[dict[str, Any]]:
     return pq.ParquetFile(partition(landing, table, day)).read().to_pylist()
 
 
+def test_wishes_and_hidden_rooms_are_logged_and_land_as_people_alone(tmp_path: Path) -> None:
+    events = [
+        event("room_started", "r", 0, title="Ranked"),
+        event("not_interested", "n", 1, user_id=7),
+        event("author_blocked", "b", 1, user_id=8, author_id=5),
+        event("author_unblocked", "u", 1, user_id=9, author_id=6),
+        event("room_hidden", "h", 1),
+        event("room_unhidden", "v", 2),
+    ]
+    with EventLog(tmp_path / "log") as log:
+        assert len(EventIntake.open(log, clock=lambda: EVENING / 1000 + 600).ingest(events).accepted) == len(events)
+    summary = land("served", tmp_path / "log", tmp_path / "landing")
+    counts = {name: summary.tables[name].landed for name in TABLES if summary.tables[name].landed}
+    assert counts == {"rooms": 1, "authors": 3, "users": 3}
+    assert summary.rejected == 0
+
+
 def test_everything_served_lands_and_keeps_the_landing_contract(archive: Path, tmp_path: Path) -> None:
     assert archive_days(archive) == [DAY, NEXT]
     summary = land("served", archive, tmp_path / "landing")
