@@ -1,4 +1,4 @@
-"""The two processes of the service start and end together: BentoML's supervisor and its worker.
+"""What makes BentoML's supervisor and its worker start and end together.
 
 BentoML starts a worker that failed again and again, on a port that accepts connections and never answers. Here a start that
 cannot succeed ends the whole service with one line and exit code 1, and a worker ends when its supervisor is gone, however
@@ -35,7 +35,7 @@ def is_supervised() -> bool:
 
 
 def end_with_supervisor() -> None:
-    """End this worker, gently at first, when its supervisor is gone; does nothing in another process."""
+    """End this worker, gently at first, when its supervisor is gone; elsewhere do nothing."""
     if SUPERVISOR in os.environ:
         threading.Thread(target=_watch, args=(int(os.environ[SUPERVISOR]),), name="supervisor", daemon=True).start()
 
