@@ -137,7 +137,8 @@ ODD = (
 def odd_values(seed: int, count: int) -> list[str]:
     """`count` values: those of ODD in a seeded order, then mixtures.
 
-    None holds a NUL, which no program can be given. No value is a folder of many files, which a command would have to look through: a mixture never begins with a slash.
+    None holds a NUL, which no program can be given. No value is a folder of many files, which a command would have to look
+    through: a mixture never begins with a slash.
     """
     rng = random.Random(seed)
     values = rng.sample(ODD, min(count, len(ODD)))
