@@ -41,7 +41,7 @@ def end_with_supervisor() -> None:
 
 
 def end_service(error: BaseException) -> NoReturn:
-    """Log why the service cannot start, and end it; raises the error in a process without a supervisor."""
+    """Log why the service cannot start, and end it; without a supervisor, raise the error."""
     log("not started", logging.ERROR, **error_fields(error))
     if not is_supervised():
         raise error
