@@ -137,7 +137,7 @@ def refuse_address(host: str, port: int, wait: float = WAIT_SECONDS) -> None:
 
 
 def url_of(host: str, port: int) -> str:
-    """The URL at which this machine reaches a server on the address; one of all addresses is asked on loopback."""
+    """The URL of a server on the address; a server on all addresses is asked on loopback."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not listened on
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 

@@ -31,7 +31,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
 
 
 def reach_loopback_directly() -> None:
-    """Have this process and its children talk to this machine without the proxy of the environment."""
+    """Have this process and its children reach this machine without a proxy."""
     for name in ("no_proxy", "NO_PROXY"):
         given = [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
         os.environ[name] = ",".join(dict.fromkeys([*given, *LOOPBACK]))

@@ -222,7 +222,7 @@ def _header_bytes(scope: Scope) -> int:
 
 
 def plain_body(raw: bytes, headers: list[tuple[bytes, bytes]], most: int) -> bytes:
-    """The body without its content encoding, which may be gzip; never more than `most` bytes are unpacked."""
+    """The body without its content encoding; never more than `most` bytes are unpacked."""
     encoding = dict(headers).get(b"content-encoding", b"identity").strip().lower()
     if encoding in (b"identity", b""):
         return raw

@@ -29,7 +29,7 @@ def path_prefix(environment: Mapping[str, str] = os.environ) -> str:
 
 
 class PathPrefixMiddleware:
-    """ASGI middleware that takes the prefix off the path of a request and puts it into redirects.
+    """ASGI middleware that takes the prefix off paths and puts it into redirects.
 
     A redirect names the path alone: scheme and host are the proxy's, which the service does not know.
     """

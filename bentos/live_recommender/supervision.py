@@ -1,4 +1,4 @@
-"""The two processes of the service start and end together: BentoML's supervisor and its worker.
+"""What makes BentoML's supervisor and its worker start and end together.
 
 BentoML starts a worker that failed again and again, on a port that accepts connections and never answers. Here a start that
 cannot succeed ends the whole service with one line and exit code 1, and a worker ends when its supervisor is gone, however
@@ -35,13 +35,13 @@ def is_supervised() -> bool:
 
 
 def end_with_supervisor() -> None:
-    """End this worker, gently at first, when its supervisor is gone; does nothing in another process."""
+    """End this worker, gently at first, when its supervisor is gone; elsewhere do nothing."""
     if SUPERVISOR in os.environ:
         threading.Thread(target=_watch, args=(int(os.environ[SUPERVISOR]),), name="supervisor", daemon=True).start()
 
 
 def end_service(error: BaseException) -> NoReturn:
-    """Log why the service cannot start, and end it; raises the error in a process without a supervisor."""
+    """Log why the service cannot start, and end it; without a supervisor, raise the error."""
     log("not started", logging.ERROR, **error_fields(error))
     if not is_supervised():
         raise error

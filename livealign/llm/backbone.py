@@ -121,9 +121,12 @@ def choose_device(device: str | None = None) -> torch.device:
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise BackboneError(f"device '{asked}' was asked for, but this machine has no CUDA device; use LIVEALIGN_DEVICE=cpu")
     try:
-        return torch.device(asked)
-    except RuntimeError as error:
-        raise BackboneError(f"LIVEALIGN_DEVICE={asked[:40]!r}: there is no such device; use cpu or cuda") from error
+        found = torch.device(asked)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):  # "meta" has no values, and the layers know no other kind
+        raise BackboneError(f"LIVEALIGN_DEVICE={asked[:40]!r}: there is no such device; use cpu or cuda")
+    return found
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

@@ -55,7 +55,7 @@ def unscored_days(releases: Path, champion: str) -> set[str]:
 
 
 def refused_days(releases: Path) -> set[str]:
-    """The last held-out days in a row whose challenger was not promoted, YYYY-MM-DD; a tie is no refusal."""
+    """The last held-out days in a row whose challenger was kept out, YYYY-MM-DD; no ties."""
     return _latest_days(releases, lambda record: record["decision"] == "keep" and record["rule"] != "tie")
 
 

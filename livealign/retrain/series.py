@@ -1,4 +1,4 @@
-"""The last retrain as Prometheus series, in a file that node_exporter's textfile collector reads.
+"""The last retrain as Prometheus series, in a file for node_exporter.
 
     LIVEALIGN_HOME/platforms/<platform>/reports/livealign.prom
 

@@ -23,7 +23,7 @@ def reports_of(home: Home, day: date) -> Path:
 
 
 def write_summary(home: Home, day: date, profile: Profile, total_seconds: float | None = None) -> Path:
-    """Write the day's summary and its series, and point `reports/latest` at it; returns the file.
+    """Write the day's summary and series, and point `reports/latest` at it; returns the file.
 
     Args:
         total_seconds: wall-clock time of the whole retrain; without it, the sum of its stages.

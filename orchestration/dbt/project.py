@@ -59,7 +59,7 @@ def _forget_runs(folder: Path) -> None:
 
 
 def dbt_environment(home: Home) -> None:
-    """Set the variables by which dbt finds this workspace's landing and warehouse, and where it writes."""
+    """Set the variables by which dbt finds this workspace, and where it writes."""
     os.environ.update(
         LIVEALIGN_LANDING=str(home.landing),
         LIVEALIGN_WAREHOUSE_FILE=str(home.warehouse_file),

@@ -68,9 +68,9 @@ def note_format() -> str:
 
 
 def slack_message(note: Mapping[str, str]) -> dict[str, Any]:
-    """The note as a message of Slack: a heading, the facts, the reason; `text` is what a notification shows.
+    """The note as a message of Slack: a heading, the facts, the reason.
 
-    Slack reads &, < and > as markup, so they are escaped: a reason may hold them.
+    `text` is what a notification shows. Slack reads &, < and > as markup, so they are escaped: a reason may hold them.
     """
     said = {name: html.escape(value, quote=False) for name, value in note.items()}
     facts = [{"type": "mrkdwn", "text": f"*{name}*\n{said[name]}"} for name in ("job", "day", "run")]

@@ -1,4 +1,4 @@
-"""The checks before a run that the daemon or the UI starts: what `make retrain` checks before its own.
+"""The checks before a run that the daemon or the UI starts; `make retrain` has the same.
 
 The first stage of a run asks once. Runs take turns by their locks (`orchestration.runs.locks`), so another run is no finding.
 Assets that a person materializes alone are not checked: `retention` has to run on a full disk.
@@ -18,7 +18,7 @@ _checked: set[str] = set()  # runs that this process has checked; a run has a pr
 
 
 def check_run(context: AssetExecutionContext, workspace: Workspace) -> None:
-    """Check what the run will need, at its first stage; fetch the backbone of a job that reads it.
+    """Check what the run will need, at its first stage; fetch the backbone if it is read.
 
     Raises:
         LiveAlignError: the run would fail; the message has a line for each finding.

@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 
+from bentos import serve
 from bentos.build import bentoml_command, bentoml_settings
 from bentos.live_recommender.start_check import check_start
 from bentos.serve import refuse_address, url_of
@@ -20,6 +23,7 @@ from bentos.smoke import ask, free_port
 from livealign.errors import BundleError, EventLogError, LiveAlignError
 from livealign.events.log import EventLog, refuse_held_log
 from livealign.release.bundle import RANKER
+from orchestration.ui import reach_loopback_directly
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
 
@@ -78,6 +82,37 @@ def test_an_address_of_version_6_has_brackets_in_its_url() -> None:
     assert url_of("::", 3000) == "http://[::1]:3000"
     assert url_of("0.0.0.0", 3000) == "http://127.0.0.1:3000"  # noqa: S104
     assert url_of("10.0.0.7", 80) == "http://10.0.0.7:80"
+
+
+class Ready(BaseHTTPRequestHandler):
+    """Answers 200 to everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the terminal."""
+
+
+def test_a_service_of_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr(serve, "READY_SECONDS", 10.0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            serve._wait(process, f"http://127.0.0.1:{server.server_address[1]}")
+        finally:
+            process.kill()
+            process.wait()
+            server.shutdown()
+    monkeypatch.setenv("NO_PROXY", "corp.example, localhost")
+    reach_loopback_directly()
+    assert os.environ["NO_PROXY"] == "corp.example,localhost,127.0.0.1,::1"
+    assert os.environ["no_proxy"] == "127.0.0.1,localhost,::1"
 
 
 def test_a_log_that_another_process_holds_is_refused_and_one_that_is_free_is_left_as_it_is(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Small and odd platforms as archives of platform `parquet`: one room, one user, no clicks, no text, a day without anything."""
+"""Small and odd platforms as archives of platform `parquet`.
+
+One room, one user, no clicks, no text, a day without anything.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +27,10 @@ WINDOW = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class SmallPlatform:
-    """What a small platform has; each evening rooms are on together and users are shown lists of them."""
+    """What a small platform has.
+
+    Each evening its rooms are on together, and users are shown lists of them.
+    """
 
     users: int = 12
     rooms: int = 4  # of a day, each of another author

@@ -1,4 +1,7 @@
-"""`make retrain` in a fork of this process, which has imported everything: a small retrain then takes half the time."""
+"""`make retrain` in a fork of this process.
+
+Everything is imported before: a small retrain then takes half the time.
+"""
 
 import os
 from pathlib import Path
@@ -13,7 +16,7 @@ CRASHED = 99  # exit code of an error that `retrain` did not catch
 
 
 def forked_retrain(home: Path, log: Path, *arguments: str) -> tuple[int, str]:
-    """Run `python -m orchestration.retrain` with the arguments; returns its exit code and what it printed."""
+    """Run `orchestration.retrain` with the arguments; returns its exit code and output."""
     child = os.fork()
     if child == 0:
         code = CRASHED

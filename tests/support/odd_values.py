@@ -1,4 +1,4 @@
-"""Values that a person may type or set by mistake: odd texts, numbers, days, paths, and seeded mixtures of them."""
+"""Values that a person may type or set by mistake, and seeded mixtures of them."""
 
 import random
 
@@ -135,9 +135,10 @@ ODD = (
 
 
 def odd_values(seed: int, count: int) -> list[str]:
-    """`count` values, those of ODD in a seeded order and then mixtures; none holds a NUL, which no program can be given.
+    """`count` values: those of ODD in a seeded order, then mixtures.
 
-    No value is a folder of many files, which a command would have to look through: a mixture never begins with a slash.
+    None holds a NUL, which no program can be given. No value is a folder of many files, which a command would have to look
+    through: a mixture never begins with a slash.
     """
     rng = random.Random(seed)
     values = rng.sample(ODD, min(count, len(ODD)))
