@@ -6,14 +6,21 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from benchmarks.json_rows import add_json_option
-from livealign.dataset.corpus import LEXICAL, Corpus, load_corpus
+from livealign.dataset.corpus import FRAMES, LEXICAL, Corpus, load_corpus
+from livealign.days import partition
 from livealign.files import read_json
 from livealign.home import Home
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile, load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
+from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon
 
 
@@ -55,6 +62,26 @@ def with_lexical(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
     texts = texts_of(home.marts, segment_ids, days, profile.segments)
     lexicon = day_lexicon(home.marts, days, segment_ids, texts, corpus.train_days[-1], profile.lexical, None)
     return corpus.with_content(LEXICAL, segment_ids, lexicon.encode(texts))
+
+
+def with_frames(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
+    """The corpus with the vectors of pictures, seen here if the retrain read none."""
+    if FRAMES in corpus.content:
+        return corpus
+    encoder = load_image_encoder(profile.frames.backbone, home.models)
+    days = [*corpus.train_days, corpus.day]
+    frames = embed_frames(home.marts, home.landing, days, corpus.segment_ids[1:], encoder, home.embedding_cache)
+    return corpus.with_content(FRAMES, *frames)
+
+
+def kinds_of_pictures(home: Home, corpus: Corpus) -> NDArray | None:
+    """What pictures the room of each held-out impression had; None where it is not known."""
+    path = partition(home.archive / "truth", "frames", corpus.day)
+    if not path.exists():
+        return None
+    rows = pq.read_table(path, partitioning=None).to_pydict()
+    kind_of = dict(zip(rows["room_id"], rows["frames"], strict=True))
+    return np.array([f"pictures: {kind_of.get(room, 'none')}" for room in corpus.test.room_id.tolist()])
 
 
 def last_held_out(home: Home) -> date:

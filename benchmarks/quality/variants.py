@@ -2,6 +2,7 @@
 
 make retrain && .venv/bin/python -m benchmarks.quality.variants --seeds 3
 .venv/bin/python -m benchmarks.quality.variants --content tfidf --day 2025-06-08   # without any LLM, on another day
+.venv/bin/python -m benchmarks.quality.variants --texts lexical --variants id_only text_only text_frames   # pictures too
 
 On the day that the last `make retrain` held out. Prints GAUC and its spread over seeds; the gain over `id_only` with its
 interval; the way from `oracle_static` to `oracle` and to `oracle_text`, as the lists were shown and for any place in the list
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
-from benchmarks.quality.retrained import last_held_out, with_lexical
+from benchmarks.quality.retrained import kinds_of_pictures, last_held_out, with_frames, with_lexical
 from livealign.dataset.corpus import load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
@@ -31,7 +32,7 @@ from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
 from livealign.profiles import load_profile
-from livealign.ranking.variants import BY_SOURCES, RELEASE, VARIANTS, train_variant
+from livealign.ranking.variants import BY_SOURCES, OF_FRAMES, RELEASE, VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
 from livealign.simulation.truth import ANY_PLACE, ORACLES
@@ -40,6 +41,7 @@ LLM = ("raw_llm", "tuned_llm")
 OF_LLM = (*LLM, "raw_codes", "llm_codes", "llm_lexical_codes")
 GATED = ("no_gate", "aligned")
 WORDS = ("members", "wording")  # slices by what is said, of the open world
+PICTURES = ("content", "pictures")  # slices by how much was said, and by what pictures the room had
 PARTS = (
     ("raw_llm", "tuned_llm"),
     ("tuned_llm", "aligned"),
@@ -51,6 +53,9 @@ PARTS = (
     ("tfidf", "llm_lexical_codes"),
     ("tfidf", "llm_codes"),
     ("minilm", "llm_codes"),
+    ("text_only", "text_frames"),
+    ("text_only", "frames_shuffled"),
+    ("frames_only", "text_frames"),
 )
 
 
@@ -63,23 +68,30 @@ def main() -> None:
     parser.add_argument("--day", type=date.fromisoformat, help="held out; default: that of the last retrain")
     parser.add_argument("--days", type=int, help="of history; default: the profile's")
     parser.add_argument("--content", help="what the method aligns in place of alignment.sources; tfidf needs no LLM")
+    parser.add_argument("--texts", nargs="+", choices=("llm", "lexical"), help="sources of text; default: the profile's")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     add_json_option(parser)
     arguments = parser.parse_args()
 
     use_physical_cores()
     home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
+    if arguments.texts:
+        profile = replace(profile, alignment=replace(profile.alignment, sources=tuple(arguments.texts)))
     out = JsonRows(arguments.json, profile.seed)
     day = arguments.day or last_held_out(home)
     dataset = replace(profile.dataset, train_days=arguments.days or profile.dataset.train_days)
     corpus = load_corpus(home.marts, day, dataset)
-    reads_llm = arguments.content in (None, *LLM)
+    reads_llm = arguments.content in LLM or (arguments.content is None and "llm" in profile.alignment.sources)
     if reads_llm:
         corpus = with_embeddings(corpus, DayArtifacts.of(home, day).embeddings)
     corpus = with_lexical(corpus, home, profile)
     wanted = arguments.variants or [
-        name for name in VARIANTS if (name not in OF_LLM or reads_llm) and (name != MINILM or has_minilm())
+        name
+        for name in VARIANTS
+        if (name not in OF_LLM or reads_llm) and (name != MINILM or has_minilm()) and name not in OF_FRAMES
     ]
+    if {*wanted} & {*OF_FRAMES}:
+        corpus = with_frames(corpus, home, profile)
     of_segments = corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments
     controls = {arguments.content, *wanted} & {*CONTROLS}
     if controls:
@@ -101,6 +113,9 @@ def main() -> None:
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
     known = read_day_truth(home.archive, corpus)
     frame = held_out_frame(corpus, home.marts, profile.evaluation, known)
+    kinds = kinds_of_pictures(home, corpus)
+    if kinds is not None:
+        frame = replace(frame, slices={**frame.slices, "pictures": kinds})
     truth = None if known is None else day_ceilings(corpus, known, texts_of(home.marts, *of_segments))
     table = {name: np.stack(values) for name, values in scores.items()}
     label = np.asarray(frame.labels["click"])
@@ -125,7 +140,8 @@ def main() -> None:
             print(f"{what}{more} over {less}: {part.difference:+.4f} [{part.low:+.4f}, {part.high:+.4f}]")
             out.add(f"{what}{more} over {less}", part.difference, "GAUC", (part.low, part.high), BOOTSTRAP)
     pairs = [pair for pair in PARTS if {*pair} <= set(table)]
-    for name in (name for name in WORDS if name in frame.slices):
+    sliced = WORDS + PICTURES * bool({*wanted} & {*OF_FRAMES})
+    for name in (name for name in sliced if name in frame.slices):
         for value in np.unique(frame.slices[name]).tolist():
             rows = np.asarray(frame.slices[name]) == value
             print_pairs(table, frame, rows, pairs, value, out)

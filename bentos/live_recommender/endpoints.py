@@ -135,7 +135,7 @@ class Endpoints:
         return _json({"user_id": user_id, "erased_records": erased})
 
     async def frames(self, request: Request) -> Response:
-        """POST /frames?room_id=…&at=…: one picture of a room, as the body."""
+        """POST /frames: one picture of the room that the query names, as the body."""
         room_id, at = _number(request, "room_id", -1, 0, MAX_ID), request.query_params.get("at")
         moment = None if at is None else _moment(at)
         try:

@@ -29,7 +29,7 @@ backbones = typer.Typer(no_args_is_help=True, help="Fetch language models, and c
 
 @backbones.command()
 def fetch(name: Annotated[str, typer.Argument(help=NAMES)] = "smollm2-135m") -> None:
-    """Fetch a pretrained language or image model once, verify its hashes, and check that it can be used."""
+    """Fetch a pretrained model once, verify its hashes, and check that it can be used."""
     from livealign.llm.backbone_names import PINNED_IMAGES
     from livealign.profiles import load_profile
     from livealign.retrain.backbone import ready_backbone, ready_images

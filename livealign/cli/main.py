@@ -46,7 +46,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="livealign-replay-") as scratch, progress_bar("replaying") as advance:
         report = replay_day(home, _one_day(day), Path(scratch), advance)
     shown = table("", "compared", "missing", "largest difference", "mean", title=report.release_id)
-    for name in ("embeddings", "lexical", "vectors", "scores"):
+    for name in ("embeddings", "lexical", "frames", "vectors", "scores"):
         if (deviation := getattr(report, name)) is None:
             continue  # the release does not read this source
         compared, missing, largest, mean = deviation

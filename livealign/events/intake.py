@@ -111,7 +111,9 @@ class EventIntake:
         return self._take(*parse_events(items, int(self.clock() * 1000), self.bounds))
 
     def take(self, event: Event) -> IngestReport:
-        """Append an event that the service has made itself, unless it is a duplicate or out of the bounds of time.
+        """Append an event that the service has made itself.
+
+        A duplicate, or one out of the bounds of time, is not appended.
 
         Raises:
             EventLogError: the log could not be written; the event was not kept.

@@ -298,7 +298,7 @@ def parse_events(
 def in_bounds(
     parsed: Sequence[tuple[int, Event]], now_ms: int, bounds: TimeBounds
 ) -> tuple[list[PlacedEvent], list[Rejection]]:
-    """The events whose time lies near the clock, in their order, and a rejection for every other."""
+    """The events whose time lies near the clock, and a rejection for every other."""
     first, last = now_ms - bounds.late_ms, now_ms + bounds.future_ms
     events: list[PlacedEvent] = []
     rejected: list[Rejection] = []

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 (Tan and Le 2019; the variant without squeeze and swish): pictures to 1,280 pooled features.
+"""EfficientNet-Lite0: pictures to 1,280 pooled features.
+
+Tan and Le 2019; the variant without squeeze-and-excitation and swish.
 
     network = EfficientNetLite0(load_file("model.safetensors"))
     network(pixels)                        # uint8 [n, 224, 224, 3] → float32 [n, 1280]

@@ -1,4 +1,4 @@
-"""The pictures of a landing: decoded in bounds, and kept once under the hash of what they show.
+"""The pictures of a landing: decoded in bounds, kept once under the hash of their pixels.
 
     landing/pictures/dt=YYYY-MM-DD/<SHA-256 of the pixels>.webp      224 × 224 RGB, nothing else that the picture carried
     landing/frames/dt=YYYY-MM-DD/part-0.parquet                     path: the picture, from the landing folder; bytes: null
@@ -28,7 +28,9 @@ def picture_path(day: date, name: str) -> str:
 
 
 def keep_pictures(checked: CheckedRows, days: Mapping[int, date], staged: Path, root: Path) -> CheckedRows:
-    """The verdict on rows of `frames`, with each good row's picture written below `staged` unless `root` has it.
+    """The verdict on rows of `frames`, with the picture of each good row kept.
+
+    It is written below `staged` unless `root` has it.
 
     Args:
         days: the days that the run lands, by number since 1970; pictures of other days are not decoded.

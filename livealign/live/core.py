@@ -154,7 +154,7 @@ class LiveCore:
         return erased
 
     def frame(self, room_id: int, at: int | None, data: bytes) -> Outcome | None:
-        """Take a picture of a room: decode it in bounds, append it to the log, then apply it to the state.
+        """Take a picture of a room: decode it, append it to the log, then apply it to the state.
 
         The newest of a window counts. Returns what became of it, or None if the room is unknown.
 

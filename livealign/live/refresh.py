@@ -132,7 +132,7 @@ class Refresher:
         return vectors
 
     def see(self, pictures: Sequence[str]) -> Floats:
-        """Content [n, width] of n pictures as their events hold them; width 0 where the release reads none.
+        """Content [n, width] of n pictures of events; width 0 where the release reads none.
 
         Raises:
             BackboneError: a vector is not finite.

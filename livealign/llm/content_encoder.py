@@ -1,4 +1,4 @@
-"""The encoder of a release's texts and pictures: a vector from each source of content, side by side.
+"""The encoder of a release's texts and pictures: a vector from each source, side by side.
 
 encoder = ContentEncoder(("llm", "lexical"), llm, lexicon)
 content = encoder.encode(texts)    # float32 [n, Σ widths of texts], the order that the towers read
@@ -86,5 +86,5 @@ class ContentEncoder:
         return np.concatenate(parts, axis=1)
 
     def see(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Pictures uint8 [n, 224, 224, 3] → float32 [n, width of pictures], which is 0 where the release reads none."""
+        """Pictures uint8 [n, 224, 224, 3] → float32 [n, width], 0 where the release reads none."""
         return np.zeros((len(pixels), 0), dtype=np.float32) if self.images is None else self.images.encode(pixels)

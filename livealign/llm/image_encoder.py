@@ -1,4 +1,6 @@
-"""The image encoder: frames of rooms to vectors, by EfficientNet-Lite0, any image model of transformers, or plain pixels.
+"""The image encoder: pictures of rooms to vectors.
+
+EfficientNet-Lite0, any image model of transformers, or plain pixels.
 
     encoder = load_image_encoder("efficientnet-lite0", home.models)
     encoder.encode(pixels)                         # uint8 [n, 224, 224, 3] → float32 [n, width]
@@ -34,7 +36,7 @@ from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
 
 Floats = NDArray[np.float32]
 
-BATCH = 16  # pictures of one pass: more do not fit the caches of a processor
+BATCH = 8  # pictures of one pass: more do not fit the caches of a processor
 _SIDE = 8  # of a picture as plain pixels
 _PREPROCESSOR = "preprocessor_config.json"
 _UNUSED = ("pooler.", "text_model.", "logit_scale", "logit_bias", "text_projection", "visual_projection")
@@ -81,10 +83,10 @@ def vectors_of(
     cache: EmbeddingCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
-    """Vectors [n, width] of pictures by name (`frames.decode.picture_name`); those in the cache are not read.
+    """Vectors [n, width] of pictures by name; those in the cache are not read.
 
     Args:
-        read: the pixels of a picture.
+        names: of `frames.decode.picture_name`. read: the pixels of a picture.
     """
     distinct = list(dict.fromkeys(names))
     keys = [bytes.fromhex(name)[:16] for name in distinct]

@@ -13,7 +13,10 @@ BATCH_PICTURES = 128  # held at once, of at most 256 KB each
 
 
 def read_picture(path: Path) -> bytes | None:
-    """The bytes of a picture, and no more of a bigger file than shows that it is too big; None if it cannot be read."""
+    """The bytes of a picture; None if it cannot be read.
+
+    Of a bigger file no more is read than shows that it is too big.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -22,7 +25,9 @@ def read_picture(path: Path) -> bytes | None:
 
 
 def with_pictures(rows: pa.Table, archive: Path, run: LandingRun) -> Iterator[tuple[int, pa.Table]]:
-    """Rows of `frames` in small batches, each with its place; a row with a path alone gets its file's bytes.
+    """Rows of `frames` in small batches, each with its place.
+
+    A row with a path alone gets its file's bytes.
 
     A path is relative to the archive. One that leads out of it is not followed: its row has no picture.
     """

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig, LiveConfig
 from livealign.dataset.content import content_names, own_content
-from livealign.dataset.corpus import LEXICAL, TUNED, Corpus, load_corpus
+from livealign.dataset.corpus import FRAMES, LEXICAL, TUNED, Corpus, load_corpus
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import end_of, midnight
 from livealign.errors import LiveAlignError
@@ -32,8 +32,8 @@ from livealign.release.bundle import SNAPSHOT, Bundle, open_bundle
 from livealign.release.contents import read_vocabulary, rows_with_content, with_snapshot
 from livealign.release.models import sources_of
 from livealign.release.snapshot import write_snapshot
-from livealign.replay.events import Timed, day_events, landed_number
-from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
+from livealign.replay.events import Timed, day_events, day_frames, landed_number
+from livealign.retrain.artifacts import FRAME_IDS, DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.corpus import with_embeddings
 
 Floats = NDArray[np.float32]
@@ -70,11 +70,12 @@ class ReplayReport:
     vectors: Deviation  # 1 − cosine of the aligned vectors
     equal_codes: float  # share of compared segments whose codes are all the same
     scores: Deviation  # of probabilities, absolute
+    frames: Deviation | None = None  # 1 − cosine, of pictures; None if the release does not read them
 
     def problems(self, embedding: float = 0.01, codes: float = 0.97, score: float = 0.02) -> list[str]:
         """The deviations beyond the tolerance of bf16 arithmetic; empty if there are none."""
         problems = []
-        for name in ("embeddings", "lexical", "vectors", "scores"):
+        for name in ("embeddings", "lexical", "frames", "vectors", "scores"):
             deviation: Deviation | None = getattr(self, name)
             if deviation is None:
                 continue
@@ -113,6 +114,9 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     corpus = _corpus(home, day, bundle)
     rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)
+    if "frames" in sources_of(bundle):
+        # A picture comes after its room's start, which may have the same time.
+        events = sorted([*events, *day_frames(home.landing, rooms, day)], key=lambda event: event.at)
     start = min([midnight(day), *(event.at for event in events)])
     clock = _Clock(start / 1000)
     core = LiveCore.open(
@@ -124,7 +128,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
         number=landed_number,
     )
     try:
-        return _Replay(core, clock, corpus, artifacts, bundle).run(events, start, progress)
+        return _Replay(core, clock, corpus, artifacts, bundle, home.landing).run(events, start, progress)
     finally:
         core.stop()
 
@@ -132,17 +136,24 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
 class _Replay:
     """One replay: a core, its clock, the pipeline's results and the service's."""
 
-    def __init__(self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, bundle: Bundle) -> None:
+    def __init__(
+        self, core: LiveCore, clock: _Clock, corpus: Corpus, artifacts: DayArtifacts, bundle: Bundle, landing: Path
+    ) -> None:
+        self.landing = landing
         self.core, self.clock, self.corpus, self.release_id = core, clock, corpus, bundle.release_id
         self.window_ms, sources = core.state.window_ms, sources_of(bundle)
         self.embedded, self.vectors, self.codes = own_content(corpus, sources), read_vectors(artifacts), read_codes(artifacts)
-        ids, *raw = (
-            np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False)
-            for name in ("segment_ids", *content_names(sources))
-        )
-        self.raw = dict(zip(ids.tolist(), np.concatenate(raw, axis=1), strict=True))
+        texts = [name for name in content_names(sources) if name != FRAMES]
+        ids, *raw = (np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", *texts))
+        self.raw = dict(zip(ids.tolist(), np.concatenate([np.zeros((len(ids), 0), np.float32), *raw], axis=1), strict=True))
         ends = np.cumsum([part.shape[1] for part in raw]).tolist()
-        self.columns = dict(zip(content_names(sources), map(slice, [0, *ends], ends), strict=False))  # of each source
+        self.columns = dict(zip(texts, map(slice, [0, *ends], ends), strict=False))  # of each source of text
+        self.raw_frames: dict[int, Floats] | None = None
+        if "frames" in sources:
+            of_frames = (np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False) for name in (FRAME_IDS, FRAMES))
+            frame_ids, vectors = of_frames
+            self.raw_frames = dict(zip(frame_ids.tolist(), vectors, strict=True))
+        self.seen: dict[int, Floats] = {}
         self.expected = read_scores(artifacts)
         self.encoded: dict[int, tuple[Floats, Floats, NDArray]] = {}
         self.scores: dict[int, Floats] = {}
@@ -182,12 +193,19 @@ class _Replay:
             if room.encoded is not None and room.encoded.text.window == window and room.content is not None:
                 row = int(state.table["coded_row"][room.row])
                 vector, codes = coded_windows["vector"][row].copy(), coded_windows["codes"][row].copy()
-                self.encoded[int(coded_windows["segment_id"][row])] = (room.content.vector, vector, codes)
+                segment = int(coded_windows["segment_id"][row])
+                self.encoded[segment] = (room.content.vector, vector, codes)
+                if room.encoded.frame is not None and room.seen is not None:
+                    self.seen[segment] = room.seen.vector
 
     def _ingest(self, items: list[dict[str, Any]], at: int) -> None:
         self.clock.now = at / 1000
-        if items:
-            self.rejected += len(self.core.ingest(items).rejected)
+        frames = [item for item in items if item["kind"] == "frame"]
+        if events := [item for item in items if item["kind"] != "frame"]:
+            self.rejected += len(self.core.ingest(events).rejected)
+        for frame in frames:
+            data = (self.landing / frame["path"]).read_bytes()
+            self.rejected += self.core.frame(frame["room_id"], frame["at"], data) is None
 
     def _score(self, user: int, at: int, rows: list[int]) -> None:
         """Score the held-out impressions of one list with the service at their time."""
@@ -220,7 +238,17 @@ class _Replay:
             vectors=_deviation(vectors, left),
             equal_codes=float(np.mean(equal)) if equal else 0.0,
             scores=_deviation(scores, len(self.expected) - len(self.scores)),
+            frames=self._frames(ids),
         )
+
+    def _frames(self, segments: list[int]) -> Deviation | None:
+        """The deviation of the vectors of the segments' pictures."""
+        if self.raw_frames is None:
+            return None
+        shown = [segment for segment in segments if segment in self.raw_frames]
+        both = [segment for segment in shown if segment in self.seen]
+        distances = [_cosine_distance(self.seen[segment], self.raw_frames[segment]) for segment in both]
+        return _deviation(distances, len(shown) - len(both))
 
 
 def _corpus(home: Home, day: date, bundle: Bundle) -> Corpus:

@@ -83,6 +83,19 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
     return sorted(events, key=lambda event: (event.at, event.item["kind"] != "room_started", event.item["event_id"]))
 
 
+def day_frames(landing: Path, rooms: Mapping[int, Row], day: date) -> list[Timed]:
+    """The landed pictures of the rooms on the day, by time.
+
+    `path` is relative to the landing folder. A batch of events may hold none: each is sent by itself (`LiveCore.frame`).
+
+    Raises:
+        LandingError: the day has not been landed.
+    """
+    rows = landed_rows(landing, "frames", day).to_pylist()
+    frames = [Timed(row["at"], {"kind": "frame", **row}) for row in rows if row["room_id"] in rooms]
+    return sorted(frames, key=lambda frame: (frame.at, frame.item["room_id"]))
+
+
 def _changes(landing: Path, day: date) -> dict[int, list[Row]]:
     """The landed changes of title and category of the day and the day before, by room in order of time."""
     days = [landed for landed in (day - timedelta(days=1), day) if partition(landing, "room_changes", landed).exists()]

@@ -104,7 +104,9 @@ def embed_segments(
     learn_until: date | None = None,
     landing: Path | None = None,
 ) -> EmbeddingReport:
-    """Embed the segments of a retrain: by the raw and the tuned LLM, by counted words, and pictures where they are a source.
+    """Embed the segments of a retrain by each source of content.
+
+    They are the raw and the tuned LLM, counted words, and pictures where `alignment.sources` names them.
 
     Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole; of pictures also
     `<out>/{frame_segment_ids,frames}.npy`.

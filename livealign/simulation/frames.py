@@ -1,4 +1,6 @@
-"""The pictures of a simulated platform, where `SimulationConfig.frames` asks for them: one in each window of a room.
+"""The pictures of a simulated platform: one in each window of a room.
+
+There are some where `SimulationConfig.frames` asks for them.
 
 A scene shows one to three drawn objects of the members that the window's topic has in this broadcast, turned, scaled and placed
 at random, in the light of its genre and before the host's own wall. Around them are small objects of other topics, the host's

@@ -1,4 +1,6 @@
-"""Drawn objects that stand for the members of topics: a topic has shapes and colours, a member its own arrangement of them.
+"""Drawn objects that stand for the members of topics.
+
+A topic has shapes and colours, a member its own arrangement of them.
 
 So a member that was never seen resembles the others of its topic, as a new song is still music; topics share shapes and colours
 with others, as real ones do.

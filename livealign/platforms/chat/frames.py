@@ -1,4 +1,4 @@
-"""Pictures beside a broadcast: `frames/<offset in seconds>.jpg` in its folder → landing table `frames`.
+"""Pictures beside a broadcast, `frames/<seconds>.jpg` → landing table `frames`.
 
 Also .jpeg, .png and .webp. What is rejected here, beside what `livealign.landing.pictures` rejects:
 
