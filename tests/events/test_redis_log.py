@@ -279,3 +279,12 @@ def test_a_damaged_note_names_its_file(log: RedisLog, tmp_path: Path) -> None:
         RedisExport.open(log, tmp_path)
     replace_json(tmp_path / STATE, {"stream": [0, 0], "file": [0, 0]})
     RedisExport.open(log, tmp_path).close()  # everything is compared again
+
+
+def test_erased_records_are_gone_and_the_others_keep_their_places(log: RedisLog) -> None:
+    log.append([b'{"number":%d}' % number for number in range(6)])
+    before = dict(log.read())
+    assert log.erase(lambda record: b"2" in record or b"5" in record) == 2
+    assert log.erase(lambda record: b"2" in record) == 0
+    kept = {position: record for position, record in before.items() if b"2" not in record and b"5" not in record}
+    assert dict(log.read()) == kept
