@@ -1,7 +1,7 @@
 """[content] The LLM: tuned on the training days, then run on every segment a model uses."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from livealign.release.registry import previous_release
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
 from livealign.retrain.judged_days import days_to_tune_on
 from livealign.retrain.tuning_policy import choose_tuning, continued_from, write_tuning
-from livealign.tuning.adapter import copy_adapter, tune_adapter
+from livealign.tuning.adapter import TuneReport, copy_adapter, tune_adapter
+from livealign.tuning.ray_tuning import tune_on_ranks
 from orchestration.drift.history import drifted_days
 from orchestration.resources import Workspace
 from orchestration.runs.daily_asset import daily_asset
@@ -80,12 +81,9 @@ def _tune(
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(marts, training_days, profile)
     descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
+    tune: Callable[..., TuneReport] = tune_adapter
     if profile.machines.ranks > 1:
-        from livealign.tuning.ray_tuning import tune_on_ranks
-
         tune = partial(tune_on_ranks, profile.machines, workspace.home.models)
-    else:
-        tune = tune_adapter
     with progress("tuning") as advance:
         report = tune(
             backbone,
