@@ -112,7 +112,7 @@ def _connect(ray: Any, address: str, cores: int) -> None:
         ) from error
 
 
-def _restore(handlers: Mapping[int, Any]) -> None:
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
     """Give the signals the handlers that Ray replaced; it does so in the main thread alone, and leaves its own there."""
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():

@@ -41,8 +41,16 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
 def no_process_is_left() -> Iterator[None]:
     yield
     ours = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs([process for process in ours if "ray" in " ".join(process.cmdline())], timeout=30)
+    _, alive = psutil.wait_procs([process for process in ours if "ray" in command_of(process)], timeout=30)
     assert not alive
+
+
+def command_of(process: psutil.Process) -> str:
+    """The command line of a process; empty once it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # zombies too
+        return ""
 
 
 def encode(planted: tuple[Encoder, Path], machines: MachinesConfig, progress=None) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +79,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(planted: tuple[Enc
 
     def kill_one_worker(done: int, total: int) -> None:
         if done and not killed:
-            workers = [one for one in psutil.Process().children(recursive=True) if "BlockEncoder" in "".join(one.cmdline())]
+            workers = [one for one in psutil.Process().children(recursive=True) if "BlockEncoder" in command_of(one)]
             killed.append(workers[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
@@ -131,7 +139,7 @@ def test_no_actor_outlives_a_driver_that_is_killed(planted: tuple[Encoder, Path]
     assert driver.pid is not None
     family: list[psutil.Process] = []
     deadline = time.monotonic() + 200
-    while not any("BlockEncoder" in "".join(one.cmdline()) for one in family) and time.monotonic() < deadline:
+    while not any("BlockEncoder" in command_of(one) for one in family) and time.monotonic() < deadline:
         time.sleep(0.5)
         family = psutil.Process(driver.pid).children(recursive=True)
     names = [one.name() for one in family]
