@@ -221,7 +221,13 @@ def list_metrics(scores: ArrayLike, labels: ArrayLike, lists: ArrayLike, k: int)
 
 
 def observed(scores: ArrayLike, labels: ArrayLike, *others: ArrayLike) -> tuple[NDArray, ...]:
-    """Scores and labels as float64, and the other arrays, without the rows whose label was not observed (NaN)."""
+    """Scores and labels as float64, and the other arrays, of the rows whose label was observed.
+
+    The label of a row that was not observed is NaN.
+
+    Raises:
+        MetricError: lengths differ, or a score is not finite.
+    """
     score, label = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
     arrays = (score, label, *(np.asarray(other) for other in others))
     if any(array.shape != (len(score),) for array in arrays):
