@@ -14,9 +14,11 @@ from bentos.smoke import free_port
 
 ROOT = Path(__file__).parents[2]
 # The demo with another server in place of BentoML's: one that starts at once and answers /readyz with a file of its folder.
+# A shell that runs the tests in the background has them ignore SIGINT.
 DEMO = """
-import sys
+import signal, sys
 import bentos.__main__, bentos.serve
+signal.signal(signal.SIGINT, signal.default_int_handler)
 bentos.serve._command = lambda home, host, port: [sys.executable, "-m", "http.server", str(port), "--bind", host]
 bentos.__main__._feed = lambda *_: print("fed", flush=True)
 bentos.__main__.main()
