@@ -74,13 +74,25 @@ def with_frames(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
     return corpus.with_content(FRAMES, *frames)
 
 
-def kinds_of_pictures(home: Home, corpus: Corpus) -> NDArray | None:
-    """What pictures the room of each held-out impression had; None where it is not known."""
-    path = partition(home.archive / "truth", "frames", corpus.day)
+def scene_rooms(home: Home, day: date) -> NDArray | None:
+    """The rooms of the day whose pictures are scenes; None where it is not known."""
+    kinds = _kinds_of_rooms(home, day)
+    return None if kinds is None else np.array([room for room, kind in kinds.items() if kind == "scene"])
+
+
+def _kinds_of_rooms(home: Home, day: date) -> dict[int, str] | None:
+    path = partition(home.archive / "truth", "frames", day)
     if not path.exists():
         return None
     rows = pq.read_table(path, partitioning=None).to_pydict()
-    kind_of = dict(zip(rows["room_id"], rows["frames"], strict=True))
+    return dict(zip(rows["room_id"], rows["frames"], strict=True))
+
+
+def kinds_of_pictures(home: Home, corpus: Corpus) -> NDArray | None:
+    """What pictures the room of each held-out impression had; None where it is not known."""
+    kind_of = _kinds_of_rooms(home, corpus.day)
+    if kind_of is None:
+        return None
     return np.array([f"pictures: {kind_of.get(room, 'none')}" for room in corpus.test.room_id.tolist()])
 
 

@@ -4,8 +4,9 @@ make retrain && .venv/bin/python -m benchmarks.quality.topic_probes --layers 2 4
 
 The probes are a linear classifier, ten nearest neighbours and 24-means. `telling` weighs tokens by their information
 (`livealign/llm/pooling.py`), counted in the training segments. Neighbours are those of vectors whitened with a floor of 0.1 of
-a dimension's variance, clusters with a floor of 3. TF-IDF is the baseline, and `--tuned` adds the tuned vectors of the last
-retrain, one window each. Segments are drawn by the profile's seed; with few test segments NMI is high by chance.
+a dimension's variance, clusters with a floor of 3. TF-IDF is the baseline. `--tuned` adds the tuned vectors of the last
+retrain, one window each; `--images` adds image encoders, with a column for the rooms whose pictures are scenes. Segments are
+drawn by the profile's seed; with few test segments NMI is high by chance.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.json_rows import JsonRows
 from benchmarks.quality.controls import tfidf_content
-from benchmarks.quality.retrained import Retrained, add_options
+from benchmarks.quality.retrained import Retrained, add_options, scene_rooms
 from livealign.dataset.columns import rows_by_key
 from livealign.dataset.corpus import load_corpus
 from livealign.errors import LiveAlignError
@@ -29,8 +30,10 @@ from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import SLICE_ORDER
 from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.pooling import MEAN, TELLING, Pooling, telling_weights
 from livealign.llm.texts import texts_of
+from livealign.retrain.frames import embed_frames
 
 TOPICS, NEIGHBOURS = 24, 10
 
@@ -43,6 +46,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=1_500, help="segments (default: %(default)s)")
     parser.add_argument("--test", type=int, default=700, help="segments of the held-out day (default: %(default)s)")
     parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--images", nargs="*", default=[], help="image encoders, where the platform has pictures")
     add_options(parser)
     arguments = parser.parse_args()
     use_physical_cores()
@@ -63,6 +67,9 @@ def main() -> None:
         for value in SLICE_ORDER
         if (values[1:][rows][n:] == value).any()
     }
+    scenes = scene_rooms(home, day)
+    if scenes is not None:
+        parts["scene"] = np.isin(corpus.segment_room_id[1:][rows][n:], scenes)
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, day], profile.segments)
 
     def show(name: str, vectors: NDArray) -> None:
@@ -85,6 +92,14 @@ def main() -> None:
             encoder = Encoder(backbone, None, None, pooling, config, profile.segments.token_budget)
             show(f"layer {layer}, {way}", encoder.encode(texts))
     show("TF-IDF", tfidf_content(texts, np.arange(len(rows)) < n))
+    for name in arguments.images:
+        encoder = load_image_encoder(name, home.models)
+        days, ordered = [*corpus.train_days, day], np.sort(segment_ids)
+        frames = embed_frames(home.marts, home.landing, days, ordered, encoder, home.embedding_cache)
+        vectors = np.zeros((len(rows), encoder.width), dtype=np.float32)
+        place = rows_by_key(frames.segment_ids, segment_ids)
+        vectors[place >= 0] = frames.vectors[place[place >= 0]]
+        show(f"pictures, {name}", vectors)
     if arguments.tuned:
         known, tuned = (
             np.load(retrained.embeddings / f"{name}.npy", allow_pickle=False) for name in ("segment_ids", "tuned_llm")

@@ -143,9 +143,7 @@ class LandingRun:
         whole, at = self._opened(table_name, data, file, first_line, lines, file_day)
         for start in range(0, len(whole), BATCH_ROWS):
             batch = whole.slice(start, BATCH_ROWS)
-            checked = check_rows(TABLES[table_name], batch, self.now)
-            if table_name == PICTURES:
-                checked = keep_pictures(checked, self._wanted, self._folder, self._root)
+            checked = self._checked(table_name, batch)
             self._take(table_name, batch, checked, file, at[start : start + BATCH_ROWS], file_day)
 
     def add_linked(self, tables: Mapping[str, LinkedRows], file: str, file_day: date | None = None) -> None:
@@ -159,11 +157,16 @@ class LandingRun:
             file, file_day: see `add`.
         """
         opened = {name: self._opened(name, data, file, 1, lines, file_day) for name, (data, _, lines) in tables.items()}
-        checked = {name: check_rows(TABLES[name], whole, self.now) for name, (whole, _) in opened.items()}
+        checked = {name: self._checked(name, whole) for name, (whole, _) in opened.items()}
         groups = {name: np.asarray(events, np.int64) for name, (_, events, _) in tables.items()}
         for name, verdict in link(checked, groups).items():
             whole, at = opened[name]
             self._take(name, whole, verdict, file, at, file_day)
+
+    def _checked(self, table_name: str, rows: pa.Table) -> CheckedRows:
+        """The verdict on the rows; the pictures of good ones are kept for the end of the run."""
+        checked = check_rows(TABLES[table_name], rows, self.now)
+        return keep_pictures(checked, self._wanted, self._folder, self._root) if table_name == PICTURES else checked
 
     def _opened(
         self,
