@@ -166,9 +166,11 @@ SentEvent = (
     RoomStarted | RoomEnded | Speech | Comment | Like | Gift | Share | Follow | PlayStarted | PlayEnded | ImpressionShown
 )
 Event = SentEvent | Frame
-_SENT: TypeAdapter[SentEvent] = TypeAdapter(Annotated[SentEvent, Field(discriminator="kind")])
-_BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[Annotated[SentEvent, Field(discriminator="kind")]])
-_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+_TaggedSent = Annotated[SentEvent, Field(discriminator="kind")]
+_TaggedEvent = Annotated[Event, Field(discriminator="kind")]
+_SENT: TypeAdapter[SentEvent] = TypeAdapter(_TaggedSent)
+_BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedSent])
+_EVENT: TypeAdapter[Event] = TypeAdapter(_TaggedEvent)
 
 
 class Rejection(NamedTuple):
@@ -245,7 +247,7 @@ def event_of(record: bytes) -> Event:
     return _EVENT.validate_json(record)
 
 
-def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:
+def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, SentEvent]], list[Rejection]]:
     """Parse all items at once; item by item if any of them is invalid."""
     try:
         return list(enumerate(_BATCH.validate_python(items))), []
