@@ -225,9 +225,9 @@ SentEvent = (
 )
 Event = SentEvent | Frame
 ROOMLESS = (AuthorBlocked, AuthorUnblocked)  # events that need no known room
-_TaggedEvent = Annotated[SentEvent, Field(discriminator="kind")]
-_SENT: TypeAdapter[SentEvent] = TypeAdapter(_TaggedEvent)
-_BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedEvent])
+_TaggedSent = Annotated[SentEvent, Field(discriminator="kind")]
+_SENT: TypeAdapter[SentEvent] = TypeAdapter(_TaggedSent)
+_BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedSent])
 
 
 class UserDeleted(BaseModel):
@@ -333,7 +333,7 @@ def is_of_user(record: bytes, user_id: int) -> bool:
     return str(user_id).encode() in record and getattr(event_of(record), "user_id", None) == user_id
 
 
-def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, Event]], list[Rejection]]:
+def _parsed(items: Sequence[object]) -> tuple[list[tuple[int, SentEvent]], list[Rejection]]:
     """Parse all items at once; item by item if any of them is invalid."""
     try:
         return list(enumerate(_BATCH.validate_python(items))), []
