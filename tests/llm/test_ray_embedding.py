@@ -23,7 +23,7 @@ from tests.planted.room_texts import CONFIG, random_adapter, room_texts
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(480),
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed; make setup-ray installs it"),
 ]
 TEXTS, ROOMS = room_texts(rooms=400, windows=20)  # seven blocks
@@ -40,9 +40,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
     yield
-    ours = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs([process for process in ours if "ray" in command_of(process)], timeout=30)
-    assert not alive
+    ours = [process for process in psutil.Process().children(recursive=True) if is_of_ray(process)]
+    _, alive = psutil.wait_procs(ours, timeout=30)
+    assert [command_of(process) for process in alive] == []
 
 
 def command_of(process: psutil.Process) -> str:
@@ -51,6 +51,12 @@ def command_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:  # zombies too
         return ""
+
+
+def is_of_ray(process: psutil.Process) -> bool:
+    """Whether it is a worker of Ray, or a program of its package."""
+    command = command_of(process)
+    return command.startswith("ray::") or "site-packages/ray/" in command
 
 
 def encode(planted: tuple[Encoder, Path], machines: MachinesConfig, progress=None) -> tuple[np.ndarray, np.ndarray]:
@@ -142,12 +148,14 @@ def test_no_actor_outlives_a_driver_that_is_killed(planted: tuple[Encoder, Path]
     while not any("BlockEncoder" in command_of(one) for one in family) and time.monotonic() < deadline:
         time.sleep(0.5)
         family = psutil.Process(driver.pid).children(recursive=True)
-    names = [one.name() for one in family]
+    of_ray = [one for one in family if is_of_ray(one)]
     driver.kill()
     driver.join()
-    assert "raylet" in names
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert not [one.name() for one in alive]
+    assert len(of_ray) > 3
+    deadline = time.monotonic() + 180  # Ray's own agents look for their raylet only now and then
+    while (alive := [command for one in of_ray if (command := command_of(one))]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert alive == []
 
 
 def _encode_elsewhere(folder: Path) -> None:
