@@ -37,7 +37,8 @@ def keep_pictures(checked: CheckedRows, days: Mapping[int, date], staged: Path, 
         root: the landing folder. staged: a folder whose `pictures/` the run moves there at its end.
     """
     at = {field.name: place for place, field in enumerate(checked.rows.schema)}
-    pictures, paths = checked.rows.column("bytes"), [None] * len(checked.rows)
+    pictures = checked.rows.column("bytes")
+    paths: list[str | None] = [None] * len(checked.rows)
     reasons, reason_index = list(checked.reasons), checked.reason_index.copy()
     places = {reason: place for place, reason in enumerate(reasons)}
     for row in np.flatnonzero(checked.reason_index < 0).tolist():
