@@ -96,7 +96,7 @@ def test_a_server_that_is_away_for_20_seconds_is_waited_for(server: S3Server, st
 
 
 def test_a_wrong_key_is_one_line_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mistyped")
     opened = Store.open(f"{store.where}")
     assert opened is not None
     opened = replace(opened, waits=(1e9,))  # a wrong key is not waited for
@@ -104,4 +104,4 @@ def test_a_wrong_key_is_one_line_at_once(store: Store, monkeypatch: pytest.Monke
         LiveAlignError, match=r"^the store s3://\S+ cannot be reached \(.*SIGNATURE_DOES_NOT_MATCH.*\); run again$"
     ) as caught:
         opened.put("x", b"1")
-    assert "wrong" not in str(caught.value)
+    assert "mistyped" not in str(caught.value)
