@@ -9,9 +9,9 @@ Machines that share nothing else share it.
     <store>/backbones/<sha256>.tar  adapters/<sha256>.tar  releases/<release id>.tar  bentos/<release id>.tar
             embedding_cache/<encoder version>/<shard>.parquet  champions/<platform>.json
 
-Whatever a name's hash stands for never changes, so each object is written by one PUT, nothing is renamed or locked, and work
-that is done twice writes the same. The champion's pointer alone is replaced. Credentials of S3 come from the environment
-(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
+Whatever a name's hash stands for never changes, so each object is written by one upload and appears whole; nothing is renamed
+or locked, and work that is done twice writes the same. The champion's pointer alone is replaced. Credentials of S3 come from
+the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
 """
 
 import hashlib
