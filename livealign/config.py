@@ -85,12 +85,9 @@ class FinetuneConfig:
     near_windows: int = setting(20, "windows of one room closer than this are never negatives", AMOUNT, unit="windows")
     engagement_days: float = setting(1.0, "days that two long views of a pair lie apart at most", AMOUNT, unit="days")
     engagement_share: float = setting(0.2, "share of pairs: long views of one user in different rooms", SHARE)
-    author_share: float = setting(0.0, "share of pairs: windows of two broadcasts of one author, in one category", SHARE)
-    # What these shares leave is for two views of one window.
+    # What these two shares leave is for two views of one window.
     neighbour_share: float = setting(0.4, "share of pairs: windows of one room within neighbour_windows", SHARE)
     neighbour_windows: int = setting(4, "windows between two neighbours at most", COUNT, unit="windows")
-    # Of neighbours and views (livealign.tuning.shared_words).
-    split_words_share: float = setting(0.0, "share of pairs whose shared telling words stay on one side each", SHARE)
     # Instead of the pairs above (livealign.tuning.broadcast_pairs).
     broadcast_windows: int = setting(0, "windows on each side of pairs of whole broadcasts; 0: none", AMOUNT, unit="windows")
     title_share: float = setting(0.5, "share of pairs of broadcasts with the title on one side", SHARE)

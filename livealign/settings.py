@@ -232,11 +232,7 @@ class _Rule(NamedTuple):
 
 _FIRST_AT_MOST_SECOND = "the first at most the second"
 _RULES = (
-    _Rule(
-        ("finetune.engagement_share", "finetune.neighbour_share", "finetune.author_share"),
-        lambda a, b, c: a + b + c <= 1,
-        "together at most 1",
-    ),
+    _Rule(("finetune.engagement_share", "finetune.neighbour_share"), lambda a, b: a + b <= 1, "together at most 1"),
     _Rule(("evaluation.head_share", "evaluation.torso_share"), lambda a, b: a <= b, _FIRST_AT_MOST_SECOND),
     _Rule(("evaluation.early_minutes",), lambda pair: pair[0] <= pair[1], _FIRST_AT_MOST_SECOND),
     _Rule(("drift.heavy_user_impressions",), lambda pair: pair[0] <= pair[1], _FIRST_AT_MOST_SECOND),

@@ -61,7 +61,7 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
         segments = read_mart(marts, "segments", built, (*TEXT_COLUMNS, "author_id"))
         return choose_broadcast_pairs(segments, profile.segments, profile.finetune)
     return choose_pairs(
-        read_mart(marts, "segments", built, (*TEXT_COLUMNS, "author_id")),
+        read_mart(marts, "segments", built, TEXT_COLUMNS),
         read_mart(marts, "interactions", built, INTERACTION_COLUMNS),
         profile.segments,
         profile.finetune,

@@ -1,15 +1,13 @@
 """Choose the pairs of moments that the LLM is tuned on.
 
-Four kinds of pairs, mixed by the shares in `FinetuneConfig`:
+Three kinds of pairs, mixed by the shares in `FinetuneConfig`:
 - engagement: windows of two rooms that one user watched for long, near in time. They are similar in what attracts people, not
   in their words. Both texts are as in serving, with title and context.
 - neighbours: two windows of one room within two minutes: mostly one topic in different words.
-- authors: windows of two broadcasts of one author in one category: what an author shows on two days is alike, but has other
-  names.
 - views: one window twice, the host's words against the viewers', or the title against the words.
 
-Neighbours, authors and views have no context, and at least one side has no title and category: with the same title on both
-sides, comparing titles would be all that is learned.
+Neighbours and views have no context, and at least one side has no title and category: with the same title on both sides,
+comparing titles would be all that is learned.
 """
 
 from collections.abc import Sequence
@@ -23,13 +21,11 @@ from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.days import DAY_MS
 from livealign.errors import TrainingError
 from livealign.llm.segment_text import WindowText, compose_text, sorted_moments, with_earlier
-from livealign.tuning.shared_words import telling_words, with_shared_words_split
 
-NO_USER = -1  # `user` of all but engagements
+NO_USER = -1  # `user` of neighbours and views
 LAGS = 3  # an engagement is paired with this many of the user's next ones
 
 Rows = np.ndarray  # int64 rows among the segments, sorted by room and window
-NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,6 @@ def choose_pairs(
     candidates = _Candidates(
         *_engagement_pairs(ids, rooms, interactions, config),
         *_neighbour_pairs(rooms, windows, window_texts, config),
-        *(_author_pairs(rooms, segments, window_texts, rng) if config.author_share else (NO_ROWS, NO_ROWS)),
         _view_rows(window_texts),
     )
     training = config.steps * config.batch_size
@@ -105,24 +100,15 @@ def choose_pairs(
         chosen = chosen.with_more(candidates.among(last_day).draw(validation, config, rng))
 
     texts = _engaged_texts(rooms, window_texts, chosen.engaged_left, chosen.engaged_right, segment_config)
-    lefts, rights = (
-        np.concatenate(rows) for rows in ((chosen.near_left, chosen.author_left), (chosen.near_right, chosen.author_right))
-    )
-    sides = [_neighbour_sides(window_texts[a], window_texts[b], rng) for a, b in zip(lefts, rights, strict=True)]
-    sides += [_view_sides(window_texts[row], rng) for row in chosen.views]
-    if config.split_words_share:
-        telling = telling_words(rooms, window_texts)
-        split = rng.random(len(sides)) < config.split_words_share
-        sides = [
-            with_shared_words_split(a, b, telling, rng) if apart else (a, b) for (a, b), apart in zip(sides, split, strict=True)
-        ]
-    texts += [(compose_text(a, (), segment_config), compose_text(b, (), segment_config)) for a, b in sides]
+    near = zip(chosen.near_left, chosen.near_right, strict=True)
+    texts += [_neighbour_texts(window_texts[a], window_texts[b], segment_config, rng) for a, b in near]
+    texts += [_view_texts(window_texts[row], segment_config, rng) for row in chosen.views]
     if not texts:
         raise TrainingError(
             "no training pair can be made: no user watched two rooms and no room has words; land more days of the archive"
         )
-    lefts = np.concatenate([chosen.engaged_left, lefts, chosen.views])
-    rights = np.concatenate([chosen.engaged_right, rights, chosen.views])
+    lefts = np.concatenate([chosen.engaged_left, chosen.near_left, chosen.views])
+    rights = np.concatenate([chosen.engaged_right, chosen.near_right, chosen.views])
     users = np.concatenate([chosen.user, np.full(len(texts) - len(chosen.user), NO_USER, np.int64)])
     pairs = TextPairs(
         [a for a, _ in texts], [b for _, b in texts], rooms[lefts], rooms[rights], windows[lefts], windows[rights], users
@@ -145,36 +131,30 @@ class _Candidates:
     user: np.ndarray
     near_left: Rows
     near_right: Rows
-    author_left: Rows
-    author_right: Rows
     views: Rows
 
     def among(self, rows: np.ndarray) -> "_Candidates":
         """The candidates with both sides in the bool [segments] `rows`."""
         engaged, near = rows[self.engaged_left] & rows[self.engaged_right], rows[self.near_left] & rows[self.near_right]
-        author = rows[self.author_left] & rows[self.author_right]
-        return self._keep(*map(np.flatnonzero, (engaged, near, author, rows[self.views])))
+        return self._keep(np.flatnonzero(engaged), np.flatnonzero(near), np.flatnonzero(rows[self.views]))
 
     def draw(self, wanted: int, config: FinetuneConfig, rng: np.random.Generator) -> "_Candidates":
         """At most `wanted` pairs, the kinds mixed as `config` says."""
         engaged = _draw(len(self.user), int(wanted * config.engagement_share), rng)
         rest = wanted - len(engaged)
         near = _draw(len(self.near_left), int(rest * config.neighbour_share / (1.0 - config.engagement_share + 1e-9)), rng)
-        author = _draw(len(self.author_left), int(wanted * config.author_share), rng) if config.author_share else NO_ROWS
-        return self._keep(engaged, near, author, _draw(len(self.views), rest - len(near) - len(author), rng))
+        return self._keep(engaged, near, _draw(len(self.views), rest - len(near), rng))
 
     def with_more(self, other: "_Candidates") -> "_Candidates":
         return _Candidates(**{name: np.concatenate([rows, getattr(other, name)]) for name, rows in vars(self).items()})
 
-    def _keep(self, engaged: np.ndarray, near: np.ndarray, author: np.ndarray, views: np.ndarray) -> "_Candidates":
+    def _keep(self, engaged: np.ndarray, near: np.ndarray, views: np.ndarray) -> "_Candidates":
         return _Candidates(
             self.engaged_left[engaged],
             self.engaged_right[engaged],
             self.user[engaged],
             self.near_left[near],
             self.near_right[near],
-            self.author_left[author],
-            self.author_right[author],
             self.views[views],
         )
 
@@ -219,21 +199,6 @@ def _neighbour_pairs(
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def _author_pairs(
-    rooms: np.ndarray, segments: pa.Table, window_texts: Sequence[WindowText], rng: np.random.Generator
-) -> tuple[Rows, Rows]:
-    """(left, right): each window that has words, with one of another broadcast of its author in the same category."""
-    author_of = dict(zip(segments["room_id"].to_pylist(), segments["author_id"].to_pylist(), strict=True))
-    talking = np.flatnonzero(np.fromiter((not window_text.is_silent for window_text in window_texts), bool, len(window_texts)))
-    alike: dict[tuple[int, str], list[int]] = {}
-    for row in talking.tolist():
-        alike.setdefault((author_of[int(rooms[row])], window_texts[row].category), []).append(row)
-    groups = [np.array(rows) for rows in alike.values()]
-    left, right = (np.concatenate([NO_ROWS, *part]) for part in (groups, [rng.permutation(rows) for rows in groups]))
-    others = rooms[left] != rooms[right]
-    return left[others], right[others]
-
-
 def _view_rows(window_texts: Sequence[WindowText]) -> Rows:
     """Windows with at least two of title, speech and chat."""
     views = np.fromiter((bool(m.title) + bool(m.speech) + bool(m.chat) for m in window_texts), np.int64, len(window_texts))
@@ -252,16 +217,16 @@ def _engaged_texts(
     return [(texts[a], texts[b]) for a, b in zip(left.tolist(), right.tolist(), strict=True)]
 
 
-def _neighbour_sides(left: WindowText, right: WindowText, rng: np.random.Generator) -> tuple[WindowText, WindowText]:
-    """A neighbour pair: one side keeps the title; each side may lose the host's or the viewers' words, not both."""
+def _neighbour_texts(left: WindowText, right: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+    """Texts of a neighbour pair: one side keeps the title; each side may lose the host's or the viewers' words, not both."""
     sides = [_without_some_words(left, rng), _without_some_words(right, rng)]
     untitled = int(rng.integers(2))
     sides[untitled] = sides[untitled]._replace(title="", category="")
-    return sides[0], sides[1]
+    return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
-def _view_sides(window_text: WindowText, rng: np.random.Generator) -> tuple[WindowText, WindowText]:
-    """Two views of a window: the host's words against the viewers', or the title against the words."""
+def _view_texts(window_text: WindowText, config: SegmentConfig, rng: np.random.Generator) -> tuple[str, str]:
+    """Texts of two views: the host's words against the viewers', or the title against the words."""
     untitled = window_text._replace(title="", category="")
     if window_text.speech and window_text.chat and (not window_text.title or rng.random() < 0.6):
         sides = [untitled._replace(chat=()), untitled._replace(speech="")]
@@ -269,7 +234,7 @@ def _view_sides(window_text: WindowText, rng: np.random.Generator) -> tuple[Wind
         sides = [window_text._replace(speech="", chat=()), _without_some_words(untitled, rng)]
     if rng.random() < 0.5:
         sides.reverse()
-    return sides[0], sides[1]
+    return compose_text(sides[0], (), config), compose_text(sides[1], (), config)
 
 
 def _without_some_words(window_text: WindowText, rng: np.random.Generator) -> WindowText:

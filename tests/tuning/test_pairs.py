@@ -1,7 +1,6 @@
 """Which pairs of texts the LLM is tuned on, and which descriptions it learns."""
 
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -42,34 +41,6 @@ def test_other_pairs_stay_in_their_room_and_never_show_the_title_on_both_sides()
     assert np.abs(pairs.left_window - pairs.right_window).max() <= config.neighbour_windows
     assert len(np.unique(pairs.left_window - pairs.right_window)) > 1
     assert not any("title of" in left and "title of" in right for left, right in zip(pairs.left, pairs.right, strict=True))
-
-
-def test_pairs_of_an_author_join_two_of_its_broadcasts_in_one_category():
-    segments, interactions = planted_marts()
-    room = segments["room_id"].to_numpy()
-    segments = segments.append_column("author_id", pa.array(room % 4 + 100))
-    category = segments.schema.get_field_index("category")
-    segments = segments.set_column(category, "category", pa.array(["chess" if one < 8 else "music" for one in room]))
-    config = replace(CONFIG, engagement_share=0.0, neighbour_share=0.3, author_share=0.4, steps=10)
-    pairs = choose_pairs(segments, interactions, SEGMENTS, config)
-    assert len(pairs) == math.ceil(10 * 16 / 0.8)
-    apart = pairs.left_room != pairs.right_room
-    assert apart.mean() == pytest.approx(0.4, abs=0.05)
-    np.testing.assert_array_equal(pairs.left_room[apart] % 4, pairs.right_room[apart] % 4)
-    np.testing.assert_array_equal(pairs.left_room[apart] < 8, pairs.right_room[apart] < 8)
-
-
-def test_shared_telling_words_stay_on_one_side_where_asked():
-    segments, interactions = planted_marts()
-    said = pa.array([f"first Alpha{room} and then Beta{room}" for room in segments["room_id"].to_pylist()])
-    segments = segments.set_column(segments.schema.get_field_index("speech_text"), "speech_text", said)
-    config = replace(CONFIG, engagement_share=0.0, neighbour_share=1.0, steps=10)
-    for share in (0.0, 1.0):
-        pairs = choose_pairs(segments, interactions, SEGMENTS, replace(config, split_words_share=share))
-        names = [[set(re.findall(r"(?:Alpha|Beta)\d+", text)) for text in side] for side in (pairs.left, pairs.right)]
-        both_sides = [left & right for left, right in zip(*names, strict=True) if left and right]
-        assert len(both_sides) > 50
-        assert any(both_sides) == (share == 0.0)
 
 
 def test_pairs_are_the_same_for_the_same_seed():
