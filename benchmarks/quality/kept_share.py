@@ -1,4 +1,4 @@
-"""What a tuned LLM knows of words that no day before had, by the share of the tuning's change that is kept.
+"""A tuned LLM on words that no day before had, by the share of the change that is kept.
 
 make retrain && .venv/bin/python -m benchmarks.quality.kept_share --shares 0 0.25 0.5 0.75 1 [--adapter FOLDER]
 
@@ -92,7 +92,10 @@ def with_kept_share(adapter: Path, share: float, out: Path) -> Path:
 
 
 def nearest_mean(vectors: NDArray[np.float32], topic: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """The topic of each row from `n` on: that of the nearest mean, by cosine, of the first `n` rows' topics."""
+    """The topic with the nearest mean, int64, of each row from `n` on.
+
+    Means are those of the first `n` rows; nearness is the cosine of whitened vectors.
+    """
     white = whitened(vectors.astype(np.float64), n, FLOOR)
     white /= np.linalg.norm(white, axis=1, keepdims=True)
     topics = np.unique(topic[:n])

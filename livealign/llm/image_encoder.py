@@ -144,6 +144,9 @@ def load_identified_images(name: str, folder: Path, identity: Identity) -> Image
 class _Tower(nn.Module):
     """An image model of transformers, with the size and scale of pictures that it was trained on."""
 
+    image_mean: Tensor
+    image_std: Tensor
+
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         super().__init__()
         model = _image_model(folder, dtype)

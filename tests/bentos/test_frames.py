@@ -27,6 +27,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
             client.post("/events", json={"events": [start]}, headers={"Authorization": WRITER["Authorization"]}).status_code
             == 200
         )
+        time.sleep(0.3)  # a view of the rooms is `live.publish_seconds` behind the events at most
         yield client
 
 

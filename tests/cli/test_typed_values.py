@@ -43,7 +43,16 @@ class Ended(Exception):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def same_environment() -> Iterator[None]:
+    """The environment as it was: a command sets variables for what it starts."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_started(same_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty home and working folder; what would simulate, fetch, serve or listen ends at once."""
     for name in [name for name in os.environ if name.startswith(("LIVEALIGN_", "DAGSTER_"))]:
         monkeypatch.delenv(name)
