@@ -71,8 +71,6 @@ class FinetuneConfig:
     temperature: float = setting(0.2, "of the contrastive loss", POSITIVE)
     whitening_floor: float = setting(3.0, "variance added to every direction of the loss, in those of one dimension", AMOUNT)
     max_gradient_norm: float = setting(1.0, "longer gradients are cut to this length", POSITIVE)
-    # Between the frozen model, which knows words that no day had, and the tuned one (livealign.tuning.adapter).
-    kept_share: float = setting(0.5, "share of a full tune's change of the weights that is kept", SHARE)
     warm_steps: int = setting(0, "steps from an earlier adapter; 0: it and its vectors are kept", AMOUNT, unit="steps")
     # Larger batches are read twice (GradCache).
     chunk_tokens: int = setting(8_192, "tokens of texts whose graph is held at once", COUNT, unit="tokens")

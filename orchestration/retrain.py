@@ -7,6 +7,7 @@ day. If it is stopped at any point and started again, it ends in the same state:
 import fcntl
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,9 @@ def main(
     The stages: landing, warehouse, LLM, alignment, codes, ranker, evaluation, gate, Bento.
     """
     started = perf_counter()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background: this process goes on ignoring it, but dbt, which is ended by SIGINT, must not inherit that.
+        signal.signal(signal.SIGINT, lambda *_: None)
     if accept not in ("", *ACCEPTABLE):
         raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
     adapter_of(platform)  # an unknown platform must not get a workspace

@@ -9,7 +9,6 @@ whose members are new and on the others, with the difference from share 0, paire
 """
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,7 +27,6 @@ from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.encoder import Encoder
 from livealign.llm.texts import texts_of
 from livealign.retrain.artifacts import DayArtifacts
-from livealign.tuning.adapter import RECORD
 
 FLOOR, RESAMPLED = 3.0, 2_000
 
@@ -84,9 +82,8 @@ def main() -> None:
 def with_kept_share(adapter: Path, share: float, out: Path) -> Path:
     """A copy of an adapter that keeps another share of its tuning's change."""
     shutil.copytree(adapter, out)
-    kept = json.loads((adapter / RECORD).read_text())["finetune"].get("kept_share", 1.0)
     file = out / "adapter_model.safetensors"
-    weights = {name: weight * (share / kept if "lora_B" in name else 1.0) for name, weight in load_file(file).items()}
+    weights = {name: weight * (share if "lora_B" in name else 1.0) for name, weight in load_file(file).items()}
     save_file(weights, file, metadata={"format": "pt"})
     return out
 

@@ -80,8 +80,6 @@ def tune_adapter(
 ) -> TuneReport:
     """Tune on `pairs` and save the adapter of the best validation to the folder `out`.
 
-    A full tune keeps `config.kept_share` of the change; its losses are those of the whole change.
-
     `out` is written whole or not at all. It holds peft's adapter_model.safetensors and adapter_config.json, the token weights
     if the pooling has any (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). While tuning runs,
     `<out>.checkpoint` lies beside it; after a kill, a run with the same input resumes from there. Of several ranks
@@ -143,8 +141,6 @@ def tune_adapter(
         warm_started=warm_start is not None,
         resumed_at=resumed_at,
     )
-    if warm_start is None:
-        _keep(config.kept_share, model)
     if loop.ranks.is_first:
         _save(out, model, pooling, backbone, report, segment_config, encoder, config)
         checkpoint.remove()
@@ -291,17 +287,6 @@ def _pooling(
     tokens = tokenize(backbone, texts, segments.token_budget)
     weights = telling_weights(tokens, backbone.vocabulary, encoder.half_share)
     return Pooling(TELLING, weights.to(backbone.device))
-
-
-def _keep(share: float, model: PeftModel) -> None:
-    """Scale the change of the weights: a model between the frozen and the tuned one (Wortsman et al. 2022, WiSE-FT).
-
-    Tuning learns the words of its days at the cost of what the frozen model knows of others; between both, both are kept.
-    """
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:  # the change is lora_B · lora_A
-                parameter.mul_(share)
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:

@@ -4,6 +4,7 @@
 """
 
 from dagster._core.definitions.metadata import normalize_metadata
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
@@ -13,6 +14,7 @@ __all__ = [
     "RUN_KEY_TAG",
     "AssetCheckExecutionRecord",
     "AssetCheckExecutionRecordStatus",
+    "DagsterExecutionInterruptedError",
     "PartitionKeyFilter",
     "SerializableErrorInfo",
     "normalize_metadata",

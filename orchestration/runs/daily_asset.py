@@ -29,10 +29,12 @@ from dagster import (
     asset,
 )
 
+from livealign.errors import LiveAlignError
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.runs.changes import with_changes
 from orchestration.runs.code_version import code_version
+from orchestration.runs.failures import INTERRUPTIONS, TOLD_TO_END
 from orchestration.runs.stage import cost_of
 
 OWNERS = {  # group → the team, as Dagster's UI lists it, that is responsible when an asset fails
@@ -75,7 +77,7 @@ def daily_asset(
         name = compute.__name__
 
         def run_stage(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
-            with retry_transient_errors():
+            with retry_transient_errors(retried):
                 result = compute(context, workspace)
             return MaterializeResult(metadata=reported(context, workspace, stage or name, result.metadata or {}))
 
@@ -116,12 +118,21 @@ def reported(
 
 
 @contextmanager
-def retry_transient_errors() -> Iterator[None]:
-    """Leave transient errors to the asset's retry policy; fail the step at once on any other."""
+def retry_transient_errors(retried: bool = True) -> Iterator[None]:
+    """Leave transient errors to the asset's retry policy; fail the step at once on any other.
+
+    Args:
+        retried: the asset has a retry policy.
+    """
     try:
         yield
     except Failure:
         raise
+    except INTERRUPTIONS as error:
+        forget_locals(error)
+        if not retried:
+            raise
+        raise Failure(TOLD_TO_END, allow_retries=False) from LiveAlignError(TOLD_TO_END)  # Dagster would start it again
     except Exception as error:
         forget_locals(error)
         if is_transient(error):
@@ -145,12 +156,23 @@ def forget_locals(error: BaseException | None) -> None:
 def is_transient(error: BaseException | None) -> bool:
     """Whether the same call may succeed later: a locked file, a machine that does not answer.
 
-    Errors from the data, the settings or a full disk are not transient: they stay until a person changes something.
+    Errors from the data, the settings or a full disk are not transient: they stay until a person changes something. Nor is
+    what a run that was asked to end meets while it ends.
     """
+    if _of_an_interruption(error):
+        return False
     while error is not None:
         if isinstance(error, TRANSIENT) or (isinstance(error, OSError) and error.errno in TRANSIENT_ERRNO):
             return True
         if any(text in str(error).lower() for text in LOCKED):
             return True
         error = error.__cause__
+    return False
+
+
+def _of_an_interruption(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, INTERRUPTIONS):
+            return True
+        error = error.__cause__ or error.__context__
     return False

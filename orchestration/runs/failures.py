@@ -8,9 +8,11 @@ from pathlib import Path
 from dagster import AssetCheckSeverity, DagsterEvent, DagsterEventType
 
 from livealign.files import replace_bytes
-from orchestration.runs.dagster_private import SerializableErrorInfo
+from orchestration.runs.dagster_private import DagsterExecutionInterruptedError, SerializableErrorInfo
 
 OURS = "livealign."  # the names of all errors that a person can act on begin with it
+INTERRUPTIONS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
+TOLD_TO_END = "the run was told to end; start it again to continue"
 
 
 def failed_run(job: str, run_id: str, events: Sequence[DagsterEvent], log: Path) -> str:
@@ -58,6 +60,8 @@ def root_cause(error: SerializableErrorInfo | None) -> str:
     if error is None:
         return "unknown"
     text = error.message.strip()
+    if error.cls_name in {kind.__name__ for kind in INTERRUPTIONS}:
+        return TOLD_TO_END
     return text.partition(": ")[2] if text.startswith(OURS) else text
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, MaterializeResult, MetadataValue, RetryPolicy, materialize
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    RetryPolicy,
+    materialize,
+)
 
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -16,6 +25,7 @@ from orchestration.resources import Workspace
 from orchestration.runs import code_version as versions
 from orchestration.runs import daily_asset as daily
 from orchestration.runs.changes import CHANGES, SINCE, with_changes
+from orchestration.runs.dagster_private import DagsterExecutionInterruptedError
 from orchestration.runs.stage import stage
 
 DAY = "2025-06-09"
@@ -106,6 +116,20 @@ def test_only_what_may_pass_is_tried_again(error: Exception, passes: bool) -> No
     wrapped = LiveAlignError("a stage failed")
     wrapped.__cause__ = error
     assert daily.is_transient(wrapped) == passes
+
+
+def interrupted(error: BaseException) -> BaseException:
+    """An error that a run meets while it is being ended."""
+    error.__context__ = DagsterExecutionInterruptedError()
+    return error
+
+
+def test_what_a_run_meets_while_it_is_being_ended_is_not_tried_again() -> None:
+    assert not daily.is_transient(interrupted(subprocess.TimeoutExpired("dbt", 2)))
+    for error in (DagsterExecutionInterruptedError(), KeyboardInterrupt(), interrupted(ConnectionError("down"))):
+        with pytest.raises(Failure) as failure, daily.retry_transient_errors():
+            raise error
+        assert not failure.value.allow_retries
 
 
 @pytest.mark.parametrize(("error", "calls"), [(ConnectionError("down"), 3), (ValueError("wrong"), 1)])

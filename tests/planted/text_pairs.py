@@ -8,15 +8,7 @@ from livealign.tuning.pairs import NO_USER, TextPairs
 
 ENCODER = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 SEGMENTS = SegmentConfig()
-CONFIG = FinetuneConfig(
-    steps=60,
-    batch_size=16,
-    learning_rate=5e-3,
-    validate_every=20,
-    validation_share=0.2,
-    temperature=0.1,
-    kept_share=1.0,  # the adapter of which the losses are reported
-)
+CONFIG = FinetuneConfig(steps=60, batch_size=16, learning_rate=5e-3, validate_every=20, validation_share=0.2, temperature=0.1)
 SUBJECTS = {
     "noodles": "garlic chili boil salt egg soup",
     "chess": "knight bishop mate endgame rook pawn",

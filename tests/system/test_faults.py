@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -360,6 +361,31 @@ def retrain(home: Path, archive: Path, *options: str, before: tuple[str, ...] = 
     command = [*before, sys.executable, "-m", "orchestration.retrain", "--archive", str(archive), *options]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_a_retrain_in_the_background_that_is_told_to_end_ends_in_dbt_and_starts_nothing_again(
+    server: Server, tmp_path: Path
+) -> None:
+    """A shell has what it starts in the background ignore SIGINT, by which dbt is ended."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
+    environment |= {"LIVEALIGN_HOME": str(tmp_path / "home"), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "orchestration.retrain", "--archive", str(server.archive), "--profile", "tiny"]
+    background = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
+    with subprocess.Popen(
+        background, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "▶ warehouse" in line:
+                time.sleep(5)  # dbt runs
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.terminate()
+    assert process.returncode == 1
+    assert "was told to end; start it again to continue" in said[-1]
+    assert sum("▶ warehouse" in line for line in said) == 1
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_missing_backbone_without_network_says_how_to_go_on(server: Server, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from livealign.errors import BackboneError, TrainingError
 from livealign.llm.backbone import Backbone, load_backbone
@@ -58,20 +57,6 @@ def test_a_tuned_embedding_tells_subjects_apart_better_than_the_raw_one(backbone
     texts = [sentence(subject, rng) for subject in subjects]
     raw, better = Encoder.load(backbone, tuned[0], ENCODER).encode_raw_and_tuned(texts)
     assert separation(better, subjects) > 1.15 * separation(raw, subjects) > 0
-
-
-def test_a_full_tune_keeps_the_asked_share_of_the_change_and_a_warm_start_all_of_its_own(backbone, tmp_path):
-    config = replace(CONFIG, steps=3, validation_share=0.0)
-    for share in (1.0, 0.25):
-        folder = tmp_path / str(share)
-        tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, replace(config, kept_share=share), folder)
-    whole, part = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("1.0", "0.25"))
-    for name, weight in whole.items():
-        torch.testing.assert_close(part[name], weight * (0.25 if "lora_B" in name else 1.0))
-    still = replace(config, kept_share=0.25, learning_rate=1e-12, weight_decay=0.0, warm_steps=1)
-    tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, still, tmp_path / "warm", warm_start=tmp_path / "0.25")
-    for name, weight in load_file(tmp_path / "warm" / "adapter_model.safetensors").items():
-        torch.testing.assert_close(weight, part[name])
 
 
 def test_only_the_adapter_trains(backbone, tmp_path):
