@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from bentos.live_recommender.json_logs import log
-from livealign.events.models import Rejection
+from livealign.events.parsing import Rejection
 from livealign.live.answers import Outcome, TickReport
 
 _MILLISECONDS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 5.0)

@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 from pydantic_core import from_json
 
 from livealign.events.log import START, Log
-from livealign.events.models import Event, PlacedEvent, Rejection, TimeBounds, in_bounds, parse_events, record_of
+from livealign.events.models import Event, record_of
+from livealign.events.parsing import PlacedEvent, Rejection, TimeBounds, in_bounds, parse_events
 
 REMEMBERED = 1_000_000  # event ids; a sender retries long before that many newer events have come
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from livealign.events.models import Rejection
+from livealign.events.parsing import Rejection
 from livealign.live.state.coded_windows import CodedWindow
 
 MAX_K = 100

@@ -20,8 +20,6 @@ from livealign.events.models import (
     ROOMLESS,
     Event,
     ImpressionShown,
-    PlacedEvent,
-    Rejection,
     RoomEnded,
     RoomStarted,
     UserDeleted,
@@ -30,6 +28,7 @@ from livealign.events.models import (
     is_of_user,
     record_of,
 )
+from livealign.events.parsing import PlacedEvent, Rejection
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from peft.helpers import disable_input_dtype_casting
-from torch import nn
 
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, layers_of, tokenize, with_layers
-from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
+from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, tokenize, with_layers
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
+from livealign.tuning.adapted_model import adapter_parameters, save_weights, with_adapter
 from livealign.tuning.checkpoint import TuningCheckpoint
 from livealign.tuning.descriptions import Descriptions, can_describe
 from livealign.tuning.loop import TuningLoop, TuningProgress
@@ -34,17 +32,6 @@ from livealign.tuning.ranks import Ranks
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
-# What other models call the projections, by what the setting calls them: Phi-3 has several in one, BERT and the others in turn.
-JOINED_TARGETS = {"qkv_proj": {"q_proj", "k_proj", "v_proj"}, "gate_up_proj": {"gate_proj", "up_proj"}}
-OTHER_TARGETS = (
-    ("query", "key", "value"),
-    ("Wqkv", "Wo", "Wi"),
-    ("query_proj", "key_proj", "value_proj"),
-    ("q_lin", "k_lin", "v_lin", "out_lin"),
-    ("query_key_value", "dense"),
-    ("c_attn", "c_proj", "c_fc"),
-    ("q", "k", "v", "o"),
-)
 RECORD = "finetune.json"
 
 
@@ -109,8 +96,8 @@ def tune_adapter(
         )
     if config.dropout and not Ranks().alone:
         raise TrainingError("finetune.dropout is drawn anew in each reading, so ranks would not agree; set it to 0")
-    model = _with_adapter(backbone, encoder, config, warm_start)
-    parameters = _adapter_parameters(model)
+    model = with_adapter(backbone, encoder, config, warm_start)
+    parameters = adapter_parameters(model)
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
     loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions)
     done = TuningProgress()
@@ -159,7 +146,7 @@ def _save(
 ) -> None:
     """Write the adapter, its token weights and its record; the report gains the adapter's hash."""
     with replaced_directory(out) as folder:
-        _save_adapter(model, folder)
+        save_weights(model, folder)
         if pooling.weights is not None:
             write_token_weights(pooling.weights, folder)
         report.adapter_sha256 = adapter_sha256(folder)
@@ -225,56 +212,6 @@ def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: Fine
     return pairs.take(np.flatnonzero(held_out == 0)), pairs.take(validation), "rooms" if len(validation) else "nothing"
 
 
-def _with_adapter(backbone: Backbone, encoder: EncoderConfig, config: FinetuneConfig, warm_start: Path | None) -> PeftModel:
-    """The backbone's layers up to the exit, with LoRA in the adapted ones; all other weights are frozen."""
-    first, last = layers_of(backbone, encoder)
-    own, layers = copy_with_own_layers(backbone.model, first, last), list(range(first, last))
-    names = {name.rsplit(".", 1)[-1] for name, _ in own.named_modules()}
-    targets = _targets(set(config.target_modules), names)
-    if not targets:
-        modules = " or ".join(config.target_modules)
-        raise TrainingError(f"'{backbone.name}' has no module named {modules}; set finetune.target_modules")
-    if warm_start is not None:
-        try:
-            with quiet_adapters():
-                model = PeftModel.from_pretrained(own, str(warm_start), is_trainable=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise TrainingError(f"the adapter in {warm_start} does not fit: {error}; tune without warm start") from error
-        previous: Any = model.peft_config["default"]
-        if previous.r != config.rank or sorted(previous.layers_to_transform or []) != layers:
-            raise TrainingError(
-                f"the adapter in {warm_start} has rank {previous.r} and layers {previous.layers_to_transform}, not rank "
-                f"{config.rank} and layers {layers}; tune without warm start"
-            )
-        return _train_adapters_only(model)
-    with torch.random.fork_rng(devices=[]), quiet_adapters():
-        torch.manual_seed(config.seed)
-        lora = LoraConfig(
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=targets,
-            layers_to_transform=layers,
-            layers_pattern=LayerStack(own).path.rsplit(".", 1)[-1],
-        )
-        return _train_adapters_only(get_peft_model(own, lora))
-
-
-def _targets(asked: set[str], names: set[str]) -> list[str]:
-    """The modules to adapt: those that the setting names, else those that the model has in their place."""
-    own = asked & names | {name for name, parts in JOINED_TARGETS.items() if name in names and parts <= asked}
-    return sorted(own) or next((found for other in OTHER_TARGETS if (found := [one for one in other if one in names])), [])
-
-
-def _train_adapters_only(model: PeftModel) -> PeftModel:
-    """The model with dropout in its adapters alone: a frozen backbone reads a text as it will when it serves."""
-    model.eval()
-    for name, module in model.named_modules():
-        if "lora_dropout" in name:
-            module.train()
-    return model
-
-
 def _pooling(
     backbone: Backbone, train: TextPairs, segments: SegmentConfig, encoder: EncoderConfig, warm_start: Path | None
 ) -> Pooling:
@@ -287,28 +224,6 @@ def _pooling(
     tokens = tokenize(backbone, texts, segments.token_budget)
     weights = telling_weights(tokens, backbone.vocabulary, encoder.half_share)
     return Pooling(TELLING, weights.to(backbone.device))
-
-
-def _save_adapter(model: PeftModel, folder: Path) -> None:
-    """Write peft's own format, without what differs from machine to machine: the model's path and the order of a set.
-
-    Without a path peft looks nothing up, neither on disk nor on a network; finetune.json names the backbone.
-    """
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # a model card of placeholders
-    settings = json.loads((folder / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = None
-    settings["target_modules"] = sorted(settings["target_modules"])
-    replace_json(folder / "adapter_config.json", settings)
-
-
-def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
-    """The trainable parameters, all of which must be the adapter's."""
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    others = [name for name in trainable if "lora_" not in name]
-    if others or not trainable:
-        raise TrainingError(f"only adapter weights may train, but these would: {others[:3] or 'none at all'}")
-    return list(trainable.values())
 
 
 def _identity(backbone: Backbone, *inputs: Any) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from bentos.feed import Clock, busiest_quarter, feed, feed_events
 from livealign.errors import LiveAlignError
-from livealign.events.models import MAX_TEXT, parse_events
+from livealign.events.models import MAX_TEXT
+from livealign.events.parsing import parse_events
 from tests.planted.landing import DAYS, planted_rows
 from tests.planted.landing_rows import write_landing
 

@@ -19,7 +19,7 @@ from livealign.dataset.histories import read_engagements
 from livealign.dataset.marts import MARTS, publish_marts, read_mart
 from livealign.dataset.platform_vectors import read_platform_vectors
 from livealign.days import end_of, partition
-from livealign.events.models import parse_events
+from livealign.events.parsing import parse_events
 from livealign.ids import segment_id
 from livealign.live.apply import apply
 from livealign.live.refresh import close_windows

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from livealign.events.models import TimeBounds, event_of, parse_events, record_of
+from livealign.events.models import event_of, record_of
+from livealign.events.parsing import TimeBounds, parse_events
 
 NOW = 1_750_000_000_000
 

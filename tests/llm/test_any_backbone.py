@@ -15,7 +15,7 @@ from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
 from livealign.llm.packing import pack_whole
 from livealign.llm.pooling import Pooling
-from livealign.tuning.adapter import _targets
+from livealign.tuning.adapted_model import modules_to_adapt
 
 SIZES: dict[str, Any] = {
     "vocab_size": 400,
@@ -144,11 +144,13 @@ def test_the_fused_layers_have_the_gradients_of_peft(name: str) -> None:
     body = copy_with_own_layers(made(FUSED[name]), 1, 4)
     names = {one.rsplit(".", 1)[-1] for one, _ in body.named_modules()}
     asked = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    lora = LoraConfig(r=2, target_modules=_targets(asked, names), layers_to_transform=[1, 2, 3], layers_pattern="layers")
+    lora = LoraConfig(
+        r=2, target_modules=modules_to_adapt(asked, names), layers_to_transform=[1, 2, 3], layers_pattern="layers"
+    )
     with quiet_adapters():
         model = get_peft_model(body, lora).eval()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    assert len(parameters) == 2 * 3 * len(_targets(asked, names))
+    assert len(parameters) == 2 * 3 * len(modules_to_adapt(asked, names))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in parameters:
@@ -169,7 +171,7 @@ def test_the_models_own_layers_are_tuned_too(name: str) -> None:
     body = copy_with_own_layers(made(EVERY[name]), 1, 3)
     plain = LayerStack(body)
     names = {one.rsplit(".", 1)[-1] for one, _ in body.named_modules()}
-    targets = _targets({"q_proj", "v_proj"}, names)
+    targets = modules_to_adapt({"q_proj", "v_proj"}, names)
     lora = LoraConfig(
         r=2,
         target_modules=targets,

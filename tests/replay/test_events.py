@@ -8,7 +8,8 @@ import pytest
 
 from livealign.days import midnight
 from livealign.errors import LandingError
-from livealign.events.models import MAX_NAME, MAX_TEXT, parse_events
+from livealign.events.models import MAX_NAME, MAX_TEXT
+from livealign.events.parsing import parse_events
 from livealign.live.state.windows import TEXT_CHARACTERS, OpenWindow
 from livealign.replay.events import OTHER_USER, day_events, landed_rooms
 from tests.planted.landing import DAYS, planted_rows

@@ -15,11 +15,8 @@ from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack
 from livealign.llm.packing import pack_whole
 from livealign.llm.pooling import Pooling
-from livealign.tuning.adapter import (
-    _adapter_parameters,
-    _with_adapter,
-    tune_adapter,
-)
+from livealign.tuning.adapted_model import adapter_parameters, with_adapter
+from livealign.tuning.adapter import tune_adapter
 from livealign.tuning.descriptions import choose_descriptions
 from livealign.tuning.loop import learning_rate_factor
 from livealign.tuning.pairs import NO_USER, TextPairs
@@ -112,8 +109,8 @@ def test_saving_memory_changes_the_losses_by_rounding_only(backbone, tmp_path, c
 
 
 def test_training_through_the_fused_layers_has_the_gradients_of_peft(backbone):
-    model = _with_adapter(backbone, ENCODER, CONFIG, None)
-    parameters = _adapter_parameters(model)
+    model = with_adapter(backbone, ENCODER, CONFIG, None)
+    parameters = adapter_parameters(model)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in parameters:

@@ -18,7 +18,8 @@ from livealign.config import FinetuneConfig
 from livealign.errors import TrainingError
 from livealign.llm.backbone import load_backbone
 from livealign.llm.pooling import Pooling
-from livealign.tuning.adapter import _adapter_parameters, _with_adapter, tune_adapter
+from livealign.tuning.adapted_model import adapter_parameters, with_adapter
+from livealign.tuning.adapter import tune_adapter
 from livealign.tuning.descriptions import Descriptions
 from livealign.tuning.loop import TuningLoop, _batches
 from livealign.tuning.ranks import Ranks
@@ -37,8 +38,8 @@ def descriptions() -> Descriptions:
 def ready_loop(folder: Path, config: FinetuneConfig) -> TuningLoop:
     """A loop before its first step, with an adapter whose weights are not zero."""
     backbone = load_backbone("tiny", folder, device="cpu")
-    model = _with_adapter(backbone, ENCODER, config, None)
-    parameters = _adapter_parameters(model)
+    model = with_adapter(backbone, ENCODER, config, None)
+    parameters = adapter_parameters(model)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in parameters:
