@@ -132,4 +132,5 @@ def _run_build(context: Path, staging: Path, release_id: str) -> None:
             f"`bentoml build` of {release_id} took more than {BUILD_TIMEOUT} s; run `make retrain` again"
         ) from error
     if done.returncode != 0 or not _bento_in(staging, release_id).is_dir():
-        raise BentoError(f"`bentoml build` of {release_id} failed (exit {done.returncode}):\n{done.stdout[-3000:]}")
+        text = f"`bentoml build` of {release_id} failed (exit {done.returncode}):"
+        raise BentoError(text, *done.stdout[-3000:].splitlines())

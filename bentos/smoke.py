@@ -56,7 +56,8 @@ def smoke_test(bento: Path, timeout: float = 120.0, models: Path | None = None) 
         try:
             return _check_answers(server, bundle, encodes=models is not None or (bento / "src" / "models").is_dir())
         except (AssertionError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-            raise BentoError(f"the Bento {bento} does not answer as it should: {error!r}\n{server.log_tail()}") from error
+            text = f"the Bento {bento} does not answer as it should: {error!r}"
+            raise BentoError(text, *server.log_tail().splitlines()) from error
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float
         finally:
             connection.close()
         time.sleep(0.1)
-    raise BentoError(f"the Bento's server {state}; the end of its log:\n{log.read_text(errors='replace')[-3000:]}")
+    raise BentoError(f"the Bento's server {state}; the end of its log:", *log.read_text(errors="replace")[-3000:].splitlines())
 
 
 def _workers(process: subprocess.Popen[bytes]) -> set[int]:

@@ -4,8 +4,12 @@
 class LiveAlignError(Exception):
     """Base of all errors that LiveAlign raises on purpose.
 
-    The message is one line for the user: what is wrong, the file (and line) it is in, and what to do about it.
+    The message is one line for the user: what is wrong, the file (and line) it is in, and what to do about it. Further
+    arguments are further lines. Line breaks inside, which come from a value or a name, are written out.
     """
+
+    def __str__(self) -> str:
+        return "\n  ".join(str(line).replace("\r", "\\r").replace("\n", "\\n") for line in self.args)
 
 
 class ArchiveError(LiveAlignError):

@@ -39,14 +39,16 @@ _REFUSALS = {
     "400": "The request does not fit this description; `detail` names the field.",
     "401": "An API key is needed, or the one sent is not known.",
     "403": "The key may not do this, or the service has no keys.",
+    "408": "The headers or the body did not come in time.",
     "413": "Too much at once.",
     "415": "The body is not JSON, or no picture.",
     "422": "No event of the batch was taken, and `rejections` says why; or the picture was not, and `error` does.",
     "404": "No such room now.",
+    "431": "The headers are larger than 16 KB.",
     "429": "Too many requests or events; `Retry-After` says when to try again.",
     "503": "Cannot be done now; try again later.",
 }
-_ALWAYS = ("400", "401", "403", "429")
+_ALWAYS = ("400", "401", "403", "408", "429", "431")
 
 
 def document(bentoml_document: Json, prefix: str = "") -> Json:

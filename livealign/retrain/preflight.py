@@ -87,7 +87,7 @@ def refuse_findings(findings: list[Finding], say: Callable[[str], object]) -> No
     if len(stopping) == 1:
         raise LiveAlignError(stopping[0])
     if stopping:
-        raise LiveAlignError("\n  ".join([f"{len(stopping)} things keep the retrain from starting:", *stopping]))
+        raise LiveAlignError(f"{len(stopping)} things keep the retrain from starting:", *stopping)
 
 
 def last_run_bytes(home: Home) -> tuple[date, int] | None:
