@@ -149,7 +149,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         BundleError: there is no manifest, it cannot be read, it was changed, or it names files outside the bundle.
     """
     file = path / MANIFEST
-    if file.is_symlink() or not file.is_file():
+    try:
+        there = not file.is_symlink() and file.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise BundleError(f"{str(path)[:200]} cannot be a release bundle: {error.strerror}") from error
+    if not there:
         raise BundleError(f"{path} is no release bundle: it has no {MANIFEST}; build one with `make retrain`")
     if file.stat().st_size > _MANIFEST_LIMIT:
         raise BundleError(
