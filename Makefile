@@ -73,7 +73,7 @@ test: setup ## the default tests: offline, on CPU, about four minutes: WORKERS=2
 	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest -q $(if $(COVERAGE),,-n $(WORKERS) --dist loadfile) $(PYTEST_FLAGS)
 
 test-slow: setup ## the slow lane: the real backbone and real processes
-	$(BIN)/python -m pytest -q -m slow --timeout 1200 $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -m slow --timeout 1200 -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 coverage: ## the default tests, and how much of the code they run
 	$(MAKE) test COVERAGE=1
