@@ -73,6 +73,8 @@ def name_codes(
                 continue  # an only child is its parent
             family = contains[rows]
             said = np.flatnonzero(family.getnnz(axis=0))
+            if not len(said):
+                continue  # silent windows
             parts = [(rooms[rows], OTHERS), (authors[rows], OTHERS)]
             parts += [(children, CHILDREN) for children in codes[rows, level + 1 : level + 2].T]
             scores = _scores(family[:, said], paths, parts, company[said], CHANCE / len(families))

@@ -135,6 +135,17 @@ def test_without_a_word_there_are_no_names(texts: list[str]) -> None:
     assert name_codes(np.zeros((n, 2), dtype=int), texts, SegmentsOf(*[np.arange(n)] * 3), minimum=1) == {}
 
 
+def test_a_code_in_which_nothing_telling_was_said_has_no_names_and_leaves_the_others_theirs() -> None:
+    world = World()
+    rooms_of_topics(world)
+    named = world.names()
+    for child in range(2):
+        for _ in range(6):
+            world.room((4, child), {})
+    world.texts = [text if path[0] != 4 else "" for text, path in zip(world.texts, world.codes, strict=True)]
+    assert world.names().keys() == named.keys()
+
+
 def test_the_names_do_not_depend_on_the_order_of_the_segments() -> None:
     world = World()
     rooms_of_topics(world)
