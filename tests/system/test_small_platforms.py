@@ -53,10 +53,10 @@ def dbt_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phases=(Phase.explicit, Phase.generate),  # to shrink would take hours
     suppress_health_check=(HealthCheck.function_scoped_fixture, HealthCheck.too_slow),
 )
-@example(SmallPlatform(users=1, rooms=1, topics=1, days=2))
-@example(SmallPlatform(click=0.0))
-@example(SmallPlatform(text=False, categories=False))
-@example(SmallPlatform(days=3, empty_days=(1, 2)))
+@example(platform=SmallPlatform(users=1, rooms=1, topics=1, days=2))
+@example(platform=SmallPlatform(click=0.0))
+@example(platform=SmallPlatform(text=False, categories=False))
+@example(platform=SmallPlatform(days=3, empty_days=(1, 2)))
 @given(platform=PLATFORMS)
 def test_a_small_platform_ends_in_a_release_or_in_a_sentence(platform: SmallPlatform, dbt_folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="livealign-small-") as folder:
