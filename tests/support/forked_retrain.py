@@ -4,6 +4,7 @@ Everything is imported before: a small retrain then takes half the time.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import torch  # noqa: F401  imported before the fork
@@ -24,11 +25,14 @@ def forked_retrain(home: Path, log: Path, *arguments: str) -> tuple[int, str]:
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1)
             os.dup2(out, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # pytest has replaced both
             for name in [name for name in os.environ if name.startswith(("LIVEALIGN_", "DAGSTER_"))]:
                 del os.environ[name]
             os.environ |= {"LIVEALIGN_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200"}
             os.environ["BENTOML_DO_NOT_TRACK"] = "true"
             code = _run(arguments)
+            sys.stdout.flush()
+            sys.stderr.flush()
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
@@ -36,8 +40,6 @@ def forked_retrain(home: Path, log: Path, *arguments: str) -> tuple[int, str]:
 
 
 def _run(arguments: tuple[str, ...]) -> int:
-    import sys
-
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(retrain.main)
     sys.argv = ["retrain", *arguments]
