@@ -24,7 +24,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import layers_of, tokenize
 from livealign.llm.pooling import Pooling
 from livealign.profiles import load_profile
-from livealign.tuning.adapter import _adapter_parameters, _with_adapter
+from livealign.tuning.adapted_model import adapter_parameters, with_adapter
 from livealign.tuning.loop import TuningLoop, TuningProgress
 from livealign.tuning.pairs import NO_USER, TextPairs
 
@@ -48,8 +48,8 @@ def main() -> int:
 
     first, last = layers_of(backbone, profile.encoder)
     for layers in (last, backbone.n_layers):
-        model = _with_adapter(backbone, profile.encoder, profile.finetune, None)
-        parameters = _adapter_parameters(model)
+        model = with_adapter(backbone, profile.encoder, profile.finetune, None)
+        parameters = adapter_parameters(model)
         loop = TuningLoop(backbone, model, parameters, profile.segments, profile.encoder, profile.finetune, Pooling("mean"))
         loop.whitening = torch.eye(backbone.hidden_size, device=backbone.device)
         taking = loop.fit(pairs, pairs.take(np.arange(0)), TuningProgress())
