@@ -162,8 +162,10 @@ def connect(server: Server) -> socket.socket:
 
 
 def test_while_it_is_attacked_writers_readers_and_probes_lose_nothing(releases: list[PlantedRelease]) -> None:
-    with release_server(releases[0].bundle) as server, Requests(server) as requests, contextlib.ExitStack() as slow:
+    with release_server(releases[0].bundle) as server, contextlib.ExitStack() as slow:
         server.request("POST", "/events", {"events": [room_started(1)]})
+        time.sleep(0.5)  # a room is seen `live.publish_seconds` after its start
+        requests = slow.enter_context(Requests(server))
         statuses: Counter[tuple[str, int]] = Counter()
 
         def work(name: str) -> None:
