@@ -5,11 +5,12 @@ because of a clock.
 """
 
 from collections import deque
+from dataclasses import replace
 
 from livealign.dataset.recent_content import RecentContent
 from livealign.live.state.rooms import NEVER_ENDS, ClosedWindow, LiveRoom
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import OpenWindow
+from livealign.live.state.windows import LiveFrame, OpenWindow
 
 
 def follow_clock(state: LiveState, at: int, moved: float, future_ms: int | None) -> None:
@@ -61,19 +62,25 @@ def _move_room(room: LiveRoom, windows: int, by: int) -> None:
     room.texts.changes = [text if text.at < 0 else text._replace(at=text.at + by) for text in room.texts.changes]
     room.shown_in = {window + windows for window in room.shown_in}
     room.earlier = tuple(text._replace(window=text.window + windows) for text in room.earlier)
-    room.waiting, room.encoded = _moved(room.waiting, windows), _moved(room.encoded, windows)
+    room.waiting, room.encoded = _moved(room.waiting, windows, by), _moved(room.encoded, windows, by)
+    room.frame = _moved_frame(room.frame, by)
     room.windows = deque(window._replace(ended_at=window.ended_at + by) for window in room.windows)
-    if room.content is not None:
-        room.content.average = _moved_average(room.content.average, by)
-        room.content.before = None if room.content.before is None else _moved_average(room.content.before, by)
+    for content in (room.content, room.seen):
+        if content is not None:
+            content.average = _moved_average(content.average, by)
+            content.before = None if content.before is None else _moved_average(content.before, by)
 
 
-def _moved(window: ClosedWindow | None, windows: int) -> ClosedWindow | None:
+def _moved(window: ClosedWindow | None, windows: int, by: int) -> ClosedWindow | None:
     if window is None:
         return None
     text = window.text._replace(window=window.text.window + windows)
     earlier = tuple(older._replace(window=older.window + windows) for older in window.earlier)
-    return ClosedWindow(text, earlier, window.counts, window.shown_before)
+    return replace(window, text=text, earlier=earlier, frame=_moved_frame(window.frame, by))
+
+
+def _moved_frame(frame: LiveFrame | None, by: int) -> LiveFrame | None:
+    return None if frame is None else frame._replace(at=frame.at + by)
 
 
 def _moved_average(average: RecentContent, by: int) -> RecentContent:
@@ -83,3 +90,4 @@ def _moved_average(average: RecentContent, by: int) -> RecentContent:
 def _move_window(window: OpenWindow, by: int) -> None:
     window.chat = [message._replace(at=message.at + by) for message in window.chat]
     window.speech = [utterance._replace(at=utterance.at + by) for utterance in window.speech]
+    window.frame = _moved_frame(window.frame, by)

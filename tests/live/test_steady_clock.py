@@ -13,9 +13,11 @@ from livealign.errors import EventLogError
 from livealign.events.log import EventLog
 from livealign.live.background import Background
 from livealign.live.core import LiveCore
+from livealign.live.moved_clock import move_state
 from livealign.live.steady_clock import SETTLED_SECONDS, SteadyClock
 from tests.live.test_core import CONFIG, USER
 from tests.planted.live_release import plant_live_releases
+from tests.planted.pictures import corners, encoded
 from tests.planted.release import PlantedRelease
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -128,6 +130,29 @@ def test_after_a_jump_rooms_live_on_and_are_refreshed_and_users_keep_their_histo
         assert text in room.windows[0].text
     assert 1 in [one.room_id for one in live.core.rooms()]
     assert 1 in [one.room_id for one in live.core.recommend(USER, 100).rooms]
+
+
+@pytest.mark.parametrize("jump", [3_600_000, -3_600_000])
+def test_pictures_keep_their_distance_from_now_and_their_windows(jump: int, live: Live) -> None:
+    live.send("room_started", 1, title="chess")
+    state = live.core.state
+    room = state.rooms[1]
+    assert live.core.frame(1, None, encoded(corners(), "JPEG")) == "accepted"
+    live.window()
+    live.window()
+    closed = room.waiting or room.encoded
+    assert closed is not None
+    assert closed.frame is not None
+    before = closed.frame.at
+    live.core.frame(1, None, encoded(corners().rotate(180), "JPEG"))
+    shown = room.frame
+    assert shown is not None
+    move_state(state, jump)
+    moved = room.waiting or room.encoded
+    assert moved is not None
+    assert moved.frame == closed.frame._replace(at=before + jump)
+    assert room.frame == shown._replace(at=shown.at + jump)
+    assert [window.frame for rooms in state.open.values() for window in rooms.values()] == [room.frame]
 
 
 def test_a_log_that_is_ahead_of_the_clock_does_not_stop_the_refresh(release: PlantedRelease, tmp_path: Path) -> None:
