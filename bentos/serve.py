@@ -1,7 +1,6 @@
 """Serve the champion's Bento: find it and start its server."""
 
 import errno
-import http.client
 import ipaddress
 import os
 import secrets
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from bentos.build import bentoml_command, bentoml_environment
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.start_check import WAIT_SECONDS
+from bentos.smoke import is_ready
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.release.registry import champion_path
@@ -151,14 +151,7 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
     while time.monotonic() < until:
         if process.poll() is not None:
             raise LiveAlignError(f"the server ended with {process.returncode} before it was ready; its last lines say why")
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)  # never through a proxy
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, http.client.HTTPException):  # it does not listen yet
-            pass
-        finally:
-            connection.close()
+        if is_ready(parts.hostname or "", parts.port or 80, timeout=5):
+            return
         time.sleep(0.5)
     raise LiveAlignError(f"{url} was not ready after {READY_SECONDS:.0f} s; its last lines say what it waits for")

@@ -194,6 +194,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_ready(host: str, port: int, timeout: float = 2.0) -> bool:
+    """Whether the server says that it is ready; it is never asked through a proxy."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):  # it does not listen yet
+        return False
+    finally:
+        connection.close()
+
+
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
     """Return when the server is ready.
 
@@ -212,15 +224,8 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float
             state = "could not start its service"
             break
         workers |= alive
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, http.client.HTTPException):  # it does not listen yet
-            pass
-        finally:
-            connection.close()
+        if is_ready("127.0.0.1", port):
+            return
         time.sleep(0.1)
     raise BentoError(f"the Bento's server {state}; the end of its log:", *log.read_text(errors="replace")[-3000:].splitlines())
 

@@ -4,6 +4,7 @@ A stage's config is saved beside what the stage makes, and rebuilt from there wh
 has the stages that watch, promote and clean up, `livealign.profiles` the profiles that hold a value for every setting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from livealign.bounds import AMOUNT, BELOW_ONE, COUNT, PART, POSITIVE, SEED, SHARE, Bounds, setting
@@ -12,6 +13,13 @@ from livealign.errors import LiveAlignError
 RETUNE_POLICIES = ("daily", "weekly", "on_drift")
 POOLINGS = ("mean", "last", "telling")
 SOURCE_NAMES = ("llm", "lexical", "frames")
+
+
+def pictures_last(sources: Sequence[str]) -> tuple[str, ...]:
+    """Sources of content in the order in which their vectors lie side by side."""
+    return tuple(sorted(sources, key=lambda source: source == "frames"))
+
+
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),

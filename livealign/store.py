@@ -14,7 +14,6 @@ or locked, and work that is done twice writes the same. The champion's pointer a
 the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -30,7 +29,7 @@ from typing import IO, Any, TypeVar
 import pyarrow.fs as pafs
 
 from livealign.errors import LiveAlignError
-from livealign.files import TEMPORARY_PREFIX, replaced_directory
+from livealign.files import TEMPORARY_PREFIX, file_sha256, replaced_directory
 
 T = TypeVar("T")
 
@@ -182,7 +181,7 @@ def _write_archive(folder: Path, out: Any) -> None:
     if odd := [path for path in paths if path.is_symlink() or not path.is_file()]:
         raise LiveAlignError(f"{odd[0]} is no plain file and cannot be copied to the store; remove it")
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    sums = {name: _sha256(path) for name, path in names.items()}
+    sums = {name: file_sha256(path) for name, path in names.items()}
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         content = json.dumps(sums, indent=1).encode()
         tar.addfile(_member(SUMS, len(content), 0o644), io.BytesIO(content))
@@ -211,7 +210,7 @@ def _read_archive(archive: Path, folder: Path, shown: str) -> None:
                     while block := source.read(_CHUNK):
                         out.write(block)
                 target.chmod(0o755 if member.mode & 0o100 else 0o644)
-                if _sha256(target) != sums[member.name]:
+                if file_sha256(target) != sums[member.name]:
                     raise LiveAlignError(f"{damaged} ({member.name} has another SHA-256)")
     except (tarfile.TarError, ValueError, StopIteration, AttributeError) as error:
         raise LiveAlignError(f"{damaged} ({error})") from error
@@ -230,11 +229,6 @@ def _member(name: str, size: int, mode: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, mode
     return member
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _temporary(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from livealign.config import pictures_last
 from livealign.dataset.corpus import FRAMES, LEXICAL, PLATFORM_CONTENT, TUNED, Corpus
 from livealign.errors import TrainingError
 
@@ -24,7 +25,7 @@ class Content(NamedTuple):
 
 def content_names(sources: Sequence[str]) -> tuple[str, ...]:
     """The names in `Corpus.content` of these `alignment.sources`; pictures come last."""
-    return tuple(_CONTENT_OF_SOURCE[source] for source in sorted(sources, key=lambda source: source == "frames"))
+    return tuple(_CONTENT_OF_SOURCE[source] for source in pictures_last(sources))
 
 
 def content_of(corpus: Corpus, *names: str) -> Content:

@@ -33,7 +33,7 @@ from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent, name
 from livealign.live.state.sessions import Sessions
 from livealign.live.state.state import LiveState
 from livealign.live.state.users import Users
-from livealign.live.state.windows import LiveFrame, OpenWindow, Utterance
+from livealign.live.state.windows import LiveFrame, OpenWindow, Utterance, newest
 from livealign.llm.segment_text import WindowText
 
 _FORMAT = "livealign-live-state-3"
@@ -186,8 +186,7 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
     room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
     room.earlier = tuple(_text_of(text) for text in row["earlier"])
     room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
-    frames = [window.frame for window in (room.waiting, room.encoded) if window is not None and window.frame is not None]
-    room.frame = max(frames, default=None)
+    room.frame = newest(*(window.frame for window in (room.waiting, room.encoded) if window is not None))
     room.windows = deque(
         CodedWindow(segment_id, ended_at, text, codes, named_counts(counts))
         for segment_id, ended_at, text, codes, counts in row["windows"]

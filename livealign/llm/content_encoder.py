@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from livealign.config import pictures_last
 from livealign.errors import BackboneError
 from livealign.frames.decode import Pixels
 from livealign.llm.backbone import Backbone
@@ -30,7 +31,7 @@ class ContentEncoder:
     images: ImageEncoder | None = None
 
     def __post_init__(self) -> None:
-        self.sources = tuple(sorted(self.sources, key=lambda source: source == "frames"))
+        self.sources = pictures_last(self.sources)
         parts = {"llm": self.llm, "lexical": self.lexicon, "frames": self.images}
         missing = [name for name, part in parts.items() if name in self.sources and part is None]
         if missing:

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from livealign import __version__
 from livealign.errors import BundleError
-from livealign.files import exclusive, sync_directory
+from livealign.files import exclusive, file_sha256, sync_directory
 
 CODED_SEGMENTS = "coded_segments.npz"
 ALIGNMENT = "alignment.safetensors"
@@ -135,7 +135,7 @@ def open_bundle(path: Path) -> Bundle:
         file = path / name
         if name not in present:
             raise BundleError(f"{file} is missing; build the release again or roll back to another")
-        if file.stat().st_size != entry["bytes"] or _sha256(file) != entry["sha256"]:
+        if file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
             raise BundleError(f"{file} is damaged (its SHA-256 is not the manifest's); build the release again or roll back")
     return Bundle(path, manifest)
 
@@ -290,11 +290,6 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
 def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         yield chunk
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _put_in_place(temporary: Path, target: Path) -> Path:

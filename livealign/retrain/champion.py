@@ -27,7 +27,7 @@ from livealign.dataset.corpus import FRAMES, Corpus, load_corpus
 from livealign.days import EPOCH, PART
 from livealign.errors import BundleError, EvaluationError
 from livealign.evaluation.frame import EvaluationFrame
-from livealign.files import replace_json, replaced_directory
+from livealign.files import file_sha256, replace_json, replaced_directory
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.llm.embedding_cache import EmbeddingCache
@@ -145,9 +145,7 @@ def _digest(root: Path, files: Iterator[Path]) -> str:
     """SHA-256 of the names below `root` and the contents of the files."""
     digest = hashlib.sha256()
     for path in sorted(files):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(root)} {content}\n".encode())
+        digest.update(f"{path.relative_to(root)} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

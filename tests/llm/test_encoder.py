@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from livealign.config import EncoderConfig, SegmentConfig
@@ -18,6 +17,7 @@ from livealign.llm.encoder import Encoder, adapter_sha256, tokenize
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import copy_with_own_layers, quiet_adapters
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, write_token_weights
+from tests.planted.room_texts import random_adapter
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 TEXTS = [
@@ -37,19 +37,7 @@ def backbone(tmp_path_factory) -> Backbone:
 
 @pytest.fixture(scope="module")
 def adapter(backbone, tmp_path_factory):
-    """An adapter with random weights in layer 1, as peft saves it."""
-    folder = tmp_path_factory.mktemp("adapter")
-    settings = LoraConfig(
-        r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], layers_to_transform=[1], layers_pattern="layers"
-    )
-    model = get_peft_model(copy_with_own_layers(backbone.model, 1, 2), settings)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_" in name:
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    model.save_pretrained(str(folder))
-    return folder
+    return random_adapter(backbone, tmp_path_factory.mktemp("adapter"))
 
 
 def test_a_control_token_that_a_viewer_spells_out_is_read_as_characters(backbone):

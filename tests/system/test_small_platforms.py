@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from livealign.home import Home
 from livealign.release.registry import read_champion
-from orchestration.dbt.project import dbt_environment, prepared_project
 from tests.planted.small_platforms import SmallPlatform
 from tests.support.forked_retrain import forked_retrain
+from tests.support.parsed_project import parsed_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
@@ -36,13 +36,7 @@ PLATFORMS = st.builds(
 @pytest.fixture(scope="module")
 def dbt_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`Home.dbt` with its manifest: parsing the project takes as long as all other stages of a small platform."""
-    home = Home(tmp_path_factory.mktemp("parsed") / "home", "parquet")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("LIVEALIGN_LANDING", "LIVEALIGN_WAREHOUSE_FILE", "DBT_TARGET_PATH", "DBT_LOG_PATH"):
-            patch.setenv(name, "")
-        dbt_environment(home)
-        prepared_project(home)
-    return home.dbt
+    return parsed_project(tmp_path_factory.mktemp("parsed"), "parquet")
 
 
 @settings(

@@ -14,7 +14,7 @@ from livealign.dataset.recent_content import RecentContent
 from livealign.dataset.room_outcomes import OUTCOME_COUNTS
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows
 from livealign.live.state.room_texts import RoomTexts
-from livealign.live.state.windows import LiveFrame
+from livealign.live.state.windows import LiveFrame, newest
 from livealign.llm.segment_text import WindowText
 
 Ints = NDArray[np.int64]
@@ -67,7 +67,7 @@ class LiveRoom:
 
     def show(self, frame: LiveFrame) -> None:
         """Take a picture; the newest one stays."""
-        self.frame = frame if self.frame is None else max(self.frame, frame)
+        self.frame = newest(self.frame, frame)
 
     @property
     def title(self) -> str | None:

@@ -30,6 +30,11 @@ class LiveFrame(NamedTuple):
     picture: str  # as in its event (`livealign.live.frames`)
 
 
+def newest(*frames: LiveFrame | None) -> LiveFrame | None:
+    """The newest of the pictures that are there."""
+    return max((frame for frame in frames if frame is not None), default=None)
+
+
 @dataclass(slots=True)
 class OpenWindow:
     """What has happened in one window of a room so far."""
@@ -53,7 +58,7 @@ class OpenWindow:
 
     def show(self, frame: LiveFrame) -> None:
         """Take a picture; the newest one counts."""
-        self.frame = frame if self.frame is None else max(self.frame, frame)
+        self.frame = newest(self.frame, frame)
 
     def chat_text(self) -> str:
         """The messages in order, one a line, cut to the last TEXT_CHARACTERS characters."""
