@@ -41,7 +41,7 @@ class CrossOriginMiddleware:
             self.app = CORSMiddleware(
                 app,
                 allow_origins=origins,
-                allow_methods=("GET", "POST"),
+                allow_methods=("GET", "POST", "DELETE"),
                 allow_headers=HEADERS,
                 expose_headers=("retry-after",),
                 max_age=PREFLIGHT_SECONDS,

@@ -88,6 +88,8 @@ def test_pages_of_other_origins_are_answered_only_where_they_are_allowed(monkeyp
         asked = client.options("/recommend", headers={"Origin": origin, **PREFLIGHT})
         assert (asked.status_code == 200) == allowed
         assert (asked.headers.get("access-control-allow-origin") == origin) == allowed
+        removal = {**PREFLIGHT, "Access-Control-Request-Method": "DELETE"}
+        assert (client.options("/users/7", headers={"Origin": origin, **removal}).status_code == 200) == allowed
         answer = client.get("/rooms", headers={"Origin": origin})
         assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
         assert "access-control-allow-credentials" not in answer.headers
