@@ -73,16 +73,17 @@ class Bounds(_Base):
         """Read a part of a request."""
         if not self._refused:
             self._received = len(data)
+            of_body = self.cycle is not None and self.cycle.more_body
             super().data_received(data)
-            self._follow(len(data))
+            self._follow(0 if of_body else len(data))
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of a body that the application did not read."""
         super().on_response_complete()
         self._follow()
 
-    def _follow(self, received: int = 0) -> None:
-        """Note what the connection waits for, after bytes were received or an answer was sent."""
+    def _follow(self, of_headers: int = 0) -> None:
+        """Note what the connection waits for, after an answer was sent or bytes came, some of them of headers."""
         if self._refused or self.transport.is_closing():
             return
         cycle = self.cycle
@@ -90,7 +91,7 @@ class Bounds(_Base):
             self._request, self._header_bytes = cycle, 0
             self.exempt = self._proxy or ADMISSION.knows(cycle.scope["headers"])
         elif cycle is None or not cycle.more_body:
-            self._header_bytes += received
+            self._header_bytes += of_headers
         wanted: State | None = None
         if cycle is not None and cycle.more_body:
             wanted = "body"

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +116,16 @@ def test_a_request_is_answered_and_the_connection_stays(port: int) -> None:
         connection.sendall(half[20:-3])
         connection.sendall(half[-3:])
         assert answer(connection)[1]["length"] == 6
+
+
+def test_a_body_that_comes_after_its_headers_is_no_header(port: int) -> None:
+    whole = request(b'"' + b"x" * 59_998 + b'"')
+    for pause in (-40_000, -20_000):
+        with connect(port) as connection:
+            connection.sendall(whole[:pause])
+            time.sleep(0.05)  # so that the rest is read on its own
+            connection.sendall(whole[pause:])
+            assert answer(connection) == (200, {"client": "127.0.0.1", "length": 60_000})
 
 
 def test_headers_beyond_their_bound_are_refused_complete_or_not(port: int) -> None:
