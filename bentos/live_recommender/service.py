@@ -85,7 +85,12 @@ class LiveRecommender:
             sys.exit(f"error: {error}")
 
     def _open(self) -> None:
-        from bentos.live_recommender.startup import open_core, warm_up  # only the process that serves imports the models
+        try:
+            from bentos.live_recommender.startup import open_core, warm_up  # only the process that serves imports the models
+        except Exception as error:  # nothing of a user has been read yet: the log may hold the error's text
+            raise LiveAlignError(
+                f"the code cannot be loaded ({type(error).__name__}: {error}); build the Bento again"
+            ) from error
 
         self._metrics = process_metrics()
         self._settings = Settings.from_environment()
