@@ -17,6 +17,7 @@ that the encoder reads. The whole picture is kept, so its proportions are not.
 
 import hashlib
 import struct
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from livealign.errors import LiveAlignError
+
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what is odd in a picture is no operator's matter
 
 MAX_BYTES = 256 << 10
 MAX_PIXELS = 1 << 20
