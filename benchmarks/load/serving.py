@@ -11,35 +11,26 @@ BentoML, as `make serve` does, with the real LLM. In the same run a BentoML endp
 import argparse
 import json
 import os
-import secrets
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from benchmarks.json_rows import ROOT, JsonRows, add_json_option
-from benchmarks.load.generator import KEY_VARIABLE, UNITS
-from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER, large_release, room_authors
-from bentos.build import bentoml_command, bentoml_settings
-from bentos.smoke import ask, free_port, stop, wait_until_ready
+from benchmarks.json_rows import JsonRows, add_json_option
+from benchmarks.load.bench_server import Result, Server, bench_server
+from benchmarks.load.generator import UNITS
+from benchmarks.load.large_release import large_release, room_authors
+from benchmarks.load.traffic import SEED, WINDOW, Speakers, event_bodies, recommend_bodies
 from livealign.config import LiveConfig
 from livealign.home import Home
 from livealign.release.bundle import open_bundle
 from livealign.release.registry import champion_path
-from livealign.release.snapshot import WINDOW_MILLISECONDS
 
-WINDOW = WINDOW_MILLISECONDS / 1000
-SEED = 1  # of requests; events and words have SEED + 1 and SEED + 2
-WORDS = ("boss", "low", "dodge", "left", "now", "what", "play", "chat", "this", "run", "again", "heal", "first", "try", "nice")
 UNITS_OF_ALL = UNITS | {
     "load": "runnable processes",
     "rooms": "rooms",
@@ -59,151 +50,6 @@ UNITS_OF_ALL = UNITS | {
     "gib_per_hour_second_half": "GiB/hour",
     "share_of_noop": "share",
 }
-Result = dict[str, Any]
-
-
-class Server:
-    """One BentoML server of this benchmark."""
-
-    def __init__(self, port: int, key: str, process: "subprocess.Popen[bytes]") -> None:
-        self.port, self.key, self.process = port, key, process
-        self.authors: list[int] = []  # of each room
-
-    def load(self, path: str, bodies: list[bytes], **options: float) -> Result:
-        """Run the load generator in a process of its own."""
-        with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-            file.write(b"\n".join(bodies))
-            file.flush()
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.load.generator",
-                "--port",
-                str(self.port),
-                "--path",
-                path,
-                "--bodies",
-                file.name,
-            ]
-            command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-            environment = os.environ | {KEY_VARIABLE: self.key}
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1_200, check=True)
-        result: Result = json.loads(done.stdout)
-        return result
-
-    def get(self, path: str) -> Any:
-        """One decoded answer to a GET."""
-        status, answer = ask(self.port, "GET", path, key=self.key)
-        assert status == 200, f"{path}: {status} {answer}"
-        return answer
-
-    def memory(self) -> float:
-        """GiB of the server and its children."""
-        pids = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
-        return round(sum(psutil.Process(pid).memory_info().rss for pid in pids) / 2**30, 3)
-
-
-@contextmanager
-def bench_server(service: str, environment: dict[str, str]) -> Iterator[Server]:
-    """A BentoML server of this benchmark, for the time of the block."""
-    port, key = free_port(), secrets.token_urlsafe(24)
-    with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
-        given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
-        variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given, **environment}
-        command = bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
-        log = Path(folder) / "server.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        try:
-            wait_until_ready(process, port, 300.0, log)
-            yield Server(port, key, process)
-        finally:
-            stop(process)
-
-
-def recommend_bodies(users: int, count: int = 4_000, k: int = 10) -> list[bytes]:
-    """Requests of different users, seeded."""
-    drawn = np.random.default_rng(SEED).integers(0, users, count)
-    return [json.dumps({"user_id": FIRST_USER + int(user), "k": k, "surface": "bench"}).encode() for user in drawn]
-
-
-def event_bodies(batches: int, size: int, authors: list[int], users: int) -> list[bytes]:
-    """Batches of new comments, likes and plays at the present time.
-
-    A play ends some batches after its start.
-    """
-    rng, run = np.random.default_rng(SEED + 1), secrets.token_hex(4)
-    now = int(time.time() * 1000)
-    bodies, watching = [], deque[dict[str, Any]]()
-    for batch in range(batches):
-        kinds = rng.choice(["comment", "like", "play_started", "play_ended"], size, p=[0.5, 0.3, 0.1, 0.1])
-        room, user = rng.integers(0, len(authors), size), rng.integers(0, users, size)
-        events, ready = [], len(watching)
-        for place, kind in enumerate(kinds.tolist()):
-            about: dict[str, Any] = {"kind": kind, "event_id": f"{run}-{batch}-{place}", "at": now}
-            about |= {"room_id": FIRST_ROOM + int(room[place]), "author_id": authors[room[place]]}
-            about["user_id"] = FIRST_USER + int(user[place])
-            if kind == "play_ended" and ready:
-                ready, play = ready - 1, watching.popleft()
-                about |= {name: play[name] for name in ("room_id", "author_id", "user_id")} | {"play_id": play["event_id"]}
-            elif kind == "play_started":
-                watching.append(about)
-            elif kind != "like":
-                about |= {"kind": "comment", "text": " ".join(rng.choice(WORDS, 8))}
-            events.append(about)
-        bodies.append(json.dumps({"events": events}).encode())
-    return bodies
-
-
-class Speakers:
-    """Speech and comments in every window of some rooms until the block ends.
-
-    They are the input of the refresh.
-    """
-
-    def __init__(self, server: Server, rooms: int) -> None:
-        self._server, self._rooms = server, rooms
-        self._rng, self._run = np.random.default_rng(SEED + 2), secrets.token_hex(4)
-        self._stop, self._thread = threading.Event(), threading.Thread(target=self._speak, daemon=True)
-        self.problem: str | None = None
-
-    def __enter__(self) -> "Speakers":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _speak(self) -> None:
-        """Send the words of a sixtieth of the rooms every half second, each room at its own place in every window.
-
-        The steps are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
-        windows without words.
-        """
-        steps = int(WINDOW * 2)
-        begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
-        step = 0
-        while not self._stop.wait(max(0.0, begins + step / 2 - time.time())):
-            now = int((begins + step / 2) * 1000)
-            events = []
-            for room in range(step % steps, self._rooms, steps):
-                about = {"room_id": FIRST_ROOM + room, "author_id": self._server.authors[room], "at": now}
-                speech = {"kind": "speech", "ended_at": now, "text": " ".join(self._rng.choice(WORDS, 40))}
-                events.append({**speech, "event_id": f"{self._run}-{step}-{room}", **about})
-                for viewer in range(3):
-                    comment = {"kind": "comment", "text": " ".join(self._rng.choice(WORDS, 12)), "user_id": FIRST_USER + viewer}
-                    events.append({**comment, "event_id": f"{self._run}-{step}-{room}-{viewer}", **about})
-            for start in range(0, len(events), 500):
-                status, answer = ask(
-                    self._server.port, "POST", "/events", {"events": events[start : start + 500]}, self._server.key
-                )
-                if status != 200 or answer["rejected"]:
-                    self.problem = f"{status} {str(answer)[:300]}"
-            step += 1
 
 
 def measure_lists(server: Server, users: int, seconds: float) -> Result:

@@ -28,7 +28,8 @@ from livealign.dataset.marts import built_days, read_mart
 from livealign.days import day_range
 from livealign.home import Home
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.llm.encoder import Encoder, layers_of, tokenize
+from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.fitting import layers_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.pooling import write_token_weights
 from livealign.llm.segment_text import WindowText, compose_text

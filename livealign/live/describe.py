@@ -63,9 +63,16 @@ def similar_rooms(view: LiveView, recommender: Recommender, now: int, room_id: i
 
 
 def status_of(
-    view: LiveView, now: int, last: TickReport | None, release_id: str, users: int, problems: tuple[str, ...]
+    view: LiveView,
+    now: int,
+    last: TickReport | None,
+    release_id: str,
+    users: int,
+    problems: tuple[str, ...],
+    log_behind_records: int,
+    moving: bool,
 ) -> CoreStatus:
-    """The health of a core from its view; what its journal knows is left at 0 and False."""
+    """The health of a core from its view, its last tick and its journal."""
     live = view.live_at(now)
     content_at = view.content_at[live]
     ages = (now - content_at[content_at > 0]) / 1000
@@ -83,8 +90,8 @@ def status_of(
         last_tick_seconds=None if last is None else last.seconds,
         staleness_p50_seconds=float(np.percentile(ages, 50)) if len(ages) else None,
         staleness_p99_seconds=float(np.percentile(ages, 99)) if len(ages) else None,
-        log_behind_records=0,
-        from_snapshot=False,
+        log_behind_records=log_behind_records,
+        from_snapshot=not moving,
     )
 
 

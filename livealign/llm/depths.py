@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from livealign.llm.backbone import Backbone, choose_batch_tokens
-from livealign.llm.encoder import check_length, tokenize
+from livealign.llm.encoder import tokenize
+from livealign.llm.fitting import check_length
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import Stack, layers_path
 from livealign.llm.packing import PackedBatch, pack

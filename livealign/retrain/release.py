@@ -23,7 +23,7 @@ from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
-from livealign.llm.encoder import with_layers
+from livealign.llm.fitting import with_layers
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE

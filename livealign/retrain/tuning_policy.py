@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from livealign.config import RetuneConfig
 from livealign.files import read_json, replace_json
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import with_layers
+from livealign.llm.fitting import with_layers
 from livealign.profiles import Profile
 from livealign.release.bundle import ADAPTER, Bundle, window_days
 

@@ -12,7 +12,7 @@ from livealign.config import EncoderConfig, FinetuneConfig
 from livealign.errors import TrainingError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import layers_of
+from livealign.llm.fitting import layers_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
 
 # What other models call the projections, by what the setting calls them: Phi-3 has several in one, BERT and the others in turn.

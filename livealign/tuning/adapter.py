@@ -21,7 +21,8 @@ from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, tokenize, with_layers
+from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, tokenize
+from livealign.llm.fitting import with_layers
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
 from livealign.tuning.adapted_model import adapter_parameters, save_weights, with_adapter
 from livealign.tuning.checkpoint import TuningCheckpoint

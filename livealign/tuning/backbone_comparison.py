@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from livealign.config import EncoderConfig, FinetuneConfig, LexicalConfig, SegmentConfig
 from livealign.llm.backbone import Backbone
 from livealign.llm.depths import encode_at_depths
-from livealign.llm.encoder import layers_of
+from livealign.llm.fitting import layers_of
 from livealign.llm.lexical import fit_lexicon
 from livealign.llm.pooling import LAST, MEAN, TELLING, Pooling, telling_weights
 from livealign.setting_types import toml_text

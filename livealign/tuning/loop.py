@@ -23,7 +23,8 @@ from torch.nn.utils import clip_grad_norm_
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import layers_of, tokenize
+from livealign.llm.encoder import tokenize
+from livealign.llm.fitting import layers_of
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, Stack
 from livealign.llm.packing import PackedBatch, pack_whole

@@ -12,7 +12,7 @@ from livealign.dataset.corpus import LEXICAL, TUNED, load_corpus
 from livealign.errors import BackboneError
 from livealign.files import replace_json
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.llm.encoder import layers_of
+from livealign.llm.fitting import layers_of
 from livealign.llm.lexical import fit_lexicon
 from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE

@@ -8,7 +8,7 @@ import pytest
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.llm.backbone import load_backbone
-from livealign.llm.encoder import layers_of
+from livealign.llm.fitting import layers_of
 from livealign.profiles import load_profile
 from livealign.setting_types import toml_text
 from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers, counted_words, within_noise

@@ -1,0 +1,163 @@
+"""The answers of a live core: lists, rooms, vectors and probabilities.
+
+They come from the release in service and the live state. Only a list that is shown changes the state: it is recorded.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livealign.config import LiveConfig
+from livealign.live.answers import (
+    CoreVersion,
+    EmbeddedSegments,
+    Observer,
+    Recommendations,
+    RoomState,
+    SegmentText,
+    SimilarRoom,
+)
+from livealign.live.describe import room_of, rooms_page, similar_rooms
+from livealign.live.embed import embed_segments
+from livealign.live.journal import Journal
+from livealign.live.recommender import Reader, Request, without_content
+from livealign.live.selection import ANY_ROOM, RoomFilter
+from livealign.live.serving import Serving
+from livealign.live.state.rooms import LiveView
+from livealign.live.state.state import LiveState
+
+
+class AnsweringCore:
+    """The reading half of `LiveCore`: it answers, and never waits for the LLM."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        state: LiveState,
+        journal: Journal,
+        config: LiveConfig,
+        clock: Callable[[], float],
+        observer: Observer,
+    ) -> None:
+        self._serving, self.state, self._journal = serving, state, journal
+        self._config, self._clock, self._observer = config, clock, observer
+        self._without: tuple[LiveView, LiveView] | None = None  # a view, and the same view without content
+
+    def recommend(
+        self,
+        user_id: int,
+        k: int,
+        exclude: Collection[int] = (),
+        surface: str | None = None,
+        at: int | None = None,
+        content: bool = True,
+        record: bool = True,
+        among: Collection[int] | None = None,
+        wanted: RoomFilter | None = None,
+    ) -> Recommendations:
+        """At most `k` live rooms, best first.
+
+        The rooms are logged as impressions under the request id. Until the first event, the time stands still at that of the
+        release's snapshot, and nothing is logged.
+
+        Args:
+            user_id: a user who was not seen in training gets a list too, by what is on now.
+            k: 1 to MAX_K. exclude: room ids to leave out.
+            surface: where the list is shown, for the log.
+            at: epoch milliseconds; None for now. Only lists for now are logged.
+            content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
+            among: ids of the only rooms to rank; those that are not live are left out. None ranks all.
+            wanted: conditions on the rooms.
+            record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
+
+        Raises:
+            LiveAlignError: `k` is out of bounds.
+        """
+        asked_at = self.now() if at is None else at
+        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
+        with self.state.lock:
+            serving, view = self._serving, self.state.view()
+            reader = self._reader(view, user_id, asked_at)
+            if not content:
+                view = self._without_content(view)
+        answer = serving.recommender.recommend(view, reader, request)
+        if serving.refresher is None:
+            answer = answer._replace(fallbacks=(*answer.fallbacks, "no_refresh"))
+        if record and content and at is None and answer.rooms and self._journal.moving:
+            self._journal.show(self.state, user_id, answer)
+        self._observer.recommended(answer.seconds or {}, answer.fallbacks)
+        return answer
+
+    def embed(self, segments: Sequence[SegmentText]) -> EmbeddedSegments:
+        """Embeddings, aligned vectors and codes of segments from outside the state.
+
+        Raises:
+            BackboneError: the release's backbone is not on this machine.
+        """
+        return embed_segments(self._serving, segments)
+
+    def rooms(self, limit: int = 50, offset: int = 0) -> tuple[RoomState, ...]:
+        """A page of the live rooms, those with most viewers first; each has its newest window."""
+        serving, view = self._serving_and_view()
+        return rooms_page(view, serving.recommender, self.now(), limit, offset)
+
+    def room(self, room_id: int) -> RoomState | None:
+        """One room and its latest windows, also shortly after its end; None if it is unknown."""
+        serving, view = self._serving_and_view()
+        return room_of(view, serving.recommender, self.now(), room_id)
+
+    def similar(self, room_id: int, k: int = 10) -> tuple[SimilarRoom, ...] | None:
+        """The live rooms whose present content is most similar; None if the room is unknown."""
+        serving, view = self._serving_and_view()
+        return similar_rooms(view, serving.recommender, self.now(), room_id, k)
+
+    def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
+        """Probabilities [rooms, tasks] of a user for rooms at a time; NaN for an unknown room.
+
+        `recommend` ranks by them. This method makes no list; it is for comparison with the batch pipeline.
+        """
+        with self.state.lock:
+            serving, view = self._serving, self.state.view()
+            reader = self._reader(view, user_id, at)
+        row_of = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
+        known = [number for number, room_id in enumerate(room_ids) if room_id in row_of]
+        scores = np.full((len(room_ids), len(serving.recommender.ranker.config.tasks)), np.nan, dtype=np.float32)
+        if known:
+            rows = np.array([row_of[room_ids[number]] for number in known], dtype=np.int64)
+            scores[known] = serving.recommender.scores(view, rows, reader, at)
+        return scores
+
+    def version(self) -> CoreVersion:
+        """The release in service."""
+        return self._serving.version()
+
+    def now(self) -> int:
+        """Epoch milliseconds of the clock; the snapshot's time until the first event."""
+        return int(self._clock() * 1000) if self._journal.moving else self.state.clock
+
+    def _serving_and_view(self) -> tuple[Serving, LiveView]:
+        """The release and a view of the rooms that belong together."""
+        with self.state.lock:
+            return self._serving, self.state.view()
+
+    def _reader(self, view: LiveView, user_id: int, at: int) -> Reader:
+        history = self.state.users.history(user_id, at)
+        since = at - int(60_000 * self._config.seen_minutes)
+        coded_windows = view.coded_windows
+        return Reader(
+            user_id,
+            coded_windows["author_id"][history.coded_row],
+            coded_windows["vector"][history.coded_row],
+            coded_windows["codes"][history.coded_row],
+            coded_windows["segment_id"][history.coded_row] > 0,
+            self.state.user_before(user_id),
+            self.state.users.not_entered(user_id, since, at),
+            self.state.wishes.unwanted(user_id),
+        )
+
+    def _without_content(self, view: LiveView) -> LiveView:
+        cached = self._without
+        if cached is None or cached[0] is not view:
+            cached = self._without = (view, without_content(view))
+        return cached[1]
