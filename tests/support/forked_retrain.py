@@ -1,7 +1,7 @@
 """`make retrain` in a fork of a process that has imported everything and done nothing.
 
-It takes half the time of a new process. The fork server is a process of its own. A fork of the test's process would inherit what the tests before it left: locks that
-their threads held, and the thread pools of torch without their threads.
+It takes half the time of a new process. A fork of the test's own process would inherit what the tests before it left: locks
+that their threads held, and the thread pools of torch without their threads.
 """
 
 import multiprocessing
