@@ -6,21 +6,18 @@ Every room, comment, gift … of the day is sent as an event. Its time is moved 
 Rooms get new ids, so that a day can be played many times; users and authors keep theirs, because the models know them.
 """
 
-import http.client
-import json
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, cast
 
 import numpy as np
 
+from livealign.client import Client, ClientError
+from livealign.client_types import SentEvent
 from livealign.days import midnight
-from livealign.errors import LiveAlignError
 from livealign.ids import hashed_id
 from livealign.replay.events import Timed, day_events, landed_rooms, landed_rows
 
@@ -111,7 +108,7 @@ def feed(
     Raises:
         LiveAlignError: the day is not landed, the service does not answer, or it refuses the key.
     """
-    caller, run = _Caller(url, key), secrets.token_hex(4)
+    client, run = Client(url, key, timeout=30.0, patience=PATIENCE_SECONDS), secrets.token_hex(4)
     start = busiest_quarter(landing, day)
     clock = Clock(int(start.timestamp() * 1000), int(time.time() * 1000), speed)
     events = feed_events(landing, day, clock, minutes, run)
@@ -125,55 +122,19 @@ def feed(
         due = next((place for place in range(sent, len(events)) if events[place].at > now), len(events))
         for place in range(sent, due, BATCH):
             batch = [event.item for event in events[place : min(place + BATCH, due)]]
-            answer = caller.post("/events", {"events": batch})
-            accepted, rejected = accepted + answer.get("accepted", 0), rejected + answer.get("rejected", 0)
+            answer = client.events(cast(list[SentEvent], batch))
+            accepted, rejected = accepted + answer["accepted"], rejected + answer["rejected"]
         sent = max(sent, due)
         for _ in range(round(lists_per_second * TURN_SECONDS) if users else 0):
-            caller.post("/recommend", {"user_id": users[lists * 7919 % len(users)], "k": 10, "surface": "feed"})
+            try:
+                client.recommend(users[lists * 7919 % len(users)], k=10, surface="feed")
+            except ClientError as error:
+                if error.status:
+                    raise
+                print(f"a list was lost: {error}", flush=True)  # a service that stays away ends the next batch of events
             lists += 1
         if time.monotonic() - printed_at > 10:
             printed_at = time.monotonic()
             print(f"{sent:,} of {len(events):,} events sent, {rejected:,} rejected, {lists:,} lists", flush=True)
         time.sleep(TURN_SECONDS)
     return FeedReport(sent, accepted, rejected)
-
-
-class _Caller:
-    """A connection to the service that reconnects when it breaks."""
-
-    def __init__(self, url: str, key: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise LiveAlignError(f"{url} is no address of a service; write e.g. http://127.0.0.1:3000")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=30)
-        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-        self._url = url
-
-    def post(self, path: str, body: object) -> dict[str, Any]:
-        """The answer, also to a batch that was rejected; tries again while the service is down or busy."""
-        payload, until = json.dumps(body), time.monotonic() + PATIENCE_SECONDS
-        for wait in self._waits():
-            try:
-                self._connection.request("POST", path, payload, self._headers)
-                response = self._connection.getresponse()
-                content = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                if time.monotonic() > until:
-                    raise LiveAlignError(f"{self._url} does not answer ({error!r}); is the service running?") from error
-            else:
-                if response.status in (200, 422):
-                    answer: dict[str, Any] = json.loads(content)
-                    return answer
-                if response.status not in (429, 503) or time.monotonic() > until:
-                    text = content[:300].decode(errors="replace")
-                    raise LiveAlignError(f"{self._url}{path} answered {response.status}: {text}")
-            time.sleep(wait)
-        raise AssertionError("waits never end")
-
-    @staticmethod
-    def _waits() -> Iterator[float]:
-        wait = 0.2
-        while True:
-            yield wait
-            wait = min(5.0, wait * 2)

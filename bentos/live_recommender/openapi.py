@@ -5,6 +5,7 @@ stand: their times are those of the request for the document, because old events
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -62,13 +63,9 @@ def document(bentoml_document: Json, prefix: str = "") -> Json:
     embed = bentoml_document["paths"]["/embed"]["post"]
     embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not the middleware's
     embed["requestBody"]["content"]["application/json"]["example"] = {"segments": [EXAMPLE_SEGMENT]}
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in _BODIES] + [(model, "serialization") for model in _ANSWERS],
-        ref_template=_REF,
-    )
     embed |= {**_refusals(embed, "413", "415", "503"), "operationId": "embed"}
     of_bentoml = bentoml_document["components"]["schemas"]
-    schemas = {**{name: of_bentoml[name] for name in ("Segment", "EmbeddedSegment")}, **definitions["$defs"]}
+    schemas = {**{name: of_bentoml[name] for name in ("Segment", "EmbeddedSegment")}, **schemas_of()}
     return {
         **bentoml_document,
         "openapi": "3.1.0",
@@ -91,6 +88,15 @@ def document(bentoml_document: Json, prefix: str = "") -> Json:
             },
         },
     }
+
+
+def schemas_of(bodies: Sequence[type[BaseModel]] = (), answers: Sequence[type[BaseModel]] = ()) -> Json:
+    """The schemas of all requests and answers, and of the models given, by name."""
+    wanted = [(model, "validation") for model in (*_BODIES, *bodies)]
+    wanted += [(model, "serialization") for model in (*_ANSWERS, *answers)]
+    _, definitions = models_json_schema(wanted, ref_template=_REF)  # type: ignore[arg-type]
+    found: Json = definitions["$defs"]
+    return found
 
 
 EXAMPLE_SEGMENT = {

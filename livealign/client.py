@@ -1,0 +1,377 @@
+"""A client of the live service, typed by its OpenAPI document; it needs nothing but Python.
+
+    client = Client("http://127.0.0.1:3000", key="…")
+    with EventSender(client) as events:                    # sends in batches, from a thread of its own
+        events.send({"kind": "like", "event_id": "e1", "at": 1748950000000, "room_id": 7, "author_id": 3, "user_id": 17})
+        for room in client.recommend(17, k=5)["rooms"]:
+            print(room["title"], room["reason"])
+
+A call tries again while the service is away or busy, with growing, random waits, or as `Retry-After` says. A call that may
+have been carried out is repeated only where that changes nothing: events have ids, so a batch may be sent again; a list
+whose answer was lost is not asked for again, because its rooms would be logged as shown twice.
+"""
+
+import http.client
+import json
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import Empty, Full, Queue
+from typing import Any, TypedDict, Unpack, cast
+from urllib.parse import urlencode, urlsplit
+
+from livealign.client_types import (
+    DeletedUser,
+    EmbeddedSegment,
+    Filter,
+    FrameResponse,
+    IngestResponse,
+    RecommendManyResponse,
+    RecommendResponse,
+    RejectedEvent,
+    Room,
+    RoomPage,
+    Segment,
+    SentEvent,
+    SimilarRooms,
+    Status,
+    Version,
+)
+from livealign.errors import LiveAlignError
+
+MAX_EVENTS = 1_000  # of one batch; the service refuses more
+BATCH_BYTES = 1 << 20  # of one batch, about: the service refuses larger bodies
+_BUSY = (429, 502, 503, 504)
+
+
+class ClientError(LiveAlignError):
+    """The service refused a call, or did not answer.
+
+    `status` is the HTTP status, 0 where there was no answer; `answer` is what the service said, decoded.
+    """
+
+    def __init__(self, message: str, status: int = 0, answer: Any = None) -> None:
+        super().__init__(message)
+        self.status, self.answer = status, answer
+
+
+class Wanted(TypedDict, total=False):
+    """What a list shall be like; see `RecommendRequest`."""
+
+    k: int
+    exclude: list[int]
+    among: list[int] | None
+    filter: Filter
+    surface: str | None
+    at: str | None
+    record: bool
+    content: bool
+
+
+class Client:
+    """A client of one service; every thread has a connection of its own.
+
+    Args:
+        url: of the service, with the prefix of a proxy if there is one: `https://live.example.org/recommender`.
+        key: of an API key; "" where readers need none.
+        timeout: seconds for one attempt.
+        patience: seconds that a call tries again while the service is away or busy; 0: one attempt.
+
+    Raises:
+        ClientError: `url` is no address.
+    """
+
+    def __init__(self, url: str, key: str = "", *, timeout: float = 10.0, patience: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ClientError(f"{url} is no address of a service; write e.g. http://127.0.0.1:3000")
+        self.url, self._timeout, self._patience = url.rstrip("/"), timeout, patience
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._own = threading.local()
+
+    # Lists and rooms
+
+    def recommend(self, user_id: int, **wanted: Unpack[Wanted]) -> RecommendResponse:
+        """Rooms that are live, best first."""
+        return cast(RecommendResponse, self._post("/recommend", {"user_id": user_id, **wanted}, _records_nothing(wanted)))
+
+    def recommend_many(self, user_ids: Sequence[int], **wanted: Unpack[Wanted]) -> RecommendManyResponse:
+        """A list for each of at most 100 viewers, in their order."""
+        body = {"user_ids": list(user_ids), **wanted}
+        return cast(RecommendManyResponse, self._post("/recommend/many", body, _records_nothing(wanted)))
+
+    def rooms(self, limit: int = 50, offset: int = 0) -> RoomPage:
+        """Live rooms, those with most viewers first."""
+        return cast(RoomPage, self._call("GET", f"/rooms?{urlencode({'limit': limit, 'offset': offset})}"))
+
+    def all_rooms(self, page: int = 200) -> Iterator[Room]:
+        """Every live room, page by page.
+
+        A room may be missing or come twice if others start or end meanwhile.
+        """
+        offset = 0
+        while rooms := self.rooms(page, offset)["rooms"]:
+            yield from rooms
+            offset += len(rooms)
+
+    def room(self, room_id: int) -> Room | None:
+        """One room with its last windows; None if the service does not know it."""
+        return cast(Room | None, self._call("GET", f"/rooms/{int(room_id)}", absent=True))
+
+    def frame(self, room_id: int) -> bytes | None:
+        """The newest picture of a room, as WebP; None if there is none."""
+        return cast(bytes | None, self._call("GET", f"/rooms/{int(room_id)}/frame", absent=True))
+
+    def similar(self, room_id: int, k: int = 10) -> SimilarRooms | None:
+        """The live rooms whose content is most similar now; None if the room is unknown."""
+        return cast(SimilarRooms | None, self._call("GET", f"/similar/{int(room_id)}?{urlencode({'k': k})}", absent=True))
+
+    def embed(self, segments: Sequence[Segment]) -> list[EmbeddedSegment]:
+        """The embedding, vector and codes of each segment, at most 64."""
+        return cast(list[EmbeddedSegment], self._post("/embed", {"segments": list(segments)}))
+
+    # What happened
+
+    def events(self, events: Sequence[SentEvent]) -> IngestResponse:
+        """Send events, in batches that the service takes; the rejections name their places.
+
+        Raises:
+            ClientError: a batch could not be sent; those before it are on disk, and all may be sent again.
+        """
+        whole: IngestResponse = {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
+        for start, batch in _batches(events):
+            answer = cast(IngestResponse, self._post("/events", {"events": batch}, accepts=(200, 422)))
+            whole["accepted"] += answer["accepted"]
+            whole["duplicate"] += answer["duplicate"]
+            whole["rejected"] += answer["rejected"]
+            whole["rejections"] += [{**rejected, "place": start + rejected["place"]} for rejected in answer["rejections"]]
+        return whole
+
+    def send_frame(self, room_id: int, picture: bytes, at: int | str | None = None, kind: str = "image/jpeg") -> FrameResponse:
+        """Send a picture of a live room.
+
+        Args:
+            at: epoch milliseconds or ISO 8601 text; None for now.
+            kind: image/jpeg, image/png or image/webp.
+        """
+        query = {"room_id": room_id} | ({} if at is None else {"at": at})
+        return cast(FrameResponse, self._call("POST", f"/frames?{urlencode(query)}", picture, kind))
+
+    def delete_user(self, user_id: int) -> DeletedUser:
+        """Forget what a user did: in the state, in the event log and in the next landing."""
+        return cast(DeletedUser, self._call("DELETE", f"/users/{int(user_id)}"))
+
+    # The service
+
+    def version(self) -> Version:
+        """The release in service."""
+        return cast(Version, self._call("GET", "/version"))
+
+    def status(self) -> Status:
+        """The health of the service."""
+        return cast(Status, self._call("GET", "/status"))
+
+    def close(self) -> None:
+        """Close the connection of this thread; the next call opens another."""
+        connection = getattr(self._own, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    # One call
+
+    def _post(self, path: str, body: object, repeatable: bool = True, accepts: tuple[int, ...] = (200,)) -> Any:
+        return self._call("POST", path, json.dumps(body).encode(), repeatable=repeatable, accepts=accepts)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        *,
+        repeatable: bool = True,
+        absent: bool = False,
+        accepts: tuple[int, ...] = (200,),
+    ) -> Any:
+        """The decoded answer; with `absent`, None where the service says that there is no such thing."""
+        until, wait = time.monotonic() + self._patience, 0.1
+        headers = self._headers | ({} if body is None else {"Content-Type": kind})
+        while True:
+            sent, asked = False, None
+            try:
+                connection = self._connection()
+                if connection.sock is None:
+                    connection.connect()
+                sent = True
+                connection.request(method, f"{self._prefix}{path}", body, headers)
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                problem = ClientError(f"{self.url} does not answer ({error!r}); is the service running?")
+                if sent and not repeatable:
+                    raise problem from error
+            else:
+                answer = _decoded(content, response.getheader("Content-Type", ""))
+                if response.status in accepts:
+                    return answer
+                if absent and response.status == 404:
+                    return None
+                said = (
+                    answer["error"]
+                    if isinstance(answer, dict) and "error" in answer
+                    else content[:200].decode(errors="replace")
+                )
+                problem = ClientError(f"{method} {self.url}{path}: {response.status}: {said}", response.status, answer)
+                if response.status not in _BUSY:
+                    raise problem
+                asked = _seconds(response.getheader("Retry-After"))
+            pause = random.uniform(wait / 2, wait) if asked is None else asked
+            if time.monotonic() + pause > until:
+                raise problem
+            time.sleep(pause)
+            wait = min(5.0, 2 * wait)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """The connection of this thread; one that the service closed while it was idle is opened anew."""
+        own: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
+        if own is None:
+            make = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+            own = self._own.connection = make(self._host, self._port, timeout=self._timeout)
+        elif own.sock is not None and _was_closed(own.sock):
+            own.close()
+        return own
+
+
+class EventSender:
+    """A queue of events that a thread sends in batches; use it as a context manager.
+
+    Args:
+        client: with a key that may write.
+        every: seconds after which waiting events are sent at the latest.
+        most: events that may wait; `send` raises beyond it, so that a dead service does not fill the memory.
+        rejected: receives the events that the service rejected, from the thread.
+
+    Raises:
+        ClientError: at the end of the block, if events could not be sent; `unsent` holds them.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        every: float = 0.5,
+        most: int = 100_000,
+        rejected: Callable[[SentEvent, RejectedEvent], None] | None = None,
+    ) -> None:
+        self._client, self._every, self._rejected = client, every, rejected
+        self._waiting: Queue[SentEvent] = Queue(most)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="event-sender", daemon=True)
+        self.accepted = self.duplicate = self.rejected = 0
+        self.unsent: list[SentEvent] = []
+        self._problem: ClientError | None = None
+
+    def __enter__(self) -> "EventSender":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._problem is not None and kind is None:
+            raise self._problem
+
+    def send(self, event: SentEvent) -> None:
+        """Queue an event.
+
+        Raises:
+            ClientError: too many events wait, or the thread has ended because the service refused a batch.
+        """
+        if self._problem is not None:
+            raise self._problem
+        try:
+            self._waiting.put_nowait(event)
+        except Full:
+            raise ClientError(f"{self._waiting.maxsize} events wait for {self._client.url}; is it running?") from None
+
+    def _run(self) -> None:
+        while not self._over.is_set() or not self._waiting.empty():
+            batch = self._batch()
+            if not batch:
+                continue
+            try:
+                answer = self._client.events(batch)
+            except ClientError as error:
+                self._problem = error
+                self.unsent = [*batch, *self._rest()]
+                return
+            self.accepted += answer["accepted"]
+            self.duplicate += answer["duplicate"]
+            self.rejected += answer["rejected"]
+            if self._rejected is not None:
+                for rejection in answer["rejections"]:
+                    self._rejected(batch[rejection["place"]], rejection)
+
+    def _batch(self) -> list[SentEvent]:
+        """The events of the next call: as many as one takes, or those that came in time."""
+        batch: list[SentEvent] = []
+        until = time.monotonic() + self._every
+        while len(batch) < MAX_EVENTS and (left := until - time.monotonic()) > 0:
+            try:
+                batch.append(self._waiting.get(timeout=min(left, 0.05) if self._over.is_set() or not batch else left))
+            except Empty:
+                if self._over.is_set():
+                    break
+        return batch
+
+    def _rest(self) -> list[SentEvent]:
+        rest = []
+        while not self._waiting.empty():
+            rest.append(self._waiting.get_nowait())
+        return rest
+
+
+def _records_nothing(wanted: Mapping[str, Any]) -> bool:
+    """Whether a list may be asked for again: it leaves no impression."""
+    return wanted.get("record") is False or wanted.get("at") is not None or wanted.get("content") is False
+
+
+def _batches(events: Sequence[SentEvent]) -> Iterator[tuple[int, list[SentEvent]]]:
+    """(place of its first event, events) of each batch, within the service's bounds."""
+    start, size = 0, 0
+    for place, event in enumerate(events):
+        bytes_of = len(json.dumps(event)) + 2
+        if place - start == MAX_EVENTS or (size + bytes_of > BATCH_BYTES and place > start):
+            yield start, list(events[start:place])
+            start, size = place, 0
+        size += bytes_of
+    if start < len(events):
+        yield start, list(events[start:])
+
+
+def _decoded(content: bytes, kind: str) -> Any:
+    if kind.split(";")[0].strip() != "application/json":
+        return content
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The seconds of a Retry-After header; None if it has none or is a date."""
+    try:
+        return None if retry_after is None else max(0.0, float(retry_after))
+    except ValueError:
+        return None
+
+
+def _was_closed(sock: socket.socket) -> bool:
+    """Whether the other side has closed an idle connection: only then there is something to read."""
+    return bool(select.select([sock], [], [], 0)[0])

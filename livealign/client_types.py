@@ -1,0 +1,513 @@
+"""The requests and answers of the live service as types.
+
+`python -m bentos.client_types` writes this module.
+"""
+
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+
+class AuthorBlocked(TypedDict):
+    """A user does not want to see any room of this author."""
+
+    event_id: str
+    at: int
+    room_id: NotRequired[int]
+    author_id: int
+    user_id: int
+    kind: Literal["author_blocked"]
+
+
+class AuthorUnblocked(TypedDict):
+    """A user takes a block back."""
+
+    event_id: str
+    at: int
+    room_id: NotRequired[int]
+    author_id: int
+    user_id: int
+    kind: Literal["author_unblocked"]
+
+
+class Comment(TypedDict):
+    """A viewer's message in the room's chat."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["comment"]
+    text: str
+    is_bot: NotRequired[bool]
+
+
+class DeletedUser(TypedDict):
+    """A user who was deleted."""
+
+    user_id: int
+    # Records that were erased from the event log.
+    erased_records: int
+
+
+class EmbeddedSegment(TypedDict):
+    """The embedding, vector and codes of one segment."""
+
+    # From the tuned LLM and, behind it, from counted words.
+    embedding: list[float]
+    # Aligned with the author, of unit length.
+    vector: list[float]
+    codes: list[int]
+    # A name for each code; empty where no words tell it from its siblings.
+    code_names: list[str]
+
+
+class ErrorBody(TypedDict):
+    """The reason for a refusal."""
+
+    error: str
+    # The wrong fields and what is wrong with each.
+    detail: list[dict[str, Any]] | None
+
+
+class Filter(TypedDict):
+    """Conditions on the rooms of a list; upper and lower case are the same."""
+
+    # Rooms of these only.
+    categories: NotRequired[list[str]]
+    # Rooms of these only, and rooms whose language is not known.
+    languages: NotRequired[list[str]]
+    # Rooms of these only.
+    authors: NotRequired[list[int]]
+    # No rooms of these.
+    blocked_authors: NotRequired[list[int]]
+    # No rooms with these in title or category.
+    blocked_words: NotRequired[list[str]]
+
+
+class Follow(TypedDict):
+    """The author was followed from this room."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["follow"]
+
+
+class FrameResponse(TypedDict):
+    """The outcome of a picture, which is on disk."""
+
+    outcome: Literal["accepted", "duplicate"]
+
+
+class Gift(TypedDict):
+    """One or more gifts at once; `value` is their price together, where it is known."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["gift"]
+    count: NotRequired[int]
+    value: NotRequired[float | None]
+
+
+class ImpressionShown(TypedDict):
+    """A room was shown to a user in the list `request_id`."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["impression"]
+    request_id: NotRequired[str | None]
+    position: NotRequired[int | None]
+    surface: NotRequired[str | None]
+    score: NotRequired[float | None]
+    model_version: NotRequired[str | None]
+
+
+class RejectedEvent(TypedDict):
+    """An event that was rejected, and why."""
+
+    # Position in the batch, from 0.
+    place: int
+    event_id: str | None
+    # A code to count by: invalid, in_future, too_late, …
+    reason: str
+    detail: str
+
+
+class IngestResponse(TypedDict):
+    """The outcome of a batch; the three counts add up to its size."""
+
+    accepted: int
+    duplicate: int
+    rejected: int
+    rejections: list[RejectedEvent]
+
+
+class Like(TypedDict):
+    """One or more likes at once."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["like"]
+    count: NotRequired[int]
+
+
+class NotInterested(TypedDict):
+    """A user does not want to see this room; it is not recommended to them again."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["not_interested"]
+
+
+class PlayEnded(TypedDict):
+    """A user leaves a room; `play_id` is the `event_id` with which they entered."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["play_ended"]
+    play_id: str
+
+
+class PlayStarted(TypedDict):
+    """A user enters a room; `request_id` names the list it was chosen from."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["play_started"]
+    request_id: NotRequired[str | None]
+    source: NotRequired[str | None]
+
+
+class RecommendManyRequest(TypedDict):
+    """Viewers to recommend live rooms to, each a list of their own."""
+
+    # Rooms wanted at most.
+    k: NotRequired[int]
+    # Rooms not to be recommended.
+    exclude: NotRequired[list[int]]
+    # The only rooms to rank, e.g. of another retriever; null ranks all.
+    among: NotRequired[list[int] | None]
+    filter: NotRequired[Filter]
+    # Where the list will be shown.
+    surface: NotRequired[str | None]
+    # The time to recommend for, UTC if it has no zone; now if it is left out.
+    at: NotRequired[str | None]
+    # False logs no impressions, for a client that shows the list to no viewer.
+    record: NotRequired[bool]
+    # False ranks without content, by the author alone: for comparison, never logged.
+    content: NotRequired[bool]
+    # The viewers.
+    user_ids: list[int]
+
+
+class RecommendedRoom(TypedDict):
+    """One recommended room."""
+
+    room_id: int
+    author_id: int
+    title: str | None
+    # The order of the list: the probability of a click, lowered if the room was shown lately.
+    score: float
+    # Probability by task.
+    scores: dict[str, float]
+    # Semantic codes of the room's newest coded window, coarse to fine.
+    codes: list[int]
+    # A name for each code; empty where no words tell it from its siblings.
+    code_names: list[str]
+    # Age of what the codes describe; null before the first window.
+    content_age_seconds: float | None
+    # The deepest named level of the code path that the user's history shares, or what is new.
+    reason: str
+    # Has a place that is reserved for rooms outside the ranked list.
+    explored: bool
+
+
+class UserList(TypedDict):
+    """The list of one viewer of many."""
+
+    # To be sent with the events that follow from this list.
+    request_id: str
+    # Release id of the bundle that ranked.
+    model_version: str
+    # The time that the list was made for, UTC.
+    at: str
+    rooms: list[RecommendedRoom]
+    # What the answer lacks; empty if it is complete.
+    fallbacks: list[
+        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
+    ]
+    # Whether the rooms are logged as impressions, which needs a key that may write.
+    logged: bool
+    user_id: int
+
+
+class RecommendManyResponse(TypedDict):
+    """One list for each viewer, in their order."""
+
+    lists: list[UserList]
+
+
+class RecommendRequest(TypedDict):
+    """A viewer to recommend live rooms to, and the number of rooms."""
+
+    # Rooms wanted at most.
+    k: NotRequired[int]
+    # Rooms not to be recommended.
+    exclude: NotRequired[list[int]]
+    # The only rooms to rank, e.g. of another retriever; null ranks all.
+    among: NotRequired[list[int] | None]
+    filter: NotRequired[Filter]
+    # Where the list will be shown.
+    surface: NotRequired[str | None]
+    # The time to recommend for, UTC if it has no zone; now if it is left out.
+    at: NotRequired[str | None]
+    # False logs no impressions, for a client that shows the list to no viewer.
+    record: NotRequired[bool]
+    # False ranks without content, by the author alone: for comparison, never logged.
+    content: NotRequired[bool]
+    # The viewer, also one never seen before.
+    user_id: int
+
+
+class RecommendResponse(TypedDict):
+    """Rooms that are live, best first."""
+
+    # To be sent with the events that follow from this list.
+    request_id: str
+    # Release id of the bundle that ranked.
+    model_version: str
+    # The time that the list was made for, UTC.
+    at: str
+    rooms: list[RecommendedRoom]
+    # What the answer lacks; empty if it is complete.
+    fallbacks: list[
+        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
+    ]
+    # Whether the rooms are logged as impressions, which needs a key that may write.
+    logged: bool
+
+
+class Window(TypedDict):
+    """One encoded window of a room."""
+
+    segment_id: int
+    ended_at: str
+    # The text that the LLM read: users' words, to be shown as text only.
+    text: str
+    codes: list[int]
+    # A name for each code; empty where no words tell it from its siblings.
+    code_names: list[str]
+    counts: dict[str, float]
+
+
+class Room(TypedDict):
+    """The state of a broadcast in the service."""
+
+    room_id: int
+    author_id: int
+    title: str | None
+    category: str | None
+    language: str | None
+    started_at: str
+    ended_at: str | None
+    # By an operator: in no list and no page.
+    hidden: bool
+    codes: list[int]
+    # A name for each code; empty where no words tell it from its siblings.
+    code_names: list[str]
+    content_age_seconds: float | None
+    viewers: int
+    # Windows with new text that are not encoded yet.
+    waiting: int
+    # Newest first.
+    windows: list[Window]
+    # Name of the newest picture, which GET /rooms/{room_id}/frame gives.
+    frame: str | None
+
+
+class RoomEnded(TypedDict):
+    """A broadcast ends at `at`."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    kind: Literal["room_ended"]
+
+
+class RoomHidden(TypedDict):
+    """An operator takes a room out of all lists, pages and similar rooms."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    kind: Literal["room_hidden"]
+
+
+class RoomPage(TypedDict):
+    """Live rooms, those with most viewers first."""
+
+    at: str
+    # Rooms that are live.
+    total: int
+    # No event has come yet: rooms and `at` are those of the release's snapshot.
+    from_snapshot: bool
+    rooms: list[Room]
+
+
+class RoomStarted(TypedDict):
+    """A broadcast begins at `at`."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    kind: Literal["room_started"]
+    title: NotRequired[str | None]
+    category: NotRequired[str | None]
+    language: NotRequired[str | None]
+
+
+class RoomUnhidden(TypedDict):
+    """An operator takes the hiding of a room back."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    kind: Literal["room_unhidden"]
+
+
+class Segment(TypedDict):
+    """One segment of a broadcast, as text."""
+
+    title: NotRequired[str]
+    category: NotRequired[str]
+    # The host's words.
+    speech: NotRequired[str]
+    # Viewers', in time order.
+    chat: NotRequired[list[str]]
+    # Since the broadcast began.
+    minute: NotRequired[int]
+    # Left out: an unknown author.
+    author_id: NotRequired[int | None]
+
+
+class Share(TypedDict):
+    """The room was shared."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    user_id: int
+    kind: Literal["share"]
+
+
+class SimilarRoomItem(TypedDict):
+    """A room with similar content, and how similar it is."""
+
+    # Cosine of the aligned vectors, -1 to 1.
+    similarity: float
+    room: Room
+
+
+class SimilarRooms(TypedDict):
+    """The live rooms most similar to a room, most similar first."""
+
+    room_id: int
+    rooms: list[SimilarRoomItem]
+
+
+class Speech(TypedDict):
+    """What the host said from `at` to `ended_at`, transcribed."""
+
+    event_id: str
+    at: int
+    room_id: int
+    author_id: int
+    kind: Literal["speech"]
+    ended_at: int
+    text: str
+
+
+class Status(TypedDict):
+    """The health of the service."""
+
+    release_id: str
+    ready: bool
+    # The refresh cannot keep up or fails: some rooms keep older codes.
+    degraded: bool
+    # What a person should look into.
+    problems: list[str]
+    live_rooms: int
+    rooms: int
+    users: int
+    windows_waiting: int
+    last_tick_at: str | None
+    last_tick_seconds: float | None
+    staleness_p50_seconds: float | None
+    staleness_p99_seconds: float | None
+    # Impressions that are not in the log yet.
+    log_behind_records: int
+    # No event has come yet: rooms and time are those of the release's snapshot.
+    from_snapshot: bool
+    # Accepted, over the last half minute.
+    events_per_second: float
+    # Recommendations, over the last half minute.
+    lists_per_second: float
+
+
+class Version(TypedDict):
+    """The release in service."""
+
+    release_id: str
+    livealign: str
+    platform: str
+    profile: str
+    data_window: dict[str, str]
+    codebook_version: str
+    backbone: str
+    # False if the backbone is not on this machine: rooms keep their codes.
+    encodes: bool
+
+
+SentEvent: TypeAlias = (
+    RoomStarted
+    | RoomEnded
+    | Speech
+    | Comment
+    | Like
+    | Gift
+    | Share
+    | Follow
+    | PlayStarted
+    | PlayEnded
+    | ImpressionShown
+    | NotInterested
+    | AuthorBlocked
+    | AuthorUnblocked
+    | RoomHidden
+    | RoomUnhidden
+)
