@@ -26,6 +26,7 @@ from urllib.parse import urlencode, urlsplit
 from livealign.client_types import (
     DeletedUser,
     EmbeddedSegment,
+    Explanation,
     Filter,
     FrameResponse,
     IngestResponse,
@@ -130,6 +131,11 @@ class Client:
     def similar(self, room_id: int, k: int = 10) -> SimilarRooms | None:
         """The live rooms whose content is most similar now; None if the room is unknown."""
         return cast(SimilarRooms | None, self._call("GET", f"/similar/{int(room_id)}?{urlencode({'k': k})}", absent=True))
+
+    def explain(self, user_id: int, room_id: int) -> Explanation | None:
+        """Why a room stands where it stands for a user now; None if it is unknown."""
+        path = f"/explain/{int(room_id)}?{urlencode({'user_id': user_id})}"
+        return cast(Explanation | None, self._call("GET", path, absent=True))
 
     def embed(self, segments: Sequence[Segment]) -> list[EmbeddedSegment]:
         """The embedding, vector and codes of each segment, at most 64."""

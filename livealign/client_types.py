@@ -69,6 +69,26 @@ class ErrorBody(TypedDict):
     detail: list[dict[str, Any]] | None
 
 
+class Explanation(TypedDict):
+    """Why a room stands where it stands for a user."""
+
+    room_id: int
+    user_id: int
+    at: str
+    # Probability by task.
+    scores: dict[str, float]
+    # 1 is first, before diversity and exploration; null if it is not live, filtered out or not near enough.
+    rank: int | None
+    # Rooms that were ranked.
+    of_rooms: int
+    # Lately, without an entry; each lowers the rank.
+    times_shown: int
+    # Of a click.
+    log_odds: float
+    # Log-odds of a click that the room's content, its counts and the user's history add, all else known.
+    shares: dict[str, float]
+
+
 class Filter(TypedDict):
     """Conditions on the rooms of a list; upper and lower case are the same."""
 

@@ -43,7 +43,12 @@ OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"}
 _GZIP = 16 + zlib.MAX_WBITS
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 WRITES = frozenset({"/events", "/frames", "/users/{user_id}"})  # for holders of a key that may write
-_TEMPLATES = {"rooms": "/rooms/{room_id}", "similar": "/similar/{room_id}", "users": "/users/{user_id}"}
+_TEMPLATES = {
+    "rooms": "/rooms/{room_id}",
+    "similar": "/similar/{room_id}",
+    "explain": "/explain/{room_id}",
+    "users": "/users/{user_id}",
+}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
 
 

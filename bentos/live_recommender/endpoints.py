@@ -181,6 +181,14 @@ class Endpoints:
         rooms = [{"similarity": item.similarity, "room": room_json(item.room)} for item in similar]
         return _json({"room_id": room_id, "rooms": rooms})
 
+    async def explain(self, request: Request) -> Response:
+        """GET /explain/{room_id}: why the room stands where it stands for a user."""
+        room_id, user_id = _room_id(request), _number(request, "user_id", -1, 0, MAX_ID)
+        explanation = await self._in(self._looks, lambda: self.core.explain(user_id, room_id))
+        if explanation is None:
+            raise Refused(404, f"there is no room {room_id} now")
+        return _json({**explanation._asdict(), "at": timestamp(explanation.at)})
+
     async def version(self, request: Request) -> Response:
         """GET /version: the release in service."""
         return _json(self.core.version()._asdict())

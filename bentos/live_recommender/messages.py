@@ -188,6 +188,24 @@ class SimilarRooms(BaseModel):
     rooms: list[SimilarRoomItem]
 
 
+class Explanation(BaseModel):
+    """Why a room stands where it stands for a user."""
+
+    room_id: int
+    user_id: int
+    at: datetime
+    scores: dict[str, float] = Field(description="Probability by task.")
+    rank: int | None = Field(
+        description="1 is first, before diversity and exploration; null if it is not live, filtered out or not near enough."
+    )
+    of_rooms: int = Field(description="Rooms that were ranked.")
+    times_shown: int = Field(description="Lately, without an entry; each lowers the rank.")
+    log_odds: float = Field(description="Of a click.")
+    shares: dict[str, float] = Field(
+        description="Log-odds of a click that the room's content, its counts and the user's history add, all else known."
+    )
+
+
 class DeletedUser(BaseModel):
     """A user who was deleted."""
 

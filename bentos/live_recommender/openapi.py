@@ -31,6 +31,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.RoomPage,
     messages.Room,
     messages.SimilarRooms,
+    messages.Explanation,
     messages.DeletedUser,
     messages.Version,
     messages.Status,
@@ -186,6 +187,17 @@ def _paths(now: int) -> Json:
                 "The live rooms whose content is most similar to this room's right now.",
                 "SimilarRooms",
                 parameters=[_ROOM_ID, _query("k", 1, MAX_K, 10)],
+                refusals=("404",),
+                open_to_readers=True,
+            )
+        },
+        "/explain/{room_id}": {
+            "get": _operation(
+                "explain",
+                "Why a room stands where it stands for a viewer: its rank, its scores, and what content, counts and "
+                "history add to the log-odds of a click.",
+                "Explanation",
+                parameters=[_ROOM_ID, {**_ROOM_ID, "name": "user_id", "in": "query", "example": 17}],
                 refusals=("404",),
                 open_to_readers=True,
             )

@@ -12,6 +12,7 @@ from livealign.config import LiveConfig
 from livealign.live.answers import (
     CoreVersion,
     EmbeddedSegments,
+    Explanation,
     Observer,
     Recommendations,
     RoomState,
@@ -20,6 +21,7 @@ from livealign.live.answers import (
 )
 from livealign.live.describe import room_of, rooms_page, similar_rooms
 from livealign.live.embed import embed_segments
+from livealign.live.explain import explain
 from livealign.live.journal import Journal
 from livealign.live.recommender import Reader, Request, without_content
 from livealign.live.selection import ANY_ROOM, RoomFilter
@@ -111,6 +113,15 @@ class AnsweringCore:
         """The live rooms whose present content is most similar; None if the room is unknown."""
         serving, view = self._serving_and_view()
         return similar_rooms(view, serving.recommender, self.now(), room_id, k)
+
+    def explain(self, user_id: int, room_id: int) -> Explanation | None:
+        """Why a room stands where it stands for a user now; None if the room is unknown."""
+        at = self.now()
+        with self.state.lock:
+            serving, view = self._serving, self.state.view()
+            reader, alone = self._reader(view, user_id, at), self._without_content(view)
+        rows = np.flatnonzero(view.room_id == room_id)
+        return explain(serving.recommender, view, alone, reader, Request(at, 1), int(rows[0])) if len(rows) else None
 
     def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
         """Probabilities [rooms, tasks] of a user for rooms at a time; NaN for an unknown room.

@@ -51,6 +51,20 @@ class SimilarRoom(NamedTuple):
     similarity: float  # cosine of the aligned vectors, -1 to 1
 
 
+class Explanation(NamedTuple):
+    """Why a room stands where it stands for a user."""
+
+    room_id: int
+    user_id: int
+    at: int  # epoch milliseconds
+    scores: dict[str, float]  # probability by task
+    rank: int | None  # 1 = first, before diversity and exploration; None: not live, filtered out, or not near enough
+    of_rooms: int  # that were ranked
+    times_shown: int  # lately, without an entry; each lowers the rank
+    log_odds: float  # of a click
+    shares: dict[str, float]  # log-odds that content, counts and history add, each with all else known
+
+
 class EmbeddedSegments(NamedTuple):
     """Vectors and codes of n segments from outside the state."""
 

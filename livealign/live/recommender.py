@@ -146,11 +146,7 @@ class Recommender:
             return Recommendations(
                 request.request_id, self.model_version, request.at, (), tuple(fallbacks), request.surface, clock.seconds
             )
-        user = self._user_vector(reader)
-        clock.lap("user")
-        if len(rows) > self.config.candidates:
-            near = (view.vectors @ user)[rows]  # of all rooms: indexing the rows first costs more than the products
-            rows = np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
+        rows = self.nearest(view, rows, reader)
         clock.lap("candidates")
         scores = self.scores(view, rows, reader, request.at)
         clock.lap("rank")
@@ -166,6 +162,20 @@ class Recommender:
         return Recommendations(
             request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
         )
+
+    def nearest(self, view: LiveView, rows: Ints, reader: Reader) -> Ints:
+        """The rows that are ranked: the `LiveConfig.candidates` nearest to the user's vector."""
+        if len(rows) <= self.config.candidates:
+            return rows
+        near = (view.vectors @ self._user_vector(reader))[rows]  # of all rooms: indexing first costs more than the products
+        return np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
+
+    def lowered(self, view: LiveView, rows: Ints, click: Floats, reader: Reader) -> Floats:
+        """The probabilities of a click [n], lower for rooms shown lately and not entered."""
+        if not len(reader.ignored):
+            return click
+        times = (view.room_id[rows][:, None] == reader.ignored).sum(1)
+        return click * self.config.seen_penalty**times
 
     @torch.inference_mode()
     def scores(self, view: LiveView, rows: Ints, reader: Reader, at: int) -> Floats:
@@ -214,10 +224,7 @@ class Recommender:
 
     def _chosen(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> tuple[Ints, set[int]]:
         """Places in `rows` of the list's rooms in order, and those of them that explore."""
-        click = scores[:, self.ranker.config.tasks.index("click")]
-        if len(reader.ignored):
-            times = (view.room_id[rows][:, None] == reader.ignored).sum(1)
-            click = click * self.config.seen_penalty**times
+        click = self.lowered(view, rows, scores[:, self.ranker.config.tasks.index("click")], reader)
         order = np.argsort(-click, kind="stable").tolist()
         best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
         draws = int(self.config.exploration_share * len(best))

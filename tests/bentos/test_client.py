@@ -92,6 +92,10 @@ def test_every_call_is_answered_by_the_service(client: Client) -> None:
     assert answer["logged"]
     lists = client.recommend_many([500, 501], k=1, record=False)["lists"]
     assert [one["user_id"] for one in lists] == [500, 501]
+    explanation = client.explain(500, answer["rooms"][0]["room_id"])
+    assert explanation is not None
+    assert explanation["scores"] == pytest.approx(answer["rooms"][0]["scores"], abs=0.02)
+    assert client.explain(500, 4711) is None
     assert client.version()["release_id"] == answer["model_version"]
     assert client.status()["ready"]
     assert client.delete_user(501)["user_id"] == 501

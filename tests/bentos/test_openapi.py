@@ -23,6 +23,7 @@ PUBLIC = {
     "/rooms",
     "/rooms/{room_id}",
     "/similar/{room_id}",
+    "/explain/{room_id}",
     "/version",
     "/status",
 }
