@@ -105,8 +105,10 @@ class Ranker:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                if metadata.get("format") != _FORMAT:
-                    raise BundleError(f"{path} is no ranker of this version ({_FORMAT}); run the retrain again")
+                if (found := metadata.get("format")) != _FORMAT:
+                    raise BundleError(
+                        f"{path} is no ranker of this version ({_FORMAT}, not {str(found)[:40]}); run the retrain again"
+                    )
                 if metadata["codebook_version"] != codebook_version:
                     raise BundleError(
                         f"{path} was trained with codebook '{metadata['codebook_version']}', not '{codebook_version}': "
