@@ -16,7 +16,9 @@ FOLDER_FORMAT = "format.json"
 
 
 def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAlignError) -> None:
-    """Refuse a folder that a newer version of LiveAlign wrote; one without a version is of the first.
+    """Refuse a folder that a newer version of LiveAlign wrote.
+
+    One without a version is of the first.
 
     Args:
         remedy: the end of the error's text: how to get a folder of this version.

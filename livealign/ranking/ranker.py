@@ -99,9 +99,9 @@ class Ranker:
 
     @classmethod
     def load(cls, path: Path, codebook_version: str, device: torch.device | str = "cpu") -> "Ranker":
-        """Read the ranker that `save` of this version or of an earlier one wrote, for codes of the codebook `codebook_version`.
+        """Read the ranker that `save` wrote, for codes of the codebook `codebook_version`.
 
-        The version of a ranker without codes is "".
+        That of the version before is read too. The codebook's version of a ranker without codes is "".
 
         Raises:
             BundleError: the file is missing, damaged, or was trained with another codebook.
