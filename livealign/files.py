@@ -14,6 +14,7 @@ from typing import Any
 from livealign.errors import LiveAlignError
 
 TEMPORARY_PREFIX = ".tmp-"
+FIRST_FORMAT = 1  # of whatever names none
 
 
 @contextmanager
@@ -78,26 +79,55 @@ def replace_bytes(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def replace_json(path: Path, value: Any) -> None:
-    """Write a JSON document whole; NaN and infinity are errors, for JSON has neither."""
+def replace_json(path: Path, value: Any, version: int | None = None) -> None:
+    """Write a JSON document whole; NaN and infinity are errors, for JSON has neither.
+
+    Args:
+        version: of the document's format, written as its first member `format`.
+    """
+    value = value if version is None else {"format": version, **value}
     replace_bytes(path, json.dumps(value, indent=2, allow_nan=False, default=str).encode() + b"\n")
 
 
-def read_json(path: Path, remedy: str = "run `make retrain`, which writes it") -> Any:
-    """A JSON file that LiveAlign wrote.
+def read_json(
+    path: Path,
+    remedy: str = "run `make retrain`, which writes it",
+    newest: int = FIRST_FORMAT,
+    error: type[LiveAlignError] = LiveAlignError,
+) -> Any:
+    """A JSON file that LiveAlign wrote, without its version.
 
     Args:
         remedy: the end of the error's text: how to write the file again.
+        newest: the newest version that the caller reads.
 
     Raises:
-        LiveAlignError: it is missing or damaged.
+        error: it is missing, damaged, or of a newer version.
     """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise LiveAlignError(f"{path} is missing; {remedy}") from None
-    except ValueError as error:
-        raise LiveAlignError(f"{path} is damaged ({error}); delete it, then {remedy}") from error
+        raise error(f"{path} is missing; {remedy}") from None
+    except ValueError as damage:
+        raise error(f"{path} is damaged ({damage}); delete it, then {remedy}") from damage
+    if isinstance(value, dict):
+        refuse_newer(path, value.pop("format", FIRST_FORMAT), newest, f"delete it, then {remedy}", error)
+    return value
+
+
+def refuse_newer(
+    where: Path | str, found: object, newest: int, remedy: str, error: type[LiveAlignError] = LiveAlignError
+) -> None:
+    """Refuse what a newer version of LiveAlign wrote.
+
+    Raises:
+        error: `found` is no version, or one after `newest`; the line names both, the place, and the remedy.
+    """
+    if not isinstance(found, int) or not FIRST_FORMAT <= found <= newest:
+        raise error(
+            f"{where} has format {str(found)[:80]!r}, and this code reads formats up to {newest}; "
+            f"use the version of LiveAlign that wrote it, or {remedy}"
+        )
 
 
 def sync_directory(path: Path) -> None:

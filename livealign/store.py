@@ -29,12 +29,13 @@ from typing import IO, Any, TypeVar
 import pyarrow.fs as pafs
 
 from livealign.errors import LiveAlignError
-from livealign.files import TEMPORARY_PREFIX, file_sha256, replaced_directory
+from livealign.files import TEMPORARY_PREFIX, file_sha256, refuse_newer, replaced_directory
 
 T = TypeVar("T")
 
 HOME = "home"
 SUMS = "SHA256SUMS.json"  # the first member of an archive: name → SHA-256 of all others
+VERSION, FORMAT = "LIVEALIGN.format", 1  # name and number of the version of an archive
 WAITS = (1, 2, 4, 8, 16, 32)  # seconds between tries: a store that restarts is waited for
 LASTING = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")  # of S3
 _CHUNK = 8 << 20
@@ -182,7 +183,8 @@ def _write_archive(folder: Path, out: Any) -> None:
         raise LiveAlignError(f"{odd[0]} is no plain file and cannot be copied to the store; remove it")
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     sums = {name: file_sha256(path) for name, path in names.items()}
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    # A header of the whole archive: readers that do not know it pass over it.
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={VERSION: str(FORMAT)}) as tar:
         content = json.dumps(sums, indent=1).encode()
         tar.addfile(_member(SUMS, len(content), 0o644), io.BytesIO(content))
         for name, path in names.items():
@@ -197,7 +199,9 @@ def _read_archive(archive: Path, folder: Path, shown: str) -> None:
     try:
         with tarfile.open(archive, mode="r:") as tar:
             members = iter(tar)
-            sums: dict[str, str] = json.loads(_content(tar, next(members)).read())
+            first = next(members)
+            refuse_newer(shown, int((tar.pax_headers or {}).get(VERSION, 1)), FORMAT, "delete it there, and put it there again")
+            sums: dict[str, str] = json.loads(_content(tar, first).read())
             left = dict(sums)
             for member in members:
                 path = PurePosixPath(member.name)

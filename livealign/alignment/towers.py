@@ -157,8 +157,10 @@ class Alignment:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                if metadata.get("format") not in (_FORMAT, _ONE_TRUST, _WITHOUT_TRUST):
-                    raise BundleError(f"{path} is no alignment of this version ({_FORMAT}); run the retrain again")
+                if (found := metadata.get("format")) not in (_FORMAT, _ONE_TRUST, _WITHOUT_TRUST):
+                    raise BundleError(
+                        f"{path} is no alignment of this version ({_FORMAT}, not {str(found)[:40]}); run the retrain again"
+                    )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             widths, unused = (tuple(metadata["sizes"].get(name, ())) for name in ("sources", "unused"))
             sizes = Sizes(**{**metadata["sizes"], "sources": widths, "unused": unused})

@@ -106,7 +106,9 @@ class Codebook:
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is not a readable codebook ({error}); run the retrain again") from error
         if file_format != _FORMAT or centroids.ndim != 3 or centroids.dtype != np.float32:
-            raise BundleError(f"{path} is no codebook of this version ({_FORMAT}); run the retrain again")
+            raise BundleError(
+                f"{path} is no codebook of this version ({_FORMAT}, not {file_format[:40]}); run the retrain again"
+            )
         codebook = cls(centroids, prices)
         if codebook.version != version:
             raise BundleError(f"{path} says it is codebook {version} but holds {codebook.version}; it is damaged")

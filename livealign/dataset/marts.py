@@ -6,6 +6,7 @@ publish_marts(home.warehouse_tables, home.marts)         after dbt has built day
 read_mart(home.marts, "segments", days, ["segment_id"])  anywhere
 
 marts/<mart>/dt=YYYY-MM-DD/part-0.parquet, rows in order of the mart's key (dbt_project/models/marts)
+marts/format.json                          the version of the marts, and of dbt's tables they were linked from
 
 dbt writes the same files in a folder of its own (`tables`). A published file is a hard link, not a copy, and dbt replaces
 files and never writes into one. So a reader sees a day as it passed its tests, whatever the next build does.
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from livealign.days import PART, partition
 from livealign.errors import LiveAlignError, MartError
 from livealign.files import TEMPORARY_PREFIX
+from livealign.formats import check_folder, mark_folder
 
 MARTS = (
     *("segments", "interactions", "user_histories", "authors_daily", "users_daily", "rooms", "quarantine"),
@@ -39,8 +41,9 @@ def publish_marts(tables: Path, marts_root: Path) -> dict[str, int]:
         Rows published, by mart.
 
     Raises:
-        LiveAlignError: dbt has not built a mart.
+        LiveAlignError: dbt has not built a mart, or a newer version of LiveAlign published here.
     """
+    check_marts(marts_root)
     rows = dict.fromkeys(MARTS, 0)
     for mart in MARTS:
         files = sorted((tables / mart).glob(f"dt=*/{PART}"))
@@ -56,7 +59,17 @@ def publish_marts(tables: Path, marts_root: Path) -> dict[str, int]:
             temporary.unlink(missing_ok=True)
             os.link(file, temporary)
             temporary.replace(published)
+    mark_folder(marts_root)
     return rows
+
+
+def check_marts(marts_root: Path) -> None:
+    """Refuse marts, and so the warehouse beside them, of a newer version of LiveAlign.
+
+    Raises:
+        MartError: they are of a newer version.
+    """
+    check_folder(marts_root, "move the warehouse's folder away and build it again", MartError)
 
 
 def built_days(marts_root: Path, mart: str) -> list[date]:
@@ -71,10 +84,11 @@ def read_mart(marts_root: Path, mart: str, days: Sequence[date], columns: Sequen
     Every column may be null, whatever the days hold.
 
     Raises:
-        MartError: a day was never published, its file is damaged, or it lacks a column.
+        MartError: a day was never published, its file is damaged, it lacks a column, or a newer version wrote it.
     """
     if not days:
         raise MartError(f"no days of {marts_root / mart} were asked for; name at least one")
+    check_marts(marts_root)
     tables = []
     for day in days:
         path = partition(marts_root, mart, day)

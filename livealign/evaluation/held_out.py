@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from livealign.errors import LiveAlignError
 from livealign.evaluation.frame import EvaluationFrame
+from livealign.files import refuse_newer
 
+FORMAT = 1
 _ROWS = ("user", "author", "shown_at", "request")
 
 
@@ -37,19 +39,24 @@ class ScoredDay:
             "score": self.scores,
             "ceiling": self.ceilings,
         }
-        np.savez(path, **{f"{part}:{name}": values for part, columns in parts.items() for name, values in columns.items()})
+        arrays = {f"{part}:{name}": values for part, columns in parts.items() for name, values in columns.items()}
+        np.savez(path, format=np.array(FORMAT), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ScoredDay":
         """The scored day that `save` wrote.
 
         Raises:
-            LiveAlignError: the file is missing or damaged.
+            LiveAlignError: the file is missing, damaged, or of a newer version.
         """
         parts: dict[str, dict[str, NDArray]] = {part: {} for part in ("row", "label", "slice", "score", "ceiling")}
         try:
             with np.load(path, allow_pickle=False) as file:
+                if "format" in file.files:
+                    refuse_newer(path, int(file["format"]), FORMAT, "run the asset comparison again: make retrain")
                 for key in file.files:
+                    if key == "format":
+                        continue
                     part, _, name = key.partition(":")
                     parts[part][name] = file[key]
             rows = parts["row"]

@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol, Self
 from livealign.errors import EventLogError
 from livealign.events.log_files import CLOSED, OPEN, TORN, erase_records, file_number, log_files, read_lines, recover
 from livealign.files import sync_directory
+from livealign.formats import mark_folder
 
 HOUR_SECONDS = 3_600
 
@@ -81,7 +82,7 @@ class EventLog:
         max_seconds: a file is closed when the clock passes a multiple of this.
 
     Raises:
-        EventLogError: another process has the log open, or it cannot be recovered.
+        EventLogError: another process has the log open, it cannot be recovered, or a newer version of LiveAlign wrote it.
     """
 
     folder: Path
@@ -100,6 +101,7 @@ class EventLog:
     shared = False
 
     def __post_init__(self) -> None:
+        log_files(self.folder)  # which are of a version that this code reads
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -109,6 +111,7 @@ class EventLog:
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mark_folder(self.folder)
             for path in self.folder.glob(f"events-*{OPEN}"):
                 recover(path)
         except BlockingIOError as error:

@@ -3,6 +3,7 @@
     <folder>/events-00000007.open    the file that is written to
     <folder>/events-00000006.log     closed: no record will be added
     <folder>/torn/                   bytes of a write that a crash cut short
+    <folder>/format.json             the version of these files and of the records in them (livealign.formats)
 
     {"kind":"erased"}                a record that was erased: as long as it was, so that positions stay
 
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 from livealign.errors import EventLogError
 from livealign.files import replace_bytes, sync_directory
+from livealign.formats import check_folder
 
 OPEN, CLOSED, TORN = ".open", ".log", "torn"
 _NAME = re.compile(r"events-(\d{8})\.(?:open|log)")
@@ -34,7 +36,12 @@ class Line(NamedTuple):
 
 
 def log_files(folder: Path) -> list[Path]:
-    """The files of a log, open and closed, oldest first."""
+    """The files of a log, open and closed, oldest first.
+
+    Raises:
+        EventLogError: a newer version of LiveAlign wrote them.
+    """
+    check_folder(folder, "choose another folder for the event log", EventLogError)
     return sorted((path for path in folder.glob("events-*") if _NAME.fullmatch(path.name)), key=file_number)
 
 

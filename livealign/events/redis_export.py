@@ -101,7 +101,7 @@ class RedisExport:
 
     def _save_progress(self, stream: Position, file: Position) -> None:
         self.stream, self.file = stream, file
-        replace_json(self.files.folder / STATE, {"stream": list(stream), "file": list(file)})
+        replace_json(self.files.folder / STATE, {"stream": list(stream), "file": list(file)}, version=1)
 
     def _trim(self) -> int:
         oldest_ms = self.log.now_ms() - int(self.keep_seconds * 1000)

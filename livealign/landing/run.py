@@ -4,6 +4,7 @@
     landing/rejects/<table>/dt=YYYY-MM-DD/part-0.parquet    what did not fit: file, line, reason, the row
     landing/pictures/dt=YYYY-MM-DD/<name>.webp               the pictures of `frames` (`livealign.landing.pictures`)
     landing/ledger/dt=YYYY-MM-DD/part-0.parquet             per table and file: read = landed + rejected
+    landing/format.json                                     the version of this layout (livealign.formats)
 
 An adapter hands batches to a `LandingRun`, which checks every row (`livealign.landing.rules`), splits by day, drops
 duplicate keys and replaces the partitions of its days when it ends well. Nothing is visible before that, a failed or
@@ -36,6 +37,7 @@ import pyarrow as pa
 from livealign.days import EPOCH, PART
 from livealign.errors import LandingError
 from livealign.files import exclusive
+from livealign.formats import check_folder, mark_folder
 from livealign.landing.books import REJECTS, WARNINGS, Books
 from livealign.landing.links import link
 from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
@@ -48,6 +50,7 @@ from livealign.landing.summary import LandingSummary
 from livealign.operation_config import LandingConfig
 
 BATCH_ROWS = 262_144  # rows checked at once
+MOVE_AWAY = "move the folder away and land the days again"
 _WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -67,7 +70,7 @@ class LandingRun:
         config: the settings in force, which adapters read; the usual ones if not given.
 
     Raises:
-        LandingError: no days, or a table that the contract does not have.
+        LandingError: no days, a table that the contract does not have, or a folder that a newer version of LiveAlign landed.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class LandingRun:
         self._used: set[str] = set()
 
     def __enter__(self) -> Self:
+        check_folder(self._root, MOVE_AWAY, LandingError)
         self._root.mkdir(parents=True, exist_ok=True)
         recover(self._root)
         with exclusive(self._root / ".lock"):  # or another run could take the unlocked folder for an abandoned one
@@ -279,6 +283,7 @@ class LandingRun:
         for day in self.days:
             self._books.write_ledger(day, ready)
         with exclusive(self._root / ".lock"):
+            mark_folder(self._root)
             publish_pictures(self._folder, self._root)
             finished = self._root / self._folder.name.replace(".tmp-", ".commit-")
             ready.rename(finished)  # from here on the run is done, whatever happens to this process
@@ -310,7 +315,11 @@ def landed_days(landing_root: Path) -> list[date]:
     """The complete days, sorted.
 
     A day is complete when its ledger is there, which is published last.
+
+    Raises:
+        LandingError: a newer version of LiveAlign landed them.
     """
+    check_folder(Path(landing_root), MOVE_AWAY, LandingError)
     found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
     return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
 

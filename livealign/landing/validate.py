@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 
 from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
+from livealign.formats import check_folder
 from livealign.landing.books import WARNINGS
 from livealign.landing.pictures import TABLE as PICTURES
-from livealign.landing.run import Progress
+from livealign.landing.run import MOVE_AWAY, Progress
 from livealign.landing.schema import ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
 from livealign.landing.times import unit_of
@@ -60,9 +61,10 @@ def validate_landing(
         config: the settings in force; the usual ones if not given.
 
     Raises:
-        LandingError: there is no landed day.
+        LandingError: there is no landed day, or a newer version of LiveAlign landed them.
     """
     root, now = Path(landing_root), now or datetime.now(UTC).replace(tzinfo=None)
+    check_folder(root, MOVE_AWAY, LandingError)
     days = sorted({path.name for name in (*TABLES, "ledger") for path in root.glob(f"{name}/dt=*") if path.is_dir()})
     if not days:
         raise LandingError(f"{root} holds no landed day; land an archive first, or give the folder that has rooms/dt=…/ in it")

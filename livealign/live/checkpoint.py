@@ -142,7 +142,7 @@ def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthor
 def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:
     (about,) = _lines(arrays, "about")
     if about["format"] not in _READ:
-        raise ValueError(f"format {about['format']!r}")
+        raise ValueError(f"it has format {about['format']!r}, and this code reads {', '.join(_READ)}")
     coded_windows = CodedWindows(about["dim"], about["levels"], encode_authors)
     coded_windows.restore(_part(arrays, "moments"))
     users = Users(about["history_length"], config.seen_rooms, config.max_users)

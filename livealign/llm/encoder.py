@@ -38,7 +38,9 @@ Progress = Callable[[int, int], None]  # (texts done, texts in all)
 Batch = tuple[np.ndarray, list[np.ndarray]]  # (rows of the texts, one float32 [rows, hidden] for each kind of vector)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
-VECTOR_FORMAT = 4  # raise it when the same inputs would give other vectors: old cache entries are then not used
+# Raise it when the same inputs would give other vectors, or when a shard is written in another way: entries of another format
+# lie in another folder and are not used.
+VECTOR_FORMAT = 4
 
 
 class Engine(Protocol):

@@ -56,7 +56,8 @@ def fetch_backbone(name: str, models_dir: Path, progress: Progress | None = None
             origin = _from_hub(name, *of_hub, target, say)
         weights = weight_files(target)
         others = {file.name: sha256_of([file]) for file in sorted(target.iterdir()) if file.is_file() and file not in weights}
-        replace_json(target / RECORD, {"id": name, **origin, "sha256": sha256_of(weights), "files": others})
+        record = {"id": name, **origin, "sha256": sha256_of(weights), "files": others}
+        replace_json(target / RECORD, record, version=1)
     say(f"backbone {name} is ready in {folder}")
     return folder
 

@@ -128,8 +128,10 @@ class Lexicon:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                if str(file["format"]) != _FORMAT:
-                    raise BundleError(f"{path} is no lexicon of this version ({_FORMAT}); run the retrain again")
+                if (found := str(file["format"])) != _FORMAT:
+                    raise BundleError(
+                        f"{path} is no lexicon of this version ({_FORMAT}, not {found[:40]}); run the retrain again"
+                    )
                 words, idf, vectors, strength = (file[name] for name in ("words", "idf", "vectors", "strength"))
                 unknown_idf, space = float(file["unknown_idf"]), str(file["space"])
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:

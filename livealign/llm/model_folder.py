@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from transformers.utils import logging as transformers_logging
 
 from livealign.errors import BackboneError
+from livealign.files import FIRST_FORMAT, refuse_newer
 from livealign.llm.layers import layers_path
 
 CONFIG, RECORD, INDEX = "config.json", "backbone.json", "model.safetensors.index.json"
@@ -61,6 +62,9 @@ def identity_of(folder: Path) -> Identity:
     record = folder / RECORD
     if record.is_file():
         written = _json(record)
+        refuse_newer(
+            record, written.get("format", FIRST_FORMAT), FIRST_FORMAT, "delete the folder and fetch again", BackboneError
+        )
         recorded = written.get("files", {})
         changed = [name for name, sha256 in recorded.items() if not _has(folder / name, sha256)]
         if written.get("sha256") != weights_sha256 or changed:

@@ -88,7 +88,8 @@ def _read_manifest(archive: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ArchiveError(f"{path} cannot be read ({error}); {FETCH_AGAIN}, {OWN_LOGS}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ArchiveError(f"{path} is not of format {FORMAT}; {FETCH_AGAIN}, {OWN_LOGS}")
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise ArchiveError(f"{path} has format {str(found)[:40]}, not {FORMAT}; {FETCH_AGAIN}, {OWN_LOGS}")
     return manifest
 
 

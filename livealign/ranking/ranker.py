@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from livealign.config import RankerConfig
 from livealign.dataset.examples import Examples
+from livealign.dataset.features import FEATURES, ROOM_FEATURES
 from livealign.dataset.scaling import METADATA
 from livealign.errors import BundleError, TrainingError
 from livealign.ranking.inputs import ImpressionTable, history_matches
@@ -28,6 +30,8 @@ from livealign.ranking.network import ItemTable, RankerNetwork, RankerSizes
 from livealign.ranking.tastes import Affinity, Tastes
 
 _FORMAT = "livealign-ranker-4"
+_WITHOUT_OUTCOMES = "livealign-ranker-3"  # does not know how a room has done today
+_OUTCOMES = slice(FEATURES.index("room_impressions"), FEATURES.index("room_click_rate") + 1)  # last of a room's features
 _CHUNK = 8_192  # impressions at a time
 
 
@@ -97,7 +101,7 @@ class Ranker:
     def load(cls, path: Path, codebook_version: str, device: torch.device | str = "cpu") -> "Ranker":
         """Read the ranker that `save` wrote, for codes of the codebook `codebook_version`.
 
-        The version of a ranker without codes is "".
+        That of the version before is read too. The codebook's version of a ranker without codes is "".
 
         Raises:
             BundleError: the file is missing, damaged, or was trained with another codebook.
@@ -105,14 +109,18 @@ class Ranker:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                if metadata.get("format") != _FORMAT:
-                    raise BundleError(f"{path} is no ranker of this version ({_FORMAT}); run the retrain again")
+                if (found := metadata.get("format")) not in (_FORMAT, _WITHOUT_OUTCOMES):
+                    raise BundleError(
+                        f"{path} is no ranker of this version ({_FORMAT}, not {str(found)[:40]}); run the retrain again"
+                    )
                 if metadata["codebook_version"] != codebook_version:
                     raise BundleError(
                         f"{path} was trained with codebook '{metadata['codebook_version']}', not '{codebook_version}': "
                         "its code embeddings would mean something else; take both files from the same release"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if found == _WITHOUT_OUTCOMES:
+                _add_outcomes(tensors, metadata["sizes"])
             sizes = RankerSizes(**metadata["sizes"])
             config = RankerConfig(**_tuples(metadata["config"]))
             losses = tuple(metadata["losses"])
@@ -138,3 +146,19 @@ def _codes(items: ItemTable) -> NDArray[np.integer]:
 
 def _tuples(values: dict) -> dict:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _add_outcomes(tensors: dict[str, Tensor], sizes: dict[str, int]) -> None:
+    """Give a ranker that was trained without a room's outcomes their inputs, with weights of zero: it scores as it did."""
+    added = _OUTCOMES.stop - _OUTCOMES.start
+    first_layer = "trunk.0.weight" if "trunk.0.weight" in tensors else "heads.weight"
+    # The features end the inputs of `wide`, those of the room end the inputs of the first layer.
+    for name, features in (("wide.weight", sizes["features"]), (first_layer, ROOM_FEATURES - added)):
+        weight = tensors[name]
+        at = weight.shape[1] - features + _OUTCOMES.start
+        tensors[name] = torch.cat([weight[:, :at], weight.new_zeros(len(weight), added), weight[:, at:]], dim=1)
+    for name, neutral in (("moments.feature_mean", 0.0), ("moments.feature_std", 1.0)):
+        values = tensors[name]
+        between = values.new_full((added,), neutral)
+        tensors[name] = torch.cat([values[: _OUTCOMES.start], between, values[_OUTCOMES.start :]])
+    sizes["features"] += added

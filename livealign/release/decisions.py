@@ -45,7 +45,7 @@ def write_decision(
         **decision.to_dict(),
         "decided_at": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
     }
-    replace_json(decision_file(releases, release_id), record)
+    replace_json(decision_file(releases, release_id), record, version=1)
     return record
 
 
@@ -81,7 +81,7 @@ def read_decision(releases: Path, release_id: str) -> dict[str, Any] | None:
     Keys: release, against, decision, rule, reason, numbers, decided_at.
 
     Raises:
-        LiveAlignError: the file is damaged.
+        LiveAlignError: the file is damaged, or of a newer version.
     """
     file = decision_file(releases, release_id)
     if not file.exists():

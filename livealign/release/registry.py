@@ -3,6 +3,7 @@
 releases/
   champion          the release id that serves, replaced by rename
   history.jsonl     every move of the pointer, appended, never rewritten
+  format.json       the version of these two (livealign.formats)
   <release id>/     bundles (livealign.release.bundle)
 """
 
@@ -16,10 +17,12 @@ from typing import Any, Literal
 
 from livealign.errors import BundleError
 from livealign.files import exclusive, replace_bytes, sync_directory
+from livealign.formats import check_folder, mark_folder
 from livealign.release.bundle import LOCK, RELEASE_ID, Bundle, open_bundle, read_manifest
 
 CHAMPION = "champion"
 HISTORY = "history.jsonl"
+_REMEDY = "promote in another LIVEALIGN_HOME"
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ def read_champion(releases: Path) -> str | None:
     """The release id that the pointer names, or None before the first promotion.
 
     Raises:
-        BundleError: the pointer does not hold a release id.
+        BundleError: the pointer does not hold a release id, or a newer version of LiveAlign wrote it.
     """
+    check_folder(releases, _REMEDY, BundleError)
     file = releases / CHAMPION
     try:
         content = file.read_bytes().decode("utf-8", "backslashreplace").strip()
@@ -131,8 +135,9 @@ def read_history(releases: Path) -> list[dict[str, Any]]:
     A last line that a crash cut short is left out.
 
     Raises:
-        BundleError: a line before the last is damaged.
+        BundleError: a line before the last is damaged, or a newer version of LiveAlign wrote them.
     """
+    check_folder(releases, _REMEDY, BundleError)
     file = releases / HISTORY
     lines = file.read_text().splitlines() if file.exists() else []
     moves = []
@@ -156,6 +161,7 @@ def _verify(releases: Path, release_id: str) -> None:
 
 def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"], reason: str, now: datetime | None) -> None:
     """Write the pointer, then the history; `_lineage` copes with a crash between the two."""
+    check_folder(releases, _REMEDY, BundleError)
     try:
         previous = read_champion(releases)
     except BundleError:  # promoting a release is how such a pointer is mended
@@ -164,6 +170,7 @@ def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"
         previous = None
     if previous == release_id:
         return
+    mark_folder(releases)
     replace_bytes(releases / CHAMPION, f"{release_id}\n".encode())
     sync_directory(releases)
     at = (now or datetime.now(UTC).replace(tzinfo=None)).isoformat(timespec="milliseconds")

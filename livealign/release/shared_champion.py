@@ -4,7 +4,7 @@
     follow_champion(store, home)    # on a machine that shares no folder with it: its own pointer moves
 
     <store>/releases/<release id>.tar  bentos/<release id>.tar  backbones/<sha256>.tar
-            champions/<platform>.json      the pointer: {"release": …, "backbone": {"id": …, "sha256": …}}
+            champions/<platform>.json      the pointer: {"format": 1, "release": …, "backbone": {"id": …, "sha256": …}}
 
 A release id holds the hash of its content, and the bundle proves itself when it is opened, so a machine that follows verifies
 all of a release before it serves it. The service on such a machine follows its own pointer as ever (docs/live.md).
@@ -14,6 +14,7 @@ import json
 from typing import Any
 
 from livealign.errors import BundleError, LiveAlignError
+from livealign.files import refuse_newer
 from livealign.home import Home
 from livealign.llm.backbone_names import TINY
 from livealign.llm.encoder_spec import BACKBONES
@@ -23,6 +24,7 @@ from livealign.release.registry import champion_path, promote, read_champion
 from livealign.store import Store
 
 RELEASES, BENTOS = "releases", "bentos"
+FORMAT = 1  # of the pointer
 
 
 def put_champion(store: Store, home: Home) -> str:
@@ -41,7 +43,11 @@ def put_champion(store: Store, home: Home) -> str:
     store.put_folder(RELEASES, release_id, bundle.path)
     if home.bento(release_id).is_dir():
         store.put_folder(BENTOS, release_id, home.bento(release_id))
-    pointer = {"release": release_id, "backbone": {"id": backbone["id"], "sha256": backbone["sha256"]}}
+    pointer = {
+        "format": FORMAT,
+        "release": release_id,
+        "backbone": {"id": backbone["id"], "sha256": backbone["sha256"]},
+    }
     store.put(_pointer(home), json.dumps(pointer).encode() + b"\n")
     return release_id
 
@@ -79,9 +85,12 @@ def _read_pointer(store: Store, home: Home) -> tuple[str, dict[str, Any]]:
         raise BundleError(f"{store.where} has no champion of {home.platform}; run `livealign store put` where it was promoted")
     try:
         pointer = json.loads(content)
+        refuse_newer(
+            f"{store.where}/{_pointer(home)}", pointer.get("format", 1), FORMAT, "run `livealign store put` again", BundleError
+        )
         release_id, backbone = str(pointer["release"]), dict(pointer["backbone"])
         whole = RELEASE_ID.fullmatch(release_id) and {"id", "sha256"} <= backbone.keys() and str(backbone["sha256"]).isalnum()
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         whole = None
     if not whole:
         raise BundleError(f"{store.where}/{_pointer(home)} names no release; run `livealign store put` where it was promoted")

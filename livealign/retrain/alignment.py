@@ -96,6 +96,7 @@ def align(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, before: Bun
                 "went_on_from": going_on.release_id if going_on and report.warm_started else None,
                 "checks": [check._asdict() for check in checks],
             },
+            version=1,
         )
     return Towers(report, checks, len(vectors))
 
@@ -157,6 +158,7 @@ def encode(corpus: Corpus, profile: Profile, artifacts: DayArtifacts, texts: lis
                 "levels": [level._asdict() for level in health.levels],
                 "churn_per_retrain": None if churn is None else churn._asdict(),
             },
+            version=1,
         )
     return Codes(
         version=codebook.version,

@@ -89,6 +89,7 @@ def evaluate_day(
             "calibration": _calibration(report, judged, config),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
         },
+        version=1,
     )
     sections = [*source_sections(report, read_checks(artifacts), config.least_users)]
     sections += [highlight_section(day.highlights)] if day.highlights else []

@@ -54,7 +54,7 @@ def retrieve(corpus: Corpus, marts: Path, artifacts: DayArtifacts) -> RetrievalM
         return alignment.example_user_vectors(clicks, vectors)
 
     metrics = retrieval_metrics(corpus, users, vectors, read_mart(marts, "rooms", nearby))
-    replace_json(artifacts.retriever / "metrics.json", metrics.to_dict())
+    replace_json(artifacts.retriever / "metrics.json", metrics.to_dict(), version=1)
     return metrics
 
 

@@ -113,7 +113,7 @@ def build_bundle(
         )
     bundle = open_bundle(path)
     record = {"release_id": bundle.release_id, "path": str(path), "backbone": bundle.manifest["backbone"]}
-    replace_json(artifacts.release / "bundle.json", record)
+    replace_json(artifacts.release / "bundle.json", record, version=1)
     return bundle
 
 
@@ -158,9 +158,8 @@ def decide_promotion(
     record = read_decision(home.releases, challenger.release_id)
     if record is None or record["decision"] != "promote" or champion_id != challenger.release_id:
         record = _decide(corpus, challenger, home, dataset, profile, checks)
-    replace_json(
-        DayArtifacts.of(home, corpus.day).release / "promotion.json", {**record, "champion": read_champion(home.releases)}
-    )
+    outcome = {**record, "champion": read_champion(home.releases)}
+    replace_json(DayArtifacts.of(home, corpus.day).release / "promotion.json", outcome, version=1)
     return record
 
 

@@ -52,7 +52,7 @@ def roll(corpus: Corpus, home: Home, archive: Path, profile: Profile) -> tuple[d
                 _scored(corpus.day, day, home, archive, profile).save(folder / f"{day}.npz")
             except TrainingError as error:
                 not_judged[day.isoformat()] = str(error)
-        replace_json(folder / NOT_JUDGED, not_judged)
+        replace_json(folder / NOT_JUDGED, not_judged, version=1)
     return tuple(day for day in earlier if day.isoformat() not in not_judged)
 
 

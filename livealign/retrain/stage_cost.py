@@ -38,7 +38,7 @@ def stage_cost(name: str, folder: Path) -> Iterator[StageCost]:
         finished.set()
         sampler.join()
         cost.seconds = time.perf_counter() - started
-    replace_json(folder / f"{name}.json", asdict(cost))
+    replace_json(folder / f"{name}.json", asdict(cost), version=1)
 
 
 def _sample_memory(cost: StageCost, finished: threading.Event) -> None:

@@ -61,7 +61,7 @@ def write_summary(home: Home, day: date, profile: Profile, total_seconds: float 
         "bento": bento,
     }
     target = reports_of(home, day) / SUMMARY
-    replace_json(target, summary)
+    replace_json(target, summary, version=1)
     replace_link(home.reports / "latest", Path(day.isoformat()))
     write_series(home, day, summary)
     return target

@@ -70,7 +70,7 @@ def write_tuning(plan: TuningPlan, adapter: Path) -> None:
     record = {"full": plan.full, "last_full_tune": plan.last_full_tune, "went_on_from": plan.continued_from}
     if plan.read_until is not None:
         record["read_until"] = plan.read_until
-    replace_json(adapter / RECORD, record)
+    replace_json(adapter / RECORD, record, version=1)
 
 
 def continued_from(adapter: Path, previous: Bundle | None) -> Bundle | None:

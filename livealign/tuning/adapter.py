@@ -19,7 +19,7 @@ from peft.helpers import disable_input_dtype_casting
 
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.files import replace_json, replaced_directory
+from livealign.files import read_json, replace_json, replaced_directory
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, tokenize
 from livealign.llm.fitting import with_layers
@@ -159,7 +159,7 @@ def _save(
             "finetune": asdict(config),
             "report": asdict(report),
         }
-        replace_json(folder / RECORD, record)
+        replace_json(folder / RECORD, record, version=1)
 
 
 def copy_adapter(source: Path, out: Path) -> None:
@@ -186,7 +186,7 @@ def read_report(adapter: Path) -> TuneReport:
     file = adapter / RECORD
     if not file.is_file():
         raise TrainingError(f"{adapter} has no {RECORD}; tune the adapter again")
-    return TuneReport(**json.loads(file.read_text())["report"])
+    return TuneReport(**read_json(file, "tune the adapter again", error=TrainingError)["report"])
 
 
 def split_for_validation(pairs: TextPairs, segments: SegmentConfig, config: FinetuneConfig) -> tuple[TextPairs, TextPairs, str]:

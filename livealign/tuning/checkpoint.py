@@ -14,12 +14,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
-from livealign.files import replace_json, replaced_directory
+from livealign.files import FIRST_FORMAT, replace_json, replaced_directory
 from livealign.tuning.loop import TuningLoop, TuningProgress
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS, PROGRESS = "state.safetensors", "progress.json"
+FORMAT = 1  # a checkpoint of another one is not used
 ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")  # as torch's AdamW names them
 
 
@@ -43,7 +44,7 @@ class TuningCheckpoint:
             tensors |= {f"{name}.{index}": state[name] for name in ADAM_STATE}
         with replaced_directory(self.folder) as folder:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
-            replace_json(folder / PROGRESS, {"identity": self.identity, "progress": asdict(done)})
+            replace_json(folder / PROGRESS, {"identity": self.identity, "progress": asdict(done)}, version=FORMAT)
 
     def restore(self, loop: TuningLoop, done: TuningProgress) -> int:
         """Restore a killed run's state; returns its number of steps, 0 without a checkpoint."""
@@ -57,7 +58,7 @@ class TuningCheckpoint:
         except (ValueError, SafetensorError) as error:
             logger.warning("%s is damaged and is not used, tuning starts from the beginning (%s)", self.folder, error)
             return 0
-        if saved["identity"] != self.identity:
+        if saved.get("format", FIRST_FORMAT) != FORMAT or saved["identity"] != self.identity:
             return 0
         loop.whitening = tensors["whitening"]
         loop.best = [tensors[f"best.{index}"] for index in range(len(loop.parameters))]

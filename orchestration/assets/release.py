@@ -59,7 +59,7 @@ def bento(context: AssetExecutionContext, workspace: Workspace) -> MaterializeRe
     bundle_path = workspace.home.releases / read_json(artifacts.release / "bundle.json")["release_id"]
     with stage(context, workspace, "bento"):
         record = {**build_and_smoke_test(bundle_path, workspace), "release_id": bundle_path.name}
-        replace_json(artifacts.release / "bento.json", record)
+        replace_json(artifacts.release / "bento.json", record, version=1)
     return MaterializeResult(metadata={"tag": record["tag"], **record["smoke"], "path": MetadataValue.path(record["path"])})
 
 

@@ -17,7 +17,7 @@ from dagster import (
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from livealign.dataset.marts import MARTS, publish_marts
+from livealign.dataset.marts import MARTS, check_marts, publish_marts
 from orchestration.dbt.command import BUILD, PROVES_SQL
 from orchestration.dbt.metadata import dbt_failure, model_metadata
 from orchestration.dbt.project import WarehouseTranslator, dbt_environment, set_days
@@ -45,6 +45,7 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
         retry_policy=RETRIES,
     )
     def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource, workspace: ResourceParam[Workspace]) -> Iterator[Any]:
+        check_marts(workspace.home.marts)
         dbt_environment(workspace.home)
         set_days(context.partition_key_range.start, context.partition_key_range.end)
         events: list[Any] = []

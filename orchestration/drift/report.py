@@ -148,7 +148,8 @@ def drift_report(
         json=out_dir / f"{name}.json",
     )
     replace_bytes(result.html, html.encode())
-    replace_bytes(result.json, json.dumps(document | {"verdict": _verdict(result, metadata)}, indent=1).encode())
+    found = {"format": 1, **document, "verdict": _verdict(result, metadata)}
+    replace_bytes(result.json, json.dumps(found, indent=1).encode())
     if trend is not None:
         drift_evidently.keep_snapshot(*trend, snapshot, days[1][-1], [NEW_WORDS, SURPRISE, *current.vectors])
     return result

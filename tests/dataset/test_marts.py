@@ -39,7 +39,7 @@ def test_every_built_day_is_published_once_and_takes_no_space_of_its_own(tables:
     marts = tmp_path / "marts"
     assert publish_marts(tables, marts) == dict.fromkeys(MARTS, 4)
     assert publish_marts(tables, marts) == dict.fromkeys(MARTS, 0)
-    files = [path for path in marts.rglob("*") if path.is_file()]
+    files = list(marts.rglob("*.parquet"))
     assert len(files) == len(MARTS) * len(DAYS)
     assert all(path.samefile(tables / path.relative_to(marts)) for path in files)
     assert built_days(marts, "segments") == DAYS

@@ -1,0 +1,40 @@
+"""Versions of what LiveAlign writes to disk; `docs/operations.md` lists them all.
+
+    check_folder(home.landing, "…")    # refuses a folder that a newer version wrote
+    mark_folder(home.landing)          # says which version wrote it
+
+A JSON document names its version in its member `format` (`files.replace_json`, `files.read_json`), a folder of many files in a
+file of its own, `format.json`. What has no version is of the first, so files from before versions are read as ever.
+"""
+
+from pathlib import Path
+
+from livealign.errors import LiveAlignError
+from livealign.files import FIRST_FORMAT, read_json, replace_json
+
+FOLDER_FORMAT = "format.json"
+
+
+def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAlignError) -> None:
+    """Refuse a folder that a newer version of LiveAlign wrote.
+
+    One without a version is of the first.
+
+    Args:
+        remedy: the end of the error's text: how to get a folder of this version.
+
+    Raises:
+        error: the folder is of a newer format, or its version cannot be read.
+    """
+    if (folder / FOLDER_FORMAT).is_file():
+        read_json(folder / FOLDER_FORMAT, remedy, error=error)
+
+
+def mark_folder(folder: Path) -> None:
+    """Write down the version of the folder's files, once.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if not (folder / FOLDER_FORMAT).is_file():
+        replace_json(folder / FOLDER_FORMAT, {}, FIRST_FORMAT)
