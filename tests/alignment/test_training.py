@@ -427,10 +427,11 @@ def first_batch(monkeypatch: pytest.MonkeyPatch, corpus: Corpus, config: Alignme
         seen.softmax = arguments
         return softmax(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(_FirstBatchError):
+    with monkeypatch.context() as patch:
         patch.setattr(training, "_batch_loss", looked_at)
         patch.setattr(training, "in_batch_softmax", remembered)
-        train_alignment(corpus, corpus.content[CONTENT], replace(config, check=False))
+        with pytest.raises(_FirstBatchError):
+            train_alignment(corpus, corpus.content[CONTENT], replace(config, check=False))
     return seen
 
 
