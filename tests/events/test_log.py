@@ -235,6 +235,19 @@ def test_recovery_has_cut_a_torn_write_off_on_disk_before_it_closes_the_file(tmp
     assert rest == [Synced(left_open, whole), Renamed(left_open, closed), Synced(tmp_path, 0)]
 
 
+def test_a_torn_write_is_not_cut_off_before_it_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_open = tmp_path / "events-00000001.open"
+    left_open.write_bytes(b"torn")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("livealign.events.log_files.replace_bytes", full)
+    with pytest.raises(EventLogError, match="free some space and start again"):
+        EventLog(tmp_path)
+    assert left_open.read_bytes() == b"torn"
+
+
 def test_a_number_is_not_used_again_when_its_file_is_gone(tmp_path: Path) -> None:
     ends = []
     for number in (1, 2, 3):

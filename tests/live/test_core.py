@@ -238,6 +238,9 @@ def test_a_window_becomes_codes_after_its_end_and_not_before(stage: Stage) -> No
     before = stage.core.room(1)
     assert before is not None
     assert (before.content_age_seconds, before.windows) == (None, ())
+    stage.clock.now += 2.9
+    assert stage.core.tick().rooms_with_news == 0, "it is over, and waits for late events"
+    stage.clock.now -= 2.9
     report = stage.next_window()
     assert (report.rooms_with_news, report.encoded, report.deferred, report.degraded) == (1, 1, 0, False)
     room = stage.core.room(1)

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from livealign.config import LiveConfig
 from livealign.dataset.features import WINDOW_COUNTS
+from livealign.live import takeover
 from livealign.live.serving import Serving, open_serving
 from livealign.live.startup import state_of
 from livealign.live.state.rooms import ClosedWindow
@@ -145,3 +146,31 @@ def test_a_room_that_the_old_release_has_read_waits_for_the_new_encoder(two: Two
     assert state.rooms[1].waiting is window
     view = state.view()
     assert view.room_id[view.waiting].tolist() == [1]
+
+
+def test_counts_of_users_and_authors_are_those_of_the_new_release(two: Two, running: bool) -> None:
+    state, snapshot = running_state(two), two.new.snapshot()
+    state.user_counts.rebase({}, snapshot.day - 1)  # as if the old release knew nobody yet
+    state.author_counts.rebase({}, snapshot.day - 1)
+    change(state, two, running)
+    for counts, theirs in ((state.user_counts, snapshot.user_counts), (state.author_counts, snapshot.author_counts)):
+        assert len(theirs) > 5
+        assert {one: counts.before(one, snapshot.day) for one in theirs} == dict(theirs)
+
+
+def test_what_a_user_entered_while_the_new_release_was_prepared_is_not_lost(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, prepared = running_state(two), takeover._contents
+
+    def meanwhile(*arguments: Any) -> Any:
+        at = state.clock + 1_000
+        state.start_room(2, 10**9 + 1, at, "go", None, None)
+        state.show(STRANGER, np.array([2]), at, "q2")
+        state.enter("p2", STRANGER, 2, at + 1, "q2")
+        return prepared(*arguments)
+
+    monkeypatch.setattr(takeover, "_contents", meanwhile)
+    change(state, two, running=True)
+    history = state.users.history(STRANGER, EVER)
+    assert state.coded_windows["author_id"][history.coded_row].tolist() == [10**9 + 1, 10**9]
+    (vector,), _ = two.new.recommender.encode_authors(np.array([10**9 + 1]))
+    np.testing.assert_allclose(state.coded_windows["vector"][history.coded_row[0]], vector, atol=1e-6)

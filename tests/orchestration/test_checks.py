@@ -11,8 +11,17 @@ from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity
 
 from livealign.home import Home
 from livealign.profiles import load_profile
-from orchestration.checks import codebook_is_healthy, codes_keep_their_meaning, day_has_not_drifted, ranker_is_calibrated
-from orchestration.resources import Workspace
+from orchestration import checks
+from orchestration.checks import (
+    codebook_is_healthy,
+    codes_keep_their_meaning,
+    day_has_not_drifted,
+    nothing_is_read_early,
+    ranker_is_calibrated,
+    volumes_are_usual,
+)
+from orchestration.resources import ACCEPT, Workspace
+from tests.landing.test_volumes import WEEK, plant
 
 DAY = date(2025, 6, 9)
 BLOCKS, WARNS = AssetCheckSeverity.ERROR, AssetCheckSeverity.WARN
@@ -69,3 +78,34 @@ def test_drift_is_a_warning(workspace: Workspace) -> None:
         verdict = {"drifted": drifted, "sentence": "category drifted"}
         result = checked(day_has_not_drifted, workspace, "drift/drift.json", {"verdict": verdict})
         assert (result.passed, result.severity) == (not drifted, WARNS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole_week", "tags", "passed", "severity"),
+    [
+        (10_000, False, {}, True, BLOCKS),
+        (5_000, False, {}, False, BLOCKS),
+        (5_000, False, {ACCEPT: "volumes"}, False, WARNS),
+        (5_000, True, {}, False, WARNS),
+    ],
+    ids=["usual", "half", "half and accepted", "half in a backfill"],
+)
+def test_a_day_of_half_the_rows_blocks_unless_it_is_accepted_or_part_of_a_backfill(
+    workspace: Workspace, rows: int, whole_week: bool, tags: dict[str, str], passed: bool, severity: AssetCheckSeverity
+) -> None:
+    days = [day.isoformat() for day in plant(workspace.home.landing, [*WEEK, rows])]
+    context = SimpleNamespace(partition_keys=days if whole_week else days[-1:], run=SimpleNamespace(tags=tags))
+    result = volumes_are_usual.node_def.compute_fn.decorated_fn(context, workspace)
+    assert (result.passed, result.severity) == (passed, severity)
+    assert (f"impressions of {days[-1]}: {rows:,}" in str(result.description)) is not passed
+
+
+def test_what_is_read_early_is_named_and_blocks(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "day_corpus", lambda *_: None)
+    context = SimpleNamespace(partition_keys=[DAY.isoformat()])
+    for clicks, passed in ((0, True), (3, False)):
+        found = {"training clicks known later": clicks, "held-out windows not over when shown": 0}
+        monkeypatch.setattr(checks, "future_reads", lambda _, found=found: found)
+        result = nothing_is_read_early.node_def.compute_fn.decorated_fn(context, workspace)
+        assert (result.passed, result.severity) == (passed, BLOCKS)
+        assert ("3 × training clicks known later;" in str(result.description)) is not passed

@@ -22,6 +22,7 @@ from livealign.release.bundle import RANKER, Bundle, write_bundle
 from livealign.release.decisions import decision_file, read_decision, unscored_days
 from livealign.release.registry import promote, read_champion
 from livealign.retrain import champion as champion_module
+from livealign.retrain import release
 from livealign.retrain.release import _champion, decide_promotion
 from tests.planted.night import Night, plant_night
 from tests.release.test_bundle import FIELDS
@@ -225,3 +226,20 @@ def test_a_champion_is_not_scored_on_a_day_that_it_was_trained_on(tmp_path: Path
         champion, checks = _champion(home, day, {"healthy": True})
         assert checks == {"healthy": True, f"the champion was not trained on {day}": unseen}
         assert isinstance(champion, Bundle) == unseen
+
+
+def test_the_decision_is_on_disk_before_the_pointer_moves(
+    night: Night, good: NDArray, poor: NDArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.plant_scores(champion=poor, challenger=good)
+
+    def killed(releases: Path, release_id: str, reason: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(release, "promote", killed)
+    with pytest.raises(KeyboardInterrupt):
+        decide(night)
+    assert read_champion(night.home.releases) == night.champion.release_id
+    record = read_decision(night.home.releases, night.challenger.release_id)
+    assert record is not None
+    assert record["decision"] == "promote"

@@ -112,3 +112,12 @@ def test_scores_that_only_one_side_or_few_rooms_have_are_not_compared(tmp_path: 
 def test_missing_interactions_are_named(tmp_path: Path) -> None:
     with pytest.raises(DriftError, match=r"interactions/dt=2025-03-05.*materialize"):
         room_surprise(tmp_path, DAY, pd.Series([0.5]))
+
+
+def test_of_more_tests_each_needs_a_higher_score(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    known = tastes(rng)
+    before, now = (play(tmp_path, rng, day, known, known).side.surprise for day in (BEFORE, DAY))
+    config = replace(CONFIG, surprise_threshold=0.0)
+    alone, shared = (surprise_test(before, now, config, tests).threshold for tests in (1, 20))
+    assert alone < shared

@@ -155,3 +155,10 @@ def test_rooms_are_sampled_evenly_over_days_and_the_same_for_the_same_seed(tmp_p
 def test_missing_segments_are_named(tmp_path: Path) -> None:
     with pytest.raises(DriftError, match=r"segments/dt=2025-03-01.*materialize"):
         room_words(tmp_path, [DAY], CONFIG)
+
+
+def test_of_more_tests_each_needs_a_higher_score(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    before, now = said(tmp_path, DAY, rooms(rng, 20, own=12)), said(tmp_path, DAY + timedelta(days=1), rooms(rng, 20, own=12))
+    alone, shared = (words_test(before, now, CONFIG, tests).threshold for tests in (1, 20))
+    assert alone < shared
