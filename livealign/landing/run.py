@@ -33,12 +33,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from livealign.days import EPOCH, PART
+from livealign.days import EPOCH
 from livealign.errors import LandingError
 from livealign.files import exclusive
 from livealign.landing.books import REJECTS, WARNINGS, Books
 from livealign.landing.links import link
-from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing.partitions import FILE, LINE, Spool, publish, recover, staged, write_partition, write_rows
 from livealign.landing.pictures import TABLE as PICTURES
 from livealign.landing.pictures import keep_pictures, publish_pictures
 from livealign.landing.rejects import as_utf8, row_json, rows_json
@@ -304,25 +304,3 @@ class LandingRun:
         for chunk in partition.chunks:
             if isinstance(chunk, Path):
                 chunk.unlink()
-
-
-def landed_days(landing_root: Path) -> list[date]:
-    """The complete days, sorted.
-
-    A day is complete when its ledger is there, which is published last.
-    """
-    found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
-    return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
-
-
-def recover(landing_root: Path) -> None:
-    """Publish what a killed run had finished, and remove what it had not.
-
-    Safe at any time, also beside running landings.
-    """
-    with exclusive(landing_root / ".lock"):
-        for finished in sorted(landing_root.glob(".commit-*")):
-            publish(finished, landing_root)
-        for left in landing_root.glob(".tmp-*"):
-            if abandoned(left / "lock"):
-                shutil.rmtree(left)

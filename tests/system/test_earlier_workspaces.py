@@ -18,7 +18,7 @@ from livealign.config import LiveConfig
 from livealign.dataset.corpus import load_corpus
 from livealign.events.log import EventLog
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.landing.validate import validate_landing
 from livealign.live.core import LiveCore
 from livealign.profiles import load_profile

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from livealign import ids
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.landing.books import WARNINGS
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.landing.summary import LandingSummary
 from livealign.platforms.chat import json_text as messages_module
 from livealign.platforms.chat.chatters import find_announcement, find_bots, name_masker
