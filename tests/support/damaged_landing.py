@@ -19,7 +19,10 @@ INFER_IMPRESSIONS = {"kuailive", "kuailive_m3", "twitch", "youtube", "bilibili",
 
 
 def land_bytes(platform: str, files: dict[str, bytes]) -> LandingSummary | None:
-    """Land an archive given as bytes; None where it is refused as a whole. Checks what must hold for any input."""
+    """Land an archive given as bytes and check what must hold for any input.
+
+    None where the archive is refused as a whole.
+    """
     with tempfile.TemporaryDirectory() as name:
         archive, landing = Path(name) / "a", Path(name) / "l"
         for file, content in files.items():
