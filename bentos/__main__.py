@@ -26,7 +26,7 @@ from bentos.smoke import smoke_test
 from livealign.cli.command import path_error
 from livealign.errors import LiveAlignError
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 
 
 def main() -> None:

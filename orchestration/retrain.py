@@ -29,7 +29,7 @@ from livealign.console import styled
 from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
 from livealign.retrain.backbone import ready_backbone
 from livealign.retrain.preflight import check_retrain, refuse_findings

@@ -17,7 +17,7 @@ from livealign.cli.releases import PlatformOption
 from livealign.console import PlainConsole, styled, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import adapter_of
 from livealign.release.registry import read_champion
 from livealign.settings import load_settings

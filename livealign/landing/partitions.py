@@ -1,8 +1,9 @@
-"""Partition files: the spool, the sorted and deduplicated write, and the publication.
+"""Partition files: the spool, the sorted and deduplicated write, the publication, the days.
 
 Rows wait in a `Spool`, in memory up to a budget and beyond it in temporary Parquet, so memory does not grow with the
 archive. `write_partition` turns the waiting rows of one table and day into one file, a slice at a time. `publish` moves
-a finished set of files into place and can be repeated after a crash until it is through.
+a finished set of files into place and can be repeated after a crash until it is through; `recover` does so for runs that
+were killed.
 """
 
 import fcntl
@@ -20,8 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from livealign.days import PART
+from livealign.errors import LandingError
+from livealign.files import exclusive
+from livealign.formats import check_folder
 from livealign.landing.schema import Table
 
+MOVE_AWAY = "move the folder away and land the days again"
 FILE, LINE = "__file", "__line"  # where a waiting row came from: index of the file in the run, row in the file
 ROW_GROUP = 131_072
 SPOOL_BYTES = 128 << 20  # of waiting rows in memory, all partitions together
@@ -161,6 +166,32 @@ def abandoned(path: Path) -> bool:
     except FileNotFoundError:
         return True
     return True
+
+
+def landed_days(landing_root: Path) -> list[date]:
+    """The complete days, sorted.
+
+    A day is complete when its ledger is there, which is published last.
+
+    Raises:
+        LandingError: a newer version of LiveAlign landed them.
+    """
+    check_folder(Path(landing_root), MOVE_AWAY, LandingError)
+    found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
+    return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
+
+
+def recover(landing_root: Path) -> None:
+    """Publish what a killed run had finished, and remove what it had not.
+
+    Safe at any time, also beside running landings.
+    """
+    with exclusive(landing_root / ".lock"):
+        for finished in sorted(landing_root.glob(".commit-*")):
+            publish(finished, landing_root)
+        for left in landing_root.glob(".tmp-*"):
+            if abandoned(left / "lock"):
+                shutil.rmtree(left)
 
 
 def _first_of_each_key(table: Table, keys: pa.Table, files: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -34,13 +34,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from livealign.days import EPOCH, PART
+from livealign.days import EPOCH
 from livealign.errors import LandingError
 from livealign.files import exclusive
 from livealign.formats import check_folder, mark_folder
 from livealign.landing.books import REJECTS, WARNINGS, Books
 from livealign.landing.links import link
-from livealign.landing.partitions import FILE, LINE, Spool, abandoned, publish, staged, write_partition, write_rows
+from livealign.landing.partitions import FILE, LINE, MOVE_AWAY, Spool, publish, recover, staged, write_partition, write_rows
 from livealign.landing.pictures import TABLE as PICTURES
 from livealign.landing.pictures import keep_pictures, publish_pictures
 from livealign.landing.rejects import as_utf8, row_json, rows_json
@@ -50,7 +50,6 @@ from livealign.landing.summary import LandingSummary
 from livealign.operation_config import LandingConfig
 
 BATCH_ROWS = 262_144  # rows checked at once
-MOVE_AWAY = "move the folder away and land the days again"
 _WRITERS = min(2, os.cpu_count() or 1)  # partitions written at once; each holds some hundred megabytes
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -309,29 +308,3 @@ class LandingRun:
         for chunk in partition.chunks:
             if isinstance(chunk, Path):
                 chunk.unlink()
-
-
-def landed_days(landing_root: Path) -> list[date]:
-    """The complete days, sorted.
-
-    A day is complete when its ledger is there, which is published last.
-
-    Raises:
-        LandingError: a newer version of LiveAlign landed them.
-    """
-    check_folder(Path(landing_root), MOVE_AWAY, LandingError)
-    found = Path(landing_root).glob(f"ledger/dt=*/{PART}")
-    return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in found)
-
-
-def recover(landing_root: Path) -> None:
-    """Publish what a killed run had finished, and remove what it had not.
-
-    Safe at any time, also beside running landings.
-    """
-    with exclusive(landing_root / ".lock"):
-        for finished in sorted(landing_root.glob(".commit-*")):
-            publish(finished, landing_root)
-        for left in landing_root.glob(".tmp-*"):
-            if abandoned(left / "lock"):
-                shutil.rmtree(left)

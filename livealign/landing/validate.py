@@ -26,8 +26,9 @@ from livealign.days import DAY_MS, PART
 from livealign.errors import LandingError
 from livealign.formats import check_folder
 from livealign.landing.books import WARNINGS
+from livealign.landing.partitions import MOVE_AWAY
 from livealign.landing.pictures import TABLE as PICTURES
-from livealign.landing.run import MOVE_AWAY, Progress
+from livealign.landing.run import Progress
 from livealign.landing.schema import ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
 from livealign.landing.times import unit_of

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from livealign.days import partition
 from livealign.errors import LiveAlignError
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.operation_config import VolumeConfig
 
 

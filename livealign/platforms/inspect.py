@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from livealign.days import PART
 from livealign.errors import ArchiveError
 from livealign.landing.books import WARNINGS
-from livealign.landing.run import Progress, landed_days
+from livealign.landing.partitions import landed_days
+from livealign.landing.run import Progress
 from livealign.landing.schema import TABLES
 from livealign.landing.summary import LandingSummary
 from livealign.operation_config import LandingConfig

@@ -22,7 +22,7 @@ from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
 from livealign.files import TEMPORARY_PREFIX, disk_bytes, exclusive
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.operation_config import RetentionConfig
 from livealign.release.bundle import LOCK, RELEASE_ID, read_manifest
 from livealign.release.decisions import SUFFIX

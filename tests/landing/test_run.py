@@ -23,7 +23,8 @@ from livealign.errors import LandingError
 from livealign.landing import partitions as landing_files
 from livealign.landing import run as landing
 from livealign.landing.books import REJECTS, WARNINGS
-from livealign.landing.run import LandingRun, landed_days
+from livealign.landing.partitions import landed_days
+from livealign.landing.run import LandingRun
 from livealign.landing.schema import TABLES, Table
 
 DAY, NEXT = date(2025, 5, 5), date(2025, 5, 6)
@@ -271,7 +272,7 @@ def test_a_run_killed_while_publishing_is_finished_by_the_next(
         land(tmp_path / "cut", ("likes", likes(9), "f"))
     monkeypatch.undo()
     assert landed_days(tmp_path / "cut") == []  # half old, half new: not complete
-    landing.recover(tmp_path / "cut")
+    landing_files.recover(tmp_path / "cut")
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     assert landed_days(tmp_path / "cut") == [DAY]
 

@@ -12,17 +12,11 @@ from livealign.events.log import EventLog
 from livealign.events.log_files import log_files, read_lines
 from livealign.platforms.registry import land
 from livealign.release.registry import promote
-from tests.live.test_core import USER, Stage
-from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
+from tests.support.live_stage import USER, Stage
 
 GONE, OTHER = 8_765_432_109_876, 8_765_432_109_877
 EVER = 2**62
-
-
-@pytest.fixture(scope="module")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> list[PlantedRelease]:
-    return plant_live_releases(tmp_path_factory.mktemp("releases"), 2)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Pictures in the running service: taken in bounds, kept in the log, and read with their window."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,41 +9,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from livealign.config import LiveConfig
 from livealign.events.log import EventLog
 from livealign.frames.decode import FrameError, decode, webp_of
 from livealign.live.core import LiveCore
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.platforms.registry import archive_days, land
-from livealign.release import models as release_models
 from tests.planted import pictures
 from tests.planted.live_release import plant_live_platform, with_encoder
 from tests.planted.release import PlantedRelease, plant_release, planted_picture
+from tests.support.live_stage import CONFIG, Clock
 
-CONFIG = LiveConfig(publish_seconds=0.0, exploration_share=0.0, max_same_code=100)
 RED, BLUE = planted_picture(0), planted_picture(3)
 
 
-@dataclass
-class Clock:
-    """Seconds since 1970, moved by hand."""
-
-    now: float
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_backbone() -> Iterator[None]:
-    """The tiny backbone is made once for all cores; it is the real one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release_models, "load_backbone", functools.cache(release_models.load_backbone))
-        yield
-
-
 @pytest.fixture(scope="module")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, PlantedRelease]:
+def releases(one_backbone: None, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, PlantedRelease]:
     """A release that reads pictures, and one that does not."""
     folder = tmp_path_factory.mktemp("releases")
     planted = plant_live_platform(folder / "marts")

@@ -15,10 +15,10 @@ from livealign.live.background import Background
 from livealign.live.core import LiveCore
 from livealign.live.moved_clock import move_state
 from livealign.live.steady_clock import SETTLED_SECONDS, SteadyClock
-from tests.live.test_core import CONFIG, USER
 from tests.planted.live_release import plant_live_releases
 from tests.planted.pictures import corners, encoded
 from tests.planted.release import PlantedRelease
+from tests.support.live_stage import CONFIG, USER
 
 DAY, HOUR = 86_400.0, 3_600.0
 

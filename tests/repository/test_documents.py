@@ -13,7 +13,7 @@ LIBRARY = ROOT / "livealign"
 PACKAGES = ("livealign", "orchestration", "bentos", "benchmarks")
 RUN_TAGS = {"livealign/accept", "livealign/retune"}  # names of Dagster run tags, which look like paths
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-COLUMNS, README_LINES = 120, 110
+COLUMNS, README_LINES, ARCHITECTURE_LINES = 120, 110, 120
 
 
 def _markdown() -> Iterator[Path]:
@@ -96,6 +96,10 @@ def test_the_readme_can_be_read_in_five_minutes() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= README_LINES
     assert {line.partition("#")[0].strip() for line in lines} >= {"make retrain", "make test"}
+
+
+def test_the_architecture_stays_an_overview() -> None:
+    assert len((ROOT / "docs" / "architecture.md").read_text().splitlines()) <= ARCHITECTURE_LINES
 
 
 def test_the_readmes_tree_is_the_repositorys() -> None:

@@ -23,7 +23,7 @@ from livealign.dataset.corpus import load_corpus
 from livealign.events.log import EventLog
 from livealign.files import read_json
 from livealign.home import Home
-from livealign.landing.run import landed_days
+from livealign.landing.partitions import landed_days
 from livealign.landing.validate import validate_landing
 from livealign.live.core import LiveCore
 from livealign.profiles import load_profile
