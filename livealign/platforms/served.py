@@ -39,6 +39,7 @@ from livealign.events.models import (
     deleted_key,
     event_of,
 )
+from livealign.formats import FOLDER_FORMAT
 from livealign.ids import hashed_id
 from livealign.landing.run import LandingRun, Progress
 from livealign.platforms.picture_files import BATCH_PICTURES
@@ -148,7 +149,8 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     tables: dict[str, _Rows] = defaultdict(_Rows)
     people: set[tuple[str, int, int]] = set()  # (table, id, day)
     ends, day, deleted = _Ends(), None, _deletions(archive)
-    total, done, file = len(closed_files(archive)), 0, ""
+    total, done, file = len(closed_files(archive)), 0, ""  # the first also checks the version of the log
+    run.used(FOLDER_FORMAT)
     for record in _read(archive):
         if record.file != file:
             file = record.file
