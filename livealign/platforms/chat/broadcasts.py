@@ -112,7 +112,7 @@ class BadBroadcast:
 
 @dataclass
 class Found:
-    """What one format found in an archive; `names` are all files that it read or knows."""
+    """The finds of one format in an archive; `names` are all files that it read or knows."""
 
     broadcasts: list[Broadcast] = field(default_factory=list)
     bad: list[BadBroadcast] = field(default_factory=list)

@@ -97,7 +97,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
 
 
 def start_ms(archive: Path) -> int:
-    """When step 0 was, in Unix milliseconds.
+    """The time of step 0, in Unix milliseconds.
 
     Raises:
         ArchiveError: no start is given, or it is not a time between 2000 and now.
