@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class FeedReport:
-    """How many events were sent, accepted and rejected."""
+    """The numbers of events that were sent, accepted and rejected."""
 
     sent: int
     accepted: int

@@ -51,7 +51,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
 
 
 def _bin_edges(n: int, bins: int) -> NDArray[np.int64]:
-    """Where bins of equal count begin and end among n sorted rows [bins + 1]."""
+    """The edges of bins of equal count among n sorted rows [bins + 1]."""
     return np.linspace(0, n, min(bins, max(n, 1)) + 1).astype(np.int64)
 
 

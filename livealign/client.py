@@ -60,7 +60,7 @@ class ClientError(LiveAlignError):
 
 
 class Wanted(TypedDict, total=False):
-    """What a list shall be like; see `RecommendRequest`."""
+    """The options of a list; see `RecommendRequest`."""
 
     k: int
     exclude: list[int]
@@ -133,7 +133,7 @@ class Client:
         return cast(SimilarRooms | None, self._call("GET", f"/similar/{int(room_id)}?{urlencode({'k': k})}", absent=True))
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
-        """Why a room stands where it stands for a user now; None if it is unknown."""
+        """The reasons for a room's rank for a user now; None if the room is unknown."""
         path = f"/explain/{int(room_id)}?{urlencode({'user_id': user_id})}"
         return cast(Explanation | None, self._call("GET", path, absent=True))
 

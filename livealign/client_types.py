@@ -70,7 +70,7 @@ class ErrorBody(TypedDict):
 
 
 class Explanation(TypedDict):
-    """Why a room stands where it stands for a user."""
+    """The reasons for a room's rank for a user."""
 
     room_id: int
     user_id: int
@@ -461,7 +461,7 @@ class SimilarRooms(TypedDict):
 
 
 class Speech(TypedDict):
-    """What the host said from `at` to `ended_at`, transcribed."""
+    """The host's words from `at` to `ended_at`, transcribed."""
 
     event_id: str
     at: int

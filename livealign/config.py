@@ -30,7 +30,7 @@ VARIANT_NAMES = (
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """What the LLM reads of one 30-second window."""
+    """The settings of the text that the LLM reads of one 30-second window."""
 
     # The mart `segments` has 30-second windows, and ids are made of them: another length needs another warehouse.
     window_seconds: int = setting(30, "length of a window, as the warehouse cuts it", Bounds(30, 30), unit="seconds")
@@ -44,7 +44,7 @@ LAYER = Bounds(0, 10_000)
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """How one forward pass becomes one embedding.
+    """The settings of the pass that makes one embedding.
 
     The layers below `first_adapted_layer` are frozen and shared by the raw and the tuned encoder; the pass stops after
     `exit_layer` layers. Each is a number of layers, or a share of the backbone's depth: 0.2, and 1.0 for all of it.
@@ -120,7 +120,7 @@ class RetuneConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which part of the marts is learned from."""
+    """The settings of the part of the marts that is learned from."""
 
     train_days: int = setting(7, "days before the held-out one that are learned from", Bounds(1, 3_650), unit="days")
     history_length: int = setting(20, "last engagements of a user that the models see", Bounds(1, 1_000), unit="engagements")

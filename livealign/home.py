@@ -92,7 +92,7 @@ class Home:
 
     @property
     def dbt(self) -> Path:
-        """Where dbt writes: its manifest, and a folder with the log of each run."""
+        """The folder that dbt writes to: its manifest, and a folder with the log of each run."""
         return self.workspace / "dbt"
 
     @property

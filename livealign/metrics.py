@@ -19,7 +19,7 @@ class MetricError(LiveAlignError):
 
 
 class UserAuc(NamedTuple):
-    """What GAUC and UAUC need of each user: all arrays are [n_users], sorted by user."""
+    """Each user's AUC and counts, for GAUC and UAUC; arrays [n_users], sorted by user."""
 
     users: NDArray
     auc: FloatArray  # NaN for users with one class only

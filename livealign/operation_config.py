@@ -10,7 +10,7 @@ ENGINES = ("local", "ray")
 
 @dataclass(frozen=True)
 class LandingConfig:
-    """How an archive is landed, and what a landing must be to be built on."""
+    """The settings of a landing: the largest share of rejects, and inferred negatives."""
 
     max_rejected_share: float = setting(0.2, "of a table's rows that may be rejected; more is an archive misread", SHARE)
     negatives_per_play: int = setting(
@@ -94,7 +94,7 @@ class PromotionConfig:
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """How many days and releases are kept.
+    """The numbers of days and releases that are kept.
 
     Days and releases are counted, newest first, not compared with the clock: a clock may jump. What the champion was made
     from and is served with is kept whatever its age. The same holds for the former champions that a rollback may return to.
@@ -113,7 +113,7 @@ class RetentionConfig:
 
 @dataclass(frozen=True)
 class MachinesConfig:
-    """Which machines embed and tune, and where finished things are kept (docs/scaling.md).
+    """The machines that embed and tune, and the store of finished things (docs/scaling.md).
 
     No vector depends on the engine or on the number of workers.
     """

@@ -72,7 +72,7 @@ class Settings:
     origins: Mapping[str, str]  # setting → origin, for settings that did not come from the profile
 
     def origin(self, name: str) -> str:
-        """Where the value in force came from; "profile laptop" for the profile's."""
+        """The origin of the value in force; "profile laptop" for the profile's."""
         return self.origins.get(name, f"profile {self.profile.name}")
 
     def of_a_release(self) -> dict[str, dict[str, Any]]:

@@ -40,6 +40,7 @@ REMEDY = "; look for what is missing from the archive, or let the day pass: make
     description="The day has about as many impressions, plays and comments as the days of the week before it.",
 )
 def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check of the day's row counts; it only warns for a range of days or ACCEPT=volumes."""
     rows, unusual = [], []
     for key in context.partition_keys:
         for volume in day_volumes(workspace.home.landing, date.fromisoformat(key), workspace.profile.volumes):
@@ -64,6 +65,7 @@ def volumes_are_usual(context: AssetCheckExecutionContext, workspace: ResourcePa
     description="No feature, history or content of an impression is later than the impression itself.",
 )
 def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check that no impression reads anything later than itself."""
     leaks = future_reads(day_corpus(workspace.home, day_of(context), workspace.dataset))
     found = ", ".join(f"{count:,} × {what}" for what, count in leaks.items() if count)
     return AssetCheckResult(
@@ -79,6 +81,7 @@ def nothing_is_read_early(context: AssetCheckExecutionContext, workspace: Resour
     asset=semantic_codes, blocking=True, partitions_def=days, description="The first level of codes has not collapsed."
 )
 def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check that the entropy ratio of the first level of codes is high enough."""
     health = read_json(workspace.artifacts(day_of(context)).codes / HEALTH)
     # Where content is switched off, a vector stands for an author, and a few authors need only a few codes.
     ratio = evenness(health["levels"][0]["perplexity"], min(workspace.profile.codes.codes_per_level, health["distinct"]))
@@ -94,6 +97,7 @@ def codebook_is_healthy(context: AssetCheckExecutionContext, workspace: Resource
     asset=semantic_codes, partitions_def=days, description="Codes keep the meaning that they had in the previous release."
 )
 def codes_keep_their_meaning(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check of the churn of codes since the previous release; it only warns."""
     churn = read_json(workspace.artifacts(day_of(context)).codes / HEALTH)["churn_per_retrain"]
     most = workspace.profile.codes.most_churn
     return AssetCheckResult(
@@ -107,6 +111,7 @@ def codes_keep_their_meaning(context: AssetCheckExecutionContext, workspace: Res
     asset=offline_report, blocking=True, partitions_def=days, description="The ranker's click probabilities are calibrated."
 )
 def ranker_is_calibrated(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check of the calibration error; it only warns where chance explains the error."""
     found = read_json(workspace.artifacts(day_of(context)).evaluation / "evaluation.json")["calibration"]
     error, proven = found["error"], found["beyond_chance"]
     return AssetCheckResult(
@@ -123,6 +128,7 @@ def ranker_is_calibrated(context: AssetCheckExecutionContext, workspace: Resourc
 
 @asset_check(asset=drift_report, partitions_def=days, description="The day looks like the champion's training days.")
 def day_has_not_drifted(context: AssetCheckExecutionContext, workspace: ResourceParam[Workspace]) -> AssetCheckResult:
+    """The check that the day has not drifted from the champion's; it only warns."""
     verdict = read_json(workspace.artifacts(day_of(context)).drift / "drift.json")["verdict"]
     return AssetCheckResult(
         passed=not verdict["drifted"],

@@ -29,6 +29,7 @@ BEFORE_BACKFILLS = {"dagster/priority": "10"}  # the nightly retrain must not qu
     description="Retrains every night for the day that has just ended; 03:00 UTC unless LIVEALIGN_NIGHTLY sets another time.",
 )
 def nightly(context: ScheduleEvaluationContext, workspace: ResourceParam[Workspace]) -> RunRequest | SkipReason:
+    """Request a retrain of yesterday (UTC), unless it is missing or was requested before."""
     yesterday = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
     try:
         known = archive_days(workspace.home.platform, workspace.archive)

@@ -33,6 +33,7 @@ ADAPTER, MARTS = AssetKey("llm_adapter"), AssetKey(["warehouse", "exported_marts
     description="Retrains for every new day in the archive, or for the days of newly closed files of the event log.",
 )
 def new_archive_days(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> SensorResult | SkipReason:
+    """Request a retrain of each new day, or of the days of each newly closed log file."""
     try:
         if workspace.home.platform == "served":
             return _new_files(context.cursor, workspace)
@@ -128,6 +129,7 @@ def _read_reports(instance: DagsterInstance, after: int | None) -> tuple[int | N
     description="Requests a full LLM tune when the last one is more than retune.max_age_days older than the newest day.",
 )
 def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspace]) -> RunRequest | SkipReason:
+    """Request a full tune for the newest day when the last full tune is too old."""
     built = _newest(context.instance.get_materialized_partitions(MARTS))
     tuned = _newest(context.instance.get_materialized_partitions(ADAPTER))
     if built is None or tuned is None:

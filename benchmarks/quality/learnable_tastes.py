@@ -1,4 +1,4 @@
-"""How close a ranker that learns its users' tastes can come to the ceilings.
+"""The distance to the ceilings of a ranker that learns its users' tastes.
 
 make retrain && .venv/bin/python -m benchmarks.quality.learnable_tastes --day 2025-06-09
 

@@ -84,7 +84,7 @@ def read_views(landing: Path) -> Views:
 
 
 def pivots(views: Views) -> tuple[int, int, int]:
-    """Where validation and test begin, and the last step."""
+    """The first step of validation, the first of test, and the last step."""
     last = int(max(views.start.max(), views.stop.max()))
     return last - 2 * PART_STEPS, last - PART_STEPS, last
 

@@ -36,7 +36,7 @@ from benchmarks.quality.controls import has_minilm, hour_weekday_content, minilm
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.encoder import Encoder
-from livealign.llm.segment_text import sorted_moments
+from livealign.llm.segment_text import sorted_window_texts
 from livealign.metrics import gauc, user_auc
 from livealign.platforms.registry import archive_days, land
 from livealign.profiles import Profile, load_profile
@@ -149,8 +149,8 @@ def warehouse(archive: Path, folder: Path) -> pa.Table:
 
 def read_broadcasts(landing: Path, segments: pa.Table, profile: Profile) -> tuple[Broadcasts, pa.Table]:
     """The broadcasts with enough words, and the segments of those to learn from."""
-    rooms, moments, _ = sorted_moments(segments)
-    by_room = {int(rooms[rows[0]]): rows for rows in talking_by_room(rooms, moments) if len(rows) >= WINDOWS}
+    rooms, window_texts, _ = sorted_window_texts(segments)
+    by_room = {int(rooms[rows[0]]): rows for rows in talking_by_room(rooms, window_texts) if len(rows) >= WINDOWS}
     known = (
         duckdb.read_parquet(f"{landing}/rooms/dt=*/*.parquet")
         .aggregate("room_id, any_value(author_id), epoch_ms(min(started_at)) as started_at", "room_id")
@@ -166,8 +166,8 @@ def read_broadcasts(landing: Path, segments: pa.Table, profile: Profile) -> tupl
     )
     viewers = np.array([(user, place[room]) for user, room in plays if room in place], dtype=np.int64)
     chosen = [by_room[room][np.linspace(0, len(by_room[room]) - 1, WINDOWS).astype(int)] for room in room_id.tolist()]
-    titles = [title_text(moments[rows[0]], profile.segments) for rows in chosen]
-    said = [words_text(moments[row], profile.segments) for rows in chosen for row in rows.tolist()]
+    titles = [title_text(window_texts[rows[0]], profile.segments) for rows in chosen]
+    said = [words_text(window_texts[row], profile.segments) for rows in chosen for row in rows.tolist()]
     to_learn_from = segments.filter(pa.array(np.isin(segments["room_id"].to_numpy(), room_id[is_train])))
     return Broadcasts(room_id, channel, started_at, is_train, titles, said, viewers), to_learn_from
 

@@ -89,7 +89,7 @@ def _kinds_of_rooms(home: Home, day: date) -> dict[int, str] | None:
 
 
 def kinds_of_pictures(home: Home, corpus: Corpus) -> NDArray | None:
-    """What pictures the room of each held-out impression had; None where it is not known."""
+    """The kind of pictures of each held-out impression's room [n]; None without the truth."""
     kind_of = _kinds_of_rooms(home, corpus.day)
     if kind_of is None:
         return None

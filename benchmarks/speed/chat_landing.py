@@ -62,6 +62,7 @@ def measure(channels: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure each size in a process of its own, and print one JSON line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, nargs="+", default=[50, 100, 200, 1_000])
     parser.add_argument("--here", action="store_true", help="measure in this process (used for each size)")

@@ -189,7 +189,7 @@ class SimilarRooms(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Why a room stands where it stands for a user."""
+    """The reasons for a room's rank for a user."""
 
     room_id: int
     user_id: int

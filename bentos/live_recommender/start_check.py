@@ -1,4 +1,4 @@
-"""What the service needs, checked in the supervisor before a worker loads a model."""
+"""The check of the service's needs in the supervisor, before a worker loads a model."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What makes BentoML's supervisor and its worker start and end together.
+"""The joint start and end of BentoML's supervisor and its worker.
 
 BentoML starts a worker that failed again and again, on a port that accepts connections and never answers. Here a start that
 cannot succeed ends the whole service with one line and exit code 1, and a worker ends when its supervisor is gone, however

@@ -78,7 +78,7 @@ class Waits:
                 del self._of_address[connection.address]
 
     def state(self, connection: Connection) -> State | None:
-        """What the server waits for."""
+        """The state in which a connection is awaited; None if it is not awaited."""
         return self._state.get(connection)
 
     def _give_up(self, connection: Connection) -> None:

@@ -128,7 +128,7 @@ class _Halves(NamedTuple):
         return logits
 
     def judge(self, logits: Floats, by_id: Floats, place: int) -> _Judged:
-        """What `logits` by one source gain over those by the ID, and for which authors."""
+        """The gain of `logits` by one source over those by the ID, and the trust by author."""
         gain, author, room = (
             _log_loss(by_id, self.click) - _log_loss(logits, self.click),
             self.examples.author,
@@ -144,7 +144,7 @@ class _Halves(NamedTuple):
         return _Judged(place, SourceCheck(*self._gain(chosen, by_id), trust(slice(None))), by_half, chosen)
 
     def judge_beside(self, logits: Floats, without: Floats, alone: _Judged, beside: tuple[int, ...]) -> _Judged:
-        """What `logits` with one more source, judged `alone` before, gain over those `without` it."""
+        """The gain of `logits` with one more source, judged `alone` before, over those `without`."""
         chosen = self._for_trusted(alone.by_half, logits, without)
         check = SourceCheck(*self._gain(chosen, without), alone.check.trust, beside)
         return alone._replace(check=check, logits=chosen)

@@ -1,4 +1,4 @@
-"""How open the gate is, by groups of segments."""
+"""The openness of the gate, by groups of segments."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

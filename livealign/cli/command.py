@@ -73,7 +73,7 @@ def run_command(app: typer.Typer) -> None:
 
 
 def path_error(error: OSError) -> str:
-    """What the system refuses, and where; a name of a file is cut."""
+    """The system's refusal, the file and the remedy, on one line; a long file name is cut."""
     where = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
     return " ".join(f"{where}{error.strerror or error}".split()) + "; name another file or folder, or change its permissions"
 

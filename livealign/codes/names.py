@@ -40,7 +40,7 @@ _BETWEEN = ", "  # the words of a name
 
 
 class SegmentsOf(NamedTuple):
-    """Where n segments are from."""
+    """The rooms, authors and start times of n segments."""
 
     rooms: Ints  # [n] ids
     authors: Ints  # [n] ids

@@ -10,14 +10,17 @@ Floats = NDArray[np.float32]
 
 
 def ints(table: pa.Table, column: str) -> Ints:
+    """A column of n rows as int64 [n]; null becomes 0."""
     return pc.fill_null(table[column], 0).cast(pa.int64()).to_numpy()
 
 
 def floats(table: pa.Table, column: str) -> NDArray[np.float64]:
-    return table[column].cast(pa.float64()).to_numpy()  # null becomes NaN
+    """A column of n rows as float64 [n]; null becomes NaN."""
+    return table[column].cast(pa.float64()).to_numpy()
 
 
 def milliseconds(table: pa.Table, column: str) -> Ints:
+    """A column of n times as epoch milliseconds, int64 [n]; null becomes 0."""
     return pc.fill_null(table[column].cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), 0).to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""What a user had engaged with before each impression.
+"""The histories: a user's engagements before each impression.
 
 The mart `user_histories` has one row for each engagement, sorted by user and by the time from which the engagement may be
 known. The history of an impression is the last few rows of its user with a time strictly before the impression's. So neither

@@ -1,4 +1,4 @@
-"""What could be won on a simulated day: true click probabilities.
+"""The ceilings of a simulated day: true click probabilities.
 
     ceilings = day_ceilings(corpus, truth, texts)   # by column of `truth.ORACLES`, float64 [n] each
 

@@ -75,7 +75,7 @@ class EvaluationReport:
     reliability: dict[str, Reliability]  # of variants that are probabilities
 
     def ceiling_shares(self) -> dict[str, float]:
-        """How far each variant comes from the baseline, in units of what the moment is worth.
+        """Each variant's gain over the baseline, as a share of the moment's worth.
 
         (GAUC(variant) − GAUC(baseline)) / (GAUC(oracle) − GAUC(oracle_static)); empty without truth.
         """

@@ -1,4 +1,4 @@
-"""What could be won from text alone: a topic classifier with true labels.
+"""The ceiling of text alone: a topic classifier with true labels.
 
     oracle = text_oracle(corpus, truth, texts)
     probabilities = oracle.probabilities()        # float64 [n]

@@ -1,4 +1,4 @@
-"""What a platform sends while it runs, and the durable log of it.
+"""The events that a platform sends while it runs, and their durable log.
 
 Read `models` first (one model per kind of event), then `intake` (validate, deduplicate, append) and `log`
 (checksummed lines on disk, in the files of `log_files`). `followed_log` reads the log of another process;

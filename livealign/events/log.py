@@ -30,7 +30,7 @@ HOUR_SECONDS = 3_600
 
 
 class Position(NamedTuple):
-    """Where a record ends and the next record begins; ordered as the records are."""
+    """The place where a record ends and the next begins; ordered as the records are."""
 
     file: int = 0
     offset: int = 0

@@ -87,7 +87,7 @@ class RoomEnded(_Event):
 
 
 class Speech(_Event):
-    """What the host said from `at` to `ended_at`, transcribed."""
+    """The host's words from `at` to `ended_at`, transcribed."""
 
     kind: Literal["speech"] = "speech"
     ended_at: Milliseconds
@@ -245,7 +245,7 @@ _RECORD: TypeAdapter[Event | UserDeleted] = TypeAdapter(_Record)
 
 
 def deleted_key(user_id: int) -> int:
-    """What a tombstone holds of a user."""
+    """The hash of a user's id that a tombstone holds."""
     return hashed_id("deleted user", str(user_id))
 
 

@@ -14,7 +14,7 @@ _BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedSent])
 
 
 class Rejection(NamedTuple):
-    """Why the item at `place` of a batch was rejected.
+    """The rejection of the item at `place` of a batch.
 
     `reason` is a code to count by, `detail` a message for the sender.
     """
@@ -27,7 +27,7 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True)
 class TimeBounds:
-    """How far an event's time may lie from the clock of the service."""
+    """The bounds of an event's time around the clock of the service."""
 
     future_ms: int = 5 * MINUTE_MS
     late_ms: int = 60 * MINUTE_MS

@@ -193,7 +193,7 @@ def _package() -> Any:
 
 
 def _durability_problems(client: "Redis") -> list[str]:
-    """Why the server could lose acknowledged records; empty if it is durable."""
+    """The reasons why the server could lose acknowledged records; empty if it is durable."""
     if client.info("replication").get("role") != "master":
         return ["it is a replica, and takes no writes; name the master"]
     persistence = client.info("persistence")

@@ -112,7 +112,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the picture is turned, 1 to 8; damaged EXIF turns nothing."""
+    """The picture's EXIF orientation, 1 to 8; damaged EXIF turns nothing."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a tag is not worth rejecting the picture for

@@ -132,7 +132,7 @@ def write_rows(schema: pa.Schema, partition: Partition, out: Path) -> None:
 
 
 def staged(ready: Path, name: str, day: date) -> Path:
-    """Where a partition waits for its publication; the path it will have is in the file's name."""
+    """The path of a partition that waits for publication; its name holds its later path."""
     return ready / f"{name.replace('/', '~')}~dt={day}.parquet"
 
 

@@ -23,7 +23,7 @@ FOLDER = "pictures"
 
 
 def picture_path(day: date, name: str) -> str:
-    """Where the picture of this name and day lies in the landing folder."""
+    """The path in the landing folder of the picture of this name and day."""
     return f"{FOLDER}/dt={day}/{name}.webp"
 
 

@@ -41,7 +41,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class RejectReason:
-    """Why rows were rejected: a code to count by, and what is wrong with which column."""
+    """The reason of rejected rows: a code to count by, and the fault with its column."""
 
     reason: str
     detail: str
@@ -224,7 +224,7 @@ def _not_finite(column: pa.Array) -> Mask:
 
 
 def _any_inside(column: pa.Array, test: Callable[[pa.Array], pa.Array]) -> Mask:
-    """Which lists hold a value that passes the test."""
+    """The lists that hold a value that passes the test."""
     hit = np.zeros(len(column), np.bool_)
     parents = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
     hit[parents[_true(test(pc.list_flatten(column)))]] = True

@@ -1,4 +1,4 @@
-"""What one landing run read, landed and rejected, and whether enough of it landed."""
+"""The counts of rows that a run read, landed and rejected, and their check."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class TableSummary:
 
 @dataclass
 class LandingSummary:
-    """What one run landed, by table.
+    """The summary of one landing run, by table.
 
     `not_read` are the files of the archive that the adapter did not use.
     """

@@ -54,7 +54,7 @@ def unit_range(unit: Unit, now: datetime) -> tuple[int, int]:
 
 
 def wrong_unit(name: str, unit: Unit) -> str:
-    """What is wrong with a column, and the remedy."""
+    """The fault of a column in a wrong unit, and its remedy."""
     return f"{name} looks like {unit.name} since 1970, not milliseconds: {unit.remedy}"
 
 

@@ -72,7 +72,7 @@ def open_landing(root: Path, files: dict[str, list[Path]]) -> Iterator[duckdb.Du
 
 
 def check_rows(database: duckdb.DuckDBPyConnection, root: Path, table: Table, now: datetime) -> list[ContractBreach]:
-    """What a single row must be: one pass over the table."""
+    """The breaches of the rules for single rows, from one pass over the table."""
     rules = list(_row_rules(table, now))
     counts = ", ".join(f"count(*) filter ({wrong}), min(row) filter ({wrong})" for _, wrong, _ in rules)
     breaches = []

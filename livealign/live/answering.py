@@ -115,7 +115,7 @@ class AnsweringCore:
         return similar_rooms(view, serving.recommender, self.now(), room_id, k)
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
-        """Why a room stands where it stands for a user now; None if the room is unknown."""
+        """The reasons for a room's rank for a user now; None if the room is unknown."""
         at = self.now()
         with self.state.lock:
             serving, view = self._serving, self.state.view()

@@ -52,7 +52,7 @@ class SimilarRoom(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why a room stands where it stands for a user."""
+    """The reasons for a room's rank for a user."""
 
     room_id: int
     user_id: int

@@ -46,7 +46,7 @@ def apply_deletion(state: LiveState, record: UserDeleted) -> None:
 
 
 def without_deleted(state: LiveState, of_user: Mapping[int, T]) -> dict[int, T]:
-    """What a release knows of users, without those who were deleted."""
+    """A release's values by user, without the deleted users."""
     if not state.deleted:
         return dict(of_user)
     return {user_id: value for user_id, value in of_user.items() if deleted_key(user_id) not in state.deleted}

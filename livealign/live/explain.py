@@ -1,4 +1,4 @@
-"""Why a room stands where it stands for a user: what each source of knowledge adds.
+"""The reasons for a room's rank for a user: the share of each source of knowledge.
 
 The share of a source is the change of the log-odds when the ranker is told of it, all else being known (an ablation). Shares
 do not add up to the whole: sources that say the same hide each other.
@@ -15,7 +15,7 @@ from livealign.live.state.rooms import LiveView
 def explain(
     recommender: Recommender, view: LiveView, alone: LiveView, reader: Reader, request: Request, row: int
 ) -> Explanation:
-    """Why a room stands where it stands for a user.
+    """The reasons for a room's rank for a user.
 
     Args:
         alone: the view without content.

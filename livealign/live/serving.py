@@ -29,7 +29,7 @@ class Serving:
 
     @property
     def segments(self) -> SegmentConfig:
-        """How the release makes texts of windows."""
+        """The release's settings for the texts of windows."""
         return SegmentConfig() if self.refresher is None else self.refresher.segments
 
     @property

@@ -40,7 +40,7 @@ class Backbone:
         return self.identity.sha256
 
     def reference(self) -> dict[str, str]:
-        """What a release records of it: name and hash, and the folder if a person gave one."""
+        """The record of it in a release: name and hash, and the folder if a person gave one."""
         reference = {"id": self.name, "sha256": self.sha256}
         if self.folder is not None and not can_be_fetched(self.name):
             reference["path"] = str(self.folder.absolute())

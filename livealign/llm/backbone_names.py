@@ -112,7 +112,7 @@ def folder_of(name_or_path: str, models_dir: Path) -> Path:
 
 
 def name_of(name_or_path: str) -> str:
-    """What a backbone is called in reports: its name, or that of its folder."""
+    """The name of a backbone in reports: its own, or that of its folder."""
     return (
         name_or_path if name_or_path in (TINY, PIXELS) or can_be_fetched(name_or_path) else Path(name_or_path).absolute().name
     )

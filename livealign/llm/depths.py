@@ -25,7 +25,7 @@ WARM_UP_TEXTS = 8  # read before the clock starts: libraries prepare their produ
 
 @dataclass(frozen=True)
 class Depths:
-    """What one pass gave: vectors, time and memory by number of layers."""
+    """The results of one pass: vectors, time and memory by number of layers."""
 
     vectors: dict[tuple[int, str], np.ndarray]  # (layers run, pooling) → float32 [texts, hidden]
     seconds: dict[int, float]  # layers run → processor time of all texts, tokenizer included

@@ -1,4 +1,4 @@
-"""What another process needs to be the same encoder: paths, hashes, settings, no weights.
+"""The spec of an encoder for another process: paths, hashes, settings, no weights.
 
     spec = EncoderSpec.of(encoder, folder_of_its_adapter, home.models, store)
     spec.load()        # in the other process: an encoder that gives the same bits, or an error
@@ -132,7 +132,7 @@ class EncoderSpec:
 
 
 def fetched_folder(kind: str, sha256: str) -> Path:
-    """Where a worker keeps what it fetched: below its LIVEALIGN_HOME, else in its user's cache."""
+    """A worker's folder for what it fetches: in LIVEALIGN_HOME, else in its user's cache."""
     home = os.environ.get("LIVEALIGN_HOME")
     return (Path(home).absolute() if home else Path.home() / ".cache" / "livealign") / "fetched" / kind / sha256
 

@@ -1,4 +1,4 @@
-"""What of an encoder's settings fits a backbone: its layers, and the length of a text.
+"""The fit of an encoder's settings to a backbone: its layers, and the length of a text.
 
 Layers may be set as shares of the depth, so that a setting fits a backbone whose number of layers nobody looked up.
 """

@@ -129,7 +129,7 @@ def _head_norms(attention: Any) -> HeadNorms | None:
 
 
 def _window(index: int, config: Any) -> int | None:
-    """How many tokens a token of this layer sees; None for all before it."""
+    """The number of tokens that a token of this layer sees; None for all before it."""
     kind = config.layer_types[index] if getattr(config, "layer_types", None) else None
     window: int | None = getattr(config, "sliding_window", None)
     if kind not in (None, "full_attention", "sliding_attention"):

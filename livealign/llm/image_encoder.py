@@ -60,7 +60,7 @@ class ImageEncoder:
         return f"frames-{self.identity.sha256[:16]}-{str(self.dtype).removeprefix('torch.')}"
 
     def reference(self) -> dict[str, str]:
-        """What a release records of it: name and hash, and the folder if a person gave one."""
+        """The record of it in a release: name and hash, and the folder if a person gave one."""
         reference = {"id": self.name, "sha256": self.identity.sha256}
         if self.folder is not None and not can_be_fetched(self.name):
             reference["path"] = str(self.folder.absolute())

@@ -111,7 +111,7 @@ class _Left(Exception):
 
 
 class _Asked(threading.local):
-    """Which layers the current forward pass of this thread computes, and on what."""
+    """The layers that the current pass of this thread computes, and the states given to them."""
 
     first, last = 0, 0
     given: Tensor | None = None  # the states that enter layer `first`; None for the model's own

@@ -109,7 +109,10 @@ def _sorted(tokens: Sequence[Sequence[int]], share: bool) -> tuple[np.ndarray, n
 
 
 def _shared_with_previous_row(table: np.ndarray) -> np.ndarray:
-    """How many leading tokens of each row of `table` [n, width] (−1 behind its end) equal the previous row's: int64 [n]."""
+    """The number of leading tokens of each row that equal the previous row's: int64 [n].
+
+    `table` is [n, width], with −1 behind a row's end.
+    """
     equal = (table[1:] == table[:-1]) & (table[1:] >= 0)
     return np.concatenate([[0], np.logical_and.accumulate(equal, axis=1).sum(axis=1)])
 

@@ -57,13 +57,13 @@ def segment_texts(segments: pa.Table, config: SegmentConfig) -> pa.Table:
 
     The mart's rows may have any order; the result is sorted by room and window.
     """
-    rooms, moments, ids = sorted_moments(segments)
-    following = with_earlier(zip(rooms.tolist(), moments, strict=True), config)
-    texts = [compose_text(moment, earlier, config) for moment, earlier in following]
+    rooms, window_texts, ids = sorted_window_texts(segments)
+    following = with_earlier(zip(rooms.tolist(), window_texts, strict=True), config)
+    texts = [compose_text(window_text, earlier, config) for window_text, earlier in following]
     return pa.table({"segment_id": pa.array(ids), "text": pa.array(texts, pa.string())})
 
 
-def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[WindowText], np.ndarray]:
+def sorted_window_texts(segments: pa.Table) -> tuple[np.ndarray, list[WindowText], np.ndarray]:
     """The `segments` mart sorted by room and window.
 
     Returns:
@@ -73,39 +73,39 @@ def sorted_moments(segments: pa.Table) -> tuple[np.ndarray, list[WindowText], np
     columns = (
         ordered[name].to_pylist() for name in ("window", "segment_index", "title", "category", "speech_text", "chat_text")
     )
-    moments = [
+    window_texts = [
         WindowText(window, age, title or "", category or "", speech or "", tuple(chat.split("\n")) if chat else ())
         for window, age, title, category, speech, chat in zip(*columns, strict=True)
     ]
-    return ordered["room_id"].to_numpy(), moments, ordered["segment_id"].to_numpy()
+    return ordered["room_id"].to_numpy(), window_texts, ordered["segment_id"].to_numpy()
 
 
 def with_earlier(
-    moments: Iterable[tuple[int, WindowText]], config: SegmentConfig
+    window_texts: Iterable[tuple[int, WindowText]], config: SegmentConfig
 ) -> Iterator[tuple[WindowText, tuple[WindowText, ...]]]:
     """Each window with its room's earlier windows that have words, newest first.
 
     Args:
-        moments: (room, window) pairs, sorted by room and window.
+        window_texts: (room, window) pairs, sorted by room and window.
     """
     room: int | None = None
     earlier: tuple[WindowText, ...] = ()
-    for room_id, moment in moments:
+    for room_id, window_text in window_texts:
         if room_id != room:
             room, earlier = room_id, ()
-        yield moment, earlier
-        earlier = remember(earlier, moment, config)
+        yield window_text, earlier
+        earlier = remember(earlier, window_text, config)
 
 
-def remember(earlier: tuple[WindowText, ...], moment: WindowText, config: SegmentConfig) -> tuple[WindowText, ...]:
+def remember(earlier: tuple[WindowText, ...], window_text: WindowText, config: SegmentConfig) -> tuple[WindowText, ...]:
     """The room's latest windows with words, newest first, including this one.
 
     `compose_text` reads them for the next window.
     """
-    return earlier if moment.is_silent else (moment, *earlier)[: max(1, config.context_windows)]
+    return earlier if window_text.is_silent else (window_text, *earlier)[: max(1, config.context_windows)]
 
 
-def compose_text(moment: WindowText, earlier: Sequence[WindowText], config: SegmentConfig) -> str:
+def compose_text(window_text: WindowText, earlier: Sequence[WindowText], config: SegmentConfig) -> str:
     """The text of one window.
 
     What people wrote is only text: separators in it are neutralised, and it is never parsed.
@@ -114,11 +114,15 @@ def compose_text(moment: WindowText, earlier: Sequence[WindowText], config: Segm
         earlier: the room's windows with words before this one, newest first.
     """
     budget = min(config.max_characters, int(config.token_budget * CHARACTERS_PER_TOKEN))
-    parts = [_head(moment.title, budget // 5), _head(moment.category, budget // 10), f"minute {_coarse(moment.age, config)}"]
-    state, context = moment, [past for past in earlier if moment.window - past.window <= config.context_windows]
-    if moment.is_silent and earlier:
+    parts = [
+        _head(window_text.title, budget // 5),
+        _head(window_text.category, budget // 10),
+        f"minute {_coarse(window_text.age, config)}",
+    ]
+    state, context = window_text, [past for past in earlier if window_text.window - past.window <= config.context_windows]
+    if window_text.is_silent and earlier:
         state, context = earlier[0], list(earlier[1:])
-        parts.append(f"quiet for {_coarse(moment.window - state.window, config)} min")
+        parts.append(f"quiet for {_coarse(window_text.window - state.window, config)} min")
     parts = [part for part in parts if part]
     left = budget - sum(len(part) + 3 for part in parts)
     for said in _said(state, left):
@@ -134,11 +138,11 @@ def compose_text(moment: WindowText, earlier: Sequence[WindowText], config: Segm
     return " | ".join(parts)
 
 
-def _said(moment: WindowText, budget: int) -> list[str]:
+def _said(window_text: WindowText, budget: int) -> list[str]:
     """["host: …", "chat: …"] within `budget` characters; each side may use the characters that the other leaves."""
     if budget < 12:
         return []
-    speech, chat = _clean(moment.speech, 4 * budget), _fold_messages(moment.chat, budget)
+    speech, chat = _clean(window_text.speech, 4 * budget), _fold_messages(window_text.chat, budget)
     host_share = budget - 6 if not chat else max(budget * 6 // 10, budget - len(chat) - 15)
     host = _tail(speech, host_share)
     chat = _head(chat, budget - 6 - (len(host) + 9 if host else 0))

@@ -85,7 +85,7 @@ def _last(ids: Tokens, count: int, label: int) -> Tokens:
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokens, Tokens]:
-    """What the tokenizer puts before and after a text."""
+    """The tokens that the tokenizer puts before and after a text."""
     plain: Tokens = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole: Tokens = tokenizer("a")["input_ids"]
     start = next(place for place in range(len(whole)) if whole[place : place + len(plain)] == plain)

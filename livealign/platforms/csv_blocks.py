@@ -92,7 +92,7 @@ def read_blocks(path: Path, advance: Callable[[int], None] | None = None) -> Ite
 
 
 def _last_row_end(data: bytes) -> tuple[int, bool]:
-    """Where the last whole row ends (0: nowhere), and whether the data ends inside a quotation."""
+    """The end of the last whole row (0: none), and whether the data ends inside a quotation."""
     if _QUOTE not in data:
         return data.rfind(_NEWLINE) + 1, False
     characters = np.frombuffer(data, np.uint8)
@@ -133,7 +133,7 @@ def _last_row_end_quote_by_quote(data: bytes, quotes: npt.NDArray[np.int64]) -> 
 
 
 def _quotations(data: bytes, quotes: list[int]) -> tuple[list[int], list[int], bool]:
-    """Where quotations open and close, and whether the last one is still open."""
+    """The places where quotations open and close, and whether the last one is still open."""
     opened: list[int] = []
     closed: list[int] = []
     inside, i = False, 0

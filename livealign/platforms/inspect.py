@@ -33,7 +33,7 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True)
 class FileCount:
-    """What one file gives to one table, or the files of one kind: `*` in the name."""
+    """The rows that one file, or the files of one kind (`*` in the name), give to a table."""
 
     file: str
     table: str
@@ -45,7 +45,7 @@ class FileCount:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What would land of an archive, by file and by landing table.
+    """The rows of an archive that would land, by file and by landing table.
 
     `notes` is what a user should know before landing.
     """
@@ -160,7 +160,7 @@ def _kind(file: str) -> str:
 
 
 def _tables(name: str, folder: Path, specs: Mapping[str, FileSpec], summary: LandingSummary) -> dict[str, Given]:
-    """What the platform gives, less what needs a file that this archive does not have, or of which nothing would land."""
+    """The platform's tables; "no" for those whose files are missing or that would be empty."""
     tables = dict(TABLES_OF[name])
     for table, given in tables.items():
         counts = summary.tables[table]

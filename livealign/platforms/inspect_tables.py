@@ -1,4 +1,4 @@
-"""What each platform can and cannot give to each landing table, in words for the user."""
+"""The landing tables that each platform can and cannot fill, in words for the user."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Given(NamedTuple):
 
 
 def _chat(rooms: str, gifts: str) -> Mapping[str, Given]:
-    """What an archive of chats gives."""
+    """The tables that an archive of chats fills."""
     return {
         "rooms": Given("yes", rooms),
         "room_changes": Given("partly", "chapters, and recordings under another title, where the archive has them"),

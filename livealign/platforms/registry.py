@@ -24,7 +24,7 @@ from livealign.platforms.parquet import adapter as parquet
 
 
 class Adapter(Protocol):
-    """What a platform's module offers."""
+    """The interface of a platform's module."""
 
     def archive_days(self, archive: Path) -> list[date]:
         """All UTC days on which the archive has anything, sorted."""

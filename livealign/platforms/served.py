@@ -65,7 +65,7 @@ _ACTIONS = {
 
 
 class EventCount(NamedTuple):
-    """What the closed files hold."""
+    """The events, damaged lines and days of the closed files."""
 
     events: int
     damaged: int  # lines that are no event
@@ -91,7 +91,7 @@ class _Rows:
 
 @dataclass
 class _Ends:
-    """What other events add to a room or a play."""
+    """The facts that other events add to a room or a play."""
 
     starts: dict[int, int] = field(default_factory=dict)  # by room; a later start is a change
     of_room: dict[int, int] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def recognises(archive: Path) -> bool:
 
 
 def notes(archive: Path) -> list[str]:
-    """What a user should know before landing."""
+    """The notes that a user should read before landing."""
     return ["what the service received and what it showed; the file that it still writes to is not read"]
 
 

@@ -24,7 +24,7 @@ _NOT_FINITE = r"(?i)^\s*[+-]?(nan|inf|infinity)\s*$"
 
 
 class Kind(Enum):
-    """What a column holds, and as which Arrow type a batch has it."""
+    """The kind of a column's values, and the Arrow type that a batch has them in."""
 
     INTEGER = "integer"  # int64
     NUMBER = "number"  # float64, may be NaN

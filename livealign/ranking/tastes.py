@@ -38,7 +38,7 @@ _CHANGES_A_DAY = 0.01  # prior share of users whose taste changes from one day t
 
 @dataclass(frozen=True)
 class Affinity:
-    """How much a segment belongs to each code of the first level.
+    """The affinity of a segment to each code of the first level.
 
     Without vectors it belongs to its own code alone.
     """

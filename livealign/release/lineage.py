@@ -1,4 +1,4 @@
-"""What a release was made from, and how two releases differ.
+"""The lineage of a release, and the differences of two releases.
 
 The chain of a release is: data days → adapter → codebook → ranker → Bento.
 """
@@ -19,7 +19,7 @@ SHOWN = 12  # hex digits of a hash
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a release was made from, step by step.
+    """The data and models that a release was made from, step by step.
 
     A hash is the first `SHOWN` digits of the SHA-256 of a file in the bundle.
     """

@@ -1,4 +1,4 @@
-"""What is old enough to delete, and deleting it.
+"""The retention: a plan of the old things to delete, and their deletion.
 
     planned = plan_pruning(home, config)     # changes nothing: a dry run is this alone
     removed = prune(home, planned)

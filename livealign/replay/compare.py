@@ -50,7 +50,7 @@ _CONFIG = LiveConfig(
 
 
 class Deviation(NamedTuple):
-    """How far one result of the service deviates from the pipeline's."""
+    """The deviation of one result of the service from the pipeline's."""
 
     compared: int
     missing: int  # results that the pipeline has and the service does not

@@ -102,7 +102,7 @@ def _half_life(champion: Bundle) -> float:
 
 
 def _segments(champion: Bundle) -> SegmentConfig:
-    """How the champion makes texts of windows."""
+    """The champion's settings for the texts of windows."""
     try:
         return SegmentConfig(**champion.manifest["config"]["segments"])
     except (KeyError, TypeError) as error:
@@ -121,7 +121,7 @@ def _kept(folder: Path, champion: Bundle, origin: dict[str, Any], impressions: i
 
 
 def _origin(champion: Bundle, corpus: Corpus, home: Home, dataset: DatasetConfig) -> dict[str, Any]:
-    """What the scores depend on, as JSON: release, impressions, the days' marts, settings, code and device."""
+    """The inputs of the scores as JSON: release, impressions, marts, settings, code, device."""
     package = Path(livealign.__file__).parent
     return {
         "release": champion.release_id,

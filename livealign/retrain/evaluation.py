@@ -98,7 +98,7 @@ def evaluate_day(
 
 
 def _calibration(report: EvaluationReport, judged: ScoredDay, config: EvaluationConfig) -> dict[str, float | int | None]:
-    """How far the release's click probabilities are off, and how far beyond the chance between broadcasts."""
+    """The error of the release's click probabilities, and its part beyond chance."""
     probability, frame = judged.scores[RELEASE][:, CLICK], judged.frame
     broadcast = np.unique(np.stack([frame.author, frame.day], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     return {
@@ -121,7 +121,7 @@ def day_highlights(corpus: Corpus, marts: Path, segments: pa.Table) -> dict[str,
 
 
 def source_sections(report: EvaluationReport, checks: Sequence[CheckedSource], least_users: int) -> list[Section]:
-    """What each source adds: on unseen rooms of the training days, and on the held-out day.
+    """The gain by each source: on unseen rooms of the training days, and on the held-out day.
 
     The second needs the variants of single sources among `evaluation.comparison`.
     """

@@ -118,7 +118,7 @@ def build_bundle(
 
 
 def _image_backbone(profile: Profile, home: Home) -> dict[str, Any]:
-    """What the manifest says of the image encoder, where pictures are a source."""
+    """The manifest's entry of the image encoder, where pictures are a source."""
     if "frames" not in profile.alignment.sources:
         return {}
     return {"image_backbone": load_image_encoder(profile.frames.backbone, home.models).reference()}

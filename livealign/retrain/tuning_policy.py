@@ -23,7 +23,7 @@ RECORD = "tuning.json"  # beside the adapter, and with it in the bundle: no timi
 
 
 class TuningPlan(NamedTuple):
-    """How the adapter of a day is tuned."""
+    """The plan by which the adapter of a day is tuned."""
 
     full: bool
     reason: str  # a sentence for people
@@ -81,7 +81,7 @@ def continued_from(adapter: Path, previous: Bundle | None) -> Bundle | None:
 
 
 def _due(day: date, last: date, drifted: Sequence[date], config: RetuneConfig) -> str:
-    """Why the policy requires a full tune today; empty if it does not."""
+    """The reason why the policy requires a full tune today; empty if it does not."""
     if config.policy == "daily":
         return "the policy is to tune fully every day"
     age = (day - last).days
@@ -95,7 +95,7 @@ def _due(day: date, last: date, drifted: Sequence[date], config: RetuneConfig) -
 
 
 def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Profile, backbone: Backbone) -> str:
-    """Why the previous release's adapter cannot be started from; empty if it can."""
+    """The reason why no tune can start from the previous adapter; empty if it can."""
     if previous is None:
         return "there is no earlier release to start from"
     if last is None:
@@ -120,7 +120,7 @@ SAME = {  # settings that a warm start keeps: they shape the adapter's weights o
 
 
 def _why_not_held_out(previous: Bundle | None, read_until: date | None) -> str:
-    """Why the previous adapter cannot judge days after `read_until`; empty if it can."""
+    """The reason why the previous adapter cannot judge days after `read_until`; empty if it can."""
     if previous is None or read_until is None:
         return ""
     last_read = _read_until(previous) or window_days(previous.manifest["data_window"])[1]

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]  # days done, days in all
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What was made: rows by table over all days, and by day and table."""
+    """The numbers of simulated rows: by table over all days, and by day and table."""
 
     out: Path
     rows: dict[str, int]

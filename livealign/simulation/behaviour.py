@@ -1,4 +1,4 @@
-"""What users see, click and watch on one day.
+"""The users' behaviour on one day: the lists that they see, their clicks and watches.
 
 A user has one session a day: opens the app, sees lists of live rooms, clicks, watches until the moment is no longer to their
 taste, acts. A card is logged as shown when it comes into view. After a watch the user scrolls on, so a list is seen over some
@@ -182,7 +182,7 @@ def _static_probability(day: Day, user: Ints, author: Ints, fixed: Floats) -> Fl
 
 
 def _watch(day: Day, user: Ints, room: Ints, beloved: Bools, entered: Ints, rng: np.random.Generator) -> Ints:
-    """When each of n viewers leaves: in every half minute the likelier, the less the moment is to their taste."""
+    """The times at which n viewers leave: the likelier, the less the moment is to their taste."""
     rooms, users = day.rooms, day.users
     half_minutes = np.arange(MAX_WATCH_WINDOWS)
     times = np.minimum(entered[:, None] + half_minutes * WINDOW_MS, rooms.end[room][:, None] - 1)

@@ -120,7 +120,7 @@ class SimulationConfig:
 
     @property
     def broadcasts_per_day(self) -> list[int]:
-        """How many broadcasts each day has, as even as can be."""
+        """The number of broadcasts of each day, as even as can be."""
         total = self.broadcasts or max(self.days, round(BROADCASTS_PER_AUTHOR_DAY * self.authors * self.days))
         return [total * (day + 1) // self.days - total * day // self.days for day in range(self.days)]
 

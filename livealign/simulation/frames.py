@@ -36,7 +36,7 @@ Pixels = NDArray[np.float32]
 
 
 def kinds_of_rooms(day: Day) -> NDArray[np.int64]:
-    """What pictures each room of the day has [R], by the numbers of KINDS."""
+    """The kind of pictures of each room of the day [R], as a number of KINDS."""
     shows_card = generator(day.config, "cards").random(day.config.authors) < CARDS
     has_none = day.generator("no pictures").random(len(day.rooms.ids)) < NO_PICTURES
     return np.where(has_none, NONE, np.where(shows_card[day.rooms.author], CARD, SCENE))
@@ -60,7 +60,7 @@ def frame_rows(day: Day) -> dict[str, np.ndarray | pa.Array]:
 
 
 def frame_truth(day: Day) -> dict[str, np.ndarray | pa.Array]:
-    """What pictures each room has, for evaluation alone."""
+    """The kind of pictures of each room, for evaluation alone."""
     return {"room_id": day.rooms.ids, "frames": pa.array(KINDS).take(pa.array(kinds_of_rooms(day)))}
 
 

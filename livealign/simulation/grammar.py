@@ -109,7 +109,7 @@ class Grammar:
 
     @property
     def combinations(self) -> list[int]:
-        """How many ways there are to fill each template; a slot without a list counts as one."""
+        """The number of ways to fill each template; a slot without a list counts as one."""
         return [math.prod(len(self._slots.get(text, "1")) for is_slot, text in parts if is_slot) for parts in self._parts]
 
     def sentences(self, count: int, rng: np.random.Generator, given: Mapping[str, pa.Array] | None = None) -> pa.Array:

@@ -157,7 +157,7 @@ def _homonyms(count: int, rng: np.random.Generator) -> Ints:
 
 
 def _aired(talk: Talk) -> Bools:
-    """Which topics each broadcast speaks of [R, topics], its title included."""
+    """The topics that each broadcast speaks of [R, topics], its title included."""
     aired = np.zeros((len(talk.title_topic), len(TOPICS)), dtype=bool)
     aired[talk.room, talk.topic] = True
     aired[np.arange(len(aired)), talk.title_topic] = True

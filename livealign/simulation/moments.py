@@ -1,4 +1,4 @@
-"""Who streams when on one day, and the topic of every 30-second window."""
+"""The broadcasts of one day, and the topic of every 30-second window."""
 
 from dataclasses import dataclass
 from datetime import date

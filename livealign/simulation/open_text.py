@@ -1,4 +1,4 @@
-"""What is said in an open world: carrier sentences with the members that a broadcast uses."""
+"""The words of an open world: carrier sentences with the members that a broadcast uses."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What hosts say and viewers write on one day."""
+"""The words that hosts say and viewers write on one day."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

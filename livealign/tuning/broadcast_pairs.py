@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import WindowText, compose_text, sorted_moments
+from livealign.llm.segment_text import WindowText, compose_text, sorted_window_texts
 from livealign.tuning.pairs import NO_USER, TextPairs
 
 
@@ -27,7 +27,7 @@ def choose_broadcast_pairs(
         TrainingError: no broadcast has `2 * config.broadcast_windows` windows in which anything was said.
     """
     rng = np.random.default_rng(config.seed if seed is None else seed)
-    rooms, window_texts, _ = sorted_moments(segments)
+    rooms, window_texts, _ = sorted_window_texts(segments)
     author_of = dict(zip(segments["room_id"].to_pylist(), segments["author_id"].to_pylist(), strict=True))
     windows = config.broadcast_windows
     broadcasts = [rows for rows in talking_by_room(rooms, window_texts) if len(rows) >= 2 * windows]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livealign.config import SegmentConfig
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import WindowText, sorted_moments
+from livealign.llm.segment_text import WindowText, sorted_window_texts
 from livealign.tuning.broadcast_pairs import talking_by_room, words_text
 
 PER_HALF = 2  # windows of one half of a broadcast
@@ -50,12 +50,12 @@ def choose_windows(segments: pa.Table, config: SegmentConfig, windows: int, seed
         TrainingError: fewer than LEAST_BROADCASTS broadcasts have enough windows with words.
     """
     rng = np.random.default_rng(seed)
-    rooms, moments, _ = sorted_moments(segments)
+    rooms, window_texts, _ = sorted_window_texts(segments)
     author_of = dict(zip(segments["room_id"].to_pylist(), segments["author_id"].to_pylist(), strict=True))
     by_author: dict[int, dict[int, list[NDArray]]] = {}  # author → day → rows of each broadcast
-    for rows in talking_by_room(rooms, moments):
+    for rows in talking_by_room(rooms, window_texts):
         if len(rows) >= 2 * PER_HALF:
-            day = moments[rows[0]].window * config.window_seconds // DAY_SECONDS
+            day = window_texts[rows[0]].window * config.window_seconds // DAY_SECONDS
             by_author.setdefault(author_of[int(rooms[rows[0]])], {}).setdefault(day, []).append(rows)
     chosen = _choose_broadcasts(by_author, windows // (2 * PER_HALF), rng)
     if len(chosen) < LEAST_BROADCASTS:
@@ -68,7 +68,7 @@ def choose_windows(segments: pa.Table, config: SegmentConfig, windows: int, seed
         middle = len(rows) // 2
         for half in (rows[:middle], rows[middle:]):
             picked += rng.choice(half, PER_HALF, replace=False).tolist()
-    return _sample(rooms, moments, author_of, picked, [place for _, place in chosen], config)
+    return _sample(rooms, window_texts, author_of, picked, [place for _, place in chosen], config)
 
 
 def _choose_broadcasts(
@@ -91,7 +91,7 @@ def _choose_broadcasts(
 
 def _sample(
     rooms: NDArray[np.int64],
-    moments: Sequence[WindowText],
+    window_texts: Sequence[WindowText],
     author_of: dict[int, int],
     picked: list[int],
     places: list[int],
@@ -99,10 +99,10 @@ def _sample(
 ) -> ComparisonSample:
     room = rooms[picked].astype(np.int64)
     return ComparisonSample(
-        [words_text(moments[row], config) for row in picked],
+        [words_text(window_texts[row], config) for row in picked],
         room,
         np.array([author_of[one] for one in room.tolist()], np.int64),
         np.tile(np.repeat([False, True], PER_HALF), len(places)),
         np.repeat(np.array(places, np.int64), 2 * PER_HALF),
-        [moments[row].category for row in picked],
+        [window_texts[row].category for row in picked],
     )

@@ -28,7 +28,7 @@ class Measures:
 
     @property
     def score(self) -> Found:
-        """What candidates are ranked by, [authors]: the mean of the retrievals that there are."""
+        """The score that ranks candidates [authors]: the mean of the retrievals that there are."""
         return np.where(np.isnan(self.next_day), self.half_to_half, (self.half_to_half + self.next_day) / 2)
 
     def means(self) -> dict[str, float | None]:
@@ -45,7 +45,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Chance:
-    """What vectors without any content reach on a sample."""
+    """The measures that vectors without any content reach on a sample."""
 
     half_to_half: float
     next_day: float | None

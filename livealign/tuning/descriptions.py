@@ -22,7 +22,7 @@ from livealign.errors import TrainingError
 from livealign.llm.backbone import Backbone
 from livealign.llm.encoder import tokenize
 from livealign.llm.packing import PackedBatch
-from livealign.llm.segment_text import compose_text, sorted_moments, with_earlier
+from livealign.llm.segment_text import compose_text, sorted_window_texts, with_earlier
 
 CUE = " | about:"
 DESCRIPTION_TOKENS = 24  # of one description; longer ones are cut
@@ -60,7 +60,7 @@ def choose_descriptions(
 
     The description is the caption, or else category and title.
     """
-    rooms, window_texts, ids = sorted_moments(segments)
+    rooms, window_texts, ids = sorted_window_texts(segments)
     said, descriptions = [], []
     for (window_text, earlier), segment_id in zip(
         with_earlier(zip(rooms.tolist(), window_texts, strict=True), segment_config), ids.tolist(), strict=True

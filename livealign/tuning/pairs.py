@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.days import DAY_MS
 from livealign.errors import TrainingError
-from livealign.llm.segment_text import WindowText, compose_text, sorted_moments, with_earlier
+from livealign.llm.segment_text import WindowText, compose_text, sorted_window_texts, with_earlier
 
 NO_USER = -1  # `user` of neighbours and views
 LAGS = 3  # an engagement is paired with this many of the user's next ones
@@ -83,7 +83,7 @@ def choose_pairs(
         TrainingError: no pair can be made, because no user watched two rooms and no room has words.
     """
     rng = np.random.default_rng(config.seed if seed is None else seed)
-    rooms, window_texts, ids = sorted_moments(segments)
+    rooms, window_texts, ids = sorted_window_texts(segments)
     windows = np.fromiter((window_text.window for window_text in window_texts), np.int64, len(window_texts))
     candidates = _Candidates(
         *_engagement_pairs(ids, rooms, interactions, config),

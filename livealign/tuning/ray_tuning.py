@@ -32,7 +32,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class TuningWork:
-    """What each rank needs; the texts and their pairs, but no weights."""
+    """The inputs of each rank: the texts and their pairs, but no weights."""
 
     backbone: BackboneSpec
     pairs: TextPairs

@@ -38,6 +38,7 @@ class NoteError(LiveAlignError):
     description=f"Posts a note of every failed run to the webhook in {WEBHOOK}; does nothing if it is not set.",
 )
 def failed_run_note(context: RunFailureSensorContext) -> SkipReason | None:
+    """Post a note of the failed run to the webhook, if one is set."""
     url = os.environ.get(WEBHOOK)
     if not url:
         return SkipReason(f"{WEBHOOK} is not set")

@@ -1,4 +1,4 @@
-"""Who is watching, and the viewer counts of a window.
+"""The viewers' sessions, and the viewer counts of a window.
 
 The counts are those of the mart `segments` (dbt: int_sessions, int_window_viewers). A session covers the windows from that of
 its entry to that of its last instant; it is present at the starts of windows that lie within it. A viewer is retained over a

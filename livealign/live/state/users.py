@@ -69,7 +69,7 @@ class Users:
         return History(self["history_coded_row"][row, :length][earlier].astype(np.int64), at[earlier])
 
     def newest(self, user_id: int) -> int:
-        """When the user last engaged, epoch milliseconds; 0 if unknown."""
+        """The time of the user's last engagement, epoch milliseconds; 0 if unknown."""
         row = self._rows.get(user_id)
         return 0 if row is None or not self["length"][row] else int(self["history_at"][row, 0])
 

@@ -37,7 +37,7 @@ def newest(*frames: LiveFrame | None) -> LiveFrame | None:
 
 @dataclass(slots=True)
 class OpenWindow:
-    """What has happened in one window of a room so far."""
+    """The messages, speech, counts and picture of one window of a room so far."""
 
     chat: list[Utterance] = field(default_factory=list)
     speech: list[Utterance] = field(default_factory=list)

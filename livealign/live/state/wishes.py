@@ -1,4 +1,4 @@
-"""What users do not want to see: blocked authors, and rooms that they are not interested in."""
+"""The authors that users blocked, and the rooms that they are not interested in."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

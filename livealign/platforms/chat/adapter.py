@@ -47,7 +47,7 @@ class ChatAdapter:
         return site_of({broadcast.site for broadcast in found.broadcasts}, found.names) == self._site
 
     def notes(self, archive: Path) -> list[str]:
-        """What a user should know before landing."""
+        """The notes that a user should read before landing."""
         found = find_broadcasts(Path(archive), LABELS[self._site])
         channels = {(broadcast.site, broadcast.author_id) for broadcast in found.broadcasts}
         sites = ", ".join(sorted({LABELS[broadcast.site] for broadcast in found.broadcasts}))

@@ -83,8 +83,8 @@ class Broadcast:
         """The end, or the start where the end is not known."""
         return self.started_at if self.ended_at is None else self.ended_at
 
-    def moments(self, messages: Sequence[Message]) -> npt.NDArray[np.int64]:
-        """[n] when the messages were sent."""
+    def times_ms(self, messages: Sequence[Message]) -> npt.NDArray[np.int64]:
+        """The times at which the messages were sent, epoch milliseconds [n]."""
         return self.started_at + np.array([round(message.offset * 1_000) for message in messages], np.int64)
 
     @property
@@ -112,7 +112,7 @@ class BadBroadcast:
 
 @dataclass
 class Found:
-    """What one format found in an archive; `names` are all files that it read or knows."""
+    """The finds of one format in an archive; `names` are all files that it read or knows."""
 
     broadcasts: list[Broadcast] = field(default_factory=list)
     bad: list[BadBroadcast] = field(default_factory=list)
@@ -136,7 +136,7 @@ def user_ids(site: str, users: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([known[user] for user in users], np.int64)
 
 
-def moment(value: Any, name: str, zone: timezone = UTC) -> int:
+def time_ms(value: Any, name: str, zone: timezone = UTC) -> int:
     """A time in milliseconds, from ISO text or from Unix seconds, milli- or microseconds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a chat shows beside its words: bots, announcements of the stream, and names."""
+"""The facts of a chat beside its words: bots, announcements of the stream, and names."""
 
 import difflib
 import re
@@ -28,7 +28,7 @@ _LOOKS_LIKE_LOGIN = re.compile(r"[0-9_]")
 
 
 class Announcement(NamedTuple):
-    """What a bot announced at the start of a broadcast."""
+    """The title and category that a bot announced at the start of a broadcast."""
 
     category: str | None
     title: str

@@ -27,7 +27,7 @@ EXPECTED = (
 
 
 class Format(Protocol):
-    """What a format's module offers."""
+    """The interface of a format's module."""
 
     def find(self, archive: Path, names: Sequence[str]) -> Found:
         """Its broadcasts among files that no earlier format knows."""

@@ -178,7 +178,7 @@ def _land_authors(broadcast: Broadcast, run: LandingRun, seen: Seen) -> None:
 def _land_speech(broadcast: Broadcast, run: LandingRun, own: Sequence[Message], mask: Mask) -> None:
     texts = [mask(message.text) for message in own]
     spoken_ms = np.clip([len(text) * SPEECH_MS_PER_CHARACTER for text in texts], SPEECH_MIN_MS, SPEECH_MAX_MS)
-    started_at = broadcast.moments(own)
+    started_at = broadcast.times_ms(own)
     ended_at = started_at + spoken_ms.astype(np.int64)
     speech_ids = _message_ids(broadcast, own)
     _add(run, "speech", broadcast, own, speech_id=speech_ids, started_at=started_at, ended_at=ended_at, text=texts)
@@ -192,7 +192,7 @@ def _land_comments(broadcast: Broadcast, run: LandingRun, messages: Sequence[Mes
         messages,
         comment_id=_message_ids(broadcast, messages),
         user_id=user_ids(broadcast.site, [message.user for message in messages]),
-        sent_at=broadcast.moments(messages),
+        sent_at=broadcast.times_ms(messages),
         text=[mask(message.text) for message in messages],
         is_bot=pa.array(is_bot, pa.bool_()),
     )
@@ -209,7 +209,7 @@ def _land_gifts(broadcast: Broadcast, run: LandingRun, messages: Sequence[Messag
             messages,
             action_id=_message_ids(broadcast, messages),
             user_id=user_ids(broadcast.site, [message.user for message in messages]),
-            at=broadcast.moments(messages),
+            at=broadcast.times_ms(messages),
             count=np.array([gift.pieces for gift in gifts], np.int64),
             value=pa.array([gift.value for gift in gifts], pa.float64()),
         )

@@ -17,7 +17,7 @@ PEOPLE = frozenset({"commenter", "author", "user", "uid"})  # keys whose values 
 
 
 class Gift(NamedTuple):
-    """What was given with a message; value null where the archive does not say the price."""
+    """The gift of a message; value null where the archive does not say the price."""
 
     pieces: int
     value: float | None  # of all of them together, in the platform's unit: bits, yuan, or the currency that was paid in

@@ -17,7 +17,7 @@ _SAMPLES = 10_001  # of clock readings; a median needs no more
 
 @dataclass
 class Survey:
-    """What a pass over a chat gathered: starts by its clock, the last offset, other facts."""
+    """The facts of a pass over a chat: starts by its clock, the last offset, and others."""
 
     starts: list[float] = field(default_factory=list)  # ms, one for each message with both
     last_offset: float | None = None  # seconds

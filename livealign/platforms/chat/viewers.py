@@ -41,7 +41,7 @@ def land_viewers(
     """
     if not messages:
         return
-    sent_at = broadcast.moments(messages)
+    sent_at = broadcast.times_ms(messages)
     lines = np.array([message.line for message in messages], np.int64)
     chats = np.array([message.chat for message in messages], np.int64)
     by_user = np.lexsort((lines, chats, sent_at, users))

@@ -115,8 +115,8 @@ def _shares(rooms: Rooms, ids: Ints, times: Mapping[str, Ints]) -> tuple[dict[st
     index = index[known]
     started, ended = (rooms.started[index], rooms.ended[index]) if len(rooms.ids) else (index, index)
     shares = {}
-    for name, moments in times.items():
-        inside = (moments[known] >= started - SLACK_MS) & (moments[known] <= ended + SLACK_MS)
+    for name, times_ms in times.items():
+        inside = (times_ms[known] >= started - SLACK_MS) & (times_ms[known] <= ended + SLACK_MS)
         shares[name] = float(inside.mean()) if len(inside) else 0.0
     return shares, len(index)
 

@@ -72,7 +72,7 @@ class Unfit:
 
 @dataclass
 class Scan:
-    """What a pass over a file found: rows that fit, rows that do not, and rows by UTC day."""
+    """The counts of a pass over a file: rows that fit, rows that do not, rows by UTC day."""
 
     rows: int = 0
     bad: int = 0

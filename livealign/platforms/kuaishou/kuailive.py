@@ -127,7 +127,7 @@ def recognises(archive: Path) -> bool:
 
 
 def notes(archive: Path) -> list[str]:
-    """What a user should know before landing."""
+    """The notes that a user should read before landing."""
     return [
         "times are Unix milliseconds; our days are UTC, while p_date is a day in Shanghai (16:00 UTC to 16:00 UTC)",
         "profiles are undated snapshots: they land on the first day, though they may know later days",

@@ -57,7 +57,7 @@ def recognises(archive: Path) -> bool:
 
 
 def notes(archive: Path) -> list[str]:
-    """What a user should know before landing.
+    """The notes that a user should read before landing.
 
     Raises:
         ArchiveError: see `archive_days`.

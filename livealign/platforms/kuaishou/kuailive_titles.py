@@ -52,7 +52,7 @@ class Titles:
 
 
 def find_titles(archive: Path) -> list[Path]:
-    """Where the title vectors are, if anywhere."""
+    """The paths of the files of title vectors; empty if there is none."""
     return [path for folder in ("", "live") if (path := archive / folder / TITLES).is_file()]
 
 

@@ -103,8 +103,8 @@ class Pass:
     def wanted(self, *times: Ints) -> Mask:
         """[n] whether a row has a time of a wanted day, or a time out of range (to be rejected)."""
         keep = np.zeros(len(times[0]), np.bool_)
-        for moments in times:
-            keep |= np.isin(moments // DAY_MS, self._wanted) | (moments < YEAR_2000_MS) | (moments > self._latest_ms)
+        for times_ms in times:
+            keep |= np.isin(times_ms // DAY_MS, self._wanted) | (times_ms < YEAR_2000_MS) | (times_ms > self._latest_ms)
         return keep
 
     def add(
@@ -223,10 +223,10 @@ class Pass:
         text = bad.values.get(source.columns[time]) if time else None
         try:
             if time and source.spec.kinds[time] is Kind.TIME and isinstance(text, str):
-                moment = int((datetime.fromisoformat(text) - datetime(1970, 1, 1)).total_seconds() * 1_000) - offset_ms
+                time_ms = int((datetime.fromisoformat(text) - datetime(1970, 1, 1)).total_seconds() * 1_000) - offset_ms
             else:
-                moment = int(text or 0)
-            return day_of(moment) if YEAR_2000_MS <= moment <= self._latest_ms else self.first_day
+                time_ms = int(text or 0)
+            return day_of(time_ms) if YEAR_2000_MS <= time_ms <= self._latest_ms else self.first_day
         except (ValueError, TypeError, OverflowError):
             return self.first_day
 

@@ -1,4 +1,4 @@
-"""What a KuaiLive-M3 archive holds: its files, rooms, clocks and days."""
+"""The contents of a KuaiLive-M3 archive: its files, rooms, clocks and days."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -116,7 +116,7 @@ WRITTEN_TIMES = ("plays", "shows", "likes", "shares")  # whose clock is found be
 
 
 class Survey:
-    """What is known of an archive before a row of it lands: files, rooms, clocks and days."""
+    """The facts of an archive before a row of it lands: files, rooms, clocks and days."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive

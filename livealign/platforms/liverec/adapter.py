@@ -97,7 +97,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
 
 
 def start_ms(archive: Path) -> int:
-    """When step 0 was, in Unix milliseconds.
+    """The time of step 0, in Unix milliseconds.
 
     Raises:
         ArchiveError: no start is given, or it is not a time between 2000 and now.
@@ -108,13 +108,13 @@ def start_ms(archive: Path) -> int:
     if given is None:
         raise ArchiveError(f"LiveRec's files count steps of ten minutes from a start that they do not give; {_HOW}")
     try:
-        moment = datetime.fromisoformat(given)
+        start = datetime.fromisoformat(given)
     except (TypeError, ValueError):
         raise ArchiveError(f"{where}: {str(given)[:100]!r} is no ISO date or time; {_HOW}") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not datetime(2000, 1, 1, tzinfo=UTC) <= moment <= datetime.now(UTC):
+    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    if not datetime(2000, 1, 1, tzinfo=UTC) <= start <= datetime.now(UTC):
         raise ArchiveError(f"{where}: {given} is not between 2000 and now; {_HOW}")
-    return int(moment.timestamp() * 1_000)
+    return int(start.timestamp() * 1_000)
 
 
 class _Landing:

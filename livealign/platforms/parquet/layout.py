@@ -1,4 +1,4 @@
-"""Where Parquet logs lie in an archive, as engines write them: files by table and day.
+"""The layout of Parquet logs in an archive, as engines write them: by table and day.
 
 A file belongs to a table by exact names only:
 
@@ -59,7 +59,7 @@ class ManagedTable(NamedTuple):
 
 @dataclass
 class Layout:
-    """What an archive has; `companions` carry no rows (`_SUCCESS`, checksums)."""
+    """The files of an archive; `companions` carry no rows (`_SUCCESS`, checksums)."""
 
     files: list[LogFile] = field(default_factory=list)
     companions: list[str] = field(default_factory=list)

@@ -29,8 +29,8 @@ from livealign.platforms.chat.broadcasts import (
     Chat,
     Found,
     checked_title,
-    moment,
     room_id_of,
+    time_ms,
 )
 from livealign.platforms.chat.danmaku_xml import Element, stream_xml
 from livealign.platforms.chat.json_text import peek
@@ -102,11 +102,11 @@ def _read_header(archive: Path, name: str) -> _Recording:
         raise BadValueError("missing_value", f"neither {HEADER} nor the file's name says the room")
     by_messages = surveyed.started_at
     if facts.get("start_time"):
-        started_at = moment(facts["start_time"], "start_time", CHINA)
+        started_at = time_ms(facts["start_time"], "start_time", CHINA)
         if by_messages is not None and abs(by_messages - started_at) > WRONG_CLOCK_MS:
-            started_at = moment(by_messages, "the time of the messages")
+            started_at = time_ms(by_messages, "the time of the messages")
     elif by_messages is not None:
-        started_at = moment(by_messages, "the time of the messages")
+        started_at = time_ms(by_messages, "the time of the messages")
     elif surveyed.problem is not None:
         raise BadValueError("unreadable_file", surveyed.problem)
     else:

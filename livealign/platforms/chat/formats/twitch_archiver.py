@@ -26,8 +26,8 @@ from livealign.platforms.chat.broadcasts import (
     Found,
     checked_duration,
     checked_title,
-    moment,
     room_id_of,
+    time_ms,
 )
 from livealign.platforms.chat.json_text import read_object, stream_array
 from livealign.platforms.chat.messages import (
@@ -128,7 +128,7 @@ def _check_vod(vod: Mapping[str, Any], archive: Path, folder: PurePosixPath, cha
     duration = checked_duration(vod["duration"])
     title = checked_title(vod.get("title"))
     channel = (folder.parent.name or archive.resolve().name).lower()
-    started_at = moment(vod["created_at"], "created_at")
+    started_at = time_ms(vod["created_at"], "created_at")
     if number == 0:
         number = _number(vod.get("stream_id") or 0, "stream_id")
     return Broadcast(

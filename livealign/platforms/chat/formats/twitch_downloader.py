@@ -24,8 +24,8 @@ from livealign.platforms.chat.broadcasts import (
     Found,
     checked_duration,
     checked_title,
-    moment,
     room_id_of,
+    time_ms,
 )
 from livealign.platforms.chat.formats.twitch_archiver import text_of
 from livealign.platforms.chat.json_text import JsonText, peek
@@ -93,7 +93,7 @@ def _read_head(archive: Path, name: str) -> Broadcast:
     if not number or not _is_known(created_at) or length is None:
         surveyed = survey(archive / name, _comments, _look)
     room = str(number or surveyed.facts.get("content_id") or "")
-    started_at = moment(created_at, "video.created_at") if _is_known(created_at) else surveyed.started_at
+    started_at = time_ms(created_at, "video.created_at") if _is_known(created_at) else surveyed.started_at
     if not room:
         raise BadValueError("missing_value", "there is no video.id")
     if started_at is None:
@@ -151,7 +151,7 @@ def _look(found: Survey, comment: Any) -> None:
     if isinstance(comment.get("content_id"), str | int) and comment["content_id"]:
         found.facts.setdefault("content_id", str(comment["content_id"]))
     try:
-        at = moment(comment.get("created_at"), "created_at")
+        at = time_ms(comment.get("created_at"), "created_at")
     except BadValueError:
         return
     found.add(comment.get("content_offset_seconds"), at)

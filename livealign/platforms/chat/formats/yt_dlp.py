@@ -20,8 +20,8 @@ from livealign.platforms.chat.broadcasts import (
     Found,
     checked_duration,
     checked_title,
-    moment,
     room_id_of,
+    time_ms,
 )
 from livealign.platforms.chat.formats.youtube_items import OFFSET, message_of, read_items
 from livealign.platforms.chat.json_text import read_object
@@ -109,11 +109,11 @@ def _survey(path: Path) -> Survey:
 
 def _start(info: Mapping[str, Any], surveyed: Survey) -> int:
     if info.get("release_timestamp") is not None:
-        return moment(info["release_timestamp"], "release_timestamp")
+        return time_ms(info["release_timestamp"], "release_timestamp")
     if surveyed.started_at is not None:
         return surveyed.started_at
     if info.get("timestamp") is not None:
-        return moment(info["timestamp"], "timestamp")
+        return time_ms(info["timestamp"], "timestamp")
     raise BadValueError("missing_value", "neither the info (release_timestamp, timestamp) nor a message says when it began")
 
 
