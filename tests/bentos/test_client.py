@@ -207,7 +207,7 @@ def test_a_service_that_is_away_is_waited_for_and_then_named(client: Client) -> 
     with pytest.raises(ClientError, match=f"http://127.0.0.1:{port} does not answer") as away:
         Client(f"http://127.0.0.1:{port}", patience=0.5).status()
     assert away.value.status == 0
-    assert 0.2 < time.monotonic() - began < 5
+    assert 0.1 < time.monotonic() - began < 5
 
 
 def test_events_that_could_not_be_sent_are_given_back() -> None:
