@@ -16,7 +16,8 @@ from livealign.events.log import EventLog
 from livealign.events.log_files import log_files
 from livealign.files import read_json, replace_json
 from livealign.formats import FOLDER_FORMAT, check_folder, mark_folder
-from livealign.landing.run import LandingRun, landed_days
+from livealign.landing.partitions import landed_days
+from livealign.landing.run import LandingRun
 from livealign.landing.validate import validate_landing
 from livealign.llm.model_folder import RECORD, identity_of
 from livealign.release.decisions import decision_file, read_decision
