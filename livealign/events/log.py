@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from livealign.errors import EventLogError
-from livealign.events.log_files import CLOSED, OPEN, TORN, erase_records, file_number, log_files, read_lines, recover
+from livealign.events.log_files import CLOSED, OPEN, TORN, check_log, erase_records, file_number, log_files, read_lines, recover
 from livealign.files import sync_directory
 from livealign.formats import mark_folder
 
@@ -101,7 +101,7 @@ class EventLog:
     shared = False
 
     def __post_init__(self) -> None:
-        log_files(self.folder)  # which are of a version that this code reads
+        check_log(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -35,13 +35,22 @@ class Line(NamedTuple):
     payload: bytes | None
 
 
+def check_log(folder: Path) -> None:
+    """Refuse a log that a newer version of LiveAlign wrote.
+
+    Raises:
+        EventLogError: it did.
+    """
+    check_folder(folder, "choose another folder for the event log", EventLogError)
+
+
 def log_files(folder: Path) -> list[Path]:
     """The files of a log, open and closed, oldest first.
 
     Raises:
-        EventLogError: a newer version of LiveAlign wrote them.
+        EventLogError: as `check_log`.
     """
-    check_folder(folder, "choose another folder for the event log", EventLogError)
+    check_log(folder)
     return sorted((path for path in folder.glob("events-*") if _NAME.fullmatch(path.name)), key=file_number)
 
 

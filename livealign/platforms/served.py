@@ -149,7 +149,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     tables: dict[str, _Rows] = defaultdict(_Rows)
     people: set[tuple[str, int, int]] = set()  # (table, id, day)
     ends, day, deleted = _Ends(), None, _deletions(archive)
-    total, done, file = len(closed_files(archive)), 0, ""  # the first also checks the version of the log
+    total, done, file = len(closed_files(archive)), 0, ""
     run.used(FOLDER_FORMAT)
     for record in _read(archive):
         if record.file != file:
