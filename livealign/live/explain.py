@@ -22,7 +22,7 @@ def explain(
         row: of the room in the view.
     """
     rows = selected(view, view.live_at(request.at), None, (), request.wanted, reader.unwanted)
-    rows = recommender.nearest(view, rows, reader)
+    rows = recommender.nearest(view, rows, recommender.user_vector(reader))
     scores = recommender.scores(view, np.append(rows, row), reader, request.at)  # the last is the room's, ranked or not
     tasks = recommender.ranker.config.tasks
     click = tasks.index("click")
@@ -33,7 +33,7 @@ def explain(
         probability = float(recommender.scores(view, np.array([row]), reader, request.at)[0, click])
         return float(np.log(probability) - np.log1p(-probability))
 
-    whole = log_odds(view, reader)
+    whole = log_odds(view, reader)  # not of `scores`: alone, a row differs in its last bits, and a share of 0 must be 0
     by_author = view._replace(vectors=alone.vectors, codes=alone.codes, content_at=alone.content_at)
     uncounted = view._replace(counts=np.full_like(view.counts, np.nan))
     without = {

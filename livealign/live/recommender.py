@@ -146,7 +146,9 @@ class Recommender:
             return Recommendations(
                 request.request_id, self.model_version, request.at, (), tuple(fallbacks), request.surface, clock.seconds
             )
-        rows = self.nearest(view, rows, reader)
+        user = self.user_vector(reader)
+        clock.lap("user")
+        rows = self.nearest(view, rows, user)
         clock.lap("candidates")
         scores = self.scores(view, rows, reader, request.at)
         clock.lap("rank")
@@ -163,11 +165,11 @@ class Recommender:
             request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
         )
 
-    def nearest(self, view: LiveView, rows: Ints, reader: Reader) -> Ints:
+    def nearest(self, view: LiveView, rows: Ints, user: Floats) -> Ints:
         """The rows that are ranked: the `LiveConfig.candidates` nearest to the user's vector."""
         if len(rows) <= self.config.candidates:
             return rows
-        near = (view.vectors @ self._user_vector(reader))[rows]  # of all rooms: indexing first costs more than the products
+        near = (view.vectors @ user)[rows]  # of all rooms: indexing first costs more than the products
         return np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
 
     def lowered(self, view: LiveView, rows: Ints, click: Floats, reader: Reader) -> Floats:
@@ -211,7 +213,7 @@ class Recommender:
         return self.ranker.predict(examples, ItemTable(vectors, codes).for_ranker(self.ranker.sizes))
 
     @torch.inference_mode()
-    def _user_vector(self, reader: Reader) -> Floats:
+    def user_vector(self, reader: Reader) -> Floats:
         """The user's vector [dim] of the alignment."""
         impressions, clicks = reader.counts
         columns = {"user_impressions": np.array([impressions]), "user_clicks": np.array([clicks])}

@@ -182,7 +182,7 @@ def test_of_very_many_rooms_those_near_the_user_are_ranked(recommender: Desk, re
         assert room.score == pytest.approx(scores[room.room_id], abs=1e-6)
     view, reader = desk.state.view(), desk.reader(user)
     live = view.live_at(release.taken_at)
-    products = view.vectors[live] @ desk.recommender._user_vector(reader)
+    products = view.vectors[live] @ desk.recommender.user_vector(reader)
     nearest = view.room_id[live[np.argsort(-products)[:3]]]
     assert {room.room_id for room in near} == set(nearest.tolist())
 
