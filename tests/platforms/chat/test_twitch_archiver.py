@@ -140,7 +140,7 @@ def test_with_a_secret_key_no_number_of_the_platform_is_left(tmp_path: Path, mon
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the real sample is not beside the project")
 def test_a_week_of_the_real_sample_lands_whole(tmp_path: Path) -> None:
     days = [day for day in archive_days("twitch", SAMPLE) if date(2026, 1, 12) <= day < date(2026, 1, 15)]
-    summary = land("twitch", tmp_path, days)
+    summary = land("twitch", SAMPLE, tmp_path, days)
     assert landed_days(tmp_path) == days
     assert summary.read == summary.landed + summary.rejected
     assert summary.rejected < summary.read / 1_000
