@@ -26,8 +26,12 @@ def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAl
     Raises:
         error: the folder is of a newer format, or its version cannot be read.
     """
-    if (folder / FOLDER_FORMAT).is_file():
-        read_json(folder / FOLDER_FORMAT, remedy, error=error)
+    file = folder / FOLDER_FORMAT
+    try:
+        if file.is_file():
+            read_json(file, remedy, error=error)
+    except OSError as problem:  # such as a name that is too long
+        raise error(f"{str(file)[:200]} cannot be read ({problem.strerror}); {remedy}") from problem
 
 
 def mark_folder(folder: Path) -> None:

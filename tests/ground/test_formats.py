@@ -82,6 +82,12 @@ def test_a_promotion_leaves_releases_of_a_later_version(tmp_path: Path) -> None:
     assert not (tmp_path / "champion").exists()
 
 
+def test_a_folder_that_cannot_be_looked_into_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"cannot be read \(File name too long\); choose another") as raised:
+        check_folder(tmp_path / ("9" * 300), "choose another", BundleError)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_folder_is_marked_once_and_one_without_a_mark_is_of_the_first_version(tmp_path: Path) -> None:
     check_folder(tmp_path / "absent", "none")
     check_folder(tmp_path, "none")
