@@ -33,6 +33,7 @@ OPERATIONS = (
     ("GET", "/rooms"),
     ("GET", "/rooms/{room_id}"),
     ("GET", "/similar/{room_id}"),
+    ("GET", "/explain/{room_id}"),
     ("GET", "/version"),
     ("GET", "/status"),
 )
