@@ -1,49 +1,24 @@
 """Keys, rates and sizes are enforced before a handler sees a request; logs hold no user's words."""
 
 import asyncio
-import gzip
 import json
 import logging
-import threading
 from typing import Any
 
 import pytest
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from bentos.live_recommender import json_logs as logs
 from bentos.live_recommender.admission import (
-    BODY,
-    MAX_BYTES,
     AdmissionMiddleware,
     AdmissionSettings,
     Limits,
-    Refused,
-    plain_body,
 )
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
-from bentos.live_recommender.metrics import Rate, process_metrics
-from bentos.live_recommender.rate_limits import BURST_SECONDS, InHand, RateLimit
+from bentos.live_recommender.metrics import process_metrics
+from bentos.live_recommender.rate_limits import InHand, RateLimit
 from livealign.errors import LiveAlignError
-
-WRITER, READER = "writer-" + "w" * 16, "reader-" + "r" * 16
-
-
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that answers with the body as the guard decoded it and as it still can be read."""
-    read = (await Request(scope, receive).body()).decode()
-    await JSONResponse({"decoded": scope.get(BODY), "read": read})(scope, receive, send)
-
-
-def client_of(keys: dict[str, str] | None = None, app: Any = echo, **limits: Any) -> TestClient:
-    settings = AdmissionSettings(Limits(ApiKeys.from_environment(keys or {}), **limits), process_metrics())
-    return TestClient(AdmissionMiddleware(app, settings))
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
+from tests.support.admission_client import READER, WRITER, bearer, client_of, echo
 
 
 def test_without_keys_everybody_reads_and_nobody_writes() -> None:
@@ -225,33 +200,6 @@ def test_each_list_of_many_counts_as_a_request() -> None:
     assert statuses == [200, 200, 429]
 
 
-def test_a_bucket_fills_again_and_never_beyond_its_burst() -> None:
-    now = [0.0]
-    limit = RateLimit(10.0, clock=lambda: now[0])
-    assert limit.wait("a", 10 * BURST_SECONDS) == 0.0
-    assert limit.wait("a", 5) == pytest.approx(0.5)
-    now[0] = 0.5
-    assert limit.wait("a", 5) == 0.0
-    now[0] = 1_000.0
-    assert limit.wait("a", 10 * BURST_SECONDS) == 0.0
-    assert limit.wait("a", 1) > 0
-    now[0] = 2_000.0
-    assert limit.wait("a", 10_000) == 0.0  # more than a bucket holds, taken from a full one
-
-
-def test_the_number_of_remembered_senders_is_bounded() -> None:
-    limit = RateLimit(1.0)
-    for sender in range(20_000):
-        limit.wait(str(sender))
-    assert len(limit._buckets) == 10_000
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
-def test_a_rate_that_is_no_number_is_refused_at_the_start(value: str) -> None:
-    with pytest.raises(LiveAlignError, match="LIVEALIGN_X is"):
-        RateLimit.from_environment("LIVEALIGN_X", 1.0, {"LIVEALIGN_X": value})
-
-
 def test_an_error_that_nobody_expected_is_a_500_in_json_and_its_words_are_not_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -311,69 +259,3 @@ def _series() -> set[tuple[str, tuple[tuple[str, str], ...]]]:
         for sample in family.samples
         if sample.name.startswith("livealign_http")
     }
-
-
-def test_a_rate_forgets_what_is_long_past(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    rate = Rate(window=10.0)
-    rate.add(50)
-    assert rate.per_second() == 5.0
-    now[0] = 111.0
-    assert rate.per_second() == 0.0
-
-
-def test_many_threads_count_every_event() -> None:
-    rate = Rate(window=1_000.0)
-
-    def count() -> None:
-        for _ in range(1_000):
-            rate.add(1)
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert rate.per_second() == 4.0
-
-
-def packed(content: bytes) -> dict[str, Any]:
-    """A gzip body with its header, as keywords of a request."""
-    return {"content": content, "headers": {"content-encoding": "gzip", "content-type": "application/json"}}
-
-
-def test_a_body_that_is_packed_with_gzip_is_read_as_if_it_were_plain() -> None:
-    body = b'{"user_id": 1, "k": 5}'
-    answer = client_of().post("/recommend", **packed(gzip.compress(body, mtime=0)))
-    assert answer.status_code == 200
-    assert answer.json() == {"decoded": {"user_id": 1, "k": 5}, "read": body.decode()}
-
-
-def test_a_small_body_that_unpacks_to_a_large_one_is_refused_without_unpacking_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = gzip.compress(b'"' + b" " * 50_000_000 + b'"', mtime=0)
-    assert len(bomb) < MAX_BYTES["/recommend"]
-    answer = client_of().post("/recommend", **packed(bomb))
-    assert answer.status_code == 413
-    assert "unpacked" in answer.json()["error"]
-    with pytest.raises(Refused) as refused:
-        plain_body(bomb, [(b"content-encoding", b"gzip")], 1_000)
-    assert refused.value.status == 413
-
-
-@pytest.mark.parametrize(
-    ("body", "encoding", "status"),
-    [
-        (b'{"user_id": 1}', "gzip", 400),
-        (gzip.compress(b'{"user_id": 1}', mtime=0)[:-5], "gzip", 400),
-        (gzip.compress(b"{}", mtime=0) + b"more", "gzip", 400),
-        (b"", "gzip", 400),
-        (b"{}", "br", 415),
-        (b"{}", "gzip, gzip", 415),
-        (b"{}", "identity", 200),
-        (gzip.compress(b"{}", mtime=0), "x-gzip", 200),
-    ],
-)
-def test_an_encoding_that_is_not_what_it_says_is_refused(body: bytes, encoding: str, status: int) -> None:
-    headers = {"content-encoding": encoding, "content-type": "application/json"}
-    assert client_of().post("/recommend", content=body, headers=headers).status_code == status
