@@ -293,7 +293,7 @@ class LiveConfig:
     windows_kept: int = setting(6, "encoded windows kept of each room, to look at", COUNT, unit="windows")
     max_rooms: int = setting(50_000, "rooms kept at most", COUNT, unit="rooms")
     max_users: int = setting(200_000, "users with a history; those who engaged longest ago give way", COUNT, unit="users")
-    max_moments: int = setting(400_000, "vectors that rooms and histories share", COUNT, unit="vectors")
+    max_coded_windows: int = setting(400_000, "vectors that rooms and histories share", COUNT, unit="vectors")
     event_ids: int = setting(1_000_000, "event ids remembered, to find duplicates", COUNT, unit="ids")
     candidates: int = setting(300, "rooms that the ranker sees, those nearest to the user's vector", COUNT, unit="rooms")
     max_same_code: int = setting(

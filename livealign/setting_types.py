@@ -184,13 +184,13 @@ def _no_such(name: str) -> str:
         return f"is a table; write [{name}] and its settings below, or {name}.setting = value"
     stage, _, key = name.rpartition(".")
     if "." not in name and (tables := get_close_matches(name, STAGES, 1)):
-        return f"no such setting; did you mean [{tables[0]}]"
+        return f"no such setting; did you mean [{tables[0]}]?"
     names = [*all_names(), PROFILE]
     same_key = [known for known in names if known.rpartition(".")[2] == key]
     in_stage = [known for known in names if known.startswith(f"{stage}.")] if stage in STAGES else []
     for candidates in (same_key, in_stage, names):
         if nearest := get_close_matches(name, candidates, 1, 0.0 if candidates is same_key else 0.6):
-            return f"no such setting; did you mean {nearest[0]}"
+            return f"no such setting; did you mean {nearest[0]}?"
     return "no such setting; `livealign settings` lists all"
 
 

@@ -4,10 +4,15 @@ import os
 import sys
 import typing
 
+import hypothesis
 from _pytest.assertion.rewrite import AssertionRewritingHook
 
 # Set in the processes of `make test`, not in a run of one process: a console that a module makes at its import would keep it.
 os.environ.pop("COLUMNS", None)
+
+# No test asserts a timing: on a busy machine one example may take any time.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 
 def pytest_unconfigure() -> None:

@@ -47,7 +47,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
     vectors = base[rng.integers(0, len(base), n_items)] + 0.3 * rng.normal(size=(n_items, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     codes = codebook.encode(vectors)
-    moment = now - now % WINDOW_MILLISECONDS
+    at = now - now % WINDOW_MILLISECONDS
     authors = _ids(known.authors.ids, rooms, FIRST_AUTHOR)
     of_item = np.concatenate([authors, rng.choice(authors, n_items - rooms)])
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as scratch:
@@ -56,7 +56,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
             folder / "items.parquet",
             segment_id=1 + np.arange(n_items),
             author_id=of_item,
-            ended_at=np.full(n_items, moment),
+            ended_at=np.full(n_items, at),
             vector=_lists(vectors.reshape(-1), dim),
             codes=_lists(codes.astype(np.int32).reshape(-1), levels),
         )
@@ -67,13 +67,13 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
             title=[f"broadcast {number}" for number in range(rooms)],
             category=["games"] * rooms,
             language=["en"] * rooms,
-            started_at=moment - rng.integers(1, 120, rooms) * 60_000,
+            started_at=at - rng.integers(1, 120, rooms) * 60_000,
             ended_at=pa.nulls(rooms, pa.int64()),
             item=np.arange(rooms),
             **{name: rng.integers(0, 200, rooms).astype(np.float64) for name in (*WINDOW_COUNTS, *OUTCOME_COUNTS)},
         )
         user_ids = _ids(known.users.ids, users, FIRST_USER)
-        engaged = np.sort(moment - rng.integers(1, 7 * DAY_MS, (users, HISTORY)), axis=1)[:, ::-1]
+        engaged = np.sort(at - rng.integers(1, 7 * DAY_MS, (users, HISTORY)), axis=1)[:, ::-1]
         chosen = rng.integers(0, n_items, (users, HISTORY))
         _write(
             folder / "histories.parquet",
@@ -85,7 +85,7 @@ def large_release(bundle: Path, out: Path, rooms: int, users: int, now: int, see
         for name, ids, counts in (("user", user_ids, USER_COUNTS), ("author", np.unique(authors), AUTHOR_COUNTS)):
             columns = {count: rng.integers(0, 50, len(ids)).astype(np.float64) for count in counts}
             _write(folder / f"{name}s.parquet", **{f"{name}_id": ids, **columns})
-        (folder / "state.json").write_text(json.dumps({"moment": moment, "dim": dim, "levels": levels}))
+        (folder / "state.json").write_text(json.dumps({"moment": at, "dim": dim, "levels": levels}))
         return with_snapshot(source, folder, out)
 
 

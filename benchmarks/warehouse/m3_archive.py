@@ -30,7 +30,7 @@ MINUTE_MS = 60_000
 WORDS = np.array(["来了", "好听", "主播好", "666", "哈哈哈, 真的吗", "再来一首", '他说 "好"', "晚安"])
 
 Ints = npt.NDArray[np.int64]
-_MOMENT = pa.timestamp("ms")
+_TIME = pa.timestamp("ms")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _within(rng: np.random.Generator, entered: Ints, left: Ints, of: Ints) -> In
 
 
 def _written(unix_ms: Ints) -> pa.Array:
-    return pa.array(unix_ms + SHANGHAI_MS, pa.int64()).cast(_MOMENT)
+    return pa.array(unix_ms + SHANGHAI_MS, pa.int64()).cast(_TIME)
 
 
 def _chunks(rows: int) -> list[int]:
@@ -197,8 +197,8 @@ _PLAYS = _schema(
     user_id=_ID,
     author_id=_ID,
     live_id=_ID,
-    live_play_start_timestamp=_MOMENT,
-    live_play_end_timestamp=_MOMENT,
+    live_play_start_timestamp=_TIME,
+    live_play_end_timestamp=_TIME,
     p_date=pa.string(),
     live_source_category=pa.string(),
     enter_live_action=pa.string(),
@@ -209,6 +209,6 @@ _PLAYS = _schema(
     follow_author_cnt=pa.int8(),
     **dict.fromkeys(_COUNTS, pa.int8()),
 )
-_LIKES = _schema(user_id=_ID, live_id=_ID, like_timestamp=_MOMENT)
+_LIKES = _schema(user_id=_ID, live_id=_ID, like_timestamp=_TIME)
 _COMMENTS = _schema(live_stream_id=_ID, user_id=_ID, author_id=_ID, content=pa.string(), comment_ts=_ID)
-_SHOWS = _schema(live_id=_ID, user_id=_ID, author_id=_ID, show_timestamp=_MOMENT)
+_SHOWS = _schema(live_id=_ID, user_id=_ID, author_id=_ID, show_timestamp=_TIME)

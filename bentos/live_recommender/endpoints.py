@@ -137,9 +137,9 @@ class Endpoints:
     async def frames(self, request: Request) -> Response:
         """POST /frames: one picture of the room that the query names, as the body."""
         room_id, at = _number(request, "room_id", -1, 0, MAX_ID), request.query_params.get("at")
-        moment = None if at is None else _moment(at)
+        taken_at = None if at is None else _milliseconds(at)
         try:
-            outcome = await self._in(self._events, lambda: self.core.frame(room_id, moment, request.scope[BODY]))
+            outcome = await self._in(self._events, lambda: self.core.frame(room_id, taken_at, request.scope[BODY]))
         except FrameError as error:
             return _json({"error": str(error), "reason": error.reason}, 422)
         except EventLogError as error:
@@ -251,7 +251,7 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
     return number
 
 
-def _moment(text: str) -> int:
+def _milliseconds(text: str) -> int:
     """Epoch milliseconds, or ISO 8601 text (UTC if it names no zone)."""
     try:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else milliseconds_of(text)

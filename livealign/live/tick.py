@@ -26,7 +26,7 @@ def run_tick(state: LiveState, serving: Serving, at: int, moving: bool, began: f
         if moving:
             state.new_day(at)
             state.forget_rooms(at)
-        if len(state.coded_windows) > config.max_moments:
+        if len(state.coded_windows) > config.max_coded_windows:
             state.compact()
     until = int(at - 1000 * config.lateness_seconds) // state.window_ms - 1
     dropped = close_windows(state, until, serving.segments)

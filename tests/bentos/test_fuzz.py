@@ -67,7 +67,7 @@ def test_the_service_answers_as_its_document_says(method: str, path: str, mode: 
     document.config.generation.update(modes=MODES[mode])
 
     @given(case=document[path][method].as_strategy(generation_mode=MODES[mode][0]))
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
     def run(case: Any) -> None:
         case.call_and_validate(headers={"Authorization": f"Bearer {server.key}"}, checks=CHECKS)
 

@@ -157,7 +157,7 @@ def test_the_names_do_not_depend_on_the_order_of_the_segments() -> None:
     assert world.names() == before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6), children=st.integers(2, 4), stems=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=3)
 )

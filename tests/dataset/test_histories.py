@@ -27,7 +27,7 @@ def engagements_of(rows: list[tuple[int, int]]) -> Engagements:
 
 
 @given(st.lists(st.tuples(_people, _times), max_size=30), st.lists(st.tuples(_people, _times), max_size=10))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_history_is_what_the_user_had_done_strictly_before_newest_first(
     done: list[tuple[int, int]], shown: list[tuple[int, int]]
 ) -> None:

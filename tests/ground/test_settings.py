@@ -94,10 +94,10 @@ def test_a_chat_platform_learns_from_four_weeks_unless_a_person_says_otherwise(t
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ("[finetune]\nstepz = 4", "livealign.toml:2: finetune.stepz: no such setting; did you mean finetune.steps"),
-        ("[finetun]\nsteps = 4", "livealign.toml:2: finetun.steps: no such setting; did you mean finetune.steps"),
-        ("[finetun]", "livealign.toml:1: finetun: no such setting; did you mean [finetune]"),
-        ("\ntrain_days = 4", "livealign.toml:2: train_days: no such setting; did you mean dataset.train_days"),
+        ("[finetune]\nstepz = 4", "livealign.toml:2: finetune.stepz: no such setting; did you mean finetune.steps?"),
+        ("[finetun]\nsteps = 4", "livealign.toml:2: finetun.steps: no such setting; did you mean finetune.steps?"),
+        ("[finetun]", "livealign.toml:1: finetun: no such setting; did you mean [finetune]?"),
+        ("\ntrain_days = 4", "livealign.toml:2: train_days: no such setting; did you mean dataset.train_days?"),
         ("[codes]\nx = '''\n[finetune]\nsteps = 1\n'''", "livealign.toml:2: codes.x: no such setting"),
         ("finetune.steps = 4.0", "livealign.toml:1: finetune.steps: takes a whole number, at least 1, not 4.0"),
         ("finetune.steps = true", "livealign.toml:1: finetune.steps: takes a whole number, at least 1, not True"),
@@ -130,7 +130,7 @@ def test_a_mistake_in_the_file_is_one_line_with_its_place_and_the_nearest_name(t
     ("text", "said"),
     [
         ("finetune.steps", "--set finetune.steps: write name=value"),
-        ("finetune.stepz=4", "--set finetune.stepz=4: no such setting; did you mean finetune.steps"),
+        ("finetune.stepz=4", "--set finetune.stepz=4: no such setting; did you mean finetune.steps?"),
         ("finetune.steps=four", "--set finetune.steps=four: takes a whole number"),
         ("finetune.steps=1\nseed=2", "--set finetune.steps=1 seed=2: takes a whole number"),
         ("backbone=", "--set backbone=: '' is no text"),

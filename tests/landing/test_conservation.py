@@ -57,7 +57,7 @@ def column(items: list[Any]) -> pa.Array:
         return pa.array(encoded, pa.binary())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(ROWS, min_size=1, max_size=3))
 def test_whatever_comes_read_is_landed_plus_rejected(tmp_path_factory: pytest.TempPathFactory, batches: list[Any]) -> None:
     root = tmp_path_factory.mktemp("landing")

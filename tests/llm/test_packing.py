@@ -22,7 +22,7 @@ def read_back(rows: np.ndarray, batch) -> dict[int, list[int]]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS, st.integers(1, 40), st.booleans(), st.integers(1, 3))
 def test_every_text_is_read_back_whole_from_batches_within_their_limits(tokens, most, share, workers):
     found = {}
@@ -34,7 +34,7 @@ def test_every_text_is_read_back_whole_from_batches_within_their_limits(tokens, 
     assert found == dict(enumerate(tokens))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS)
 def test_a_beginning_that_texts_share_is_there_once(tokens):
     rows, batch = pack_whole(tokens, True, CPU)
@@ -45,7 +45,7 @@ def test_a_beginning_that_texts_share_is_there_once(tokens):
 
 
 @given(TEXTS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_to_nodes_undoes_to_paths_and_pooling_reads_real_tokens_only(tokens):
     rows, batch = pack_whole(tokens, True, CPU)
     values = torch.randn(len(batch.ids), 2, generator=torch.Generator().manual_seed(1))

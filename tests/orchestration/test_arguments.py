@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
         ({}, ["--days", "-1"], "--days -1: is from 1"),
         ({}, ["--seed", "x"], "--seed x: takes a whole number"),
         ({}, ["--platform", "simulater"], "there is no platform 'simulater'"),
-        ({}, ["--set", "finetune.stepz=1"], "--set finetune.stepz=1: no such setting; did you mean finetune.steps"),
+        ({}, ["--set", "finetune.stepz=1"], "--set finetune.stepz=1: no such setting; did you mean finetune.steps?"),
         ({}, ["--dayz", "1"], "No such option: --dayz"),
     ],
 )

@@ -29,7 +29,7 @@ def read_byte_by_byte(data: bytes) -> tuple[int, bool]:
 @given(st.lists(_pieces, max_size=40).map("".join))
 @example('a,"b\n"\nc,"d""\n')
 @example('5" wide,"x"\n"y\n')
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_the_last_whole_row_ends_where_a_reader_of_every_byte_finds_it(text: str) -> None:
     data = text.encode()
     assert csv_blocks._last_row_end(data) == read_byte_by_byte(data)

@@ -68,6 +68,31 @@ def test_no_modules_import_each_other_in_a_circle(tmp_path: Path) -> None:
     assert len(order) == len(imports)
 
 
+def package_of(module: str) -> str:
+    """`livealign.live.state.users` → `livealign.live`; another module of `livealign`, `bentos`, `orchestration` → that."""
+    top, _, rest = module.partition(".")
+    sub_package = rest.partition(".")[0]
+    return f"{top}.{sub_package}" if top == "livealign" and sub_package and (ROOT / top / sub_package).is_dir() else top
+
+
+def longest_chain(imports: dict[str, set[str]]) -> list[str]:
+    """The longest chain of packages of which each imports the next; several modules of a package count once."""
+    packages: dict[str, set[str]] = {}
+    for module, imported in imports.items():
+        here = package_of(module)
+        packages.setdefault(here, set()).update(package_of(name) for name in imported if package_of(name) != here)
+    longest: dict[str, list[str]] = {}
+    for package in TopologicalSorter(packages).static_order():
+        longest[package] = [package, *max((longest[below] for below in packages[package]), key=len, default=[])]
+    return max(longest.values(), key=len)
+
+
+def test_a_chain_of_packages_has_at_most_eight_imports(tmp_path: Path) -> None:
+    chain = longest_chain(imported_modules(copy_of_packages(tmp_path)))
+    assert len(chain) - 1 <= 8, " → ".join(chain)
+    assert len(chain) - 1 > 5, "the test does not see imports"
+
+
 def test_a_circle_through_a_function_is_found(tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__init__.py").write_text("")

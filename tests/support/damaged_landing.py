@@ -13,7 +13,7 @@ from livealign.landing.summary import LandingSummary
 from livealign.platforms.registry import land
 from tests.planted.small_archives import pristine
 
-FEW = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck))
 # Their impressions are inferred from their plays: none may land without the other.
 INFER_IMPRESSIONS = {"kuailive", "kuailive_m3", "twitch", "youtube", "bilibili", "chat", "liverec"}
 

@@ -156,7 +156,7 @@ def test_a_folder_of_another_kind_is_refused_with_the_layout_that_is_expected(tm
         archive_days("tiktok", tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     elements=st.lists(
         st.one_of(
