@@ -112,6 +112,18 @@ class RetentionConfig:
 
 
 @dataclass(frozen=True)
+class ReadingConfig:
+    """How much of a day the language model reads (livealign.retrain.reading_budget)."""
+
+    windows_per_day: int = setting(
+        0,
+        "windows read of each day, the most shown first; the others have their room's last vector; 0: all",
+        AMOUNT,
+        unit="windows",
+    )
+
+
+@dataclass(frozen=True)
 class MachinesConfig:
     """The machines that embed and tune, and the store of finished things (docs/scaling.md).
 

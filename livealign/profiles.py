@@ -28,6 +28,7 @@ from livealign.operation_config import (
     LandingConfig,
     MachinesConfig,
     PromotionConfig,
+    ReadingConfig,
     RetentionConfig,
     VolumeConfig,
 )
@@ -45,6 +46,7 @@ class Profile:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     retune: RetuneConfig = field(default_factory=RetuneConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
     lexical: LexicalConfig = field(default_factory=LexicalConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -66,10 +68,12 @@ class Profile:
     def of_a_release(self) -> dict[str, Any]:
         """The settings that a release depends on, as a plain nested dict.
 
-        Retention, the running service and the machines are left out, and pictures where the release reads none.
+        Retention, the running service and the machines are left out, pictures where the release reads none, and the reading
+        budget where there is none.
         """
-        unread = () if "frames" in self.alignment.sources else ("frames",)
-        return {name: value for name, value in self.to_dict().items() if name not in (*NOT_OF_A_RELEASE, *unread)}
+        unused = () if "frames" in self.alignment.sources else ("frames",)
+        unused += () if self.reading.windows_per_day else ("reading",)
+        return {name: value for name, value in self.to_dict().items() if name not in (*NOT_OF_A_RELEASE, *unused)}
 
 
 NOT_OF_A_RELEASE = ("retention", "live", "machines")

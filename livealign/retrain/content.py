@@ -26,6 +26,7 @@ from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.artifacts import FRAME_IDS
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
+from livealign.retrain.reading_budget import reading_budget
 from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
@@ -40,7 +41,10 @@ class EmbeddingReport:
     """Counts and examples of one day's embedding."""
 
     segments: int
-    distinct_texts: int
+    read: int  # segments whose text the LLM read, within the reading budget
+    read_share: float  # of impressions, whose own segment was read
+    covered_share: float  # of impressions, whose segment has the vector of its own text or of its room's last that was read
+    distinct_texts: int  # of those that were read
     cached: int  # distinct texts whose tuned vector was in the cache
     empty: int
     dimensions: int
@@ -127,9 +131,12 @@ def embed_segments(
         if progress:
             progress(done, total)
 
-    rooms, store = rooms_of(marts, segment_ids, window), Store.open(profile.machines.store)
+    budget = reading_budget(marts, window, segment_ids, profile.reading.windows_per_day)
+    read_texts, rooms = [texts[row] for row in budget.read.tolist()], rooms_of(marts, segment_ids[budget.read], window)
+    store = Store.open(profile.machines.store)
     engine = _engine(profile, models, adapter, store)
-    raw, tuned = encoder.encode_raw_and_tuned(texts, advance, EmbeddingCache(cache, store), rooms, engine)
+    raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, EmbeddingCache(cache, store), rooms, engine)
+    raw, tuned = budget.for_all(raw), budget.for_all(tuned)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
     frames = None
@@ -145,7 +152,10 @@ def embed_segments(
         lexicon.save(folder / LEXICON)
     return EmbeddingReport(
         segments=len(segment_ids),
-        distinct_texts=len(set(texts)),
+        read=len(read_texts),
+        read_share=budget.read_share,
+        covered_share=budget.covered_share,
+        distinct_texts=len(set(read_texts)),
         cached=cached[0] if cached else 0,
         empty=sum(not text for text in texts),
         dimensions=raw.shape[1],

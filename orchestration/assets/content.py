@@ -140,6 +140,9 @@ def segment_embeddings(context: AssetExecutionContext, workspace: Workspace) -> 
     return MaterializeResult(
         metadata={
             "dagster/row_count": embedded.segments,
+            "read_segments": embedded.read,
+            "impressions_with_read_segment": round(embedded.read_share, 4),
+            "impressions_with_vector": round(embedded.covered_share, 4),
             "distinct_texts": embedded.distinct_texts,
             "from_cache": embedded.cached,
             "empty_texts": embedded.empty,

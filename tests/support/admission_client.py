@@ -20,7 +20,7 @@ WRITER, READER = "writer-" + "w" * 16, "reader-" + "r" * 16
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that answers with the body as the guard decoded it and as it still can be read."""
+    """An application that answers with the decoded body, and with the body as it reads it."""
     read = (await Request(scope, receive).body()).decode()
     await JSONResponse({"decoded": scope.get(BODY), "read": read})(scope, receive, send)
 
