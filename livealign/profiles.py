@@ -71,9 +71,12 @@ class Profile:
         Retention, the running service and the machines are left out, pictures where the release reads none, and the reading
         budget where there is none.
         """
-        unused = () if "frames" in self.alignment.sources else ("frames",)
-        unused += () if self.reading.windows_per_day else ("reading",)
-        return {name: value for name, value in self.to_dict().items() if name not in (*NOT_OF_A_RELEASE, *unused)}
+        left_out = set(NOT_OF_A_RELEASE)
+        if "frames" not in self.alignment.sources:
+            left_out.add("frames")
+        if not self.reading.windows_per_day:
+            left_out.add("reading")
+        return {name: value for name, value in self.to_dict().items() if name not in left_out}
 
 
 NOT_OF_A_RELEASE = ("retention", "live", "machines")
