@@ -1,10 +1,11 @@
 """A client of the live service, typed by its OpenAPI document; it needs nothing but Python.
 
     client = Client("http://127.0.0.1:3000", key="…")
-    with EventSender(client) as events:                    # sends in batches, from a thread of its own
-        events.send({"kind": "like", "event_id": "e1", "at": 1748950000000, "room_id": 7, "author_id": 3, "user_id": 17})
-        for room in client.recommend(17, k=5)["rooms"]:
-            print(room["title"], room["reason"])
+    client.events([{"kind": "like", "event_id": "e1", "at": 1748950000000, "room_id": 7, "author_id": 3, "user_id": 17}])
+    for room in client.recommend(17, k=5)["rooms"]:
+        print(room["title"], room["reason"])
+
+`livealign.event_sender` sends events in batches, from a thread of its own.
 
 A call tries again while the service is away or busy, with growing, random waits, or as `Retry-After` says. A call that may
 have been carried out is repeated only where that changes nothing: events have ids, so a batch may be sent again; a list
@@ -14,12 +15,11 @@ whose answer was lost is not asked for again, because its rooms would be logged 
 import http.client
 import json
 import random
-import select
+import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from queue import Empty, Full, Queue
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -32,7 +32,6 @@ from livealign.client_types import (
     IngestResponse,
     RecommendManyResponse,
     RecommendResponse,
-    RejectedEvent,
     Room,
     RoomPage,
     Segment,
@@ -150,8 +149,8 @@ class Client:
             ClientError: a batch could not be sent; those before it are on disk, and all may be sent again.
         """
         whole: IngestResponse = {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
-        for start, batch in _batches(events):
-            answer = cast(IngestResponse, self._post("/events", {"events": batch}, accepts=(200, 422)))
+        for start, body in _bodies(events):
+            answer = cast(IngestResponse, self._call("POST", "/events", body, accepts=(200, 422)))
             whole["accepted"] += answer["accepted"]
             whole["duplicate"] += answer["duplicate"]
             whole["rejected"] += answer["rejected"]
@@ -254,111 +253,27 @@ class Client:
         return own
 
 
-class EventSender:
-    """A queue of events that a thread sends in batches; use it as a context manager.
-
-    Args:
-        client: with a key that may write.
-        every: seconds after which waiting events are sent at the latest.
-        most: events that may wait; `send` raises beyond it, so that a dead service does not fill the memory.
-        rejected: receives the events that the service rejected, from the thread.
-
-    Raises:
-        ClientError: at the end of the block, if events could not be sent; `unsent` holds them.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        *,
-        every: float = 0.5,
-        most: int = 100_000,
-        rejected: Callable[[SentEvent, RejectedEvent], None] | None = None,
-    ) -> None:
-        self._client, self._every, self._rejected = client, every, rejected
-        self._waiting: Queue[SentEvent] = Queue(most)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="event-sender", daemon=True)
-        self.accepted = self.duplicate = self.rejected = 0
-        self.unsent: list[SentEvent] = []
-        self._problem: ClientError | None = None
-
-    def __enter__(self) -> "EventSender":
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        if self._problem is not None and kind is None:
-            raise self._problem
-
-    def send(self, event: SentEvent) -> None:
-        """Queue an event.
-
-        Raises:
-            ClientError: too many events wait, or the thread has ended because the service refused a batch.
-        """
-        if self._problem is not None:
-            raise self._problem
-        try:
-            self._waiting.put_nowait(event)
-        except Full:
-            raise ClientError(f"{self._waiting.maxsize} events wait for {self._client.url}; is it running?") from None
-
-    def _run(self) -> None:
-        while not self._over.is_set() or not self._waiting.empty():
-            batch = self._batch()
-            if not batch:
-                continue
-            try:
-                answer = self._client.events(batch)
-            except ClientError as error:
-                self._problem = error
-                self.unsent = [*batch, *self._rest()]
-                return
-            self.accepted += answer["accepted"]
-            self.duplicate += answer["duplicate"]
-            self.rejected += answer["rejected"]
-            if self._rejected is not None:
-                for rejection in answer["rejections"]:
-                    self._rejected(batch[rejection["place"]], rejection)
-
-    def _batch(self) -> list[SentEvent]:
-        """The events of the next call: as many as one takes, or those that came in time."""
-        batch: list[SentEvent] = []
-        until = time.monotonic() + self._every
-        while len(batch) < MAX_EVENTS and (left := until - time.monotonic()) > 0:
-            try:
-                batch.append(self._waiting.get(timeout=min(left, 0.05) if self._over.is_set() or not batch else left))
-            except Empty:
-                if self._over.is_set():
-                    break
-        return batch
-
-    def _rest(self) -> list[SentEvent]:
-        rest = []
-        while not self._waiting.empty():
-            rest.append(self._waiting.get_nowait())
-        return rest
-
-
 def _records_nothing(wanted: Mapping[str, Any]) -> bool:
     """Whether a list may be asked for again: it leaves no impression."""
     return wanted.get("record") is False or wanted.get("at") is not None or wanted.get("content") is False
 
 
-def _batches(events: Sequence[SentEvent]) -> Iterator[tuple[int, list[SentEvent]]]:
-    """(place of its first event, events) of each batch, within the service's bounds."""
-    start, size = 0, 0
+def _bodies(events: Sequence[SentEvent]) -> Iterator[tuple[int, bytes]]:
+    """(place of its first event, body) of each batch, within the service's bounds; each event is encoded once."""
+    start, batch, size = 0, list[bytes](), 0
     for place, event in enumerate(events):
-        bytes_of = len(json.dumps(event)) + 2
-        if place - start == MAX_EVENTS or (size + bytes_of > BATCH_BYTES and place > start):
-            yield start, list(events[start:place])
-            start, size = place, 0
-        size += bytes_of
-    if start < len(events):
-        yield start, list(events[start:])
+        encoded = json.dumps(event).encode()
+        if batch and (len(batch) == MAX_EVENTS or size + len(encoded) > BATCH_BYTES):
+            yield start, _body(batch)
+            start, batch, size = place, [], 0
+        batch.append(encoded)
+        size += len(encoded) + 1
+    if batch:
+        yield start, _body(batch)
+
+
+def _body(encoded: list[bytes]) -> bytes:
+    return b'{"events":[' + b",".join(encoded) + b"]}"
 
 
 def _decoded(content: bytes, kind: str) -> Any:
@@ -380,4 +295,6 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def _was_closed(sock: socket.socket) -> bool:
     """Whether the other side has closed an idle connection: only then there is something to read."""
-    return bool(select.select([sock], [], [], 0)[0])
+    with selectors.DefaultSelector() as selector:  # select() takes no descriptor above 1,023
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))

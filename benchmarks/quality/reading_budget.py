@@ -1,4 +1,4 @@
-"""GAUC when the LLM reads a share of each day's windows, against reading all, over several seeds of the heads.
+"""GAUC where the LLM reads a share of each day's windows, against reading all.
 
 make retrain && .venv/bin/python -m benchmarks.quality.reading_budget --shares 0.5 0.2 0.1 --seeds 3
 

@@ -17,8 +17,9 @@ import uvicorn
 
 from bentos.client_types import client_types
 from bentos.smoke import free_port
-from livealign.client import MAX_EVENTS, Client, ClientError, EventSender
+from livealign.client import BATCH_BYTES, MAX_EVENTS, Client, ClientError
 from livealign.client_types import Like, RejectedEvent, RoomStarted, SentEvent
+from livealign.event_sender import EventSender
 from tests.planted.live_release import plant_live_releases
 from tests.support.service_client import KEY, service_client
 
@@ -133,6 +134,23 @@ def test_queued_events_are_sent_in_batches_and_rejections_come_back(client: Clie
     assert [(event["event_id"], why["reason"]) for event, why in rejected] == [("nowhere", "unknown_room")]
 
 
+def test_an_error_in_the_handler_of_rejections_is_raised_by_the_next_send(client: Client) -> None:
+    client.events([started(6)])
+
+    def handle(event: SentEvent, why: RejectedEvent) -> None:
+        raise KeyError(event["event_id"])
+
+    def send_many() -> None:
+        with EventSender(client, every=0.05, rejected=handle) as sender:
+            sender.send(like("lost", 4713))
+            for number in range(1_000):
+                time.sleep(0.01)
+                sender.send(like(f"late-{number}", 6))
+
+    with pytest.raises(KeyError, match="lost"):
+        send_many()
+
+
 class Scripted(BaseHTTPRequestHandler):
     """Answers by a script: statuses, "close" for an answer that is lost; then 200 for ever."""
 
@@ -178,6 +196,19 @@ def test_a_busy_service_is_asked_again_when_it_says() -> None:
     times = [at for at, _ in Scripted.asked]
     assert len(times) == 3
     assert times[1] - times[0] >= 1.0
+
+
+def test_large_events_are_sent_in_batches_of_bounded_bytes() -> None:
+    events: list[SentEvent] = [
+        {"kind": "comment", "event_id": str(number), "at": 1, "room_id": 1, "author_id": 1, "user_id": 1, "text": "é" * 30_000}
+        for number in range(40)
+    ]
+    with scripted() as url:
+        Client(url, KEY).events(events)
+    sent = [body["events"] for _, body in Scripted.asked]
+    assert [event for batch in sent for event in batch] == events
+    assert len(sent) > 1
+    assert all(len(json.dumps(batch)) <= BATCH_BYTES + 1_000 for batch in sent)
 
 
 def test_events_whose_answer_was_lost_are_sent_again_and_a_list_is_not() -> None:
