@@ -30,6 +30,7 @@ from livealign.client_types import (
     Filter,
     FrameResponse,
     IngestResponse,
+    KnownUsers,
     RecommendManyResponse,
     RecommendResponse,
     Room,
@@ -105,9 +106,10 @@ class Client:
         body = {"user_ids": list(user_ids), **wanted}
         return cast(RecommendManyResponse, self._post("/recommend/many", body, _records_nothing(wanted)))
 
-    def rooms(self, limit: int = 50, offset: int = 0) -> RoomPage:
-        """Live rooms, those with most viewers first."""
-        return cast(RoomPage, self._call("GET", f"/rooms?{urlencode({'limit': limit, 'offset': offset})}"))
+    def rooms(self, limit: int = 50, offset: int = 0, search: str = "") -> RoomPage:
+        """Live rooms, those with most viewers first; with `search`, those that have all its words."""
+        query = {"limit": limit, "offset": offset} | ({"search": search} if search else {})
+        return cast(RoomPage, self._call("GET", f"/rooms?{urlencode(query)}"))
 
     def all_rooms(self, page: int = 200) -> Iterator[Room]:
         """Every live room, page by page.
@@ -130,6 +132,10 @@ class Client:
     def similar(self, room_id: int, k: int = 10) -> SimilarRooms | None:
         """The live rooms whose content is most similar now; None if the room is unknown."""
         return cast(SimilarRooms | None, self._call("GET", f"/similar/{int(room_id)}?{urlencode({'k': k})}", absent=True))
+
+    def users(self, limit: int = 20) -> KnownUsers:
+        """Users with a history, the latest active first."""
+        return cast(KnownUsers, self._call("GET", f"/users?{urlencode({'limit': limit})}"))
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""

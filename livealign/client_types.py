@@ -81,6 +81,8 @@ class Explanation(TypedDict):
     rank: int | None
     # Rooms that were ranked.
     of_rooms: int
+    # The sentence of the list.
+    reason: str
     # Lately, without an entry; each lowers the rank.
     times_shown: int
     # Of a click.
@@ -168,6 +170,24 @@ class IngestResponse(TypedDict):
     duplicate: int
     rejected: int
     rejections: list[RejectedEvent]
+
+
+class KnownUser(TypedDict):
+    """A user with a history."""
+
+    user_id: int
+    # In the history that the service keeps.
+    engagements: int
+    # Of the last engagement.
+    newest_at: str
+    # Names of the codes that the user entered most, most often first.
+    entered: list[str]
+
+
+class KnownUsers(TypedDict):
+    """Users with a history, the latest active first."""
+
+    users: list[KnownUser]
 
 
 class Like(TypedDict):
@@ -327,6 +347,16 @@ class RecommendResponse(TypedDict):
     logged: bool
 
 
+class SaidWords(TypedDict):
+    """The last words of a room's newest 30 seconds with words: users' text, to be shown as text only."""
+
+    ended_at: str
+    # The host's.
+    speech: str
+    # Viewers' different messages, newest first.
+    chat: list[str]
+
+
 class Window(TypedDict):
     """One encoded window of a room."""
 
@@ -355,6 +385,10 @@ class Room(TypedDict):
     codes: list[int]
     # A name for each code; empty where no words tell it from its siblings.
     code_names: list[str]
+    # By level: 0 at the border to the next code, 1 at the code's centre.
+    code_certainty: list[float]
+    # Null before anything was said, and in rooms of the release's snapshot.
+    said: SaidWords | None
     content_age_seconds: float | None
     viewers: int
     # Windows with new text that are not encoded yet.
@@ -389,7 +423,7 @@ class RoomPage(TypedDict):
     """Live rooms, those with most viewers first."""
 
     at: str
-    # Rooms that are live.
+    # Rooms that are live and have the words of `search`.
     total: int
     # No event has come yet: rooms and `at` are those of the release's snapshot.
     from_snapshot: bool

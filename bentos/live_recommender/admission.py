@@ -27,6 +27,7 @@ from bentos.live_recommender.rate_limits import (
     RateLimit,
 )
 from bentos.live_recommender.trusted_proxies import TrustedProxies
+from bentos.live_recommender.wall_files import WALL_FILES
 
 BODY = "livealign.body"  # key of the scope
 KILOBYTE = 1_000
@@ -39,7 +40,7 @@ MAX_BYTES = {
     "/recommend": 64 * KILOBYTE,
     "/recommend/many": 64 * KILOBYTE,
 }  # of a body
-OPEN = frozenset({"/", "/wall.js", "/wall.css", "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
+OPEN = frozenset({*WALL_FILES, "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 _GZIP = 16 + zlib.MAX_WBITS
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 WRITES = frozenset({"/events", "/frames", "/users/{user_id}"})  # for holders of a key that may write
@@ -49,7 +50,7 @@ _TEMPLATES = {
     "explain": "/explain/{room_id}",
     "users": "/users/{user_id}",
 }
-_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
+_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/users", "/version", "/status", "/docs.json"}
 
 
 @dataclass

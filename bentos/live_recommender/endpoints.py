@@ -21,10 +21,13 @@ from bentos.live_recommender.list_requests import RecommendManyRequest, Recommen
 from bentos.live_recommender.messages import (
     MAX_EVENTS,
     MAX_ROOMS,
+    MAX_SEARCH,
+    MAX_USERS,
     recommended_json,
     room_json,
     status_json,
     timestamp,
+    user_json,
 )
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOMS_SECONDS = 1.0  # a page of rooms is made at most this often, however many clients ask for it
+PAGES = 64  # that are kept for that time
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Endpoints:
     _many: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "many"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
-    _pages: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, init=False)
+    _pages: dict[tuple[int, int, str], dict[str, Any]] = field(default_factory=dict, init=False)
     _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
 
     def close(self) -> None:
@@ -162,7 +166,16 @@ class Endpoints:
     async def rooms(self, request: Request) -> Response:
         """GET /rooms: a page of live rooms."""
         limit, offset = _number(request, "limit", 50, 1, MAX_ROOMS), _number(request, "offset", 0, 0, 1_000_000)
-        return _json(await self._in(self._looks, lambda: self._page(limit, offset)))
+        search = request.query_params.get("search", "")
+        if len(search) > MAX_SEARCH:
+            raise Refused(400, f"search has {len(search)} characters; at most {MAX_SEARCH} are looked for")
+        return _json(await self._in(self._looks, lambda: self._page(limit, offset, search)))
+
+    async def users(self, request: Request) -> Response:
+        """GET /users: users with a history, the latest active first."""
+        limit = _number(request, "limit", 20, 1, MAX_USERS)
+        users = await self._in(self._looks, lambda: self.core.users(limit))
+        return _json({"users": [user_json(user) for user in users]})
 
     async def room(self, request: Request) -> Response:
         """GET /rooms/{room_id}: one room with its last windows."""
@@ -203,20 +216,20 @@ class Endpoints:
         content, media_type = await self._in(self._looks, exposition)
         return Response(content, media_type=media_type)
 
-    def _page(self, limit: int, offset: int) -> dict[str, Any]:
+    def _page(self, limit: int, offset: int, search: str) -> dict[str, Any]:
         """A RoomPage as JSON values, made at most once in ROOMS_SECONDS."""
         now = time.monotonic()
-        if now - self._paged_at > ROOMS_SECONDS:
+        if now - self._paged_at > ROOMS_SECONDS or len(self._pages) >= PAGES:
             self._pages, self._paged_at = {}, now
-        if (limit, offset) not in self._pages:
-            status, rooms = self.core.status(), self.core.rooms(limit, offset)
-            self._pages[limit, offset] = {
+        if (limit, offset, search) not in self._pages:
+            total, rooms = self.core.found_rooms(search, limit, offset)
+            self._pages[limit, offset, search] = {
                 "at": timestamp(self.core.now()),
-                "total": status.live_rooms,
-                "from_snapshot": status.from_snapshot,
+                "total": total,
+                "from_snapshot": self.core.status().from_snapshot,
                 "rooms": [room_json(room) for room in rooms],
             }
-        return self._pages[limit, offset]
+        return self._pages[limit, offset, search]
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ from livealign.live.answers import (
     Recommendations,
     RoomState,
     SegmentText,
+    UserState,
 )
 from livealign.live.state.coded_windows import CodedWindow
 
@@ -24,6 +25,8 @@ MAX_EVENTS = 1_000  # of one batch
 MAX_SEGMENTS = 64  # of one call of /embed
 MAX_CHAT = 100  # messages of one segment
 MAX_ROOMS = 200  # of one page of /rooms
+MAX_SEARCH = 100  # characters of a search of /rooms
+MAX_USERS = 100  # of one page of /users
 
 CodeNames = Annotated[list[str], Field(description="A name for each code; empty where no words tell it from its siblings.")]
 
@@ -145,6 +148,14 @@ class Window(BaseModel):
     counts: dict[str, float]
 
 
+class SaidWords(BaseModel):
+    """The last words of a room's newest 30 seconds with words: users' text, to be shown as text only."""
+
+    ended_at: datetime
+    speech: str = Field(description="The host's.")
+    chat: list[str] = Field(description="Viewers' different messages, newest first.")
+
+
 class Room(BaseModel):
     """The state of a broadcast in the service."""
 
@@ -158,6 +169,8 @@ class Room(BaseModel):
     hidden: bool = Field(description="By an operator: in no list and no page.")
     codes: list[int]
     code_names: CodeNames
+    code_certainty: list[float] = Field(description="By level: 0 at the border to the next code, 1 at the code's centre.")
+    said: SaidWords | None = Field(description="Null before anything was said, and in rooms of the release's snapshot.")
     content_age_seconds: float | None
     viewers: int
     waiting: int = Field(description="Windows with new text that are not encoded yet.")
@@ -169,9 +182,24 @@ class RoomPage(BaseModel):
     """Live rooms, those with most viewers first."""
 
     at: datetime
-    total: int = Field(description="Rooms that are live.")
+    total: int = Field(description="Rooms that are live and have the words of `search`.")
     from_snapshot: bool = Field(description="No event has come yet: rooms and `at` are those of the release's snapshot.")
     rooms: list[Room]
+
+
+class KnownUser(BaseModel):
+    """A user with a history."""
+
+    user_id: int
+    engagements: int = Field(description="In the history that the service keeps.")
+    newest_at: datetime = Field(description="Of the last engagement.")
+    entered: list[str] = Field(description="Names of the codes that the user entered most, most often first.")
+
+
+class KnownUsers(BaseModel):
+    """Users with a history, the latest active first."""
+
+    users: list[KnownUser]
 
 
 class SimilarRoomItem(BaseModel):
@@ -199,6 +227,7 @@ class Explanation(BaseModel):
         description="1 is first, before diversity and exploration; null if it is not live, filtered out or not near enough."
     )
     of_rooms: int = Field(description="Rooms that were ranked.")
+    reason: str = Field(description="The sentence of the list.")
     times_shown: int = Field(description="Lately, without an entry; each lowers the rank.")
     log_odds: float = Field(description="Of a click.")
     shares: dict[str, float] = Field(
@@ -278,8 +307,14 @@ def room_json(room: RoomState) -> Json:
         **room._asdict(),
         "started_at": timestamp(room.started_at),
         "ended_at": None if room.ended_at is None else timestamp(room.ended_at),
+        "said": None if room.said is None else {**room.said._asdict(), "ended_at": timestamp(room.said.ended_at)},
         "windows": [_window(window) for window in room.windows],
     }
+
+
+def user_json(user: UserState) -> Json:
+    """A KnownUser as JSON values."""
+    return {**user._asdict(), "newest_at": timestamp(user.newest_at)}
 
 
 def status_json(status: CoreStatus, events_per_second: float, lists_per_second: float) -> Json:

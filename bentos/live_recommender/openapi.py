@@ -31,6 +31,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.RoomPage,
     messages.Room,
     messages.SimilarRooms,
+    messages.KnownUsers,
     messages.Explanation,
     messages.DeletedUser,
     messages.Version,
@@ -167,7 +168,7 @@ def _paths(now: int) -> Json:
                 "rooms",
                 "Live rooms, those with most viewers first, each with its newest window.",
                 "RoomPage",
-                parameters=[limit, _query("offset", 0, 1_000_000, 0)],
+                parameters=[limit, _query("offset", 0, 1_000_000, 0), _SEARCH],
                 open_to_readers=True,
             )
         },
@@ -199,6 +200,15 @@ def _paths(now: int) -> Json:
                 "Explanation",
                 parameters=[_ROOM_ID, {**_ROOM_ID, "name": "user_id", "in": "query", "example": 17}],
                 refusals=("404",),
+                open_to_readers=True,
+            )
+        },
+        "/users": {
+            "get": _operation(
+                "users",
+                "Users with a history, the latest active first, each with what they entered most.",
+                "KnownUsers",
+                parameters=[_query("limit", 1, messages.MAX_USERS, 20)],
                 open_to_readers=True,
             )
         },
@@ -263,6 +273,14 @@ _AT = {
     "required": False,
     "schema": {"type": "string", "maxLength": 40},
     "description": "When it was taken: epoch milliseconds or ISO 8601 text; now if it is left out.",
+}
+_SEARCH = {
+    "name": "search",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string", "maxLength": messages.MAX_SEARCH, "default": ""},
+    "example": "climb",
+    "description": "Words that a room has to have: in title, category, names of codes, or in what was said last; or its id.",
 }
 _PICTURE = {"type": "string", "format": "binary", "maxLength": 256 << 10}
 

@@ -15,9 +15,8 @@ from bentos.live_recommender.admission import Refused
 from bentos.live_recommender.endpoints import Endpoints, invalid, refused
 from bentos.live_recommender.openapi import document
 from bentos.live_recommender.path_prefix import path_prefix
+from bentos.live_recommender.wall_files import WALL_FILES
 
-WALL = Path(__file__).parent / "wall"
-_FILES = {"/": ("wall.html", "text/html"), "/wall.css": ("wall.css", "text/css"), "/wall.js": ("wall.js", "text/javascript")}
 # The page connects to this service alone, runs only its own script, and may not be framed.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
@@ -61,18 +60,19 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
         Route("/frames", asks("frames"), methods=["POST"]),
         Route("/similar/{room_id}", asks("similar"), methods=["GET"]),
         Route("/explain/{room_id}", asks("explain"), methods=["GET"]),
+        Route("/users", asks("users"), methods=["GET"]),
         Route("/users/{user_id}", asks("delete_user"), methods=["DELETE"]),
         Route("/version", asks("version"), methods=["GET"]),
         Route("/status", asks("status"), methods=["GET"]),
         Route("/metrics", asks("series"), methods=["GET"]),
         Route("/docs.json", openapi, methods=["GET"]),
-        *(Route(path, _file(*about), methods=["GET"]) for path, about in _FILES.items()),
+        *(Route(path, _file(*about), methods=["GET"]) for path, about in WALL_FILES.items()),
     ]
     return Starlette(routes=routes, exception_handlers={ValidationError: invalid, Refused: refused})
 
 
-def _file(name: str, media_type: str) -> Handler:
+def _file(file: Path, media_type: str) -> Handler:
     async def handler(_: Request) -> Response:
-        return Response((WALL / name).read_bytes(), media_type=media_type, headers=_HEADERS)
+        return Response(file.read_bytes(), media_type=media_type, headers=_HEADERS)
 
     return handler

@@ -18,11 +18,13 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
     SimilarRoom,
+    UserState,
 )
 from livealign.live.describe import room_of, rooms_page, similar_rooms
 from livealign.live.embed import embed_segments
 from livealign.live.explain import explain
 from livealign.live.journal import Journal
+from livealign.live.known_users import latest_users
 from livealign.live.recommender import Reader, Request, without_content
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving
@@ -101,8 +103,18 @@ class AnsweringCore:
 
     def rooms(self, limit: int = 50, offset: int = 0) -> tuple[RoomState, ...]:
         """A page of the live rooms, those with most viewers first; each has its newest window."""
+        return self.found_rooms("", limit, offset)[1]
+
+    def found_rooms(self, search: str, limit: int, offset: int) -> tuple[int, tuple[RoomState, ...]]:
+        """The number of live rooms that have all words of `search`, and a page of them."""
         serving, view = self._serving_and_view()
-        return rooms_page(view, serving.recommender, self.now(), limit, offset)
+        return rooms_page(view, serving.recommender, self.now(), limit, offset, search)
+
+    def users(self, limit: int = 20) -> tuple[UserState, ...]:
+        """Users with a history, the latest active first."""
+        at = self.now()
+        with self.state.lock:
+            return latest_users(self.state, self._serving.recommender, at, limit)
 
     def room(self, room_id: int) -> RoomState | None:
         """One room and its latest windows, also shortly after its end; None if it is unknown."""

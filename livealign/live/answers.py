@@ -24,6 +24,17 @@ Fallback = Literal[
 ]
 
 
+class Said(NamedTuple):
+    """The last words of a room's newest closed window that has any.
+
+    Users' text, to be shown as text only.
+    """
+
+    ended_at: int  # epoch milliseconds: end of the window
+    speech: str  # the host's
+    chat: list[str]  # viewers' different messages, newest first
+
+
 class RoomState(NamedTuple):
     """One room now."""
 
@@ -37,11 +48,22 @@ class RoomState(NamedTuple):
     hidden: bool  # by an operator: in no list and no page
     codes: list[int]
     code_names: list[str]
+    code_certainty: list[float]  # by level: 0 at the border to the next code, 1 at the code's centre
+    said: Said | None
     content_age_seconds: float | None  # None before the first encoded window: the codes are the author's alone
     viewers: int  # at the end of the last window
     waiting: int  # closed windows that are not encoded yet
     windows: tuple[CodedWindow, ...]  # the last ones, newest first; `rooms()` gives the newest alone
     frame: str | None  # name of the newest picture, which changes with it
+
+
+class UserState(NamedTuple):
+    """One user with a history."""
+
+    user_id: int
+    engagements: int  # in the history
+    newest_at: int  # epoch milliseconds: of the last engagement
+    entered: list[str]  # names of the first codes that were entered most, most often first
 
 
 class SimilarRoom(NamedTuple):
@@ -60,6 +82,7 @@ class Explanation(NamedTuple):
     scores: dict[str, float]  # probability by task
     rank: int | None  # 1 = first, before diversity and exploration; None: not live, filtered out, or not near enough
     of_rooms: int  # that were ranked
+    reason: str  # as in a list
     times_shown: int  # lately, without an entry; each lowers the rank
     log_odds: float  # of a click
     shares: dict[str, float]  # log-odds that content, counts and history add, each with all else known

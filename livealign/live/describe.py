@@ -3,10 +3,14 @@
 `now` is in epoch milliseconds. A room of a page has only its newest coded window.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from livealign.codes.certainty import code_certainty
 from livealign.live.answers import CoreStatus, RoomState, SimilarRoom, TickReport
 from livealign.live.recommender import Recommender
+from livealign.live.said import said_in, searched
 from livealign.live.state.rooms import N_VIEWERS, NEVER_ENDS, LiveView
 
 
@@ -25,6 +29,8 @@ def room_state(view: LiveView, row: int, recommender: Recommender, now: int) -> 
         hidden=bool(view.hidden[row]),
         codes=codes,
         code_names=recommender.names(codes),
+        code_certainty=code_certainty(recommender.codebook, view.vectors[[row]], view.codes[[row]])[0].tolist(),
+        said=said_in(room, view.window_ms),
         content_age_seconds=max(0.0, (now - content_at) / 1000) if content_at else None,
         viewers=int(viewers) if viewers == viewers else 0,
         waiting=int(room.waiting is not None),
@@ -33,12 +39,27 @@ def room_state(view: LiveView, row: int, recommender: Recommender, now: int) -> 
     )
 
 
-def rooms_page(view: LiveView, recommender: Recommender, now: int, limit: int, offset: int) -> tuple[RoomState, ...]:
-    """A page of the live rooms, those with most viewers first."""
+def rooms_page(
+    view: LiveView, recommender: Recommender, now: int, limit: int, offset: int, search: str = ""
+) -> tuple[int, tuple[RoomState, ...]]:
+    """The number of live rooms, and a page of them, those with most viewers first.
+
+    Args:
+        search: words that a room has to have, all of them, in title, category, names of codes, or in what was said last; its
+            id alone finds a room too.
+    """
     rows = view.live_at(now)
+    words = search.casefold().split()
+    if words:
+        rows = np.array([row for row in rows.tolist() if _has(view, row, recommender, words)], dtype=np.int64)
     viewers = np.nan_to_num(view.counts[rows, 0])
     order = rows[np.lexsort((view.room_id[rows], -viewers))][offset : offset + limit]
-    return tuple(_newest_window(room_state(view, int(row), recommender, now)) for row in order)
+    return len(rows), tuple(_newest_window(room_state(view, int(row), recommender, now)) for row in order)
+
+
+def _has(view: LiveView, row: int, recommender: Recommender, words: Sequence[str]) -> bool:
+    text = f"{searched(view.rooms[row])}\n{' '.join(recommender.names(view.codes[row].tolist()))}"
+    return all(word in text for word in words) or words == [str(view.room_id[row])]
 
 
 def room_of(view: LiveView, recommender: Recommender, now: int, room_id: int) -> RoomState | None:

@@ -246,8 +246,7 @@ class Recommender:
         room, codes = view.rooms[row], view.codes[row].tolist()
         names = self.names(codes)
         by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
-        entered = np.where(reader.has_content[:, None], reader.codes, -1)
-        content_at, alone = int(view.content_at[row]), JUST_STARTED if request.content else BY_STREAMER
+        content_at = int(view.content_at[row])
         return RankedRoom(
             room_id=room.room_id,
             author_id=room.author_id,
@@ -257,9 +256,17 @@ class Recommender:
             codes=codes,
             code_names=names,
             content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
-            reason=reason(codes, names, entered, reader.authors == room.author_id) if content_at else alone,
+            reason=self.reason(view, row, reader, request.content),
             explored=explored,
         )
+
+    def reason(self, view: LiveView, row: int, reader: Reader, content: bool = True) -> str:
+        """The sentence that says what speaks for a room."""
+        if not view.content_at[row]:
+            return JUST_STARTED if content else BY_STREAMER
+        codes = view.codes[row].tolist()
+        entered = np.where(reader.has_content[:, None], reader.codes, -1)
+        return reason(codes, self.names(codes), entered, reader.authors == view.rooms[row].author_id)
 
 
 def without_content(view: LiveView) -> LiveView:

@@ -132,7 +132,7 @@ def compose_text(window_text: WindowText, earlier: Sequence[WindowText], config:
         if left < 24:  # a few letters would only be noise
             break
         share = min(left, budget >> step) - 8
-        before = _tail(_clean(past.speech, 4 * share), share) or _head(_fold_messages(past.chat, share), share)
+        before = _tail(one_line(past.speech, 4 * share), share) or _head(_fold_messages(past.chat, share), share)
         parts.append(f"before: {before}")
         left -= len(before) + 11
     return " | ".join(parts)
@@ -142,7 +142,7 @@ def _said(window_text: WindowText, budget: int) -> list[str]:
     """["host: …", "chat: …"] within `budget` characters; each side may use the characters that the other leaves."""
     if budget < 12:
         return []
-    speech, chat = _clean(window_text.speech, 4 * budget), _fold_messages(window_text.chat, budget)
+    speech, chat = one_line(window_text.speech, 4 * budget), _fold_messages(window_text.chat, budget)
     host_share = budget - 6 if not chat else max(budget * 6 // 10, budget - len(chat) - 15)
     host = _tail(speech, host_share)
     chat = _head(chat, budget - 6 - (len(host) + 9 if host else 0))
@@ -155,7 +155,7 @@ def _fold_messages(messages: Sequence[str], budget: int) -> str:
     newest: dict[str, str] = {}
     length = 0
     for message in reversed(messages):
-        text = _clean(message, budget)
+        text = one_line(message, budget)
         key = visible_text(text).casefold()
         if key in counts:
             counts[key] += 1
@@ -182,8 +182,11 @@ def _unpadded(text: str) -> str:
     return found + emoji if emoji == "\ufe0f" and not found[-1].isalnum() else found
 
 
-def _clean(text: str, limit: int) -> str:
-    """One line of plain text: NFKC, without control characters, direction marks and separators, repeats folded."""
+def one_line(text: str, limit: int) -> str:
+    """One line of the last `limit` characters of a text.
+
+    NFKC, without control characters, direction marks and separators; repeats are folded.
+    """
     if not text:
         return ""
     text = text[-limit:]
@@ -201,7 +204,7 @@ def _folded(match: re.Match[str]) -> str:
 def _head(text: str, limit: int) -> str:
     """The first words that fit."""
     if "|" in text or "\n" in text or not text.isascii():
-        text = _clean(text, 4 * limit)
+        text = one_line(text, 4 * limit)
     if len(text) <= limit:
         return text
     if limit <= 0:

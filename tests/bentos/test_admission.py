@@ -52,12 +52,23 @@ def test_events_take_a_key_that_may_write(headers: dict[str, str], status: int, 
 
 def test_reading_is_guarded_where_read_keys_are_set() -> None:
     client = client_of({WRITE_VARIABLE: WRITER, READ_VARIABLE: READER})
-    for path in ("/rooms", "/rooms/1", "/similar/1", "/version", "/status", "/metrics", "/docs.json", "/anything"):
+    for path in (
+        "/rooms",
+        "/users",
+        "/wall/no_such.js",
+        "/rooms/1",
+        "/similar/1",
+        "/version",
+        "/status",
+        "/metrics",
+        "/docs.json",
+        "/anything",
+    ):
         assert client.get(path).status_code == 401
         assert client.get(path, headers=bearer(READER)).status_code == 200
         assert client.get(path, headers=bearer(WRITER)).status_code == 200
     assert client.post("/recommend", json={}).status_code == 401
-    for path in ("/", "/wall.js", "/wall.css", "/healthz", "/readyz"):
+    for path in ("/", "/wall/main.js", "/wall/base.css", "/healthz", "/readyz"):
         assert client.get(path).status_code == 200  # holds nothing of the platform's
 
 

@@ -1,5 +1,6 @@
 """The endpoints over HTTP in this process: events, rooms, lists, and the errors of each."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from threadpoolctl import threadpool_info
 
+from bentos.live_recommender.wall_files import WALL_FILES
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
 from tests.support.service_client import KEY, service_client
@@ -359,10 +361,28 @@ def test_the_page_is_there_and_lets_nothing_in(client: TestClient) -> None:
     page = client.get("/")
     assert "text/html" in page.headers["content-type"]
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    for name, media_type in (("wall.js", "text/javascript"), ("wall.css", "text/css")):
-        assert name in page.text
-        assert media_type in client.get(f"/{name}").headers["content-type"]
-    assert "innerHTML" not in client.get("/wall.js").text
+    files = {path: about for path, about in WALL_FILES.items() if path != "/"}
+    assert set(re.findall(r'(?:href|src)="(wall/[^"]+)"', page.text)) <= {path[1:] for path in files}
+    assert "style=" not in page.text  # the policy would leave it out
+    for path, (file, media_type) in files.items():
+        answer = client.get(path)
+        assert media_type in answer.headers["content-type"]
+        assert answer.content == file.read_bytes()
+        assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|https?://|@import|url\(", answer.text), path
+    assert client.get("/wall/../wall_files.py").status_code == client.get("/wall/wall.html").status_code == 404
+
+
+def test_rooms_are_found_by_words_and_users_are_those_with_a_history(client: TestClient) -> None:
+    send(client, started(40, title="Endgame studies"))
+    time.sleep(PICTURE_SECONDS)
+    found = client.get("/rooms", params={"search": "ENDGAME stud"}).json()
+    assert ([room["room_id"] for room in found["rooms"]], found["total"]) == ([40], 1)
+    assert client.get("/rooms", params={"search": "endgame"}).json()["rooms"][0]["said"] is None
+    assert client.get("/rooms", params={"search": "x" * 101}).status_code == 400
+    users = client.get("/users?limit=3").json()["users"]
+    assert len(users) == 3
+    assert all(client.get(f"/explain/40?user_id={user['user_id']}").json()["reason"] for user in users)
+    assert client.get("/users?limit=0").status_code == client.get("/users?limit=101").status_code == 400
 
 
 def test_without_its_backbone_it_serves_on_and_says_so(

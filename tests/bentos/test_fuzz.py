@@ -34,6 +34,7 @@ OPERATIONS = (
     ("GET", "/rooms/{room_id}"),
     ("GET", "/similar/{room_id}"),
     ("GET", "/explain/{room_id}"),
+    ("GET", "/users"),
     ("GET", "/version"),
     ("GET", "/status"),
 )

@@ -19,6 +19,7 @@ PUBLIC = {
     "/recommend",
     "/embed",
     "/recommend/many",
+    "/users",
     "/users/{user_id}",
     "/rooms",
     "/rooms/{room_id}",

@@ -99,6 +99,7 @@ class LiveView(NamedTuple):
     author_counts: NDArray[np.float64]  # [n, AUTHOR_COUNTS] of the days before
     outcomes: NDArray[np.float64]  # [n, OUTCOME_COUNTS] of today
     coded_windows: CodedWindows  # the table that `coded_row` points to
+    window_ms: int
     quiet_ms: int  # a room without any event for so long is not live
 
     def live_at(self, at: int) -> Ints:

@@ -109,6 +109,7 @@ class LiveState:
                 author_counts=self.table["author_counts"].copy(),
                 outcomes=self.table["outcomes"].copy(),
                 coded_windows=self.coded_windows,
+                window_ms=self.window_ms,
                 quiet_ms=int(1000 * self.config.room_quiet_seconds),
             )
             self._dirty, self._published = False, time.monotonic()

@@ -2,6 +2,7 @@
 
 import zlib
 from collections import OrderedDict
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -143,6 +144,10 @@ class Users:
         return np.unique(np.concatenate([self["history_coded_row"].reshape(-1), self["shown_coded_row"].reshape(-1)])).astype(
             np.int64
         )
+
+    def latest(self, most: int) -> list[int]:
+        """The ids of at most `most` users, the latest active first."""
+        return list(islice(reversed(self._rows), most))
 
     def ids(self) -> list[int]:
         """The ids of all users."""
