@@ -293,9 +293,7 @@ class UserList(TypedDict):
     at: str
     rooms: list[RecommendedRoom]
     # What the answer lacks; empty if it is complete.
-    fallbacks: list[
-        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
-    ]
+    fallbacks: list[Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]]
     # Whether the rooms are logged as impressions, which needs a key that may write.
     logged: bool
     user_id: int
@@ -340,15 +338,13 @@ class RecommendResponse(TypedDict):
     at: str
     rooms: list[RecommendedRoom]
     # What the answer lacks; empty if it is complete.
-    fallbacks: list[
-        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
-    ]
+    fallbacks: list[Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]]
     # Whether the rooms are logged as impressions, which needs a key that may write.
     logged: bool
 
 
 class SaidWords(TypedDict):
-    """The last words of a room's newest 30 seconds with words: users' text, to be shown as text only."""
+    """The last words of a room: users' text, to be shown as text only."""
 
     ended_at: str
     # The host's.

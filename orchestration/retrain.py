@@ -41,6 +41,8 @@ from livealign.simulation.config import SimulationConfig
 from orchestration.environment import check_environment
 from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.runs.closing_table import print_closing_table
+from orchestration.runs.code_location import runs_shown_by_the_ui
+from orchestration.runs.dagster_private import MAX_RETRIES_TAG
 from orchestration.runs.failures import failed_run, unexpected_error
 from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, open_instance
 from orchestration.runs.stage import console
@@ -207,13 +209,15 @@ def run_job(
     Raises:
         LiveAlignError: a step failed.
     """
-    result = defs.resolve_job_def(name).execute_in_process(
-        instance=instance,
-        partition_key=partition_key,
-        tags={LAUNCHED_BY: "retrain", **(tags or {})},
-        run_config=QUIET,
-        raise_on_error=False,
-    )
+    with runs_shown_by_the_ui(instance, name):
+        result = defs.resolve_job_def(name).execute_in_process(
+            instance=instance,
+            partition_key=partition_key,
+            # The daemon beside a UI starts no run of `make retrain` again: who started it does.
+            tags={LAUNCHED_BY: "retrain", MAX_RETRIES_TAG: "0", **(tags or {})},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
     if not result.success:
         raise LiveAlignError(failed_run(name, result.run_id, result.all_events, failure_log()))
 

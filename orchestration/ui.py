@@ -10,6 +10,7 @@ import typer
 from livealign.cli.command import run_command
 from orchestration.environment import check_environment
 from orchestration.resources import Workspace
+from orchestration.runs.code_location import DEFINITIONS
 from orchestration.runs.instance import prepare_dagster_home
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -26,7 +27,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
     prepare_dagster_home(home)
     reach_loopback_directly()
     subprocess.Popen([sys.executable, "-m", "orchestration.runs.report_pages"])  # ends with this process, after the exec too
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "dagster", "dev", "-m", DEFINITIONS, "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
 
 

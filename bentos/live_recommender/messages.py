@@ -149,7 +149,7 @@ class Window(BaseModel):
 
 
 class SaidWords(BaseModel):
-    """The last words of a room's newest 30 seconds with words: users' text, to be shown as text only."""
+    """The last words of a room: users' text, to be shown as text only."""
 
     ended_at: datetime
     speech: str = Field(description="The host's.")
