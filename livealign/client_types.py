@@ -293,7 +293,9 @@ class UserList(TypedDict):
     at: str
     rooms: list[RecommendedRoom]
     # What the answer lacks; empty if it is complete.
-    fallbacks: list[Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]]
+    fallbacks: list[
+        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
+    ]
     # Whether the rooms are logged as impressions, which needs a key that may write.
     logged: bool
     user_id: int
@@ -338,7 +340,9 @@ class RecommendResponse(TypedDict):
     at: str
     rooms: list[RecommendedRoom]
     # What the answer lacks; empty if it is complete.
-    fallbacks: list[Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]]
+    fallbacks: list[
+        Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
+    ]
     # Whether the rooms are logged as impressions, which needs a key that may write.
     logged: bool
 

@@ -8,6 +8,7 @@ from livealign.files import read_json, replace_json
 from livealign.home import Home, replace_link
 from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.report_index import write_index
 from livealign.retrain.series import write_series
 
 SUMMARY = "summary.json"
@@ -23,7 +24,7 @@ def reports_of(home: Home, day: date) -> Path:
 
 
 def write_summary(home: Home, day: date, profile: Profile, total_seconds: float | None = None) -> Path:
-    """Write the day's summary and series, and point `reports/latest` at it; returns the file.
+    """Write the day's summary and series, the index of all days, and point `reports/latest` at it; returns the file.
 
     Args:
         total_seconds: wall-clock time of the whole retrain; without it, the sum of its stages.
@@ -64,6 +65,7 @@ def write_summary(home: Home, day: date, profile: Profile, total_seconds: float 
     replace_json(target, summary, version=1)
     replace_link(home.reports / "latest", Path(day.isoformat()))
     write_series(home, day, summary)
+    write_index(home.reports)
     return target
 
 

@@ -5,8 +5,7 @@ from typing import Any
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue
 
 from livealign.evaluation import plots
-from livealign.evaluation.certainty import with_interval
-from livealign.evaluation.html import metric_cells
+from livealign.evaluation.markdown import variants_table
 from livealign.home import Home
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.corpus import day_corpus
@@ -35,13 +34,7 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
         corpus = day_corpus(home, day, workspace.dataset)
         evaluated = evaluate_day(corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file)
     report = evaluated.evaluation
-    images = {f"plot_{place}": plots.to_markdown_image(png) for place, png in enumerate(evaluated.pictures.values(), 1)}
-    rows = {**report.variants, **report.oracle}
-    least = report.config.least_users
-    table = [
-        f"| {name} | {with_interval(report.differences.get(name), least)} | {' | '.join(metric_cells(m, least)[:4])} |"
-        for name, m in rows.items()
-    ]
+    images = {name.partition(",")[0]: plots.to_markdown_image(png, name) for name, png in evaluated.pictures.items()}
     return MaterializeResult(
         metadata={
             "impressions": report.n_impressions,
@@ -49,9 +42,7 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
             "gauc": report.variants[RELEASE].gauc or float("nan"),
             "days": len(report.days),
             "users": report.variants[RELEASE].n_users,
-            "variants": MetadataValue.md(
-                "\n".join(["| variant | gain | GAUC | AUC | UAUC | NDCG@10 |", "|---|---|---|---|---|---|", *table])
-            ),
+            "variants": MetadataValue.md(variants_table(report)),
             "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in evaluated.highlights.items()}),
             **{name: MetadataValue.md(image) for name, image in images.items()},
             "report": report_link(home, file),

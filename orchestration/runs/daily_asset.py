@@ -8,6 +8,7 @@ day before.
 """
 
 import errno
+import math
 import subprocess
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +24,9 @@ from dagster import (
     Failure,
     FreshnessPolicy,
     Jitter,
+    JsonMetadataValue,
     MaterializeResult,
+    MetadataValue,
     ResourceParam,
     RetryPolicy,
     asset,
@@ -114,7 +117,18 @@ def reported(
     """
     cost = cost_of(context, workspace, stage)
     costs = {"seconds": round(cost["seconds"], 1), "peak_memory_mib": round(cost["peak_rss_bytes"] / 2**20)}
-    return with_changes(context.instance, key or context.asset_key, context.partition_keys[0], {**metadata, **costs})
+    return with_changes(context.instance, key or context.asset_key, context.partition_keys[0], rounded({**metadata, **costs}))
+
+
+def rounded(value: Any) -> Any:
+    """Metadata with every number at four places, or three digits where it is smaller than a thousandth."""
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value, 4) if abs(value) >= 0.001 else float(f"{value:.3g}")
+    if isinstance(value, Mapping):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    return MetadataValue.json(rounded(value.value)) if isinstance(value, JsonMetadataValue) else value
 
 
 @contextmanager

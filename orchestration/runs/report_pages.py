@@ -1,7 +1,7 @@
 """A local web server for the reports, because a page of Dagster's UI cannot link to a file.
 
 `make ui` starts it beside the webserver; `python -m orchestration.runs.report_pages` starts it alone. It serves the
-workspace's `reports/` on 127.0.0.1, read-only, and ends with the process that started it.
+workspace's `reports/` on 127.0.0.1, read-only, with an index of the days, and ends with the process that started it.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 from dagster import MetadataValue, UrlMetadataValue
 
 from livealign.home import Home
+from livealign.retrain.report_index import write_index
 from orchestration.environment import port_of
 from orchestration.resources import Workspace
 
@@ -69,6 +70,7 @@ def main() -> None:
     reports, port, parent = Workspace.from_environment().home.reports, reports_port(), os.getppid()
     try:
         server = report_server(reports, port)
+        write_index(reports)  # days of an earlier version have none
     except OSError as error:
         sys.exit(f"reports are not served on 127.0.0.1:{port} ({error.strerror}); set {PORT_VARIABLE} to a free port")
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -16,6 +16,7 @@ from livealign.errors import EvaluationError
 from livealign.evaluation.ceilings import place_effect, without_place
 from livealign.evaluation.frame import EvaluationFrame, standard_slices
 from livealign.evaluation.html import Section, render_report, write_report
+from livealign.evaluation.markdown import variants_table
 from livealign.evaluation.report import evaluate
 from livealign.operation_config import PromotionConfig
 from livealign.release.promotion import decide
@@ -261,3 +262,18 @@ def test_the_html_report_is_one_file_and_escapes_every_text(report, tmp_path):
     write_report(report, {}, path)
     assert path.read_text().startswith("<!doctype html>")
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_the_markdown_table_has_a_row_for_each_variant_with_both_intervals(report):
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in variants_table(report).splitlines()]
+    assert head[:4] == ["variant", "GAUC", "95 % interval", "gain over id_only"]
+    assert [row[0].strip("`") for row in rows] == [*report.variants, *report.oracle]
+    for row in rows:
+        assert len(row) == len(head)
+        name = row[0].strip("`")
+        if name in report.intervals:
+            low, high = (float(part) for part in row[2].strip("[]").split(","))
+            assert (low, high) == pytest.approx((report.intervals[name].low, report.intervals[name].high), abs=1e-4)
+            assert low < float(row[1]) < high
+    gain = next(row[3] for row in rows if row[0] == "`aligned_codes`")
+    assert gain.endswith(f"{report.differences['aligned_codes'].difference:+.4f}")

@@ -160,3 +160,19 @@ def test_an_asset_is_retried_when_that_can_help_and_not_otherwise(
     if result.success:
         metadata = result.asset_materializations_for_node("flaky")[0].metadata
         assert {"rows", "seconds", "peak_memory_mib", SINCE, CHANGES} == set(metadata)
+
+
+def test_numbers_of_metadata_are_rounded_at_every_depth_and_nothing_else_changes() -> None:
+    assert daily.rounded({"gauc": 0.7276549631787324, "small": 0.000123456, "nothing": float("inf")}) == {
+        "gauc": 0.7277,
+        "small": 0.000123,
+        "nothing": float("inf"),
+    }
+    assert daily.rounded({"n": 40224, "ok": True, "name": "a", "levels": [{"share": 1 / 3}]}) == {
+        "n": 40224,
+        "ok": True,
+        "name": "a",
+        "levels": [{"share": 0.3333}],
+    }
+    assert daily.rounded(MetadataValue.json({"click": {"auc": 2 / 3}})) == MetadataValue.json({"click": {"auc": 0.6667}})
+    assert daily.rounded(MetadataValue.md("0.123456789")) == MetadataValue.md("0.123456789")

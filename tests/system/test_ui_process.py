@@ -194,7 +194,12 @@ def test_every_asset_answers_what_it_is_from_what_how_long_and_what_changed(retr
 
 @pytest.mark.parametrize(
     ("asset", "pictured"),
-    [("aligned_vectors", "loss_curve"), ("semantic_codes", "usage"), ("offline_report", "plot_1"), ("drift_report", "scores")],
+    [
+        ("aligned_vectors", "loss_curve"),
+        ("semantic_codes", "usage"),
+        ("offline_report", "GAUC of each variant"),
+        ("drift_report", "scores"),
+    ],
 )
 def test_what_people_rather_look_at_is_pictured(retrained: Ui, asset: str, pictured: str) -> None:
     (node,) = (node for node in retrained.ask(ASSETS)["assetNodes"] if node["assetKey"]["path"] == [asset])
