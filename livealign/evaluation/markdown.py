@@ -7,7 +7,10 @@ from livealign.metrics import Interval
 
 
 def variants_table(report: EvaluationReport) -> str:
-    """A row for each variant and ceiling: GAUC and its gain over the baseline with 95 % intervals, and the other metrics."""
+    """A row for each variant and ceiling.
+
+    It has the GAUC and its gain over the baseline, both with 95 % intervals, and the other metrics.
+    """
     least, k = report.config.least_users, report.config.list_k
     columns = ["variant", "GAUC", "95 % interval", f"gain over {report.baseline}", "AUC", "UAUC", f"NDCG@{k}", "users"]
     lines = [columns, [":---", *["---:"] * (len(columns) - 1)]]

@@ -24,7 +24,9 @@ def reports_of(home: Home, day: date) -> Path:
 
 
 def write_summary(home: Home, day: date, profile: Profile, total_seconds: float | None = None) -> Path:
-    """Write the day's summary and series, the index of all days, and point `reports/latest` at it; returns the file.
+    """Write the day's summary and series, and the index of all days; returns the summary's file.
+
+    `reports/latest` points to the day.
 
     Args:
         total_seconds: wall-clock time of the whole retrain; without it, the sum of its stages.

@@ -121,12 +121,15 @@ def reported(
 
 
 def rounded(value: Any) -> Any:
-    """Metadata with every number at four places, or three digits where it is smaller than a thousandth."""
+    """Metadata with rounded numbers, at every depth.
+
+    Four places; three digits where a number is smaller than a thousandth.
+    """
     if isinstance(value, float) and math.isfinite(value):
         return round(value, 4) if abs(value) >= 0.001 else float(f"{value:.3g}")
     if isinstance(value, Mapping):
         return {name: rounded(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [rounded(part) for part in value]
     return MetadataValue.json(rounded(value.value)) if isinstance(value, JsonMetadataValue) else value
 
