@@ -1,152 +1,188 @@
-"""The live wall in a real browser: new text at the next tick, shown as text, and two lists."""
+"""The live wall in a real browser: new words at the next tick, shown as text, and the lists of a user."""
 
 import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from bentos.smoke import Server
-from tests.planted.live_release import plant_live_releases
-from tests.support.service_client import release_server
+from tests.support.browser import chromium, look_as, until
+from tests.support.wall import MARKUP, ROOMS, TICK_SECONDS, hostile_wall, words
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
-ARTIFACTS = Path(os.environ.get("LIVEALIGN_TEST_ARTIFACTS") or ROOT / ".test-artifacts")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1500,1000",
-)
-MARKUP = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
-ROOMS = 8
-TICK_SECONDS = 45  # a window, its lateness, and time for a busy machine
+PAGE = 24  # cards
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    (release,) = plant_live_releases(tmp_path_factory.mktemp("live"))
-    with release_server(release.bundle) as server:
+    with hostile_wall(tmp_path_factory.mktemp("live")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        try:
-            yield driver
-        finally:
-            driver.quit()
+    with chromium() as driver:
+        yield driver
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
+@pytest.fixture
+def wall(server: Server, browser: Any) -> "Wall":
+    look_as(browser, 1440)
+    wall = Wall(browser, server)
+    wall.open()
+    return wall
 
 
-def speech_events(text: str, batch: int) -> list[dict[str, Any]]:
-    """Something is said in every room now: the tick at the end of the window reads it."""
-    at = int(time.time() * 1000)
-    return [
-        {
-            "kind": "speech",
-            "event_id": f"{batch}-{room}",
-            "at": at,
-            "ended_at": at + 1_000,
-            "room_id": room,
-            "author_id": 900 + room,
-            "text": f"{text} {room} {MARKUP}",
-        }
-        for room in range(1, ROOMS + 1)
-    ]
+class Wall:
+    """The page in the browser."""
 
+    def __init__(self, browser: Any, server: Server) -> None:
+        self.browser, self.server = browser, server
 
-def test_the_wall_shows_rooms_as_they_change_and_lists_side_by_side(server: Server, browser: Any) -> None:
-    started = int(time.time() * 1000) - 10 * 60_000
-    begin = [
-        {
-            "kind": "room_started",
-            "event_id": f"start-{room}",
-            "at": started,
-            "room_id": room,
-            "author_id": 900 + room,
-            "title": f"broadcast {room} {MARKUP}",
-            "category": "games",
-        }
-        for room in range(1, ROOMS + 1)
-    ]
-    assert server.request("POST", "/events", {"events": begin + speech_events("the host plays chess", 1)})[0] == 200
+    def open(self) -> None:
+        """Load the page and wait for its rooms and its list."""
+        self.browser.get(f"http://127.0.0.1:{self.server.port}/")
+        until(lambda: len(self.texts("#rooms .room")) == PAGE, 20, "a page of cards")
+        until(lambda: len(self.texts("#now-list > li")) > 3, 20, "a list for the first user")
 
-    def script(code: str) -> Any:
-        return browser.execute_script(f"return {code}")
+    def script(self, code: str) -> Any:
+        return self.browser.execute_script(f"return {code}")
 
-    def texts(selector: str) -> list[str]:
-        found: list[str] = script(f"[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.textContent)")
+    def texts(self, selector: str) -> list[str]:
+        found: list[str] = self.script(f"[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.textContent)")
         return found
 
-    browser.get(f"http://127.0.0.1:{server.port}/")
-    until(lambda: len(texts("#rooms .room")) == ROOMS, 20, "a card for each room")
-    assert sorted(texts("#rooms h3")) == [f"broadcast {room} {MARKUP}" for room in range(1, ROOMS + 1)]
-    until(lambda: all("plays chess" in text for text in texts("#rooms blockquote")), TICK_SECONDS, "what is said in each room")
-    assert all(" s old" in text for text in texts("#rooms .age"))
-    assert all(script("[...document.querySelectorAll('#rooms .path')].map((one) => one.children.length)"))
-    assert server.request("POST", "/events", {"events": speech_events("the host bakes bread", 2)})[0] == 200
-    until(lambda: all("bakes bread" in text for text in texts("#rooms blockquote")), TICK_SECONDS, "what is said now")
-
-    user = browser.find_element("id", "user")
-    user.clear()
-    user.send_keys("500")
-    user.submit()
-    until(lambda: len(texts("#by-content > li")) == len(texts("#by-author > li")) > 3, 10, "two lists")
-    assert all(texts("#by-content > li em"))
-    assert script("document.getElementById('live-rooms').textContent") == str(ROOMS)
-    until(lambda: texts("#staleness-p99")[0].endswith(" s"), 5, "staleness")
-    many = [event for batch in range(3, 43) for event in speech_events("the host sings", batch)]
-    assert server.request("POST", "/events", {"events": many})[0] == 200
-    until(lambda: int(texts("#events-rate")[0]) >= len(many) // 30, 10, "throughput of the last half minute")
-
-    assert browser.title == "LiveAlign · live wall"  # no markup of a user's was read
-    assert script("document.querySelectorAll('main img:not(.frame), main script').length") == 0
-    hosts = script("performance.getEntriesByType('resource').map((one) => new URL(one.name).host)")
-    assert set(hosts) == {f"127.0.0.1:{server.port}"}
-    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-    for label in script("[...document.querySelectorAll('input')].map((one) => one.labels.length)"):
-        assert label >= 1  # every field can be named by a screen reader
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    assert browser.save_screenshot(str(ARTIFACTS / "wall.png"))
+    def click(self, selector: str) -> None:
+        self.script(f"document.querySelector({json.dumps(selector)}).click()")
 
 
-def test_when_the_service_goes_away_the_wall_says_so(server: Server, browser: Any) -> None:
-    browser.get(f"http://127.0.0.1:{server.port}/")
-    browser.execute_cdp_cmd("Network.enable", {})
+def test_cards_show_what_is_said_and_no_prompt_and_follow_the_next_window(wall: Wall) -> None:
+    assert not any(" | " in text or "host:" in text for text in wall.texts(".said"))
+    assert all(text.startswith("Heard ") for text in wall.texts("#rooms .age-words"))
+    assert set(wall.texts("#rooms .sure-words")) <= {"clear", "likely", "unsure"}
+    assert all(wall.texts("#rooms .subject .path"))
+    assert all(count <= 2 for count in wall.script("[...document.querySelectorAll('.chat')].map((one) => one.children.length)"))
+    assert wall.server.request("POST", "/events", {"events": words(2, "the host bakes bread")})[0] == 200
+    until(lambda: all("bakes bread" in text for text in wall.texts("#rooms .speech")), TICK_SECONDS, "what is said now")
+
+
+def test_the_first_user_is_a_real_one_and_another_one_can_be_typed(wall: Wall) -> None:
+    known = [str(user["user_id"]) for user in wall.server.request("GET", "/users?limit=40")[1]["users"]]
+    assert wall.script("document.getElementById('user').value") in known
+    assert wall.texts("#user-note")[0].startswith("Entered ")
+    first = wall.script("document.getElementById('user').value")
+    wall.click("#next-user")
+    assert wall.script("document.getElementById('user').value") in {*known} - {first}
+    wall.script("(user.value = 'other', user.dispatchEvent(new Event('change')))")
+    until(lambda: wall.browser.find_element("id", "other").is_displayed(), 5, "a field for the id")
+    wall.browser.find_element("id", "other").send_keys("9223372036854775807\n")
+    until(lambda: "unknown user" in wall.texts("#list-note")[0], 10, "the list of a user nobody knows")
+    assert len(wall.texts("#now-list > li")) > 3
+
+
+def test_a_room_has_its_reason_and_its_shares(wall: Wall) -> None:
+    assert all(wall.texts("#now-list .reason"))
+    wall.click("#now-list .why")
+    until(lambda: len(wall.texts("#now-list .bars li")) == 3, 10, "the three kinds of knowledge")
+    (sentence,) = wall.texts("#now-list .sentence")
+    assert sentence == wall.texts("#now-list .reason")[0]
+    assert "Place " in wall.texts("#now-list .reasons .note")[0]
+    wall.click("#rooms .why")
+    until(lambda: len(wall.texts("#rooms .bars li")) == 3, 10, "the same of a card")
+
+
+def test_the_list_before_the_refresh_stands_beside_the_one_after_it(wall: Wall) -> None:
+    assert "shows with the next refresh" in wall.texts("#list-note")[0]
+    wall.server.request("POST", "/events", {"events": words(3, "the host sings")})
+    until(lambda: "Since the last refresh: " in wall.texts("#list-note")[0], TICK_SECONDS, "a refresh")
+    signs = "".join(mark[0] for mark in wall.texts("#now-list .moved") if mark)
+    says = [f"{signs.count(sign)} {word}" for sign, word in (("▲", "up"), ("▼", "down"), ("n", "new")) if sign in signs]
+    assert ", ".join(says or ["no room moved"]) in wall.texts("#list-note")[0]
+    wall.click("input[value=refresh]")
+    until(lambda: len(wall.texts("#left-list > li")) == len(wall.texts("#right-list > li")) > 3, 5, "both lists")
+    left, right = wall.texts("#left-list .name"), wall.texts("#right-list .name")
+    marks = wall.texts("#right-list .moved")
+    for place, (name, mark) in enumerate(zip(right, marks, strict=True)):
+        if left.count(name) == right.count(name) == 1:
+            by = left.index(name) - place
+            assert mark == (f"▲ {by}" if by > 0 else f"▼ {-by}" if by < 0 else "")
+    wall.click("input[value=author]")
+    until(lambda: wall.texts("#left-title") == ["By who is streaming"], 5, "the list without the words")
+
+
+def test_rooms_are_found_by_words_and_turned_page_by_page(wall: Wall) -> None:
+    assert f"1 to {PAGE} of {ROOMS}" in wall.texts("#page-words")[0]
+    wall.click("#next")
+    until(lambda: len(wall.texts("#rooms .room")) == ROOMS - PAGE, 5, "the rest")
+    assert wall.browser.find_element("id", "next").is_enabled() is False
+    wall.browser.find_element("id", "search").send_keys("ORDINARY endgames")
+    until(lambda: wall.texts("#rooms-count") == ["3 found"], 5, "the rooms of that title")
+    assert set(wall.texts("#rooms h3")) == {"An ordinary title of a broadcast about chess endgames"}
+    wall.browser.find_element("id", "search").clear()
+    wall.browser.find_element("id", "search").send_keys("nothing like it")
+    until(lambda: wall.texts("#empty") == ["No live room has these words."], 5, "that there is none")
+
+
+def test_what_users_write_is_text(wall: Wall) -> None:
+    assert MARKUP in wall.texts("#rooms h3")
+    assert wall.browser.title == "LiveAlign · live wall"  # no markup of a user's was read
+    assert wall.script("document.querySelectorAll('main img:not(.frame), main script').length") == 0
+    hosts = wall.script("performance.getEntriesByType('resource').map((one) => new URL(one.name).host)")
+    assert set(hosts) == {f"127.0.0.1:{wall.server.port}"}
+    assert [line for line in wall.browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def test_the_theme_is_the_systems_until_another_is_chosen_and_the_choice_is_kept(wall: Wall) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = wall.script(ground)
+    look_as(wall.browser, 1440, theme="dark")
+    dark = wall.script(ground)
+    assert dark != light
+    wall.click("#theme")
+    assert wall.script(ground) == light
+    wall.open()
+    assert wall.script(ground) == light
+    wall.script("localStorage.clear()")
+
+
+def test_without_an_experiment_its_panel_is_not_there_and_with_any_json_it_breaks_nothing(wall: Wall) -> None:
+    assert not wall.browser.find_element("id", "experiments").is_displayed()
+    rows: list[Any] = [
+        {
+            "release": "r" * 90,
+            "share": 0.95,
+            "shadow": False,
+            "lists": 1200,
+            "ctr": 0.12,
+            "ctr_low": 0.1,
+            "ctr_high": 0.14,
+        },
+        {"release": MARKUP, "share": 0.05, "lists": None, "ctr": None, "more": {}},
+        {"release": "in shadow", "shadow": True, "lists": 7, "ctr": "0.3"},
+        17,
+        None,
+    ]
+    answers = {"docs.json": {"paths": {"/experiments": {}}}, "experiments": rows}
+    source = f"""const answers = {json.dumps(answers)}, real = window.fetch;
+        window.fetch = (path, ...more) => path in answers
+          ? Promise.resolve(new Response(JSON.stringify(answers[path]), {{ status: 200 }})) : real(path, ...more);"""
+    planted = wall.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    try:
+        wall.open()
+        until(lambda: len(wall.texts("#experiment-rows li")) == 3, 10, "a row for each release")
+        assert "12 % (10 % to 14 %)" in wall.texts("#experiment-rows .rate")[0]
+        assert wall.texts("#experiment-rows .rate")[1:] == ["no clicks measured yet"] * 2
+        assert wall.texts("#experiment-rows strong")[1] == MARKUP
+        assert wall.script("document.documentElement.scrollWidth") <= 1440
+    finally:
+        wall.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", planted)
+
+
+def test_when_the_service_goes_away_the_wall_says_so(wall: Wall) -> None:
+    wall.browser.execute_cdp_cmd("Network.enable", {})
     conditions = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
-    until(lambda: "no answer" in browser.find_element("id", "state").text, 10, "a word about it")
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {**conditions, "offline": False})
-    until(lambda: not browser.find_element("id", "state").is_displayed(), 10, "that it is back")
+    wall.browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+    until(lambda: "no answer" in wall.browser.find_element("id", "state").text, 10, "a word about it")
+    wall.browser.execute_cdp_cmd("Network.emulateNetworkConditions", {**conditions, "offline": False})
+    until(lambda: not wall.browser.find_element("id", "state").is_displayed(), 10, "that it is back")

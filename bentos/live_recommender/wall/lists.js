@@ -51,7 +51,7 @@ function note(view, now) {
   const lacks = now.fallbacks.length ? `This list is ${now.fallbacks.join(", ").replaceAll("_", " ")}.` : "";
   if (view === "author") return lacks;
   if (!before) return `${lacks} The list before and after shows with the next refresh, within half a minute.`.trim();
-  const moves = now.rooms.map((room) => moved(room, before.rooms).kind);
+  const moves = placed(now.rooms).map((room) => moved(room, before.rooms).kind);
   const left = before.rooms.filter((room) => !now.rooms.some((other) => other.room_id === room.room_id)).length;
   const told = [["up", "up"], ["down", "down"], ["new", "new"]]
     .map(([kind, words]) => [moves.filter((move) => move === kind).length, words])
@@ -105,7 +105,7 @@ function pathWords(room) {
   if (room.content_age_seconds === null) return "";
   const was = before?.rooms.find((other) => other.room_id === room.room_id);
   const [is, old] = [subject(room).path, was ? subject(was).path : ""];
-  if (old && is && was.codes[0] !== room.codes[0]) return `turned from ${old} to ${is}`;
+  if (old && is && was.codes[0] !== room.codes[0]) return `was about ${old}`;
   return is && !room.reason.includes(room.code_names[0] || is) ? `now about ${is}` : "";
 }
 

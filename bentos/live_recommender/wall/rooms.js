@@ -68,7 +68,7 @@ function showSubject(card, room) {
   const { node } = card;
   const { path, certainty } = subject(room);
   const known = room.content_age_seconds !== null;
-  const words = !known ? "subject not known yet" : path || `code ${room.codes.join("-")}, which has no name`;
+  const words = !known ? "subject not known yet" : path || `unnamed, code ${room.codes.join("-")}`;
   if (known && card.path && card.code !== room.codes[0] && card.path !== path) {
     card.turnedAt = Date.now();
     put(node, ".turned", `was ${card.path}`);

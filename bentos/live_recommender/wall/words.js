@@ -4,7 +4,8 @@ export const FRESH_SECONDS = 40;
 
 export const count = (value) => Math.round(value).toLocaleString("en");
 export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
-export const titleOf = (room) => room.title || `Room ${room.room_id}`;
+const INK = /[^\s\p{C}\p{Z}]/u; // a title may consist of what has no ink
+export const titleOf = (room) => (INK.test(room.title || "") ? room.title : `Room ${room.room_id}`);
 const many = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 export function span(seconds) {
