@@ -96,9 +96,10 @@ def test_the_list_before_the_refresh_stands_beside_the_one_after_it(wall: Wall) 
     assert "shows with the next refresh" in wall.texts("#list-note")[0]
     wall.server.request("POST", "/events", {"events": words(3, "the host sings")})
     until(lambda: "Since the last refresh: " in wall.texts("#list-note")[0], TICK_SECONDS, "a refresh")
-    signs = "".join(mark[0] for mark in wall.texts("#now-list .moved") if mark)
+    note, *marks = wall.texts("#list-note, #now-list .moved")
+    signs = "".join(mark[0] for mark in marks if mark)
     says = [f"{signs.count(sign)} {word}" for sign, word in (("▲", "up"), ("▼", "down"), ("n", "new")) if sign in signs]
-    assert ", ".join(says or ["no room moved"]) in wall.texts("#list-note")[0]
+    assert ", ".join(says or ["no room moved"]) in note
     wall.click("input[value=refresh]")
     until(lambda: len(wall.texts("#left-list > li")) == len(wall.texts("#right-list > li")) > 3, 5, "both lists")
     left, right = wall.texts("#left-list .name"), wall.texts("#right-list .name")
