@@ -1,4 +1,4 @@
-"""What the certainty of a code is worth: how often the code's main topic is the true one, by certainty.
+"""How often a code's main topic is the true one, by the certainty of the code.
 
 make retrain && .venv/bin/python -m benchmarks.quality.code_certainty [--day 2025-06-09]
 

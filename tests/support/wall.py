@@ -1,4 +1,7 @@
-"""A wall of rooms whose users wrote what pages dislike: long words, other directions, markup, marks that stack."""
+"""A wall of rooms with hostile words.
+
+Long words, other directions, markup, marks that stack, and letters without ink.
+"""
 
 import time
 from collections.abc import Iterator
