@@ -147,24 +147,32 @@ def test_the_theme_is_the_systems_until_another_is_chosen_and_the_choice_is_kept
     wall.script("localStorage.clear()")
 
 
-def test_without_an_experiment_its_panel_is_not_there_and_with_any_json_it_breaks_nothing(wall: Wall) -> None:
-    assert not wall.browser.find_element("id", "experiments").is_displayed()
-    rows: list[Any] = [
-        {
-            "release": "r" * 90,
-            "share": 0.95,
-            "shadow": False,
-            "lists": 1200,
-            "ctr": 0.12,
-            "ctr_low": 0.1,
-            "ctr_high": 0.14,
-        },
+ARM = {"challenger": False, "share": 0.95, "users": 900, "counts": {"lists": 1200, "clicks": 120}}
+EXPERIMENTS: dict[str, Any] = {
+    "experiment": {
+        "champion": "r" * 90,
+        "arms": [
+            {**ARM, "release_id": "r" * 90, "metrics": {"ctr": {"value": 0.12, "low": 0.1, "high": 0.14}}},
+            {**ARM, "release_id": MARKUP, "share": 0.05, "metrics": {"ctr": {"value": None, "low": None, "high": None}}},
+        ],
+        "challengers": [
+            {"release_id": MARKUP, "share": 0.05, "shadow": False, "compared": None},
+            {"release_id": "behind", "share": 0.0, "shadow": True, "compared": {"lists": 1, "overlap": 0.5}},
+        ],
+    },
+    "list": [
+        {"release": "r" * 90, "share": 0.95, "shadow": False, "lists": 1200, "ctr": 0.12, "ctr_low": 0.1, "ctr_high": 0.14},
         {"release": MARKUP, "share": 0.05, "lists": None, "ctr": None, "more": {}},
-        {"release": "in shadow", "shadow": True, "lists": 7, "ctr": "0.3"},
+        {"release": "behind", "shadow": True, "lists": 1, "overlap": 0.5},
         17,
         None,
-    ]
-    answers = {"docs.json": {"paths": {"/experiments": {}}}, "experiments": rows}
+    ],
+}
+
+
+@pytest.mark.parametrize("form", EXPERIMENTS)
+def test_releases_side_by_side_are_shown_in_each_form_and_break_nothing(form: str, wall: Wall) -> None:
+    answers = {"docs.json": {"paths": {"/experiments": {}}}, "experiments": EXPERIMENTS[form]}
     source = f"""const answers = {json.dumps(answers)}, real = window.fetch;
         window.fetch = (path, ...more) => path in answers
           ? Promise.resolve(new Response(JSON.stringify(answers[path]), {{ status: 200 }})) : real(path, ...more);"""
@@ -172,12 +180,21 @@ def test_without_an_experiment_its_panel_is_not_there_and_with_any_json_it_break
     try:
         wall.open()
         until(lambda: len(wall.texts("#experiment-rows li")) == 3, 10, "a row for each release")
-        assert "12 % (10 % to 14 %)" in wall.texts("#experiment-rows .rate")[0]
-        assert wall.texts("#experiment-rows .rate")[1:] == ["no clicks measured yet"] * 2
+        assert wall.texts("#experiment-rows .rate") == [
+            "12 % clicks (10 % to 14 %)",
+            "no clicks measured yet",
+            "50 % of a list would be its own too",
+        ]
+        assert wall.texts("#experiment-rows .share")[0] == "95 % of the users · 1,200 lists"
+        assert wall.texts("#experiment-rows .share")[2] == "in the shadow · 1 list"
         assert wall.texts("#experiment-rows strong")[1] == MARKUP
         assert wall.script("document.documentElement.scrollWidth") <= 1440
     finally:
         wall.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", planted)
+
+
+def test_without_an_experiment_there_is_no_panel(wall: Wall) -> None:
+    assert not wall.browser.find_element("id", "experiments").is_displayed()
 
 
 def test_when_the_service_goes_away_the_wall_says_so(wall: Wall) -> None:
