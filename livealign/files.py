@@ -147,3 +147,8 @@ def disk_bytes(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path] if path.exists() else []
     stats = [file.lstat() for file in files if not file.is_dir()]
     return sum(stat.st_size // stat.st_nlink for stat in stats)
+
+
+def size_text(number: int) -> str:
+    """A number of bytes as people read it: 1.5 GiB, 20 MiB."""
+    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
