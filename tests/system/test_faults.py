@@ -1,4 +1,4 @@
-"""Faults in a retrain: kill -9 at every stage, full disks, damaged files, jumping clocks.
+"""Faults in a retrain: SIGTERM, kill -9 and a full disk at every stage, damaged files, jumping clocks.
 
 All with real processes on the tiny graph. One workspace is built undisturbed; every case works on a copy of it.
 """
@@ -27,6 +27,7 @@ from livealign.release.decisions import read_decision
 from livealign.release.registry import read_champion
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
+from orchestration.runs.failures import TOLD_TO_END
 from tests.support.fault_server import STAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
@@ -194,9 +195,17 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(server: Server, base: Base, tmp_path: Path) -> None:
+def test_sigterm_and_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(
+    server: Server, base: Base, tmp_path: Path
+) -> None:
     home = copy(base.begun, tmp_path / "home")
     for stage in STAGES:
+        when = {"kill_after": KILLED_BY_TIME[stage]} if stage in KILLED_BY_TIME else {"kill_at": 1}
+        answer = server.run(home, stage, signal="SIGTERM", **when)
+        assert not answer["ok"], f"{stage} went on after SIGTERM"
+        assert TOLD_TO_END in answer["error"], f"{stage}: {answer['error']}"
+        assert_all_whole(home)
+        stop_orphans(home)
         last = base.renames[stage]  # the last but one puts results in place; the last is the stage's cost
         places = {"landing": (1, last // 2, last - 1), "promotion": range(1, last + 1)}.get(stage, (max(last - 1, 1),))
         kills = [{"kill_after": KILLED_BY_TIME[stage]}] if stage in KILLED_BY_TIME else [{"kill_at": one} for one in places]
@@ -315,7 +324,7 @@ def mounted(target: Path, *arguments: str) -> Iterator[None]:
         subprocess.run([str(shutil.which("umount")), "--lazy", str(target)], check=True)
 
 
-def test_a_full_disk_fails_the_stage_and_leaves_what_was_there(server: Server, base: Base, tmp_path: Path) -> None:
+def test_a_full_disk_fails_each_stage_and_leaves_what_was_there(server: Server, base: Base, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "-t", "tmpfs", "-o", "size=96m", "tmpfs"):
         home = copy(base.home, disk / "home")
@@ -327,7 +336,7 @@ def test_a_full_disk_fails_the_stage_and_leaves_what_was_there(server: Server, b
         with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while filler.write(b"x" * 4_096):
                 pass
-        for stage in ("landing", "ranker", "bundle", "promotion"):
+        for stage in STAGES:
             answer = server.run(home, stage, profile=OTHER_MODEL)
             assert not answer["ok"], stage
             assert "No space left" in answer["error"], answer["error"]
