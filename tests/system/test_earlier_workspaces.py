@@ -180,7 +180,7 @@ def test_its_release_serves_and_its_event_log_and_checkpoint_are_read(kept: Work
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_200)
 def test_it_is_retrained_for_the_day_after_and_serves_and_goes_back(kept: Workspace, tmp_path: Path) -> None:
     archive, day = tmp_path / "archive", kept.day + timedelta(days=1)
     simulate(replace(kept.simulated, days=kept.simulated.days + 1), archive)
