@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: OddStore
 
     def handle_request(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self._body()
         writes = self.command in ("PUT", "POST", "DELETE")
         status, headers, content = self._forwarded(body)
         if writes:
@@ -67,6 +67,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_request
+
+    def _body(self) -> bytes:
+        """The request's body as it came, chunks and all."""
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        parts = []
+        while True:
+            size = self.rfile.readline()
+            parts += [size, self.rfile.read(int(size.split(b";")[0], 16) + 2)]
+            if parts[-1] == b"\r\n":
+                return b"".join(parts)
 
     def _forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         """The real server's answer; the host that the client signed stays in the headers."""
