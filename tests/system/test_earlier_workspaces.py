@@ -186,6 +186,7 @@ def test_it_is_retrained_for_the_day_after_and_serves_and_goes_back(kept: Worksp
     simulate(replace(kept.simulated, days=kept.simulated.days + 1), archive)
     shutil.move(parsed_project(tmp_path / "parsed", "simulator"), kept.home.dbt)
     arguments = ("--profile", "tiny", "--archive", str(archive), "--day", str(day), "--days", str(kept.train_days))
+    arguments += ("--set", "drift.permutations=100")
     code, said = forked_retrain(kept.home.root, tmp_path / "retrain.log", *arguments)
     assert code == 0, said[-3_000:]
     releases = kept.home.releases
