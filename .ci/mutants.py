@@ -29,7 +29,7 @@ from mutmut.mutation.pragma_handling import get_ignored_lines
 ROOT = Path(__file__).resolve().parent.parent
 MOST_FILES = 6  # test files that are run for a bug: the nearest of those that import its module
 LONGEST_SECONDS = 300  # tests that take longer have met the bug: an endless loop
-SURVIVED, CAUGHT, UNTESTED = "survived", "caught", "no test imports it"
+SURVIVED, CAUGHT, UNENDED, UNTESTED = "survived", "caught", "caught: no end", "no test imports it"
 ANSWERS = {0: SURVIVED, 1: CAUGHT, 2: CAUGHT, 5: UNTESTED}  # of pytest's exit codes; 2: a module cannot be imported any more
 
 
@@ -136,14 +136,15 @@ def tried(bug: Bug, tests: Iterable[Path], copy: Path) -> str:
     names = [str(path) for path in tests]
     if not names:
         return UNTESTED
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *names]
-    file, before = copy / bug.path, (ROOT / bug.path).read_text()
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *names]
+    file = copy / bug.path
+    before = file.read_text()
     file.write_text(bug.code)
     try:
         environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
-        return CAUGHT
+        return UNENDED
     finally:
         file.write_text(before)
     return ANSWERS.get(done.returncode) or f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
@@ -175,7 +176,7 @@ def main() -> int:
             answer = tried(bug, tests.of(bug.path), Path(folder))
             answers.append((bug, answer))
             print(f"{time.monotonic() - started:5.1f} s  {answer:8}  {bug.path}:{bug.line}", flush=True)
-    left = [(bug, answer) for bug, answer in answers if answer != CAUGHT]
+    left = [(bug, answer) for bug, answer in answers if not answer.startswith(CAUGHT)]
     print(f"\n{len(answers) - len(left)} of {len(answers)} planted bugs were caught (seed {arguments.seed})")
     for bug, answer in left:
         print(f"\n{bug.path}:{bug.line}: {answer}\n{bug.shown()}")

@@ -255,3 +255,14 @@ def test_erased_records_are_gone_and_the_others_keep_their_places(log: RedisLog)
     assert log.erase(lambda record: b"2" in record) == 0
     kept = {position: record for position, record in before.items() if b"2" not in record and b"5" not in record}
     assert dict(log.read()) == kept
+
+
+def test_every_call_to_a_server_that_is_gone_is_an_error_of_ours(own: RedisServer) -> None:
+    log = RedisLog.open(own.start(*DURABLE).url)
+    log.append([b"1"])
+    end = log.end()
+    own.kill()
+    calls = (log.end, log.trimmed, log.now_ms, lambda: log.trim(end), lambda: records(log), lambda: log.append([b"2"]))
+    for call in (*calls, lambda: log.erase(lambda _: True)):
+        with pytest.raises(EventLogError):
+            call()

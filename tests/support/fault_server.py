@@ -120,7 +120,7 @@ def _count_renames(
         if event != "os.rename":
             return
         target = str(arguments[1])
-        if target.startswith(str(home.workspace)) and not target.startswith(str(home.dagster)):
+        if stage[0] and target.startswith(str(home.workspace)) and not target.startswith(str(home.dagster)):
             renames[stage[0]] = renames.get(stage[0], 0) + 1
             if renames[stage[0]] == kill_at:
                 interrupt()

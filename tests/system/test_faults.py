@@ -38,6 +38,9 @@ HISTORY = ("landing", "warehouse", "marts")
 KILLED_BY_TIME = {"warehouse": 3.0, "bento": 3.0}  # seconds; they work in processes of their own
 OTHER_MODEL = {"ranker": {"epochs": 2, "seed": 3}}  # a challenger that is not the champion
 
+# Stages that may end well on a full disk: their results are second names of files, or are there already.
+WRITES_LITTLE = ("marts", "retention")
+
 # What differs from run to run: costs and times, logs, databases, caches that are filled in another order.
 VARIES = (
     "/stages/",
@@ -182,11 +185,16 @@ def challenger_of(home: Home) -> str:
     return str(json.loads((home.artifacts / DAY / "release" / "bundle.json").read_text())["release_id"])
 
 
+def processes_of(home: Home) -> list[psutil.Process]:
+    """The processes that work on the home."""
+    every = psutil.process_iter(["cmdline"])
+    return [process for process in every if any(str(home.root) in word for word in process.info["cmdline"] or ())]
+
+
 def stop_orphans(home: Home) -> None:
     """End the servers that a killed smoke test left behind: it could not stop them itself."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(home.root) in word for word in process.info["cmdline"] or ()):
-            process.kill()
+    for process in processes_of(home):
+        process.kill()
 
 
 def flip(path: Path) -> None:
@@ -203,9 +211,9 @@ def test_sigterm_and_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_r
         when = {"kill_after": KILLED_BY_TIME[stage]} if stage in KILLED_BY_TIME else {"kill_at": 1}
         answer = server.run(home, stage, signal="SIGTERM", **when)
         assert not answer["ok"], f"{stage} went on after SIGTERM"
-        assert TOLD_TO_END in answer["error"], f"{stage}: {answer['error']}"
+        assert TOLD_TO_END in str(answer["error"]), f"{stage}: {answer['error']}"
         assert_all_whole(home)
-        stop_orphans(home)
+        assert processes_of(home) == [], stage
         last = base.renames[stage]  # the last but one puts results in place; the last is the stage's cost
         places = {"landing": (1, last // 2, last - 1), "promotion": range(1, last + 1)}.get(stage, (max(last - 1, 1),))
         kills = [{"kill_after": KILLED_BY_TIME[stage]}] if stage in KILLED_BY_TIME else [{"kill_at": one} for one in places]
@@ -338,8 +346,9 @@ def test_a_full_disk_fails_each_stage_and_leaves_what_was_there(server: Server, 
                 pass
         for stage in STAGES:
             answer = server.run(home, stage, profile=OTHER_MODEL)
-            assert not answer["ok"], stage
-            assert "No space left" in answer["error"], answer["error"]
+            if stage not in WRITES_LITTLE:
+                assert not answer["ok"], stage
+            assert answer["ok"] or "No space left" in answer["error"], f"{stage}: {answer['error']}"
             assert_all_whole(home)
             assert files_of(home) == before
         (disk / "filler").unlink()

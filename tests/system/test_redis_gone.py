@@ -1,6 +1,10 @@
 """The service on a Redis log that goes away for a minute: no acknowledged event is lost, and every list is answered."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 
 from bentos.smoke import Server
+from livealign.events.log import EventLog
 from livealign.events.redis_log import RedisLog
 from tests.bentos.test_process import Requests, comment, room_started, until
 from tests.planted.live_release import plant_live_releases
@@ -22,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not INSTALLED, reason="redis-server is not installed (a Debian package)"),
 ]
 
+ROOT = Path(__file__).parents[2]
 AWAY_SECONDS = 60.0
 BATCH = 10  # events; a batch that was under way when the server went may be in the log twice
 
@@ -87,3 +93,27 @@ def test_a_log_that_is_away_for_a_minute_costs_no_acknowledged_event_and_no_list
     assert sum(kept.values()) - len(kept) <= BATCH
     shown = {record["request_id"] for record in records if record["kind"] == "impression"}
     assert len(shown) >= len(lists.answers)
+
+
+def test_the_export_waits_for_a_server_that_is_gone_and_goes_on(tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path).start(*DURABLE)
+    RedisLog.open(redis.url).append([b"1", b"2"])
+    command = [sys.executable, "-m", "livealign.cli", "export-events", "--every", "0.2", "--out", str(tmp_path / "out")]
+    environment = os.environ | {"LIVEALIGN_REDIS_URL": redis.url, "LIVEALIGN_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    try:
+        assert "2 events written" in process.stdout.readline()
+        redis.kill()
+        assert "look at the Redis server; it is tried again every 0.2 s" in process.stdout.readline()
+        redis.start(*DURABLE)
+        RedisLog.open(redis.url).append([b"3"])
+        assert "1 events written" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "stopped" in process.stdout.readline()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        redis.kill()
+    with EventLog(tmp_path / "out") as files:
+        assert [record for _, record in files.read()] == [b"1", b"2", b"3"]
