@@ -42,9 +42,9 @@ def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            mounts, names = (CGROUPS, CGROUPS / "unified"), _VERSION_2
+            mounts, names = [CGROUPS, CGROUPS / "unified"], _VERSION_2
         elif "memory" in controllers.split(","):
-            mounts, names = (CGROUPS / "memory",), _VERSION_1
+            mounts, names = [CGROUPS / "memory"], _VERSION_1
         else:
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
