@@ -1,4 +1,4 @@
-"""An S3 server that answers slowly, or does what it is asked twice, or loses answers: a proxy in front of a real one."""
+"""A proxy that makes an S3 server slow, has it do things twice, or loses its answers."""
 
 import http.client
 import threading
