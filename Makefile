@@ -30,7 +30,7 @@ BIN  := .venv/bin
 ARGS := --platform $(PLATFORM) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(DAY),--day $(DAY)) \
         $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(ACCEPT),--accept $(ACCEPT))
 
-.PHONY: help setup setup-ray retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
+.PHONY: help setup setup-ray retrain screenshots ui drift-ui serve demo docs test test-slow coverage coverage-report mutants audit controls recommender-peers lint bench bench-gpu peers bench-warehouse bench-serving clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -81,6 +81,10 @@ coverage: ## the default tests, and how much of the code they run
 
 coverage-report: setup # of the last `make test COVERAGE=1`
 	$(BIN)/python -m coverage report --skip-covered
+
+mutants: setup ## bugs planted in sampled lines, the tests that touch them, the survivors: COUNT=20 SEED=17 ONLY=livealign/live
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	$(BIN)/python .ci/mutants.py --count $(or $(COUNT),20) --seed $(or $(SEED),17) $(if $(ONLY),--only $(ONLY))
 
 audit: setup ## known vulnerabilities of the pinned packages, where the advisory database can be reached
 	$(BIN)/python .ci/audit.py $(AUDIT_FLAGS)

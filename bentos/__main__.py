@@ -31,7 +31,7 @@ from livealign.landing.partitions import landed_days
 
 def main() -> None:
     """Parse and run a command; an error ends the process with 1 and one `error:` line."""
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)  # so that what this process has started ends too
     try:
@@ -101,9 +101,10 @@ def _positive(text: str) -> float:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    made = _Parser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
+    commands = made.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build the Bento of a bundle and smoke-test it")
     build.add_argument("bundle", type=Path, help="a release bundle")
     build.add_argument("store", type=Path, help="BENTOML_HOME to build into, e.g. <workspace>/bentoml")
@@ -123,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--minutes", type=_positive, default=60.0, help="of the day, around its busiest quarter of an hour")
     for one in (server, player, demo):
         one.add_argument("--platform", help="whose (default: LIVEALIGN_PLATFORM, else simulator)")
-    return parser
+    return made
 
 
 if __name__ == "__main__":

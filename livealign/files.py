@@ -1,5 +1,6 @@
 """Atomic file writes, JSON in and out, directory fsync, and lock files."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -34,8 +35,11 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary)
+        if isinstance(error, OSError) and error.errno is None and "requested and" in str(error):
+            # NumPy's words after a write that was cut short: "77824 requested and 24544 written".
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
     if path.exists():
         # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
@@ -147,3 +151,8 @@ def disk_bytes(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path] if path.exists() else []
     stats = [file.lstat() for file in files if not file.is_dir()]
     return sum(stat.st_size // stat.st_nlink for stat in stats)
+
+
+def size_text(number: int) -> str:
+    """A number of bytes as people read it: 1.5 GiB, 20 MiB."""
+    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"

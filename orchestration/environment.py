@@ -4,6 +4,7 @@ import os
 import re
 import urllib.parse
 from datetime import date
+from pathlib import Path
 
 from dagster._utils.schedules import is_valid_cron_schedule
 
@@ -11,6 +12,7 @@ from livealign.errors import LiveAlignError
 from orchestration.runs.failure_webhook import note_format
 
 DBT_TARGETS = ("local", "shared")
+_MOTHERDUCK = re.compile(r"md:[A-Za-z0-9_-]+")
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|B|%)", re.IGNORECASE)
 
 
@@ -51,6 +53,8 @@ def check_environment() -> None:
     target = os.environ.get("LIVEALIGN_DBT_TARGET", "local")
     if target not in DBT_TARGETS:
         raise LiveAlignError(f"LIVEALIGN_DBT_TARGET={_short(target)}: it is {' or '.join(DBT_TARGETS)}")
+    if target == "shared":
+        _check_shared(os.environ.get("LIVEALIGN_SHARED_WAREHOUSE", "md:livealign"))
     for variable in ("LIVEALIGN_WAREHOUSE_THREADS", "LIVEALIGN_WAREHOUSE_MODELS_AT_ONCE"):
         text = os.environ.get(variable, "2")
         if not (text.isascii() and text.isdigit() and int(text[:9]) >= 1 and len(text) < 5):
@@ -60,6 +64,18 @@ def check_environment() -> None:
         raise LiveAlignError(f"LIVEALIGN_WAREHOUSE_MEMORY={_short(memory)}: it takes a size such as 4GB")
     _check_webhook(os.environ.get("LIVEALIGN_WEBHOOK_URL", ""))
     note_format()
+
+
+def _check_shared(warehouse: str) -> None:
+    """A database of MotherDuck, or a DuckDB file whose name dbt can write into its ATTACH."""
+    is_file = warehouse.isprintable() and not set(warehouse) & set("'\"{}%") and warehouse.strip(" ./") != ""
+    if _MOTHERDUCK.fullmatch(warehouse):
+        return
+    if not is_file or warehouse.startswith("md:") or not os.access(Path(warehouse).parent, os.W_OK):
+        raise LiveAlignError(
+            f"LIVEALIGN_SHARED_WAREHOUSE={_short(warehouse)}: it takes a DuckDB file in a folder that can be written, "
+            "without quotes and braces in its path, or md:<name> of MotherDuck"
+        )
 
 
 def _check_webhook(url: str) -> None:

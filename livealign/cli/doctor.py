@@ -75,7 +75,7 @@ def machine_facts() -> dict[str, str]:
     import torch
 
     from livealign.llm.backbone import allowed_cores, choose_device, choose_dtype
-    from livealign.retrain.preflight import usable_memory
+    from livealign.memory import usable_memory
 
     memory = psutil.virtual_memory()
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

@@ -15,7 +15,7 @@ from livealign.cli.releases import PlatformOption, add_release_commands
 from livealign.cli.settings import settings
 from livealign.cli.store import store
 from livealign.console import PlainConsole, progress_bar, table
-from livealign.errors import LiveAlignError
+from livealign.errors import EventLogError, LiveAlignError
 from livealign.home import Home
 
 app = typer.Typer(
@@ -67,7 +67,7 @@ def export_events(
 ) -> None:
     """Export the shared event log in Redis to the files that platform `served` lands.
 
-    LIVEALIGN_REDIS_URL names the server. Run one process of it.
+    LIVEALIGN_REDIS_URL names the server. Run one process of it. A server that goes away is waited for.
     """
     from livealign.events.redis_export import RedisExport
     from livealign.events.redis_log import URL, RedisLog
@@ -76,10 +76,20 @@ def export_events(
     if log is None:
         raise LiveAlignError(f"{URL} is not set; it names the server of the shared log, as redis://host:6379/0")
     folder = out or Home.from_environment("served").archive
-    export = RedisExport.open(log, folder)
+    export, problem = RedisExport.open(log, folder), ""
     try:
         while True:
-            step = export.step()
+            try:
+                step = export.step()
+            except EventLogError as error:
+                if once:
+                    raise
+                if not problem:
+                    console.say(f"{error}; it is tried again every {every:g} s")
+                problem = str(error)
+                time.sleep(every)
+                continue
+            problem = ""
             if step.written or once:
                 console.say(f"{folder}: {step.written:,} events written, {step.trimmed:,} trimmed from the stream")
             if once:

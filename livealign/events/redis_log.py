@@ -15,6 +15,7 @@ is lost.
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
@@ -107,22 +108,20 @@ class RedisLog:
         Raises:
             EventLogError: records after the position have been trimmed, or the server is unreachable.
         """
-        try:
-            if after != START and after < self.trimmed():
-                raise EventLogError(
-                    f"{self.stream}: records after {after} were exported and trimmed; start again from START, or read the files"
-                )
-            while True:
+        if after != START and after < self.trimmed():
+            raise EventLogError(
+                f"{self.stream}: records after {after} were exported and trimmed; start again from START, or read the files"
+            )
+        while True:
+            with self._read():
                 answer = self.client.xrange(self.stream, min=f"({_id_of(after)}", max="+", count=PAGE)
-                page = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)  # the package types all its modes at once
-                for entry, fields in page:
-                    after = _position_of(entry)
-                    if FIELD in fields:  # entries of other programs are skipped
-                        yield after, fields[FIELD]
-                if len(page) < PAGE:
-                    return
-        except _package().RedisError as error:
-            raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
+            page = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)  # the package types all its modes at once
+            for entry, fields in page:
+                after = _position_of(entry)
+                if FIELD in fields:  # entries of other programs are skipped
+                    yield after, fields[FIELD]
+            if len(page) < PAGE:
+                return
 
     def end(self) -> Position:
         """The position after the last record.
@@ -130,10 +129,8 @@ class RedisLog:
         Raises:
             EventLogError: the server is unreachable.
         """
-        try:
+        with self._read():
             last = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrevrange(self.stream, count=1))
-        except _package().RedisError as error:
-            raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
         return _position_of(last[0][0]) if last else self.trimmed()
 
     def trim(self, before: Position) -> int:
@@ -151,8 +148,13 @@ class RedisLog:
                 raise EventLogError(f"{self.stream} cannot be trimmed ({error})") from error
 
     def trimmed(self) -> Position:
-        """The last position that was trimmed."""
-        entry = cast("bytes | None", self.client.get(f"{self.stream}:trimmed"))
+        """The last position that was trimmed.
+
+        Raises:
+            EventLogError: the server is unreachable.
+        """
+        with self._read():
+            entry = cast("bytes | None", self.client.get(f"{self.stream}:trimmed"))
         return _position_of(entry) if entry else START
 
     def erase(self, matches: Callable[[bytes], bool]) -> int:
@@ -173,13 +175,26 @@ class RedisLog:
         return erased
 
     def now_ms(self) -> int:
-        """The server's clock, which the positions are made from: epoch milliseconds."""
-        seconds, micros = self.client.time()
+        """The server's clock, which the positions are made from: epoch milliseconds.
+
+        Raises:
+            EventLogError: the server is unreachable.
+        """
+        with self._read():
+            seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        """Errors of the package as one of ours."""
+        try:
+            yield
+        except _package().RedisError as error:
+            raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
 
 
 def _package() -> Any:

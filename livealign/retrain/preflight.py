@@ -12,22 +12,20 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-import psutil
-
 from livealign.days import day_named
 from livealign.errors import LiveAlignError
-from livealign.files import disk_bytes, read_json
+from livealign.files import disk_bytes, read_json, size_text
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.llm.backbone_names import TINY, can_be_fetched, fetched_folder, folder_of
 from livealign.llm.model_folder import tokenizer_file, weight_files
+from livealign.memory import usable_memory
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.release.registry import read_champion
 from livealign.retrain.artifacts import DayArtifacts
 
 FIRST_RUN_BYTES = 1 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.5 GiB with its models
 SPARE = 1.2  # times what the last run took
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -111,17 +109,6 @@ def last_run_peak(home: Home) -> tuple[str, int] | None:
     return (max(peaks)[1], max(peaks)[0]) if peaks else None
 
 
-def usable_memory() -> int:
-    """Bytes of memory that this process may still take: of the machine, or of its cgroup."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup of version 2, or the root's, which has no limit
-        return free
-    return free if limit == "max" else min(free, max(0, int(limit) - used))
-
-
 def _nearest(path: Path) -> Path:
     """The path, or the nearest of those above it that is there."""
     return next(part for part in (path, *path.parents) if part.exists())
@@ -196,9 +183,9 @@ def _disk(home: Home) -> Iterator[Finding]:
     needed = int(last[1] * SPARE) if last else FIRST_RUN_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
-        why = f"the retrain of {last[0]} took {_size(last[1])}" if last else "a first retrain takes about 0.5 GiB"
+        why = f"the retrain of {last[0]} took {size_text(last[1])}" if last else "a first retrain takes about 0.5 GiB"
         yield Finding(
-            f"{folder} has {_size(free)} free, and {_size(needed)} may be needed ({why})",
+            f"{folder} has {size_text(free)} free, and {size_text(needed)} may be needed ({why})",
             "free some space, `livealign prune` removes old releases and days, or move LIVEALIGN_HOME",
         )
 
@@ -211,7 +198,7 @@ def _memory(home: Home) -> Iterator[Finding]:
         return
     if peak and free < peak[1]:
         yield Finding(
-            f"{_size(free)} of memory is free, and stage {peak[0]} of the last retrain took {_size(peak[1])}",
+            f"{size_text(free)} of memory is free, and stage {peak[0]} of the last retrain took {size_text(peak[1])}",
             "stop what else runs here, or learn from fewer days (DAYS=)",
             stops=False,
         )
@@ -224,7 +211,3 @@ def _field(file: Path, name: str) -> str | int:
     if not isinstance(value, str | int):
         raise LiveAlignError(f"{file} has no {name}; run `make retrain`, which writes it again")
     return value
-
-
-def _size(number: int) -> str:
-    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"

@@ -1,4 +1,7 @@
-"""Seconds and peak memory of a stage, for the closing table and for `summary.json`."""
+"""Seconds and peak memory of a stage, and a warning where too little is left.
+
+For the closing table and for `summary.json`.
+"""
 
 import threading
 import time
@@ -9,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json, size_text
+from livealign.memory import usable_memory
 
 SAMPLE_SECONDS = 0.2
 
@@ -39,6 +43,27 @@ def stage_cost(name: str, folder: Path) -> Iterator[StageCost]:
         sampler.join()
         cost.seconds = time.perf_counter() - started
     replace_json(folder / f"{name}.json", asdict(cost), version=1)
+
+
+def memory_warning(name: str, artifacts: Path) -> str | None:
+    """A sentence if the stage took more memory at its last run than is left now, or None.
+
+    Args:
+        artifacts: the workspace's folder of days, of which each has its stages' costs.
+
+    Raises:
+        LiveAlignError: the record of the last run is damaged.
+    """
+    records = sorted(artifacts.glob(f"*/stages/{name}.json"))
+    if not records:
+        return None
+    peak, left = int(read_json(records[-1])["peak_rss_bytes"]), usable_memory()
+    if peak <= left + _resident_bytes(psutil.Process()):
+        return None
+    return (
+        f"stage {name} took {size_text(peak)} of memory at its last run, and {size_text(left)} is left; "
+        "stop what else runs here, or learn from fewer days (DAYS=), if the run is killed"
+    )
 
 
 def _sample_memory(cost: StageCost, finished: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """[release] The challenger's bundle and Bento, the promotion, and retention."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from orchestration.runs.stage import day_of, stage
 
 GROUP = "release"
 BENTO_TIMEOUT_SECONDS = 600
+ENDING_SECONDS = 30
 
 
 @daily_asset(GROUP, kinds={"file"}, deps=[AssetKey("offline_report"), AssetKey("drift_report")])
@@ -143,8 +145,15 @@ def build_and_smoke_test(bundle_path: Path, workspace: Workspace) -> dict:
     """
     home = workspace.home
     command = [sys.executable, "-m", "bentos", "build", str(bundle_path), str(home.bento_store), "--models", str(home.models)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BENTO_TIMEOUT_SECONDS, check=False)
-    if done.returncode != 0:
-        said = done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]
-        raise LiveAlignError(f"the Bento of {bundle_path.name} failed: {said}")
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, said = process.communicate(timeout=BENTO_TIMEOUT_SECONDS)
+        except BaseException:  # told to end, or out of time: the server that it tries ends with it, which a kill would leave
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=ENDING_SECONDS)
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise LiveAlignError(f"the Bento of {bundle_path.name} failed: {said.strip()[-2000:] or out.strip()[-2000:]}")
+    return dict(json.loads(out.strip().splitlines()[-1]))

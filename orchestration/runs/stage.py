@@ -1,4 +1,4 @@
-"""The frame of every stage: check once, take its locks, print it, measure it, save its cost."""
+"""The frame of every stage: its check, its locks, its printed line and its cost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from livealign.console import PlainConsole, styled
 from livealign.files import read_json
-from livealign.retrain.stage_cost import stage_cost
+from livealign.retrain.stage_cost import memory_warning, stage_cost
 from orchestration.resources import Workspace
 from orchestration.runs.locks import stage_lock
 
@@ -40,11 +40,12 @@ def stage(context: AssetExecutionContext, workspace: Workspace, name: str) -> It
     day, keys = day_of(context), context.partition_keys
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     console.say(styled(("▶", "bold cyan"), f" {name} ", (span, "dim")))
-    with (
-        stage_lock(workspace.home, name, day, context.log.info),
-        stage_cost(name, workspace.artifacts(day).stages) as cost,
-    ):
-        yield
+    with stage_lock(workspace.home, name, day, context.log.info):
+        if warning := memory_warning(name, workspace.home.artifacts):
+            console.say(styled(("!", "bold yellow"), f" {warning}"))
+            context.log.warning(warning)
+        with stage_cost(name, workspace.artifacts(day).stages) as cost:
+            yield
     spent = f"{cost.seconds:.1f} s, {cost.peak_rss_bytes / 2**30:.2f} GiB"
     console.say(styled(("✓", "bold green"), f" {name} ", (spent, "dim")))
 

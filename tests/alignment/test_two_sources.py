@@ -142,6 +142,17 @@ def test_towers_with_an_unused_source_are_saved_loaded_and_continued_from(
     assert not report.warm_started
 
 
+def test_a_source_that_is_hidden_in_training_is_missed(corpus: Corpus) -> None:
+    """Each source tells a part of the topics that the other does not: what is hidden cannot be learned from."""
+    told = corpus.content["telling"]
+    world = with_sources(corpus, told[:, ::2], told[:, 1::2])
+    config = replace(CONFIG, epochs=2, check=False)
+    losses = [
+        trained(world, "llm", "lexical", config=replace(config, source_dropout=share))[1].losses[-1] for share in (0.0, 0.9)
+    ]
+    assert losses[0] < losses[1]
+
+
 def test_a_choice_of_sources_that_is_none_is_refused(corpus: Corpus) -> None:
     for sources in ((), ("llm", "llm"), ("words",)):
         with pytest.raises(LiveAlignError, match=r"alignment\.sources.*name each of llm, lexical, frames once"):

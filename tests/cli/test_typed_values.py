@@ -4,6 +4,7 @@ Each option of each command, each environment variable and each setting is given
 a command is cut off where a value could start it: what is tested is what stands before it.
 """
 
+import argparse
 import io
 import os
 import re
@@ -162,8 +163,15 @@ def test_every_option_of_every_command_takes_a_value_or_refuses_it_in_one_line(w
             run(cli.main, [*words, *typed(command, parameter, value)])
 
 
+def options_of(main: Callable[..., None]) -> list[str]:
+    """The names of a program's options, without dashes."""
+    app = typer.Typer()
+    app.command()(main)
+    return [parameter.opts[0].lstrip("-") for parameter in typer.main.get_command(app).params if parameter.name != "help"]
+
+
 @pytest.mark.parametrize("count", LANES)
-@pytest.mark.parametrize("option", ["platform", "archive", "day", "days", "profile", "seed", "set", "accept"])
+@pytest.mark.parametrize("option", options_of(retrain.main))
 def test_every_option_of_a_retrain_takes_a_value_or_refuses_it_in_one_line(option: str, count: int) -> None:
     for value in odd_values(len(option), count):
         others = [] if option == "platform" else ["--platform=parquet"]
@@ -175,21 +183,26 @@ def test_every_option_of_the_service_takes_a_value_or_refuses_it_in_one_line(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEALIGN_API_KEYS", "k" * 20)
-    for command, options in (
-        ("serve", ("host", "port", "platform")),
-        ("feed", ("url", "day", "speed", "minutes", "platform")),
-        ("demo", ("host", "port", "day", "speed", "minutes", "platform")),
-    ):
-        for number, option in enumerate(options):
+    (commands,) = (action for action in bentos.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert commands.choices.keys() == {"build", "serve", "feed", "demo"}
+    for command, parser in commands.choices.items():
+        places = [action.dest for action in parser._actions if not action.option_strings]
+        for number, action in enumerate(parser._actions):
+            if action.dest == "help":
+                continue
             for value in odd_values(number, count):
-                run(bentos.main, [command, f"--{option}={value}"])
-    for number, option in enumerate(("timeout", "models", "backbone")):
-        for value in odd_values(number, count):
-            run(bentos.main, ["build", f"--{option}={value}", "bundle", "store"])
+                filled = [value if place == action.dest else "x" for place in places]
+                options = [f"{action.option_strings[0]}={value}"] if action.option_strings else []
+                run(bentos.main, [command, *options, "--", *filled])
     for value in odd_values(1, count):
-        run(bentos.main, ["build", "--", value, "store"])
         run(bentos.main, ["--", value])
-        run(ui_app, [f"--port={value}"])
+
+
+@pytest.mark.parametrize("count", LANES)
+@pytest.mark.parametrize("option", options_of(ui.main))
+def test_every_option_of_the_ui_takes_a_value_or_refuses_it_in_one_line(option: str, count: int) -> None:
+    for value in odd_values(1, count):
+        run(ui_app, [f"--{option}={value}"])
 
 
 def refusal(read: Callable[[], object]) -> str | None:
@@ -206,12 +219,17 @@ def assert_one_line(said: str | None, value: str) -> None:
 
 
 def variables() -> list[str]:
-    """Every variable that the code names."""
+    """Every variable that the code, dbt's project or the Makefile names."""
     found: set[str] = set()
-    for package in ("livealign", "orchestration", "bentos"):
-        for file in (ROOT / package).rglob("*.py"):
-            found.update(re.findall(r"\bLIVEALIGN_[A-Z_]*[A-Z]\b", file.read_text()))
+    files = [file for package in ("livealign", "orchestration", "bentos") for file in (ROOT / package).rglob("*.py")]
+    for file in [*files, *(ROOT / "dbt_project").rglob("*.yml"), *(ROOT / "dbt_project").rglob("*.sql"), ROOT / "Makefile"]:
+        found.update(re.findall(r"\bLIVEALIGN_[A-Z_]*[A-Z]\b", file.read_text()))
     return sorted(found - {"LIVEALIGN_SUPERVISOR"})
+
+
+def test_every_variable_of_the_documents_is_one_of_these() -> None:
+    documents = "".join(file.read_text() for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    assert set(re.findall(r"\bLIVEALIGN_[A-Z_]*[A-Z]\b", documents)) <= set(variables())
 
 
 def from_environment() -> list[Callable[[], object]]:
@@ -224,6 +242,8 @@ def from_environment() -> list[Callable[[], object]]:
 def test_every_variable_takes_a_value_or_refuses_it_in_one_line(
     variable: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if variable == "LIVEALIGN_SHARED_WAREHOUSE":
+        monkeypatch.setenv("LIVEALIGN_DBT_TARGET", "shared")  # which alone reads it
     for value in odd_values(len(variable), count):
         monkeypatch.setenv(variable, value)
         for read in from_environment():

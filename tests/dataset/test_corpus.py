@@ -14,7 +14,7 @@ from livealign.config import DatasetConfig
 from livealign.dataset.corpus import Corpus, load_corpus, referenced_segments
 from livealign.dataset.examples import TASKS, serving_examples
 from livealign.dataset.features import FEATURES, feature_matrix
-from livealign.days import DAY_MS, partition
+from livealign.days import DAY_MS, end_of, partition
 from livealign.errors import MartError, TrainingError
 from tests.planted.marts import Planted, plant_marts
 
@@ -129,6 +129,18 @@ def test_what_was_not_known_at_the_end_of_training_is_not_a_label(planted: Plant
     first = train.label("long_view")[~second]
     assert first.mean() > 0
     assert corpus.base_rates["long_view"] == pytest.approx(float(first.mean()), abs=1e-6)
+
+
+def test_what_was_not_known_at_the_end_of_the_held_out_day_is_not_judged(planted: Planted, tmp_path: Path) -> None:
+    marts = copied(planted, tmp_path)
+    path = partition(marts, "interactions", planted.days[-1])
+    table = pq.ParquetFile(path).read()
+    next_day = pc.add(pa.scalar(end_of(planted.days[-1])), pa.array(np.full(table.num_rows, 60_000))).cast(pa.timestamp("ms"))
+    table = table.set_column(table.column_names.index("gift_known_at"), "gift_known_at", next_day)
+    pq.write_table(table, path)
+    test = load_corpus(marts, planted.days[-1], CONFIG).test
+    assert np.isnan(test.label("gift")).all()
+    assert not np.isnan(test.label("click")).any()
 
 
 def test_segments_to_embed_are_known_before_there_is_any_content(planted: Planted, corpus: Corpus) -> None:

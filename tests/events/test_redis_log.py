@@ -1,9 +1,6 @@
 """The Redis log survives kill -9 of its server; its export writes every record once."""
 
 import itertools
-import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -23,52 +20,22 @@ from livealign.events.redis_log import RedisLog
 from livealign.files import replace_json
 from livealign.platforms.registry import archive_days, land
 from tests.events.test_log import like
+from tests.support.redis_server import DURABLE, INSTALLED, RedisServer
 
 redis = pytest.importorskip("redis", reason="the optional extra `redis` is not installed")
-pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed (a Debian package)")
-
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-class Server:
-    """A redis-server of our own on a unix socket, with its data in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.socket = folder / "socket"
-        self.url = f"unix://{self.socket}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *settings: str) -> "Server":
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
-        self.socket.unlink(missing_ok=True)
-        self.process = subprocess.Popen([*command, *settings], stdout=subprocess.DEVNULL)
-        for _ in range(500):
-            try:
-                if redis.Redis.from_url(self.url).ping():
-                    return self
-            except redis.RedisError:
-                assert self.process.poll() is None
-                time.sleep(0.01)
-        raise AssertionError("redis-server did not start")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="redis-server is not installed (a Debian package)")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis")).start(*DURABLE)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start(*DURABLE)
     yield server
     server.kill()
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def own(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
     yield server
     server.kill()
 
@@ -77,7 +44,7 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def log(shared: Server) -> Iterator[RedisLog]:
+def log(shared: RedisServer) -> Iterator[RedisLog]:
     log = RedisLog.open(shared.url, f"stream-{next(numbers)}")
     yield log
     log.close()
@@ -99,7 +66,7 @@ def test_records_come_back_in_order_and_from_any_position(log: RedisLog) -> None
         assert records(log, positions[place]) == sent[place + 1 :]
 
 
-def test_two_processes_see_each_others_records_in_the_same_order(log: RedisLog, shared: Server) -> None:
+def test_two_processes_see_each_others_records_in_the_same_order(log: RedisLog, shared: RedisServer) -> None:
     others = [RedisLog.open(shared.url, log.stream) for _ in range(2)]
     threads = [
         threading.Thread(target=lambda i=i, one=one: [one.append([b"%d-%d" % (i, j)]) for j in range(100)])
@@ -123,7 +90,7 @@ def test_two_processes_see_each_others_records_in_the_same_order(log: RedisLog, 
         ((*DURABLE, "--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"), "set maxmemory-policy noeviction"),
     ],
 )
-def test_a_server_that_could_lose_events_is_refused(own: Server, settings: tuple[str, ...], said: str) -> None:
+def test_a_server_that_could_lose_events_is_refused(own: RedisServer, settings: tuple[str, ...], said: str) -> None:
     own.start(*settings)
     with pytest.raises(EventLogError, match=said):
         RedisLog.open(own.url)
@@ -136,7 +103,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
     assert "secret" not in str(caught.value)
 
 
-def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(own: Server) -> None:
+def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(own: RedisServer) -> None:
     log = RedisLog.open(own.start(*DURABLE).url)
     acknowledged: list[bytes] = []
 
@@ -161,7 +128,7 @@ def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(own: Server) -
     assert len(kept) in (len(acknowledged), len(acknowledged) + 10)  # the last may have been kept whole without a reply
 
 
-def test_a_full_server_acknowledges_nothing_and_forgets_nothing(own: Server) -> None:
+def test_a_full_server_acknowledges_nothing_and_forgets_nothing(own: RedisServer) -> None:
     log = RedisLog.open(own.start(*DURABLE, "--maxmemory", "4mb").url)
     log.append([b"before"])
     kept, refusal = 1, ""
@@ -254,7 +221,7 @@ def test_what_was_exported_lands_like_what_was_logged_on_this_machine(log: Redis
 
 
 def test_the_command_exports_what_the_environment_names(
-    shared: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path))
     monkeypatch.delenv("LIVEALIGN_REDIS_URL", raising=False)
@@ -288,3 +255,14 @@ def test_erased_records_are_gone_and_the_others_keep_their_places(log: RedisLog)
     assert log.erase(lambda record: b"2" in record) == 0
     kept = {position: record for position, record in before.items() if b"2" not in record and b"5" not in record}
     assert dict(log.read()) == kept
+
+
+def test_every_call_to_a_server_that_is_gone_is_an_error_of_ours(own: RedisServer) -> None:
+    log = RedisLog.open(own.start(*DURABLE).url)
+    log.append([b"1"])
+    end = log.end()
+    own.kill()
+    calls = (log.end, log.trimmed, log.now_ms, lambda: log.trim(end), lambda: records(log), lambda: log.append([b"2"]))
+    for call in (*calls, lambda: log.erase(lambda _: True)):
+        with pytest.raises(EventLogError):
+            call()

@@ -73,3 +73,10 @@ def test_a_kill_between_the_two_renames_of_a_folder_is_undone_by_the_next_call(t
     (tmp_path / ".tmp-folder.123").mkdir()
     with replaced_directory(target):
         assert (target / "a").read_bytes() == b"old"
+
+
+def test_an_array_that_is_cut_short_is_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: .*vectors"), replaced_directory(tmp_path / "vectors"):
+        raise OSError("77824 requested and 24544 written")  # NumPy's own words
+    with pytest.raises(OSError, match=r"^other$"), replaced_directory(tmp_path / "vectors"):
+        raise OSError("other")

@@ -1,5 +1,6 @@
 """When the refresh of a core is due."""
 
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,3 +16,20 @@ def test_a_window_is_refreshed_once_when_it_has_been_over_for_its_lateness() -> 
     for now[0] in (91.0, 91.9, 92.0, 92.5, 100.0, 120.0, 121.9, 122.0, 150.0, 152.5):
         background._refresh()
     assert ticks == [92.0, 122.0, 152.5]
+
+
+def test_a_refresh_waits_for_the_end_of_the_lateness_and_not_only_of_the_window() -> None:
+    waits: list[float] = []
+
+    class Stop(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return False
+
+    now = [90.0]
+    core = SimpleNamespace(state=SimpleNamespace(window_ms=30_000), tick=lambda: None)
+    background = Background(cast(Any, core), cast(Any, None), LiveConfig(lateness_seconds=2.0), lambda: now[0])
+    background._stop, background._ticked = Stop(), background._window()
+    for now[0] in (90.5, 91.75):
+        background._refresh()
+    assert waits == [0.5, 0.25]  # it looks at the clock twice a second, and at 92

@@ -10,8 +10,10 @@ import pytest
 
 from livealign.config import LiveConfig
 from livealign.errors import EventLogError
-from livealign.events.log import EventLog
-from livealign.live.answers import SilentObserver
+from livealign.events.followed_log import FollowedLog
+from livealign.events.log import EventLog, Log
+from livealign.events.models import event_of
+from livealign.live.answers import RankedRoom, Recommendations, SilentObserver
 from livealign.live.apply import landed_number
 from livealign.live.journal import Journal
 from livealign.live.serving import Serving, open_serving
@@ -39,8 +41,8 @@ class Process:
     at: int  # epoch milliseconds, of the platform
 
     @classmethod
-    def start(cls, serving: Serving, folder: Path, at: int) -> "Process":
-        log = EventLog(folder / "log", lambda: at / 1000)
+    def start(cls, serving: Serving, folder: Path, at: int, log: Log | None = None) -> "Process":
+        log = log or EventLog(folder / "log", lambda: at / 1000)
         file = folder / "checkpoint.npz"
         journal = Journal(log, CONFIG, lambda: at / 1000, SilentObserver(), file, landed_number)
         return cls(folder, journal, journal.restored(serving), at)
@@ -149,3 +151,52 @@ def test_a_checkpoint_whose_place_in_the_log_is_gone_applies_what_is_left_once(
     monkeypatch.setattr(EventLog, "read", read)
     fresh = process.killed(serving, tmp_path / "second")
     assert happened(fresh.state) == happened(process.state)
+
+
+def test_a_late_event_that_came_after_the_checkpoint_counts_however_old_it_is(
+    serving: Serving, process: Process, tmp_path: Path
+) -> None:
+    process.take(process.event("room_started", "r", at=serving.snapshot().taken_at - 2_000))
+    process.journal.checkpoint(process.state, serving.release_id)
+    process.at = serving.snapshot().taken_at - 1_000
+    process.take(*visit(process, 1))
+    fresh = process.killed(serving, tmp_path / "second")
+    assert fresh.state.users.history(STRANGER, 2**62).at.tolist() == [process.at + 1]
+
+
+def shown_to(user_id: int, process: Process) -> Recommendations:
+    """A list of room 1 that is shown to the user now."""
+    ranked = RankedRoom(1, 900, None, 0.5, {"click": 0.5}, [], [], None, "")
+    answer = Recommendations("shown", "release", process.at, (ranked,), ())
+    process.journal.show(process.state, user_id, answer)
+    return answer
+
+
+def test_an_impression_that_the_service_logged_is_a_duplicate_when_the_client_reports_it(process: Process) -> None:
+    process.take(process.event("room_started", "r"))
+    shown_to(STRANGER, process)
+    process.journal.flush()
+    reported = process.event("impression", "shown:1", user_id=STRANGER, request_id="shown", position=0, surface="home")
+    assert process.take(reported) == 1
+
+
+def test_a_checkpoint_logs_the_lists_that_wait_before_it_is_written(serving: Serving, process: Process, tmp_path: Path) -> None:
+    process.take(process.event("room_started", "r"))
+    shown_to(STRANGER, process)
+    process.journal.checkpoint(process.state, serving.release_id)
+    assert (process.folder / "checkpoint.npz").exists()
+    records = [event_of(record) for _, record in FollowedLog(process.folder / "log").read()]
+    assert [event.kind for event in records] == ["room_started", "impression"]
+
+
+def test_what_a_process_wrote_to_a_shared_log_is_not_applied_again_when_it_reads_on(serving: Serving, tmp_path: Path) -> None:
+    at, folder = serving.snapshot().taken_at + 60_000, tmp_path / "log"
+    process = Process.start(serving, tmp_path, at, FollowedLog(folder, EventLog(folder, lambda: at / 1000)))
+    process.take(process.event("room_started", "r"), *visit(process, 1))
+    shown_to(STRANGER, process)
+    process.journal.flush()
+    (window,) = process.state.open[at // 30_000].values()
+    known = happened(process.state)
+    process.journal.follow()
+    assert (window.n_comments, window.n_likes) == (1, 4)
+    assert happened(process.state) == known

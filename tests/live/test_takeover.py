@@ -9,7 +9,11 @@ import pytest
 
 from livealign.config import LiveConfig
 from livealign.dataset.features import WINDOW_COUNTS
+from livealign.events.log import EventLog
 from livealign.live import takeover
+from livealign.live.answers import SilentObserver
+from livealign.live.apply import landed_number
+from livealign.live.journal import Journal
 from livealign.live.serving import Serving, open_serving
 from livealign.live.startup import state_of
 from livealign.live.state.rooms import ClosedWindow
@@ -174,3 +178,23 @@ def test_what_a_user_entered_while_the_new_release_was_prepared_is_not_lost(two:
     assert state.coded_windows["author_id"][history.coded_row].tolist() == [10**9 + 1, 10**9]
     (vector,), _ = two.new.recommender.encode_authors(np.array([10**9 + 1]))
     np.testing.assert_allclose(state.coded_windows["vector"][history.coded_row[0]], vector, atol=1e-6)
+
+
+def test_a_start_on_the_checkpoint_of_another_release_takes_its_state_over(two: Two, tmp_path: Path) -> None:
+    def started(serving: Serving) -> tuple[Journal, LiveState]:
+        log, file = EventLog(tmp_path / "log", lambda: 0.0), tmp_path / "checkpoint.npz"
+        journal = Journal(log, CONFIG, lambda: two.old.snapshot().taken_at / 1000, SilentObserver(), file, landed_number)
+        return journal, journal.restored(serving)
+
+    journal, before = started(two.old)
+    at = before.clock + 1_000
+    room = {"event_id": "r", "kind": "room_started", "room_id": 1, "author_id": 900, "at": at}
+    assert len(journal.intake.ingest([room]).accepted) == 1
+    journal.close(before, two.old.release_id)
+    journal, after = started(two.new)
+    journal.close(after, two.new.release_id)
+    assert after.rooms.keys() == before.rooms.keys()
+    snapshot = two.new.snapshot()
+    row = next(row for row, segment in enumerate(after.coded_windows["segment_id"]) if segment in snapshot.of_segment)
+    theirs = snapshot.of_segment[after.coded_windows["segment_id"][row]]
+    np.testing.assert_allclose(after.coded_windows["vector"][row], snapshot.coded_windows["vector"][theirs], atol=1e-6)

@@ -13,6 +13,7 @@ from livealign.llm.encoder import Encoder
 from livealign.llm.lexical import Lexicon, fit_lexicon
 from livealign.release.bundle import Bundle
 from livealign.release.models import sources_of
+from tests.planted.room_texts import random_adapter
 
 TEXTS = [f"host: a {word} in the {place}" for word in ("goal", "soup", "pike") for place in ("match", "kitchen", "river")]
 
@@ -49,6 +50,12 @@ def test_new_words_keep_the_space_and_another_fit_or_choice_of_sources_does_not(
     other = fit_lexicon(TEXTS[:5], np.arange(5), LexicalConfig(width=4))
     assert ContentEncoder(("llm", "lexical"), llm, other).space != both.space
     assert ContentEncoder(("llm",), llm, lexicon).space != both.space
+
+
+def test_another_adapter_is_another_space(llm: Encoder, tmp_path: Path) -> None:
+    config = EncoderConfig(exit_layer=2, first_adapted_layer=1)
+    tuned = Encoder.load(llm.backbone, random_adapter(llm.backbone, tmp_path / "adapter"), config)
+    assert ContentEncoder(("llm",), tuned, None).space != ContentEncoder(("llm",), llm, None).space
 
 
 def test_a_source_without_its_part_is_refused_and_an_earlier_release_reads_the_llm(llm: Encoder, tmp_path: Path) -> None:

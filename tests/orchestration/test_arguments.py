@@ -30,6 +30,11 @@ ROOT = Path(__file__).parents[2]
         ({"LIVEALIGN_FIRST_DAY": "2020"}, [], "LIVEALIGN_FIRST_DAY='2020': "),
         ({"LIVEALIGN_REPORTS_PORT": "http"}, [], "LIVEALIGN_REPORTS_PORT='http': a port is"),
         ({"LIVEALIGN_DBT_TARGET": "prod"}, [], "LIVEALIGN_DBT_TARGET='prod': it is local or shared"),
+        (
+            {"LIVEALIGN_DBT_TARGET": "shared", "LIVEALIGN_SHARED_WAREHOUSE": "/no/such/folder/w.duckdb"},
+            [],
+            "LIVEALIGN_SHARED_WAREHOUSE='/no/such/folder/w.duckdb': it takes a DuckDB file in a folder",
+        ),
         ({"LIVEALIGN_WAREHOUSE_MEMORY": "much"}, [], "LIVEALIGN_WAREHOUSE_MEMORY='much': it takes a size"),
         ({"LIVEALIGN_WAREHOUSE_THREADS": "0"}, [], "LIVEALIGN_WAREHOUSE_THREADS='0': it takes a whole number"),
         ({"LIVEALIGN_WEBHOOK_URL": "hook/secret"}, [], "LIVEALIGN_WEBHOOK_URL is no URL"),

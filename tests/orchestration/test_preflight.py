@@ -7,6 +7,7 @@ import pytest
 from dagster import AssetExecutionContext, DagsterInstance, Definitions, MaterializeResult, define_asset_job
 
 from livealign.errors import LiveAlignError
+from livealign.files import replace_json
 from livealign.home import Home
 from livealign.llm.backbone_names import TINY
 from livealign.profiles import load_profile
@@ -93,3 +94,19 @@ def test_a_run_is_checked_once_and_may_run_beside_another(
     run(instance, home, tmp_path / "nowhere", "retune_llm")
     assert asked == [{"alone": False}]
     assert ran == ["one", "two"]
+
+
+def test_a_stage_that_took_more_memory_than_is_left_says_so_before_it_begins(
+    instance: DagsterInstance, home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_json(home.artifacts / "2025-06-01" / "stages" / "two.json", {"seconds": 1.0, "peak_rss_bytes": 10}, version=1)
+    replace_json(home.artifacts / "2025-06-02" / "stages" / "one.json", {"seconds": 1.0, "peak_rss_bytes": 10}, version=1)
+    replace_json(home.artifacts / "2025-06-02" / "stages" / "two.json", {"seconds": 1.0, "peak_rss_bytes": 2**50}, version=1)
+    run(instance, home, tmp_path / "nowhere", "daily_retrain", by="retrain")
+    said = capsys.readouterr().err
+    warning = said.index("! stage two took 1048576.0 GiB of memory at its last run, and ")
+    assert warning < said.index("✓ two")
+    assert said.count("of memory at its last run") == 1
+    assert ran == ["one", "two"]
+    run(instance, home, tmp_path / "nowhere", "daily_retrain", by="retrain")
+    assert "of memory at its last run" not in capsys.readouterr().err, "the last run took little"

@@ -10,9 +10,10 @@ import torch
 from livealign.config import DatasetConfig, RankerConfig
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.dataset.examples import TASKS, Engaged
+from livealign.days import DAY_MS
 from livealign.errors import BundleError, TrainingError
 from livealign.metrics import gauc, user_auc
-from livealign.ranking.calibration import calibration_split
+from livealign.ranking.calibration import calibration, calibration_split
 from livealign.ranking.inputs import history_matches
 from livealign.ranking.network import Batch, ItemTable, RankerNetwork, RankerSizes, code_rows, masked_loss
 from livealign.ranking.ranker import Ranker
@@ -215,6 +216,37 @@ def test_requests_that_are_kept_out_set_the_calibration_and_nothing_else(corpus:
     click = TASKS.index("click")
     assert before.scales["scale"][click] != 1
     assert after.scales["shift"][click] < before.scales["shift"][click] - 0.3, "half as many clicks came true"
+
+
+def test_the_calibration_sees_tastes_of_the_days_before_as_serving_does(
+    corpus: Corpus, items: ItemTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def calibration_of(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(logits)
+        return calibration(logits, labels)
+
+    monkeypatch.setattr("livealign.ranking.training.calibration", calibration_of)
+    config = replace(CONFIG, epochs=1, calibration_share=0.6)
+    ranker = train_ranker(corpus, items, config, "v1", TOPICS + 1)
+    later = corpus.train.take(np.flatnonzero(corpus.train.shown_at // DAY_MS > corpus.train.shown_at.min() // DAY_MS))
+    rest = later.take(calibration_split(later.request, config)[1])
+    tastes_of_all_days = (ranker.logits(rest, items) - ranker.scales["shift"]) / ranker.scales["scale"]
+    assert seen[0].shape == tastes_of_all_days.shape
+    assert np.abs(seen[0] - tastes_of_all_days).mean() > 0.01
+
+
+def test_the_first_days_teach_the_tastes_and_nothing_else(corpus: Corpus, items: ItemTable) -> None:
+    features = corpus.train.features.copy()
+    features[corpus.train.shown_at // DAY_MS == corpus.train.shown_at.min() // DAY_MS] += 100
+    other = replace(corpus, train=replace(corpus.train, features=features))
+    config = replace(CONFIG, epochs=1, taste_days_share=0.5)
+    before, after = (train_ranker(one, items, config, "v1", TOPICS + 1) for one in (corpus, other))
+    assert before.scales["feature_mean"].tolist() == after.scales["feature_mean"].tolist()
+    assert before.losses == after.losses
+    alone = train_ranker(other, items, replace(config, taste_days_share=0.0), "v1", TOPICS + 1)
+    assert alone.scales["feature_mean"].tolist() != after.scales["feature_mean"].tolist()
 
 
 @pytest.mark.parametrize("setting", ["user_l2", "user_l2_with_tastes"])

@@ -129,6 +129,16 @@ def test_a_release_that_became_champion_after_the_plan_stays(home: Home) -> None
     assert (home.marts / "interactions" / f"dt={DAYS[22]}").is_dir()
 
 
+def test_the_days_of_a_first_champion_that_was_promoted_after_the_plan_stay(home: Home) -> None:
+    (home.releases / "champion").unlink()
+    (home.releases / "history.jsonl").unlink()
+    planned = plan_pruning(home, POLICY)
+    promote(home.releases, max(name for name in names(home.releases) if not name.endswith(".json")))
+    prune(home, planned)
+    for root in (home.marts / "interactions", home.landing / "impressions"):
+        assert {f"dt={day}" for day in DAYS[:22]} <= names(root)  # the planted window
+
+
 def test_one_day_of_a_clock_that_jumped_costs_one_day(home: Home) -> None:
     (home.releases / "champion").unlink()
     (home.releases / "history.jsonl").unlink()

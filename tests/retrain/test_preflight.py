@@ -100,15 +100,6 @@ def test_memory_that_the_last_run_would_not_find_is_a_warning(home: Home, monkey
     assert said == [str(found)]
 
 
-def test_the_memory_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("400000\n")
-    monkeypatch.setattr(preflight, "_CGROUP", tmp_path)
-    assert preflight.usable_memory() == 600_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert preflight.usable_memory() > 600_000
-
-
 def test_every_finding_that_stops_has_a_line_in_one_error() -> None:
     with pytest.raises(LiveAlignError, match=r"^one; do this$"):
         refuse_findings([Finding("one", "do this")], print)

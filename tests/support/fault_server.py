@@ -3,8 +3,8 @@
     python -m tests.support.fault_server        reads one JSON command a line, answers one JSON line
 
 It imports the graph once and forks for every attempt.
-A command: {home, archive, day, stages: [name], kill_at: n, kill_after: seconds, profile: {stage: {field: value}}}.
-`kill_at` sends SIGKILL to the attempt's process group before its n-th rename in the workspace, counted
+A command: {home, archive, day, stages: [name], kill_at: n, kill_after: seconds, signal, profile: {stage: {field: value}}}.
+`kill_at` sends the signal (SIGKILL; to the attempt's process group) before the attempt's n-th rename in the workspace, counted
 from 1; `kill_after` so many seconds after the stage began. The answer: {ok, killed, error, renames: {stage: n}, log}.
 """
 
@@ -16,7 +16,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -70,7 +70,15 @@ def attempt(command: Mapping[str, Any], answer: int) -> None:
     workspace = workspace_of(command)
     report: dict[str, Any] = {"ok": False, "killed": False, "error": None, "renames": {}}
     stage = [""]
-    _count_renames(workspace.home, report["renames"], stage, command.get("kill_at"))
+    number = signal.Signals[command.get("signal", "SIGKILL")]
+
+    def interrupt() -> None:
+        if number == signal.SIGKILL:
+            os.killpg(0, number)
+        else:
+            os.kill(os.getpid(), number)
+
+    _count_renames(workspace.home, report["renames"], stage, command.get("kill_at"), interrupt)
     try:
         workspace.home.activate()
         defs = graph.build_definitions(workspace)
@@ -78,7 +86,7 @@ def attempt(command: Mapping[str, Any], answer: int) -> None:
             fail_dead_runs(instance, {"daily_retrain"})
             for stage[0] in command["stages"]:
                 if command.get("kill_after"):
-                    threading.Timer(command["kill_after"], os.killpg, (0, signal.SIGKILL)).start()
+                    threading.Timer(command["kill_after"], interrupt).start()
                 result = defs.resolve_job_def("daily_retrain").execute_in_process(
                     instance=instance,
                     partition_key=date.fromisoformat(command["day"]).isoformat(),
@@ -103,17 +111,19 @@ def _root(event: Any) -> str:
     return f"{event.step_key}: {root_cause(event.step_failure_data.error)}"
 
 
-def _count_renames(home: Home, renames: dict[str, int], stage: list[str], kill_at: int | None) -> None:
-    """Count renames in the workspace, without Dagster's own, and kill the process before the `kill_at`-th."""
+def _count_renames(
+    home: Home, renames: dict[str, int], stage: list[str], kill_at: int | None, interrupt: Callable[[], None]
+) -> None:
+    """Count renames in the workspace, without Dagster's own, and interrupt the process before the `kill_at`-th."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "os.rename":
             return
         target = str(arguments[1])
-        if target.startswith(str(home.workspace)) and not target.startswith(str(home.dagster)):
+        if stage[0] and target.startswith(str(home.workspace)) and not target.startswith(str(home.dagster)):
             renames[stage[0]] = renames.get(stage[0], 0) + 1
             if renames[stage[0]] == kill_at:
-                os.killpg(0, signal.SIGKILL)
+                interrupt()
 
     sys.addaudithook(hook)
 

@@ -15,7 +15,7 @@ from livealign.cli.command import run_command
 from orchestration import retrain
 
 CRASHED = 99  # exit code of an error that `retrain` did not catch
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 900.0
 
 
 def forked_retrain(home: Path, log: Path, *arguments: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""A small workspace that an earlier version made is landed, scored, served, promoted and rolled back by the present code.
+"""A small workspace that an earlier version made is landed, scored, served, retrained and rolled back by the present code.
 
 `planted/workspaces/<commit>.tar.xz` was made by that commit: `livealign simulate`, retrains of profile tiny for the last two
 days, `livealign promote` of the second, and a live core that took events after the second's snapshot. Kept are the landing of
@@ -10,6 +10,7 @@ the last day, the marts, the releases, and the files of `artifacts/` that a late
 | 5280a85 | 30 users, 100 authors, 4 days | 2 days |
 """
 
+import shutil
 import tarfile
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -43,6 +44,10 @@ from livealign.retrain.alignment import segments_coded_by
 from livealign.retrain.artifacts import DayArtifacts, read_scores
 from livealign.retrain.champion import champion_scores
 from livealign.retrain.tuning_policy import RECORD
+from livealign.simulation.archive import simulate
+from livealign.simulation.config import SimulationConfig
+from tests.support.forked_retrain import forked_retrain
+from tests.support.parsed_project import parsed_project
 
 WORKSPACES = Path(__file__).parents[1] / "planted" / "workspaces"
 
@@ -57,11 +62,26 @@ class Workspace:
     day: date  # the second release's held-out day
     train_days: int
     last_event: int  # milliseconds: when the core was asked for its last list
+    simulated: SimulationConfig
 
 
 MADE_BY = {  # as `Workspace`
-    "2e3d9c0": ("2025-06-05-cb2f29322596", "2025-06-06-0a513956f859", date(2025, 6, 6), 3, 1_749_210_902_180),
-    "5280a85": ("2025-06-04-0b6ade20a8d6", "2025-06-05-de22fe3b7ce6", date(2025, 6, 5), 2, 1_749_128_656_181),
+    "2e3d9c0": (
+        "2025-06-05-cb2f29322596",
+        "2025-06-06-0a513956f859",
+        date(2025, 6, 6),
+        3,
+        1_749_210_902_180,
+        SimulationConfig(users=40, authors=150, days=5),
+    ),
+    "5280a85": (
+        "2025-06-04-0b6ade20a8d6",
+        "2025-06-05-de22fe3b7ce6",
+        date(2025, 6, 5),
+        2,
+        1_749_128_656_181,
+        SimulationConfig(users=30, authors=100, days=4),
+    ),
 }
 
 
@@ -129,21 +149,49 @@ def test_its_champion_scores_the_day_as_it_did_then(kept: Workspace) -> None:
     assert np.abs(scores - before).mean() < 0.01
 
 
-def test_its_release_serves_and_its_event_log_and_checkpoint_are_read(kept: Workspace, tmp_path: Path) -> None:
-    live, champion = tmp_path / "live", champion_path(kept.home.releases)
+def assert_serves(kept: Workspace, live: Path, release_id: str) -> None:
+    """A core of the champion, on the event log and the checkpoint in the folder, has rooms and gives lists."""
+    champion, now = champion_path(kept.home.releases), [kept.last_event]
 
     def clock() -> float:
-        return kept.last_event / 1000
+        return now[0] / 1000
 
-    core = LiveCore.open(
-        champion, EventLog(live / "log", clock), kept.home.models, LiveConfig(), clock, checkpoint=live / "checkpoint.npz"
-    )
+    log = EventLog(live / "log", clock)
+    core = LiveCore.open(champion, log, kept.home.models, LiveConfig(), clock, checkpoint=live / "checkpoint.npz")
     try:
+        now[0] = max(now[0], core.state.clock)  # a release of a later day knows later rooms
         assert core.status().problems == ()
         assert core.rooms(limit=100)
         known = next(iter(np.load(champion / "vocabulary" / "users.npy")[1:].tolist()))
         answer = core.recommend(int(known), 5)
         assert len(answer.rooms) == 5
-        assert answer.model_version == kept.second
+        assert answer.model_version == release_id
     finally:
         core.stop()
+
+
+def test_its_release_serves_beside_its_event_log_and_checkpoint(kept: Workspace, tmp_path: Path) -> None:
+    assert_serves(kept, tmp_path / "live", kept.second)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_it_is_retrained_for_the_day_after_and_serves_and_goes_back(kept: Workspace, tmp_path: Path) -> None:
+    archive, day = tmp_path / "archive", kept.day + timedelta(days=1)
+    simulate(replace(kept.simulated, days=kept.simulated.days + 1), archive)
+    shutil.move(parsed_project(tmp_path / "parsed", "simulator"), kept.home.dbt)
+    arguments = ("--profile", "tiny", "--archive", str(archive), "--day", str(day), "--days", str(kept.train_days))
+    arguments += ("--set", "drift.permutations=100")
+    code, said = forked_retrain(kept.home.root, tmp_path / "retrain.log", *arguments)
+    assert code == 0, said[-3_000:]
+    releases = kept.home.releases
+    (made,) = {release.release_id for release in list_releases(releases)} - {kept.first, kept.second}
+    decision = read_decision(releases, made)
+    assert decision is not None
+    assert decision["against"] == kept.second
+    assert decision["rule"] in {"not_worse", "worse", "slice_worse", "tie", "too_few_users"}, decision["reason"]
+    if read_champion(releases) != made:
+        promote(releases, made, "tried")
+    assert_serves(kept, tmp_path / "live", made)
+    rollback(releases)
+    assert_serves(kept, tmp_path / "live", kept.second)

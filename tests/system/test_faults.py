@@ -1,4 +1,4 @@
-"""Faults in a retrain: kill -9 at every stage, full disks, damaged files, jumping clocks.
+"""Faults in a retrain: SIGTERM, kill -9 and a full disk at every stage, damaged files, jumping clocks.
 
 All with real processes on the tiny graph. One workspace is built undisturbed; every case works on a copy of it.
 """
@@ -27,6 +27,7 @@ from livealign.release.decisions import read_decision
 from livealign.release.registry import read_champion
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
+from orchestration.runs.failures import TOLD_TO_END
 from tests.support.fault_server import STAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
@@ -181,11 +182,16 @@ def challenger_of(home: Home) -> str:
     return str(json.loads((home.artifacts / DAY / "release" / "bundle.json").read_text())["release_id"])
 
 
+def processes_of(home: Home) -> list[psutil.Process]:
+    """The processes that work on the home."""
+    every = psutil.process_iter(["cmdline"])
+    return [process for process in every if any(str(home.root) in word for word in process.info["cmdline"] or ())]
+
+
 def stop_orphans(home: Home) -> None:
     """End the servers that a killed smoke test left behind: it could not stop them itself."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(home.root) in word for word in process.info["cmdline"] or ()):
-            process.kill()
+    for process in processes_of(home):
+        process.kill()
 
 
 def flip(path: Path) -> None:
@@ -211,6 +217,24 @@ def test_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(server: S
     assert files_of(home) == files_of(base.home)
     assert champion_of(home) == champion_of(base.home)
     assert not list(home.workspace.rglob(".writing-*"))
+
+
+def test_sigterm_in_any_stage_ends_it_and_what_it_started_and_leaves_what_was_there(
+    server: Server, base: Base, tmp_path: Path
+) -> None:
+    home = copy(base.home, tmp_path / "home")
+    for stage in STAGES:
+        when = {"kill_after": KILLED_BY_TIME[stage]} if stage in KILLED_BY_TIME else {"kill_at": 1}
+        answer = server.run(home, stage, signal="SIGTERM", **when)
+        if answer["ok"]:  # it put nothing in place
+            assert not answer["renames"].get(stage), stage
+            continue
+        # Before Dagster has the process in hand, it is the signal that ends it.
+        assert answer["error"] is None or TOLD_TO_END in answer["error"], f"{stage}: {answer['error']}"
+        _, alive = psutil.wait_procs(processes_of(home), timeout=30)
+        assert alive == [], stage
+        assert_all_whole(home)
+    assert files_of(home) == files_of(base.home)
 
 
 def test_a_promotion_holds_champion_and_challenger_against_each_other(server: Server, challenged: Home, tmp_path: Path) -> None:
@@ -315,7 +339,7 @@ def mounted(target: Path, *arguments: str) -> Iterator[None]:
         subprocess.run([str(shutil.which("umount")), "--lazy", str(target)], check=True)
 
 
-def test_a_full_disk_fails_the_stage_and_leaves_what_was_there(server: Server, base: Base, tmp_path: Path) -> None:
+def test_a_full_disk_fails_each_stage_and_leaves_what_was_there(server: Server, base: Base, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "-t", "tmpfs", "-o", "size=96m", "tmpfs"):
         home = copy(base.home, disk / "home")
@@ -327,12 +351,15 @@ def test_a_full_disk_fails_the_stage_and_leaves_what_was_there(server: Server, b
         with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while filler.write(b"x" * 4_096):
                 pass
-        for stage in ("landing", "ranker", "bundle", "promotion"):
+        went_on = set()  # stages whose results are there already, or are second names of files
+        for stage in STAGES:
             answer = server.run(home, stage, profile=OTHER_MODEL)
-            assert not answer["ok"], stage
-            assert "No space left" in answer["error"], answer["error"]
+            if answer["ok"]:
+                went_on.add(stage)
+            assert answer["ok"] or "No space left" in answer["error"], f"{stage}: {answer['error']}"
             assert_all_whole(home)
             assert files_of(home) == before
+        assert not went_on & {"landing", "warehouse", "ranker", "bundle", "promotion"}
         (disk / "filler").unlink()
         server.must(home, "landing", "ranker", "bundle")
         assert files_of(home) == before

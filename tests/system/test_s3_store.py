@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from livealign.release.shared_champion import follow_champion, put_champion
 from livealign.store import Store
 from tests.planted.room_texts import CONFIG, random_adapter, room_texts, saved_model
 from tests.release.test_shared_champion import release
+from tests.support.odd_store import OddStore
 from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server, weed
 
 pytestmark = [
@@ -93,6 +95,25 @@ def test_a_server_that_is_away_for_20_seconds_is_waited_for(server: S3Server, st
     finally:
         back.join()
     assert (store.get("before"), store.get("during")) == (b"1", b"2")
+
+
+@pytest.mark.parametrize("odd", [{"delay": 0.5}, {"twice": True}, {"lost": 2}], ids=["slow", "twice", "lost answers"])
+def test_a_release_goes_by_way_of_a_store_that_answers_slowly_or_twice_or_loses_answers(
+    odd: dict[str, Any], server: S3Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = Home(tmp_path / "retrains", "simulator"), Home(tmp_path / "serves", "simulator")
+    for home in (here, there):
+        home.activate()
+    saved_model(here.models / "planted")
+    with OddStore(server.endpoint, **odd) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        opened = Store.open(store.where)
+        assert opened is not None
+        wanted = release(here, b"first")
+        assert put_champion(opened, here) == wanted
+        assert follow_champion(opened, there) == wanted == read_champion(there.releases)
+        assert proxy.wrote > 2
+    assert len(store.names("releases")) == len(store.names("backbones")) == 1
 
 
 def test_a_wrong_key_is_one_line_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

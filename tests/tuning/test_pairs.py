@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from livealign.errors import TrainingError
@@ -41,6 +42,18 @@ def test_other_pairs_stay_in_their_room_and_never_show_the_title_on_both_sides()
     assert np.abs(pairs.left_window - pairs.right_window).max() <= config.neighbour_windows
     assert len(np.unique(pairs.left_window - pairs.right_window)) > 1
     assert not any("title of" in left and "title of" in right for left, right in zip(pairs.left, pairs.right, strict=True))
+
+
+def test_no_pair_joins_the_last_day_with_the_days_before_in_rooms_that_go_on_past_midnight():
+    segments, interactions = planted_marts()
+    midnight = 86_400 // SEGMENTS.window_seconds
+    place = segments.column_names.index("window")
+    segments = segments.set_column(place, "window", pc.add(segments["window"], midnight - 60))  # the tenth window of each room
+    pairs = choose_pairs(segments, interactions, SEGMENTS, replace(CONFIG, engagement_share=0.0, neighbour_share=0.8))
+    late = pairs.left_window >= midnight
+    assert (late == (pairs.right_window >= midnight)).all()
+    assert 0 < late.sum() < len(pairs)
+    assert (pairs.left_window != pairs.right_window).any()
 
 
 def test_pairs_are_the_same_for_the_same_seed():

@@ -138,6 +138,19 @@ def test_a_day_drawn_like_the_reference_raises_no_alarm(planted, tmp_path):
     assert shared > alone
 
 
+def test_each_column_is_judged_as_one_of_all_tests(planted, tmp_path, monkeypatch):
+    told: list[int] = []
+
+    def threshold(null, tests, config):
+        told.append(tests)
+        return chance_threshold(null, tests, config)
+
+    monkeypatch.setattr("orchestration.drift.report.chance_threshold", threshold)
+    result = _report(planted, 5, tmp_path)
+    assert set(told) == {len(result.columns)}
+    assert len(told) > 5
+
+
 def test_a_planted_shift_is_found_and_the_shifted_columns_come_first(planted, tmp_path):
     result = _report(planted, 6, tmp_path)
     drifted = [name for name, column in result.columns.items() if column.drifted]
