@@ -49,7 +49,7 @@ _TEMPLATES = {
     "explain": "/explain/{room_id}",
     "users": "/users/{user_id}",
 }
-_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/docs.json"}
+_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/version", "/status", "/experiments", "/docs.json"}
 
 
 @dataclass
