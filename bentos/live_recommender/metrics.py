@@ -12,9 +12,10 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from bentos.live_recommender.experiment_metrics import ExperimentMetrics
 from bentos.live_recommender.json_logs import log
 from livealign.events.parsing import Rejection
-from livealign.live.answers import Outcome, TickReport
+from livealign.live.answers import Outcome, ShadowComparison, TickReport
 
 _MILLISECONDS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 45.0, 60.0)
@@ -83,6 +84,7 @@ class Metrics:
         self._rejections = Counter("livealign_rejections_total", "Events that were not taken", ["reason"])
         self._takeovers = Counter("livealign_takeovers_total", "Releases taken over while running")
         self._release = gauge("livealign_release", "1 for the release in service", ["release_id"])
+        self.experiments = ExperimentMetrics(gauge)
         self._failures = Counter("livealign_failures_total", "What went wrong and was survived", ["what"])
         self._requests = Counter("livealign_http_requests_total", "HTTP requests", ["route", "status"])
         self._seconds = Histogram("livealign_http_seconds", "Seconds of an HTTP request", ["route"], buckets=_MILLISECONDS)
@@ -133,6 +135,16 @@ class Metrics:
         self._takeovers.inc()
         self.serving(release_id)
         log("takeover", release_id=release_id, seconds=seconds)
+
+    def challenged(self, releases: Sequence[str]) -> None:
+        """Record the challengers in service."""
+        self.experiments.challenged(releases)
+        log("challengers", release_ids=list(releases))
+
+    def shadowed(self, comparison: ShadowComparison) -> None:
+        """Record the list of a challenger in the shadow."""
+        self.experiments.shadowed(comparison)
+        log("shadow", **comparison._asdict())
 
     def failed(self, what: str, detail: str) -> None:
         """Record a failure that the core survives."""

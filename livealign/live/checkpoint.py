@@ -85,7 +85,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
             "outcomes": state.outcomes.to_plain(),
             "deleted": list(state.deleted.items()),
         }
-        wishes = state.wishes.to_plain()
+        wishes, lists = state.wishes.to_plain(), state.list_outcomes.to_plain()
         room_rows = [_room_json(room) for room in rooms]
         contents = [room.content for room in rooms]
         open_windows = [
@@ -106,6 +106,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
         ("told", room_rows),
         ("open", open_windows),
         ("wishes", wishes),
+        ("lists", lists),
         ("event_ids", event_ids.newest(_IDS)),
     ):
         arrays[f"json.{name}"] = _json_lines(values)
@@ -131,12 +132,21 @@ def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthor
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {_CODE_NAMES.get(name, name): file[name] for name in file.files}
+            arrays = _by_code_name({name: file[name] for name in file.files})
         return _restored(arrays, config, encode_authors)
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise LiveAlignError(
             f"{path} cannot be read as a checkpoint ({error!r}); it is not used, and the log is read from its beginning"
         ) from error
+
+
+def copied_state(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> LiveState:
+    """Another state that is like the one that `checkpoint_arrays` read."""
+    return _restored(_by_code_name(arrays), config, encode_authors).state
+
+
+def _by_code_name(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {_CODE_NAMES.get(name, name): values for name, values in arrays.items()}
 
 
 def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:
@@ -175,6 +185,8 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     state.deleted = dict(about.get("deleted", ()))
     if "json.wishes" in arrays:  # older files have none
         state.wishes.restore(_lines(arrays, "wishes"))
+    if "json.lists" in arrays:
+        state.list_outcomes.restore(_lines(arrays, "lists"))
     state.publish()
     return Checkpoint(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
 
