@@ -1,4 +1,4 @@
-"""The `livealign` commands about releases: list, explain, promote, roll back, prune."""
+"""The `livealign` commands about releases: list, explain, promote, roll back, serve beside the champion, prune."""
 
 import fcntl
 from collections import Counter
@@ -14,6 +14,9 @@ from livealign.console import PlainConsole, table
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import read_manifest
+from livealign.release.challengers import Challengers, read_challengers
+from livealign.release.challengers import serve as serve_beside
+from livealign.release.challengers import stop as stop_serving
 from livealign.release.decisions import read_decision
 from livealign.release.lineage import bento_of, explain, lineage_of
 from livealign.release.registry import Release, champion_line, list_releases
@@ -24,6 +27,7 @@ from livealign.release.retention import prune as remove
 from livealign.settings import load_settings
 
 console = PlainConsole()
+releases_app = typer.Typer(help="The releases, and what is served beside the champion.")
 
 PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
 ReasonOption = Annotated[str, typer.Option(help="kept in the history of the pointer")]
@@ -31,12 +35,16 @@ ReasonOption = Annotated[str, typer.Option(help="kept in the history of the poin
 
 def add_release_commands(app: typer.Typer) -> None:
     """Give the application the commands of this module."""
-    for command in (releases, explain_release, promote, rollback, prune):
+    for command in (explain_release, promote, rollback, prune):
         app.command(command.__name__.replace("_", "-"))(command)
+    app.add_typer(releases_app, name="releases")
 
 
-def releases(platform: PlatformOption = "simulator") -> None:
+@releases_app.callback(invoke_without_command=True)
+def releases(context: typer.Context, platform: PlatformOption = "simulator") -> None:
     """List the releases: champion, metrics, decision, and what each was made from."""
+    if context.invoked_subcommand is not None:
+        return
     home = Home.from_environment(platform)
     line = champion_line(home.releases)
     shown = table("")
@@ -50,6 +58,32 @@ def releases(platform: PlatformOption = "simulator") -> None:
     console.say(str(home.releases))
     console.print(shown)
     console.say("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
+    _say_served(read_challengers(home.releases))
+
+
+@releases_app.command()
+def serve(
+    challenger: Annotated[str, typer.Argument(help="a release id, of `livealign releases`")],
+    share: Annotated[float, typer.Option(help="of the users, drawn by a salted hash of their id")],
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="compare its lists with the champion's, and show them to nobody")
+    ] = False,
+    platform: PlatformOption = "simulator",
+) -> None:
+    """Serve a release beside the champion, or change its share.
+
+    It is verified first; a running service follows within seconds. `livealign promote` ends the experiment.
+    """
+    _say_served(serve_beside(Home.from_environment(platform).releases, challenger, share, shadow=shadow))
+
+
+@releases_app.command()
+def stop(
+    challenger: Annotated[str | None, typer.Argument(help="one that is served; default: all of them")] = None,
+    platform: PlatformOption = "simulator",
+) -> None:
+    """Serve a challenger no more; its users get the champion's lists."""
+    _say_served(stop_serving(Home.from_environment(platform).releases, challenger))
 
 
 def explain_release(
@@ -157,6 +191,15 @@ def _say_champion(home: Home, release_id: str) -> None:
     console.say(f"the champion is {release_id}; a running service follows within seconds")
     if bento_of(home, release_id) is None:
         console.say("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
+
+
+def _say_served(served: Challengers | None) -> None:
+    if served is None:
+        console.say("the champion serves alone")
+        return
+    for one in served.challengers:
+        console.say(f"{one.release} {'shadows' if one.shadow else 'serves'} {one.share:.2%} of the users")
+    console.say(f"{served.champion}, the champion, serves {served.champion_share:.2%}")
 
 
 def _said(value: Any) -> str:

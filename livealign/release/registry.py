@@ -3,7 +3,8 @@
 releases/
   champion          the release id that serves, replaced by rename
   history.jsonl     every move of the pointer, appended, never rewritten
-  format.json       the version of these two (livealign.formats)
+  challengers.json  what is served beside the champion (livealign.release.challengers); a move of the pointer ends it
+  format.json       the version of the pointer and its history (livealign.formats)
   <release id>/     bundles (livealign.release.bundle)
 """
 
@@ -22,6 +23,7 @@ from livealign.release.bundle import LOCK, RELEASE_ID, Bundle, open_bundle, read
 
 CHAMPION = "champion"
 HISTORY = "history.jsonl"
+CHALLENGERS = "challengers.json"
 _REMEDY = "promote in another LIVEALIGN_HOME"
 
 
@@ -172,6 +174,7 @@ def _move(releases: Path, release_id: str, action: Literal["promote", "rollback"
         return
     mark_folder(releases)
     replace_bytes(releases / CHAMPION, f"{release_id}\n".encode())
+    (releases / CHALLENGERS).unlink(missing_ok=True)  # after a crash before this line it names another champion
     sync_directory(releases)
     at = (now or datetime.now(UTC).replace(tzinfo=None)).isoformat(timespec="milliseconds")
     _append(

@@ -4,9 +4,9 @@
     removed = prune(home, planned)
 
 Old partitions, artifacts, vectors, bundles, Bentos and event-log files are deleted by `RetentionConfig`. Never deleted: the
-champion, the earlier champions that the policy keeps for a rollback, their Bentos, and the partitions and artifacts of the
-days that they were made from. A folder is renamed before it is deleted, so that no process reads half of it; the next run
-deletes what a killed run had only renamed.
+champion, the challengers that are served beside it, the earlier champions that the policy keeps for a rollback, their Bentos,
+and the partitions and artifacts of the days that they were made from. A folder is renamed before it is deleted, so that no
+process reads half of it; the next run deletes what a killed run had only renamed.
 """
 
 import shutil
@@ -25,6 +25,7 @@ from livealign.home import Home
 from livealign.landing.partitions import landed_days
 from livealign.operation_config import RetentionConfig
 from livealign.release.bundle import LOCK, RELEASE_ID, read_manifest
+from livealign.release.challengers import read_challengers
 from livealign.release.decisions import SUFFIX
 from livealign.release.registry import champion_line, list_releases
 
@@ -46,7 +47,7 @@ class Pruning:
     """The files and folders to delete, and the releases that are protected."""
 
     removals: list[Removal]
-    protected: list[str]  # release ids: first those that a rollback reaches, the champion last
+    protected: list[str]  # release ids: challengers, those that a rollback reaches, the champion last
     protected_days: frozenset[date]  # the days that those releases were made from
     problems: list[str]  # what could not be read, and is kept
 
@@ -61,7 +62,8 @@ def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = N
         BundleError: the champion pointer or its history cannot be read, so what must stay is unknown.
     """
     line = champion_line(home.releases)
-    protected = line[-(config.rollback_champions + 1) :]
+    reached = line[-(config.rollback_champions + 1) :]
+    protected = [*(release for release in _served(home) if release not in reached), *reached]
     kept_days, problems = _days_of(home, protected)
     removals = [
         *_partitions("landing", _landing_partitions(home), config.landing_days, kept_days),
@@ -86,7 +88,7 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
         return removed
     home.releases.mkdir(parents=True, exist_ok=True)
     with exclusive(home.releases / LOCK):  # promotions and rollbacks wait until this is done
-        now_needed = set(champion_line(home.releases)[-1:]) - set(planned.protected)
+        now_needed = {*champion_line(home.releases)[-1:], *_served(home)} - set(planned.protected)
         needed_days, _ = _days_of(home, now_needed)
         for removal in planned.removals:
             path = removal.path
@@ -108,6 +110,12 @@ def _half_removed(home: Home) -> Iterator[Path]:
 
 
 # What must stay
+
+
+def _served(home: Home) -> list[str]:
+    """The challengers that are served beside the champion."""
+    found = read_challengers(home.releases)
+    return [] if found is None else [challenger.release for challenger in found.challengers]
 
 
 def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]:

@@ -154,3 +154,16 @@ def test_every_command_that_an_error_names_is_there() -> None:
     named = {match for text in sources for match in re.findall(r"`livealign ([a-z][a-z-]+)", text)}
     assert {"promote", "releases"} <= named
     assert named <= known
+
+
+def test_a_challenger_is_served_listed_and_stopped(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    promote(home.releases, one)
+    assert "the champion serves alone" in run(capsys, "releases")
+    assert f"{two} serves 5.00% of the users" in run(capsys, "releases", "serve", two, "--share", "0.05")
+    listed = run(capsys, "releases")
+    assert f"{one}, the champion, serves 95.00%" in listed
+    assert f"{two} shadows 50.00%" in run(capsys, "releases", "serve", two, "--share", "0.5", "--shadow")
+    assert "the champion serves alone" in run(capsys, "releases", "stop", two)
+    with pytest.raises(BundleError, match="is the champion"):
+        run(capsys, "releases", "serve", one, "--share", "0.05")

@@ -18,9 +18,10 @@ from livealign.events.log import EventLog
 from livealign.events.log_files import log_files
 from livealign.home import Home
 from livealign.operation_config import RetentionConfig
+from livealign.release.challengers import serve
 from livealign.release.decisions import write_decision
 from livealign.release.promotion import Decision
-from livealign.release.registry import promote, read_champion, rollback
+from livealign.release.registry import list_releases, promote, read_champion, rollback
 from livealign.release.retention import Pruning, plan_pruning, prune
 from tests.release.test_registry import release
 
@@ -137,6 +138,17 @@ def test_the_days_of_a_first_champion_that_was_promoted_after_the_plan_stay(home
     prune(home, planned)
     for root in (home.marts / "interactions", home.landing / "impressions"):
         assert {f"dt={day}" for day in DAYS[:22]} <= names(root)  # the planted window
+
+
+def test_a_challenger_that_is_served_stays_also_when_it_was_served_after_the_plan(home: Home) -> None:
+    ids = [one.release_id for one in list_releases(home.releases)]
+    early, late = (one for one in ids if one[8:10] in ("23", "24"))
+    serve(home.releases, early, 0.1)
+    planned = plan_pruning(home, POLICY)
+    assert early in planned.protected
+    serve(home.releases, late, 0.1)
+    prune(home, planned)
+    assert {early, late} <= names(home.releases) & names(home.bentos)
 
 
 def test_one_day_of_a_clock_that_jumped_costs_one_day(home: Home) -> None:
