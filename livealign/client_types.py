@@ -280,6 +280,8 @@ class RecommendedRoom(TypedDict):
     reason: str
     # Has a place that is reserved for rooms outside the ranked list.
     explored: bool
+    # The probability, over the draws of the exploration, of this room in this place.
+    propensity: float
 
 
 class UserList(TypedDict):

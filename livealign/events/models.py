@@ -240,8 +240,30 @@ class UserDeleted(BaseModel):
     user_key: Id
 
 
-_Record = Annotated[Event | UserDeleted, Field(discriminator="kind")]
-_RECORD: TypeAdapter[Event | UserDeleted] = TypeAdapter(_Record)
+class ListShown(BaseModel):
+    """A list that the service showed, with what is needed to read it off-policy.
+
+    It is made by the service, never taken from senders, and lies before the impressions of its rooms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["list_shown"] = "list_shown"
+    event_id: Key
+    at: Milliseconds
+    user_id: Id
+    request_id: Key
+    release: Name
+    experiment: Name | None = None  # None: the champion serves alone
+    challenger: bool = False
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0  # the probability that the user is served by this release
+    rooms: tuple[Id, ...]
+    propensities: tuple[Annotated[float, Field(gt=0, le=1)], ...]  # that the release puts each room in its place
+
+
+Record = Event | UserDeleted | ListShown
+_Kind = Annotated[Event | UserDeleted | ListShown, Field(discriminator="kind")]
+_RECORD: TypeAdapter[Record] = TypeAdapter(_Kind)
 
 
 def deleted_key(user_id: int) -> int:
@@ -249,13 +271,13 @@ def deleted_key(user_id: int) -> int:
     return hashed_id("deleted user", str(user_id))
 
 
-def record_of(event: Event | UserDeleted) -> bytes:
+def record_of(event: Record) -> bytes:
     """The event as one line of JSON (UTF-8, no line break), which `event_of` reads."""
     return event.__pydantic_serializer__.to_json(event, exclude_none=True)
 
 
-def event_of(record: bytes) -> Event | UserDeleted:
-    """The event or tombstone of a record.
+def event_of(record: bytes) -> Record:
+    """The event, shown list or tombstone of a record.
 
     Raises:
         ValueError: the record is not an event.

@@ -97,6 +97,25 @@ TABLES: dict[str, Table] = {
             "shown_at",
         ),
         Table(
+            "lists",
+            pa.schema(
+                [
+                    _id("list_id"),
+                    _id("user_id"),
+                    _required("shown_at", TIMESTAMP),
+                    _required("request_id", pa.string()),  # of its impressions
+                    _required("release", pa.string()),  # that ranked it
+                    pa.field("experiment", pa.string()),  # null: no other release was served
+                    _required("challenger", pa.bool_()),  # false: by the champion
+                    _required("share", pa.float64()),  # probability that the user was served by this release
+                    _required("rooms", pa.list_(pa.int64())),  # best first
+                    _required("propensities", pa.list_(pa.float64())),  # of each: that the release puts it in its place
+                ]
+            ),
+            ("list_id",),
+            "shown_at",
+        ),
+        Table(
             "plays",
             pa.schema(
                 [
@@ -177,4 +196,4 @@ TABLES: dict[str, Table] = {
     )
 }
 
-ADDED_LATER = frozenset({"room_changes"})  # days landed before these tables have no file of them, which means no rows
+ADDED_LATER = frozenset({"room_changes", "lists"})  # days landed before these tables have no file of them, which means no rows

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from livealign.events.parsing import Rejection
 from livealign.live.state.coded_windows import CodedWindow
+from livealign.live.state.list_outcomes import Arm
 
 MAX_K = 100
 Fallback = Literal[
@@ -219,6 +220,7 @@ class RankedRoom(NamedTuple):
     content_age_seconds: float | None  # age of the window that the codes describe; None before the first
     reason: str
     explored: bool = False  # takes a place reserved for rooms outside of the list
+    propensity: float = 1.0  # the probability, over the draws of the exploration, that this room is in this place
 
 
 class Recommendations(NamedTuple):
@@ -231,3 +233,4 @@ class Recommendations(NamedTuple):
     fallbacks: tuple[Fallback, ...]
     surface: str | None = None
     seconds: dict[str, float] | None = None  # by `Stage`
+    arm: Arm | None = None  # of the experiment that the list belongs to

@@ -13,6 +13,7 @@ from livealign.events.models import (
     Gift,
     ImpressionShown,
     Like,
+    ListShown,
     NotInterested,
     PlayEnded,
     PlayStarted,
@@ -23,6 +24,7 @@ from livealign.events.models import (
     Speech,
 )
 from livealign.ids import hashed_id
+from livealign.live.shown_lists import arm_of
 from livealign.live.state.state import LiveState
 from livealign.live.state.windows import LiveFrame, Utterance
 
@@ -35,11 +37,14 @@ def landed_number(event: Event) -> int:
     return hashed_id(event.kind, event.event_id)
 
 
-def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -> bool:
+def apply(state: LiveState, event: Event | ListShown, number: EventNumber = landed_number) -> bool:
     """Apply an event to the state; returns False if its room is unknown or its window is closed.
 
     The caller holds the state's lock.
     """
+    if isinstance(event, ListShown):
+        state.list_outcomes.shown(arm_of(event), event.user_id, event.rooms, event.at)
+        return True
     if isinstance(event, AuthorBlocked):
         state.wishes.block(event.user_id, event.author_id)
         return True
@@ -83,6 +88,8 @@ def apply(state: LiveState, event: Event, number: EventNumber = landed_number) -
         return True
     # The event belongs to the window of its last instant, but not to one before its start (dbt: last_window_of).
     at = max(event.ended_at - 1, event.at) if isinstance(event, Speech) else event.at
+    if isinstance(event, Gift):
+        state.list_outcomes.gifted(event.user_id, event.room_id, event.at)
     window = state.happened(event.room_id, at)
     if window is None:
         return False

@@ -85,7 +85,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
             "outcomes": state.outcomes.to_plain(),
             "deleted": list(state.deleted.items()),
         }
-        wishes = state.wishes.to_plain()
+        wishes, lists = state.wishes.to_plain(), state.list_outcomes.to_plain()
         room_rows = [_room_json(room) for room in rooms]
         contents = [room.content for room in rooms]
         open_windows = [
@@ -106,6 +106,7 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
         ("told", room_rows),
         ("open", open_windows),
         ("wishes", wishes),
+        ("lists", lists),
         ("event_ids", event_ids.newest(_IDS)),
     ):
         arrays[f"json.{name}"] = _json_lines(values)
@@ -175,6 +176,8 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     state.deleted = dict(about.get("deleted", ()))
     if "json.wishes" in arrays:  # older files have none
         state.wishes.restore(_lines(arrays, "wishes"))
+    if "json.lists" in arrays:
+        state.list_outcomes.restore(_lines(arrays, "lists"))
     state.publish()
     return Checkpoint(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
 

@@ -27,6 +27,7 @@ def forget_user(state: LiveState, user_id: int, at: int) -> None:
         state.deleted[deleted_key(user_id)] = at
         state.users.forget(user_id)
         state.wishes.forget(user_id)
+        state.list_outcomes.forget_user(user_id)
         state.sessions.forget_user(user_id)
         state.user_counts.forget_person(user_id)
         for rooms in state.open.values():
@@ -38,7 +39,7 @@ def apply_deletion(state: LiveState, record: UserDeleted) -> None:
     """Forget the user of a tombstone, who is found by the hashes of all users."""
     with state.lock:
         state.deleted[record.user_key] = record.at
-        known = {*state.users.ids(), *state.wishes.ids(), *state.user_counts.ids()}
+        known = {*state.users.ids(), *state.wishes.ids(), *state.user_counts.ids(), *state.list_outcomes.ids()}
         known.update(np.unique(state.sessions.table["user_id"]).tolist())
         for user_id in known:
             if deleted_key(user_id) == record.user_key:

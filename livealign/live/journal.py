@@ -19,7 +19,6 @@ from livealign.events.log import START, Log
 from livealign.events.models import (
     ROOMLESS,
     Event,
-    ImpressionShown,
     RoomEnded,
     RoomStarted,
     UserDeleted,
@@ -32,10 +31,13 @@ from livealign.events.parsing import PlacedEvent, Rejection
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
+from livealign.live.contradictions import contradictions
 from livealign.live.deletion import apply_deletion, forget_user
 from livealign.live.refresh import close_windows
 from livealign.live.serving import Serving
+from livealign.live.shown_lists import records_of
 from livealign.live.startup import state_of
+from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.state import LiveState
 from livealign.live.takeover import adopt
 
@@ -138,7 +140,7 @@ class Journal:
             unknown = [placed for placed in unknown if placed.event.room_id not in state.rooms]
         detail = "room_id is of no room that is live or ended lately; send room_started first"
         rejected = [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
-        return [*rejected, *_contradictions(state, events, {placed.place for placed in unknown})]
+        return [*rejected, *contradictions(state, events, {placed.place for placed in unknown})]
 
     def receive(self, events: Sequence[Event]) -> None:
         """Apply events that have just been logged, in the order of time."""
@@ -174,9 +176,10 @@ class Journal:
 
     def show(self, state: LiveState, user_id: int, answer: Recommendations) -> None:
         """Record a shown list: in the state at once, in the log at the next `flush`."""
-        rooms = np.array([room.room_id for room in answer.rooms], dtype=np.int64)
+        rooms, arm = [room.room_id for room in answer.rooms], answer.arm or Arm(answer.model_version, None, False, 1.0)
         with state.lock:
-            state.show(user_id, rooms, answer.at, answer.request_id)
+            state.show(user_id, np.array(rooms, dtype=np.int64), answer.at, answer.request_id)
+            state.list_outcomes.shown(arm, user_id, rooms, answer.at)
         with self._gate:
             self._shown.append(_ShownList(user_id, answer))
             self._behind += len(answer.rooms)
@@ -193,20 +196,21 @@ class Journal:
             waiting, self._shown, self._behind = list(self._shown), deque(), 0
         if not waiting:
             return
-        events = [event for shown in waiting for event in impressions(shown.user_id, shown.answer)]
+        events = [event for shown in waiting for event in records_of(shown.user_id, shown.answer)]
+        shown_rooms = len(events) - len(waiting)
         try:
             self._log.append([record_of(event) for event in events])
         except EventLogError as error:
             with self._gate:
                 self._shown.extendleft(reversed(waiting))
-                self._behind += len(events)
+                self._behind += shown_rooms
             if self._problem is None:
                 self._observer.failed("log", str(error))
             self._problem = str(error)
             return
         self._problem = None
         self.intake.recent_ids.add(event.event_id for event in events)
-        self._observer.events({("impression", "accepted"): len(events)})
+        self._observer.events({("impression", "accepted"): shown_rooms})
 
     def delete_user(self, state: LiveState, user_id: int, now: int) -> int:
         """Forget a user in the state and erase their records from the log; returns how many.
@@ -265,49 +269,6 @@ class Journal:
     def _current(self) -> LiveState:
         assert self._state is not None, "the journal has restored no state yet"
         return self._state
-
-
-def _contradictions(state: LiveState, events: Sequence[PlacedEvent], passed: set[int]) -> list[Rejection]:
-    """Rejections of events that do not fit their room, as the state or an earlier start of the batch knows it."""
-    rooms: dict[int, tuple[int, int]] = {}  # author and start
-    for placed in sorted(events, key=lambda placed: placed.event.at):
-        if isinstance(placed.event, RoomStarted) and placed.event.room_id not in state.rooms:
-            rooms.setdefault(placed.event.room_id, (placed.event.author_id, placed.event.at))
-    rejected = []
-    for place, event in events:
-        room = state.rooms.get(event.room_id)
-        author, started_at = rooms.get(event.room_id, (-1, 0)) if room is None else (room.author_id, room.started_at)
-        if place in passed:
-            continue
-        if event.author_id != author:
-            detail = "author_id is not the author of the room, as its room_started says"
-            rejected.append(Rejection(place, event.event_id, "other_author", detail))
-        elif isinstance(event, RoomEnded) and event.at < started_at:
-            detail = f"at lies {started_at - event.at} ms before the start of the room"
-            rejected.append(Rejection(place, event.event_id, "ends_before_start", detail))
-    return rejected
-
-
-def impressions(user_id: int, answer: Recommendations) -> list[ImpressionShown]:
-    """The impressions of a list, as events for the log.
-
-    A client that reports an impression under the same event id sends a duplicate.
-    """
-    return [
-        ImpressionShown(
-            event_id=f"{answer.request_id}:{room.room_id}",
-            at=answer.at,
-            room_id=room.room_id,
-            author_id=room.author_id,
-            user_id=user_id,
-            request_id=answer.request_id,
-            position=position,
-            surface=answer.surface,
-            score=room.scores["click"],
-            model_version=answer.model_version,
-        )
-        for position, room in enumerate(answer.rooms)
-    ]
 
 
 def _time(event: Event) -> int:

@@ -53,6 +53,7 @@ def move_state(state: LiveState, milliseconds: int) -> None:
                 _move_window(window, by)
         state.sessions.move(by)
         state.users.move(by)
+        state.list_outcomes.move(by)
         state.publish()
 
 

@@ -9,7 +9,6 @@ arguments. It needs no LLM: the view has the rooms' vectors and codes from the r
 
 import time
 import uuid
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from livealign.dataset.examples import KnownIds, serving_examples
 from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
 from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
+from livealign.live.list_places import Places, diverse, explored
 from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason
 from livealign.live.selection import ANY_ROOM, RoomFilter, selected
 from livealign.live.state.rooms import LiveView
@@ -152,13 +152,16 @@ class Recommender:
         clock.lap("candidates")
         scores = self.scores(view, rows, reader, request.at)
         clock.lap("rank")
-        chosen, explored = self._chosen(view, rows, scores, reader, request)
+        places = self._places(view, rows, scores, reader, request)
         listed = tuple(
-            self._listed(view, int(rows[place]), scores[place], reader, request, place in explored) for place in chosen.tolist()
+            self._listed(view, int(rows[place]), scores[place], reader, request)._replace(
+                explored=place in places.drawn, propensity=propensity
+            )
+            for place, propensity in zip(places.chosen, places.propensities, strict=True)
         )
         if request.content and any(room.content_age_seconds is None for room in listed):
             fallbacks.append("author_only")
-        if request.content and view.waiting[rows[chosen]].any():
+        if request.content and view.waiting[rows[places.chosen]].any():
             fallbacks.append("old_content")
         clock.lap("compose")
         return Recommendations(
@@ -224,25 +227,14 @@ class Recommender:
             feature_matrix(columns, self.vocabulary.base_rates, 1)[:, USER_FEATURES],
         )[0]
 
-    def _chosen(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> tuple[Ints, set[int]]:
-        """Places in `rows` of the list's rooms in order, and those of them that explore."""
+    def _places(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> Places:
+        """The list as places in `rows`."""
         click = self.lowered(view, rows, scores[:, self.ranker.config.tasks.index("click")], reader)
         order = np.argsort(-click, kind="stable").tolist()
         best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
-        draws = int(self.config.exploration_share * len(best))
-        listed = set(best)
-        others = np.array([place for place in order if place not in listed] if draws else [], dtype=np.int64)
-        draws = min(draws, len(others))
-        if not draws:
-            return np.array(best, dtype=np.int64), set()
-        rng = np.random.default_rng(int.from_bytes(request.request_id.encode(), "big"))
-        drawn = rng.choice(others, draws, replace=False).tolist()
-        # The first place is never given away.
-        for rank, place in zip(sorted(1 + rng.choice(len(best) - 1, draws, replace=False)), drawn, strict=True):
-            best[rank] = place
-        return np.array(best, dtype=np.int64), set(drawn)
+        return explored(best, order, self.config.exploration_share, request.request_id)
 
-    def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request, explored: bool) -> RankedRoom:
+    def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request) -> RankedRoom:
         room, codes = view.rooms[row], view.codes[row].tolist()
         names = self.names(codes)
         by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
@@ -257,7 +249,6 @@ class Recommender:
             code_names=names,
             content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
             reason=self.reason(view, row, reader, request.content),
-            explored=explored,
         )
 
     def reason(self, view: LiveView, row: int, reader: Reader, content: bool = True) -> str:
@@ -278,28 +269,6 @@ def without_content(view: LiveView) -> LiveView:
         content_at=np.zeros_like(view.content_at),
         counts=np.full_like(view.counts, np.nan),
     )
-
-
-def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> list[int]:
-    """The first `k` of `order` with at most `most` of each code.
-
-    If that gives fewer than `k`, the best of the passed ones are added.
-    """
-    counts: Counter[int] = Counter()
-    taken: list[int] = []
-    passed: list[int] = []
-    for place in order:
-        if len(taken) == k:
-            break
-        if counts[codes[place]] < most:
-            counts[codes[place]] += 1
-            taken.append(place)
-        else:
-            passed.append(place)
-    if len(taken) < k:
-        rank = {place: number for number, place in enumerate(order)}
-        taken = sorted([*taken, *passed[: k - len(taken)]], key=rank.__getitem__)
-    return taken
 
 
 def one_thread() -> None:

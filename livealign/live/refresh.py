@@ -252,8 +252,9 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
         state.closed_until = window
         viewers = state.sessions.viewers(window)
         long_views = state.sessions.long_views((window + 1) * state.window_ms)
-        for author, at in zip(long_views.author_id.tolist(), long_views.known_at.tolist(), strict=True):
+        for author, user, room_id, clicked_at, at in zip(*(column.tolist() for column in long_views), strict=True):
             state.author_counts.add(author, _LONG_VIEWS, at // DAY_MS)
+            state.list_outcomes.long_viewed(user, room_id, clicked_at)
         state.sessions.forget(window + 1)
     counted = dict(zip(viewers.room_id.tolist(), zip(*(column.tolist() for column in viewers[1:]), strict=True), strict=True))
     dropped = 0

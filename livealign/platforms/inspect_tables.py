@@ -22,6 +22,7 @@ def _chat(rooms: str, gifts: str) -> Mapping[str, Given]:
         "authors": Given("partly", "the channels, without any attribute"),
         "users": Given("partly", "everyone who wrote that day, without any attribute"),
         "impressions": Given("partly", "none are logged: inferred from the channels live or recent when a viewer came"),
+        "lists": Given("no", "only the service of LiveAlign logs them"),
         "plays": Given("partly", "inferred: the span of a viewer's messages; silent viewers are unknown"),
         "comments": Given("yes", "the whole chat with text, bots marked"),
         "speech": Given("partly", "no speech: the host's own chat messages stand for it"),
@@ -41,6 +42,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "authors": Given("yes", "daily state of every host"),
         "users": Given("yes", "daily state of every viewer"),
         "impressions": Given("yes", "everything that was shown, with position and request"),
+        "lists": Given("no", "only the service of LiveAlign logs them"),
         "plays": Given("yes", "watch sessions linked to their impression"),
         "comments": Given("yes", "comments with text, bots marked"),
         "speech": Given("yes", "what the hosts say"),
@@ -57,6 +59,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "authors": Given("partly", "the hosts of these broadcasts, without any attribute"),
         "users": Given("partly", "everyone who did anything, without any attribute"),
         "impressions": Given("yes", "what was shown, with request, position, score and model version"),
+        "lists": Given("yes", "what the service showed, with its release and propensities"),
         "plays": Given("yes", "watch sessions, linked to their impression by the request id"),
         "comments": Given("yes", "comments with text, bots marked"),
         "speech": Given("yes", "what the hosts say, where a transcript was sent"),
@@ -79,6 +82,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "impressions": Given(
             "yes", "entered ones from click, others from negative; no position, no request", ("clicks", "negatives")
         ),
+        "lists": Given("no", "only the service of LiveAlign logs them"),
         "plays": Given("yes", "clicks with their watch time; no source", ("clicks",)),
         "comments": Given("partly", "who commented when; no text is published", ("comments",)),
         "speech": Given("no", "no speech is published"),
@@ -97,6 +101,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "impressions": Given(
             "yes", "entered ones from the plays, others from live_show; no position, no request", ("plays", "shows")
         ),
+        "lists": Given("no", "only the service of LiveAlign logs them"),
         "plays": Given("yes", "watch sessions with their source", ("plays",)),
         "comments": Given("yes", "comments with text; bots are not marked", ("comments",)),
         "speech": Given("no", "no speech is published, only vectors that have heard it"),
@@ -124,6 +129,7 @@ TABLES_OF: Mapping[str, Mapping[str, Given]] = {
         "authors": Given("partly", "the streamers, without any attribute"),
         "users": Given("partly", "who was in a chat, without any attribute"),
         "impressions": Given("partly", "none are logged: inferred from a sample of the rooms live when a viewer came"),
+        "lists": Given("no", "only the service of LiveAlign logs them"),
         "plays": Given("yes", "presence in the chat in steps of ten minutes"),
     },
 }

@@ -4,8 +4,9 @@
 
 An event lands under the day of its own time, whichever file it lies in: the end of a room or a play is often in a later one. A
 play belongs to the impression of its request, room and user. A room that is sent to start again, later, has changed: its title
-and category are a row of `room_changes`. Ids of rooms and people are as they were sent: the service speaks the ids of the
-landed data already, keyed hashes where a key was set. Ids of events are hashes of the sender's.
+and category are a row of `room_changes`. A list that the service showed is a row of `lists`. Ids of rooms and people are as
+they were sent: the service speaks the ids of the landed data already, keyed hashes where a key was set. Ids of events are
+hashes of the sender's.
 
 Rejected here: `damaged_record` (the checksum does not fit), `unknown_event` (a record that is no event of
 `livealign.events.models`) and `deleted_user` (an event of a user before their tombstone).
@@ -28,8 +29,10 @@ from livealign.events.models import (
     Event,
     Frame,
     ImpressionShown,
+    ListShown,
     PlayEnded,
     PlayStarted,
+    Record,
     RoomEnded,
     RoomHidden,
     RoomStarted,
@@ -62,6 +65,8 @@ _ACTIONS = {
     ),
     "play_started": ("plays", "play_id", "entered_at", ("user_id", "source")),
 }
+_OF_A_LIST = ("user_id", "request_id", "release", "experiment", "challenger", "share", "rooms", "propensities")
+_TABLE_OF = {"list_shown": "lists"} | {kind: table for kind, (table, *_) in _ACTIONS.items()}  # of a rejected event
 
 
 class EventCount(NamedTuple):
@@ -77,7 +82,7 @@ class _Read(NamedTuple):
 
     file: str
     line: int
-    event: Event | UserDeleted | None
+    event: Record | None
     reason: str
 
 
@@ -167,7 +172,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
         day = EPOCH + timedelta(days=number)
         if _is_deleted(event, deleted):
             if number in wanted:
-                table = _ACTIONS.get(event.kind, ("plays",))[0]
+                table = _TABLE_OF.get(event.kind, "plays")
                 run.reject(table, record.file, record.line, "deleted_user", "the user was deleted later", day=day)
             continue
         _note_end(event, ends)
@@ -200,13 +205,13 @@ def _deletions(archive: Path) -> dict[int, int]:
     return deleted
 
 
-def _is_deleted(event: Event, deleted: dict[int, int]) -> bool:
+def _is_deleted(event: Event | ListShown, deleted: dict[int, int]) -> bool:
     """Whether an event is of a user who was deleted after it."""
     user_id = getattr(event, "user_id", None) if deleted else None
     return user_id is not None and event.at <= deleted.get(deleted_key(user_id), -1)
 
 
-def _note_end(event: Event, ends: _Ends) -> None:
+def _note_end(event: Event | ListShown, ends: _Ends) -> None:
     match event:
         case RoomStarted():
             ends.starts[event.room_id] = min(event.at, ends.starts.get(event.room_id, event.at))
@@ -219,8 +224,12 @@ def _note_end(event: Event, ends: _Ends) -> None:
             ends.impressions.setdefault(key, hashed_id("impression", event.event_id))
 
 
-def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]) -> None:
+def _add_people(
+    event: Event | ListShown, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]
+) -> None:
     """The first sight of a person on a day is a row of that person."""
+    if isinstance(event, ListShown):
+        return  # its impressions follow
     found = [("authors", "author_id", event.author_id)]
     if not isinstance(event, RoomStarted | RoomEnded | Speech | RoomHidden | RoomUnhidden | Frame):
         found.append(("users", "user_id", event.user_id))
@@ -230,13 +239,16 @@ def _add_people(event: Event, day: int, record: _Read, people: set[tuple[str, in
             _add(tables[name], {key: person, "observed_at": event.at}, record.file, record.line)
 
 
-def _row(event: Event) -> tuple[str | None, dict[str, Any]]:
+def _row(event: Event | ListShown) -> tuple[str | None, dict[str, Any]]:
     """The table and row that an event becomes; the ends of rooms and plays are no rows."""
     if isinstance(event, RoomStarted):
         names = ("room_id", "author_id", "title", "category", "language")
         return "rooms", {**{name: getattr(event, name) for name in names}, "started_at": event.at}
     if isinstance(event, Frame):
         return "frames", {"room_id": event.room_id, "at": event.at, "path": None, "bytes": b64decode(event.picture)}
+    if isinstance(event, ListShown):
+        row = {name: getattr(event, name) for name in _OF_A_LIST}
+        return "lists", row | {"list_id": hashed_id("list", event.event_id), "shown_at": event.at}
     if event.kind not in _ACTIONS:
         return None, {}
     table, key, time, fields = _ACTIONS[event.kind]

@@ -18,6 +18,7 @@ from livealign.events.log import Position
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
 from livealign.live.startup import Snapshot, state_of
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows
+from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.room_texts import RoomText
 from livealign.live.state.rooms import ClosedWindow, RoomContent
 from livealign.live.state.state import LiveState
@@ -53,6 +54,8 @@ def busy_state() -> LiveState:
     author, end = np.array([70]), np.array([30_000])
     (row,) = state.coded_windows.add(np.array([71]), author, end, np.full((1, DIM), 0.5, np.float32), np.array([[1, 2]]))
     state.set_coded(room, int(row), 30_000, COUNTS)
+    state.list_outcomes.shown(Arm("r", "x", True, 0.1), 3, [7, 8], 45_000)
+    state.list_outcomes.shown(Arm("r", None, False, 1.0), 4, [8], 45_000)
     state.show(3, np.array([7, 8]), 45_000, "q")
     state.enter("p", 3, 7, 46_000, "q")
     window = state.happened(7, 47_000)
@@ -103,6 +106,13 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     assert [ids.tolist() for ids in fresh.wishes.unwanted(3)] == [[70], [8]]
     assert fresh.view().hidden.tolist() == state.view().hidden.tolist()
     assert fresh.view().hidden.sum() == 1
+    assert [(one.arm, one.total, one.users) for one in fresh.list_outcomes] == [
+        (Arm("r", "x", True, 0.1), [1, 2, 1, 0, 0], {3: [1, 2, 1, 0, 0]}),
+        (Arm("r", None, False, 1.0), [1, 1, 0, 0, 0], {}),
+    ]
+    for one in (state, fresh):
+        one.list_outcomes.gifted(3, 7, 47_000)  # of the click that was saved
+    assert next(iter(fresh.list_outcomes)).users[3] == [1, 2, 1, 0, 1]
     history = fresh.users.history(3, 2**62)
     assert history.at.tolist() == [46_000]
     assert fresh.coded_windows["segment_id"][history.coded_row].tolist() == [71]

@@ -132,7 +132,7 @@ def test_landing_honours_the_tombstone_also_for_files_that_were_copied_before(st
     assert [path.name for path in log_files(stage.folder / "log")][:1] == ["events-00000001.log"]
     summary = land("served", archive, tmp_path / "landing")
     tables = {name: table for name, table in summary.tables.items() if table.rejected}
-    assert sum(table.rejected for table in tables.values()) == 9  # six events and three rooms shown
+    assert sum(table.rejected for table in tables.values()) == 10  # six events, a list and its three rooms
     users = {
         row["user_id"]: (path.parent.parent.name, row)
         for path in (tmp_path / "landing").rglob("*.parquet")

@@ -15,7 +15,7 @@ from livealign.dataset.examples import TASKS
 from livealign.days import DAY_MS
 from livealign.errors import BundleError, LiveAlignError
 from livealign.live.answers import Recommendations
-from livealign.live.recommender import Reader, Recommender, Request, diverse
+from livealign.live.recommender import Reader, Recommender, Request
 from livealign.live.startup import read_snapshot, state_of
 from livealign.live.state.state import LiveState
 from livealign.profiles import load_profile
@@ -209,14 +209,6 @@ def test_a_room_that_has_ended_is_scored_as_it_was_at_its_end(recommender: Desk)
     scores = recommender.recommender.scores
     assert np.array_equal(scores(ended, rows, reader, at + 7_200_000), scores(ended, rows, reader, at))
     assert not np.array_equal(scores(view, rows, reader, at + 7_200_000), scores(view, rows, reader, at))
-
-
-def test_a_list_is_not_full_of_one_code_as_long_as_there_are_others() -> None:
-    codes = [4, 4, 4, 4, 5, 5, 6]
-    assert diverse(range(7), codes, 5, 2) == [0, 1, 4, 5, 6]
-    assert diverse(range(7), codes, 6, 2) == [0, 1, 2, 4, 5, 6]  # the best of those that were passed over, in their place
-    assert diverse(range(7), codes, 3, 9) == [0, 1, 2]
-    assert diverse([], [], 3, 1) == []
 
 
 def test_some_places_go_to_rooms_that_would_not_have_been_on_the_list(release: PlantedRelease) -> None:

@@ -33,6 +33,9 @@ class LongView(NamedTuple):
     """n clicks that have become long views."""
 
     author_id: Ints  # [n]
+    user_id: Ints  # [n]
+    room_id: Ints  # [n]
+    clicked_at: Ints  # [n] epoch milliseconds
     known_at: Ints  # [n] epoch milliseconds
 
 
@@ -140,7 +143,8 @@ class Sessions:
         rows = np.flatnonzero(~counted & (np.minimum(until, now) >= due))
         counted[rows] = True
         counted[np.flatnonzero(~counted & (until < due) & (until <= now))] = True
-        return LongView(self.table["author_id"][rows].copy(), due[rows])
+        author, user, room, clicked_at = (self.table[name][rows] for name in ("author_id", "user_id", "room_id", "entered"))
+        return LongView(author, user, room, clicked_at, due[rows])
 
     def forget(self, window: int) -> None:
         """Remove the sessions that ended before the window."""

@@ -18,6 +18,7 @@ from livealign.days import DAY_MS
 from livealign.live.state.coded_windows import CodedWindows
 from livealign.live.state.columns import Columns
 from livealign.live.state.counts import RunningCounts
+from livealign.live.state.list_outcomes import ListOutcomes
 from livealign.live.state.room_texts import RoomText, RoomTexts
 from livealign.live.state.rooms import NEVER_ENDS, LiveRoom, LiveView
 from livealign.live.state.sessions import Sessions
@@ -62,6 +63,7 @@ class LiveState:
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
         self.wishes = Wishes(config.max_users)
+        self.list_outcomes = ListOutcomes(config.max_users)
         self.deleted: dict[int, int] = {}  # hashed key of a deleted user → epoch milliseconds
         self.lock = RLock()
         self.rooms: OrderedDict[int, LiveRoom] = OrderedDict()  # the room that was heard of longest ago first
@@ -210,6 +212,7 @@ class LiveState:
         if click is not None:
             self.users.engage(user_id, click.coded_row, at)
             self.outcomes.clicked(room_id, click.shown_at, at)
+            self.list_outcomes.clicked(user_id, room_id, click.shown_at, at)
             self.author_counts.add(room.author_id, AUTHOR_COUNTS.index("clicks"), at // DAY_MS)
             self.user_counts.add(user_id, 1, at // DAY_MS)
         if at < self.table["ended_at"][room.row]:
