@@ -308,4 +308,8 @@ class LiveConfig:
         300.0, "between two checkpoints; a restart reads the events since", POSITIVE, unit="seconds"
     )
     champion_poll_seconds: float = setting(1.0, "between two looks at the champion pointer", POSITIVE, unit="seconds")
+    experiment_level: float = setting(
+        0.05, "probability that an experiment ever finds a difference where there is none, all its metrics together", PART
+    )
+    experiment_effect: float = setting(0.1, "size of the differences that are found soonest, as a share of the mean", POSITIVE)
     takeover_seconds: float = setting(4.0, "a new release spends on encoding rooms before it serves", AMOUNT, unit="seconds")

@@ -1,4 +1,4 @@
-"""The `livealign` commands about releases: list, explain, promote, roll back, serve beside the champion, prune."""
+"""The `livealign` commands about releases: list, explain, move the champion, serve, prune."""
 
 import fcntl
 from collections import Counter

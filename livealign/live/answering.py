@@ -25,10 +25,12 @@ from livealign.live.embed import embed_segments
 from livealign.live.explain import explain
 from livealign.live.journal import Journal
 from livealign.live.known_users import latest_users
-from livealign.live.recommender import Reader, Request, without_content
+from livealign.live.lane import Lane
+from livealign.live.recommender import Request
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving
-from livealign.live.state.rooms import LiveView
+from livealign.live.shadow import Shadows
+from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.state import LiveState
 
 
@@ -36,17 +38,29 @@ class AnsweringCore:
     """The reading half of `LiveCore`: it answers, and never waits for the LLM."""
 
     def __init__(
-        self,
-        serving: Serving,
-        state: LiveState,
-        journal: Journal,
-        config: LiveConfig,
-        clock: Callable[[], float],
-        observer: Observer,
+        self, main: Lane, journal: Journal, config: LiveConfig, clock: Callable[[], float], observer: Observer
     ) -> None:
-        self._serving, self.state, self._journal = serving, state, journal
+        self._main, self._journal = main, journal
         self._config, self._clock, self._observer = config, clock, observer
-        self._without: tuple[LiveView, LiveView] | None = None  # a view, and the same view without content
+        self._shadows = Shadows(observer)
+
+    @property
+    def state(self) -> LiveState:
+        """The state of the champion's lane, which answers for the platform."""
+        return self._main.state
+
+    @property
+    def serving(self) -> Serving:
+        """The champion in service."""
+        return self._main.serving
+
+    def _lane_of(self, user_id: int) -> tuple[Lane, Arm | None]:
+        """The lane of a user's lists, and the arm of an experiment that they are counted for."""
+        return self._main, None
+
+    def _shadows_of(self, user_id: int) -> list[tuple[str, Lane]]:
+        """The releases that rank for a user and are not shown."""
+        return []
 
     def recommend(
         self,
@@ -80,16 +94,16 @@ class AnsweringCore:
         """
         asked_at = self.now() if at is None else at
         request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-            reader = self._reader(view, user_id, asked_at)
-            if not content:
-                view = self._without_content(view)
-        answer = serving.recommender.recommend(view, reader, request)
+        lane, arm = self._lane_of(user_id)
+        serving, view, alone, reader = lane.read(user_id, asked_at, alone=not content)
+        answer = serving.recommender.recommend(alone or view, reader, request)
         if serving.refresher is None:
             answer = answer._replace(fallbacks=(*answer.fallbacks, "no_refresh"))
         if record and content and at is None and answer.rooms and self._journal.moving:
-            self._journal.show(self.state, user_id, answer)
+            answer = answer._replace(arm=arm if arm is not None and arm.release == answer.model_version else None)
+            shadows = self._shadows.read(self._shadows_of(user_id), user_id, asked_at)  # before the list is remembered
+            self._journal.show(user_id, answer)
+            self._shadows.add(shadows, request, answer)
         self._observer.recommended(answer.seconds or {}, answer.fallbacks)
         return answer
 
@@ -99,7 +113,7 @@ class AnsweringCore:
         Raises:
             BackboneError: the release's backbone is not on this machine.
         """
-        return embed_segments(self._serving, segments)
+        return embed_segments(self.serving, segments)
 
     def rooms(self, limit: int = 50, offset: int = 0) -> tuple[RoomState, ...]:
         """A page of the live rooms, those with most viewers first; each has its newest window."""
@@ -107,42 +121,40 @@ class AnsweringCore:
 
     def found_rooms(self, search: str, limit: int, offset: int) -> tuple[int, tuple[RoomState, ...]]:
         """The number of live rooms that have all words of `search`, and a page of them."""
-        serving, view = self._serving_and_view()
+        serving, view = self._main.view()
         return rooms_page(view, serving.recommender, self.now(), limit, offset, search)
 
     def users(self, limit: int = 20) -> tuple[UserState, ...]:
         """Users with a history, the latest active first."""
-        at = self.now()
-        with self.state.lock:
-            return latest_users(self.state, self._serving.recommender, at, limit)
+        at, main = self.now(), self._main
+        with main.state.lock:
+            return latest_users(main.state, main.serving.recommender, at, limit)
 
     def room(self, room_id: int) -> RoomState | None:
         """One room and its latest windows, also shortly after its end; None if it is unknown."""
-        serving, view = self._serving_and_view()
+        serving, view = self._main.view()
         return room_of(view, serving.recommender, self.now(), room_id)
 
     def similar(self, room_id: int, k: int = 10) -> tuple[SimilarRoom, ...] | None:
         """The live rooms whose present content is most similar; None if the room is unknown."""
-        serving, view = self._serving_and_view()
+        serving, view = self._main.view()
         return similar_rooms(view, serving.recommender, self.now(), room_id, k)
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""
         at = self.now()
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-            reader, alone = self._reader(view, user_id, at), self._without_content(view)
+        serving, view, alone, reader = self._lane_of(user_id)[0].read(user_id, at, alone=True)
         rows = np.flatnonzero(view.room_id == room_id)
-        return explain(serving.recommender, view, alone, reader, Request(at, 1), int(rows[0])) if len(rows) else None
+        if alone is None or not len(rows):
+            return None
+        return explain(serving.recommender, view, alone, reader, Request(at, 1), int(rows[0]))
 
     def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
-        """Probabilities [rooms, tasks] of a user for rooms at a time; NaN for an unknown room.
+        """Probabilities [rooms, tasks] of the champion, of a user for rooms at a time; NaN for an unknown room.
 
         `recommend` ranks by them. This method makes no list; it is for comparison with the batch pipeline.
         """
-        with self.state.lock:
-            serving, view = self._serving, self.state.view()
-            reader = self._reader(view, user_id, at)
+        serving, view, _, reader = self._main.read(user_id, at)
         row_of = {room_id: row for row, room_id in enumerate(view.room_id.tolist())}
         known = [number for number, room_id in enumerate(room_ids) if room_id in row_of]
         scores = np.full((len(room_ids), len(serving.recommender.ranker.config.tasks)), np.nan, dtype=np.float32)
@@ -153,34 +165,8 @@ class AnsweringCore:
 
     def version(self) -> CoreVersion:
         """The release in service."""
-        return self._serving.version()
+        return self.serving.version()
 
     def now(self) -> int:
         """Epoch milliseconds of the clock; the snapshot's time until the first event."""
         return int(self._clock() * 1000) if self._journal.moving else self.state.clock
-
-    def _serving_and_view(self) -> tuple[Serving, LiveView]:
-        """The release and a view of the rooms that belong together."""
-        with self.state.lock:
-            return self._serving, self.state.view()
-
-    def _reader(self, view: LiveView, user_id: int, at: int) -> Reader:
-        history = self.state.users.history(user_id, at)
-        since = at - int(60_000 * self._config.seen_minutes)
-        coded_windows = view.coded_windows
-        return Reader(
-            user_id,
-            coded_windows["author_id"][history.coded_row],
-            coded_windows["vector"][history.coded_row],
-            coded_windows["codes"][history.coded_row],
-            coded_windows["segment_id"][history.coded_row] > 0,
-            self.state.user_before(user_id),
-            self.state.users.not_entered(user_id, since, at),
-            self.state.wishes.unwanted(user_id),
-        )
-
-    def _without_content(self, view: LiveView) -> LiveView:
-        cached = self._without
-        if cached is None or cached[0] is not view:
-            cached = self._without = (view, without_content(view))
-        return cached[1]

@@ -159,6 +159,26 @@ class CoreStatus(NamedTuple):
     from_snapshot: bool  # no event has come yet: rooms and time are those of the release's snapshot
 
 
+class ShadowComparison(NamedTuple):
+    """The list of a challenger in the shadow beside the one that was shown."""
+
+    release_id: str
+    request_id: str
+    rooms: tuple[int, ...]  # of the challenger's list
+    overlap: float  # share of the rooms that both lists have
+    rank_correlation: float | None  # Kendall's tau of the orders of the rooms shown; None with fewer than two
+
+
+class ShadowSummary(NamedTuple):
+    """The comparisons of one challenger so far."""
+
+    lists: int
+    left_out: int  # because lists came faster than they could be compared
+    overlap: float  # mean
+    rank_correlation: float  # mean over `ranked`
+    ranked: int
+
+
 Stage = Literal["user", "candidates", "rank", "compose"]
 Outcome = Literal["accepted", "duplicate", "rejected"]
 
@@ -187,12 +207,18 @@ class Observer(Protocol):
     def took_over(self, release_id: str, seconds: float) -> None:
         """Another release is in service."""
 
+    def challenged(self, releases: Sequence[str]) -> None:
+        """Other challengers are in service, or none."""
+
+    def shadowed(self, comparison: ShadowComparison) -> None:
+        """The list of a challenger in the shadow was compared."""
+
     def failed(self, what: str, detail: str) -> None:
         """An error that the core survives.
 
         Args:
-            what: encode, log, takeover, checkpoint or backbone; refresh, journal or champion for an unexpected error in the
-                thread of that name.
+            what: encode, log, takeover, challenger, challengers, checkpoint or backbone; refresh, journal, champion or shadow
+                for an unexpected error in the thread of that name.
         """
 
 
@@ -204,6 +230,8 @@ class SilentObserver:
     def recommended(self, seconds: Mapping[str, float], fallbacks: Sequence[str]) -> None: ...
     def ticked(self, report: TickReport) -> None: ...
     def took_over(self, release_id: str, seconds: float) -> None: ...
+    def challenged(self, releases: Sequence[str]) -> None: ...
+    def shadowed(self, comparison: ShadowComparison) -> None: ...
     def failed(self, what: str, detail: str) -> None: ...
 
 

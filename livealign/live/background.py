@@ -17,11 +17,13 @@ _LOOK_SECONDS = 0.5  # between looks at the clock: a clock other than the wall c
 class Core(Protocol):
     """The part of a live core that the background threads use."""
 
-    state: LiveState
-
+    @property
+    def state(self) -> LiveState: ...
     def tick(self) -> TickReport: ...
     def checkpoint(self) -> None: ...
     def follow_champion(self, releases: Path) -> bool: ...
+    def follow_challengers(self, releases: Path) -> bool: ...
+    def compare_shadow(self) -> bool: ...
     def failed(self, what: str, error: str | None) -> None: ...
 
 
@@ -40,7 +42,7 @@ class Background:
         self._ticked = self._window()
         work = [("refresh", self._refresh), ("journal", self._keep_journal)]
         if releases is not None:
-            work.append(("champion", lambda: self._follow(releases)))
+            work += [("champion", lambda: self._follow(releases)), ("shadow", self._compare)]
         self._threads = [Thread(target=self._guarded, args=job, name=f"livealign-{job[0]}", daemon=True) for job in work]
         for thread in self._threads:
             thread.start()
@@ -90,3 +92,7 @@ class Background:
     def _follow(self, releases: Path) -> None:
         self._stop.wait(self._config.champion_poll_seconds)
         self._core.follow_champion(releases)
+        self._core.follow_challengers(releases)
+
+    def _compare(self) -> None:
+        self._core.compare_shadow()

@@ -132,12 +132,21 @@ def read_checkpoint(path: Path, config: LiveConfig, encode_authors: EncodeAuthor
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {_CODE_NAMES.get(name, name): file[name] for name in file.files}
+            arrays = _by_code_name({name: file[name] for name in file.files})
         return _restored(arrays, config, encode_authors)
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise LiveAlignError(
             f"{path} cannot be read as a checkpoint ({error!r}); it is not used, and the log is read from its beginning"
         ) from error
+
+
+def copied_state(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> LiveState:
+    """Another state that is like the one that `checkpoint_arrays` read."""
+    return _restored(_by_code_name(arrays), config, encode_authors).state
+
+
+def _by_code_name(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {_CODE_NAMES.get(name, name): values for name, values in arrays.items()}
 
 
 def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors: EncodeAuthors) -> Checkpoint:

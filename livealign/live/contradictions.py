@@ -8,7 +8,10 @@ from livealign.live.state.state import LiveState
 
 
 def contradictions(state: LiveState, events: Sequence[PlacedEvent], passed: set[int]) -> list[Rejection]:
-    """Rejections of events that do not fit their room, as the state or an earlier start of the batch knows it."""
+    """Rejections of events that do not fit their room.
+
+    The room is as the state or an earlier start of the batch knows it.
+    """
     rooms: dict[int, tuple[int, int]] = {}  # author and start
     for placed in sorted(events, key=lambda placed: placed.event.at):
         if isinstance(placed.event, RoomStarted) and placed.event.room_id not in state.rooms:

@@ -13,14 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
 
 from livealign.config import LiveConfig
 from livealign.errors import BundleError
 from livealign.events.intake import IngestReport
 from livealign.events.log import Log
 from livealign.frames.decode import FrameError
-from livealign.live.answering import AnsweringCore
 from livealign.live.answers import (
     CoreStatus,
     Observer,
@@ -30,9 +28,11 @@ from livealign.live.answers import (
 )
 from livealign.live.apply import EventNumber, landed_number
 from livealign.live.background import Background
+from livealign.live.challenged import ChallengedCore
 from livealign.live.describe import status_of
 from livealign.live.frames import frame_event, picture_bytes
 from livealign.live.journal import Journal
+from livealign.live.lane import Lane
 from livealign.live.moved_clock import follow_clock
 from livealign.live.serving import Serving, open_serving
 from livealign.live.state.state import LiveState
@@ -42,7 +42,7 @@ from livealign.live.tick import run_tick
 from livealign.release.registry import champion_path, read_champion
 
 
-class LiveCore(AnsweringCore):
+class LiveCore(ChallengedCore):
     """The live service of one process: a release, the live state and the event log.
 
     `open` makes it.
@@ -58,9 +58,7 @@ class LiveCore(AnsweringCore):
         clock: Callable[[], float],
         observer: Observer,
     ) -> None:
-        super().__init__(serving, state, journal, config, clock, observer)
-        self._models = models
-        self._ticking, self._changing = Lock(), Lock()  # one refresh, one takeover at a time
+        super().__init__(Lane(serving, state), journal, models, config, clock, observer)
         self._last: TickReport | None = None
         self._problems: dict[str, str] = {} if serving.problem is None else {"backbone": serving.problem}
         self._refused = ""  # id of the champion that could not be taken over
@@ -136,7 +134,7 @@ class LiveCore(AnsweringCore):
             EventLogError: the log could not be written; delete the user again.
         """
         with self._ticking:
-            erased = self._journal.delete_user(self.state, user_id, int(self._clock() * 1000))
+            erased = self._journal.delete_user(user_id, int(self._clock() * 1000))
         self.checkpoint()
         return erased
 
@@ -180,7 +178,7 @@ class LiveCore(AnsweringCore):
         jump = self._clock.problem() if isinstance(self._clock, SteadyClock) else None
         problems = (*self._problems.values(), *self._journal.problems(), *([jump] if jump else []))
         behind, moving = self._journal.behind(), self._journal.moving
-        return status_of(view, self.now(), self._last, self._serving.release_id, users, problems, behind, moving)
+        return status_of(view, self.now(), self._last, self.serving.release_id, users, problems, behind, moving)
 
     # As time passes
 
@@ -195,7 +193,9 @@ class LiveCore(AnsweringCore):
         with self._ticking:
             moved = self._clock.take_moved() if isinstance(self._clock, SteadyClock) else 0.0
             follow_clock(self.state, at, moved, self._journal.intake.bounds.future_ms if self._journal.moving else None)
-            report = run_tick(self.state, self._serving, at, self._journal.moving, began)
+            budget, started = self._config.tick_budget_seconds, time.perf_counter()
+            report = run_tick(self.state, self.serving, at, self._journal.moving, began, budget)
+            self._tick_challengers(at, moved, lambda: budget - (time.perf_counter() - started))
         self._last = report
         self._note("encode", report.error)
         self._observer.ticked(report)
@@ -204,28 +204,36 @@ class LiveCore(AnsweringCore):
     def follow_champion(self, releases: Path) -> bool:
         """Take over the champion of `releases` if it is not in service yet; returns whether it did.
 
-        The old release answers requests until the new one has encoded its rooms. A damaged champion is reported and not taken.
+        The old release answers requests until the new one has encoded its rooms; a challenger in service has encoded its own. A
+        damaged champion is reported and not taken.
         """
         with self._changing:
             try:
                 champion = read_champion(releases)
-                if champion == self._serving.release_id:
+                if champion == self.serving.release_id:
                     self._note("takeover", None)  # the pointer is back: what could not be taken over is not wanted
                     self._refused = ""
-                if champion is None or champion in (self._serving.release_id, self._refused):
+                if champion is None or champion in (self.serving.release_id, self._refused):
                     return False
                 began = time.perf_counter()
-                fresh = open_serving(champion_path(releases), self._models, self._config, self._clock, self._serving)
+                fresh = None  # a challenger in service needs no loading
+                if champion not in self._experiment.lanes:
+                    path = champion_path(releases)
+                    fresh = open_serving(path, self._models, self._config, self._clock, self.serving)
             except (BundleError, OSError) as error:
                 self._note("takeover", str(error))
                 self._refused = champion or ""
                 return False
-            with self._ticking:
-                take_over(self.state, self._serving, fresh, self.now(), lambda: self._swap(fresh))
+            if fresh is None:
+                self._promoted(champion)
+            else:
+                main = self._main
+                with self._ticking:
+                    take_over(main.state, main.serving, fresh, self.now(), lambda: main.swap(fresh))
             self._note("takeover", None)
-            self._note("backbone", fresh.problem)
+            self._note("backbone", self.serving.problem)
             self._refused = ""
-            self._observer.took_over(fresh.release_id, time.perf_counter() - began)
+            self._observer.took_over(champion, time.perf_counter() - began)
             return True
 
     def start(self, releases: Path | None = None) -> None:
@@ -236,12 +244,12 @@ class LiveCore(AnsweringCore):
         """Stop the threads, write a checkpoint and the waiting lists, and close the log; repeatable."""
         self._background.stop()
         with self._ticking:
-            self._journal.close(self.state, self._serving.release_id)
+            self._journal.close(self.serving.release_id)
 
     def checkpoint(self) -> None:
         """Save the state, so that the next start reads only later events."""
         with self._ticking:
-            self._journal.checkpoint(self.state, self._serving.release_id)
+            self._journal.checkpoint(self.serving.release_id)
 
     def failed(self, what: str, error: str | None) -> None:
         """Record an unexpected error of a background thread, or with None that it is over."""
@@ -249,12 +257,9 @@ class LiveCore(AnsweringCore):
 
     # Helpers
 
-    def _swap(self, fresh: Serving) -> None:
-        self._serving, self._without = fresh, None
-
     def _note(self, what: str, error: str | None) -> None:
         if error is None:
             self._problems.pop(what, None)
         else:
             self._problems[what] = error
-            self._observer.failed(what, error)
+            self._observer.failed(what.partition(" ")[0], error)

@@ -1,4 +1,4 @@
-"""Keep the live state and the event log in step.
+"""Keep the live states and the event log in step.
 
 The journal applies logged events, logs shown lists, and replays the log at a start.
 """
@@ -6,6 +6,7 @@ The journal applies logged events, logs shown lists, and replays the log at a st
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from livealign.events.log import START, Log
 from livealign.events.models import (
     ROOMLESS,
     Event,
+    ListShown,
     RoomEnded,
     RoomStarted,
     UserDeleted,
@@ -39,6 +41,7 @@ from livealign.live.shown_lists import records_of
 from livealign.live.startup import state_of
 from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.state import LiveState
+from livealign.live.states import States
 from livealign.live.takeover import adopt
 
 _MOST_BEHIND = 200_000  # impressions that wait while the log cannot be written; the oldest are dropped
@@ -66,7 +69,7 @@ class Journal:
         self._log, self._config, self._observer, self._file, self._number = log, config, observer, checkpoint, number
         self.intake = EventIntake(log, clock, recent_ids=RecentIds(config.event_ids), receiver=self)
         self.moving = False  # whether any event has come
-        self._state: LiveState | None = None
+        self._states: States | None = None
         self._position = START  # in a shared log: read up to here
         self._shown: deque[_ShownList] = deque()
         self._behind, self._gate, self._closed = 0, Lock(), False
@@ -97,7 +100,7 @@ class Journal:
                 self.intake.recent_ids.add(saved.event_ids)
                 if saved.release_id != serving.release_id:
                     adopt(state, serving, snapshot)
-        self._state = state
+        self._states = States(state)
         try:
             self._read(since, serving)
         except EventLogError:
@@ -144,10 +147,7 @@ class Journal:
 
     def receive(self, events: Sequence[Event]) -> None:
         """Apply events that have just been logged, in the order of time."""
-        state = self._current()
-        with state.lock:
-            for event in sorted(events, key=_time):
-                apply(state, event, self._number)
+        self._happened(sorted(events, key=lambda event: event.at))
         self.moving = self.moving or bool(events)
 
     def follow(self) -> None:
@@ -157,29 +157,30 @@ class Journal:
                 self._follow()
 
     def _follow(self) -> None:
-        state, fresh = self._current(), []
+        fresh: list[Event | ListShown] = []
         for position, record in self._log.read(self._position):
             self._position = position
             event = event_of(record)
             if isinstance(event, UserDeleted):
-                if event.user_key not in state.deleted:
-                    apply_deletion(state, event)
+                if event.user_key not in self._current().deleted:
+                    self.states.change(partial(apply_deletion, record=event))
             elif event.event_id not in self.intake.recent_ids:
                 fresh.append(event)
                 self.intake.recent_ids.add([event.event_id])
-        with state.lock:
-            for event in fresh:
-                apply(state, event, self._number)
+        self._happened(fresh)
         self.moving = self.moving or bool(fresh)
 
     # Shown lists
 
-    def show(self, state: LiveState, user_id: int, answer: Recommendations) -> None:
-        """Record a shown list: in the state at once, in the log at the next `flush`."""
+    def show(self, user_id: int, answer: Recommendations) -> None:
+        """Record a shown list: in the states at once, in the log at the next `flush`."""
         rooms, arm = [room.room_id for room in answer.rooms], answer.arm or Arm(answer.model_version, None, False, 1.0)
-        with state.lock:
+
+        def change(state: LiveState) -> None:
             state.show(user_id, np.array(rooms, dtype=np.int64), answer.at, answer.request_id)
             state.list_outcomes.shown(arm, user_id, rooms, answer.at)
+
+        self.states.change(change)
         with self._gate:
             self._shown.append(_ShownList(user_id, answer))
             self._behind += len(answer.rooms)
@@ -212,8 +213,8 @@ class Journal:
         self.intake.recent_ids.add(event.event_id for event in events)
         self._observer.events({("impression", "accepted"): shown_rooms})
 
-    def delete_user(self, state: LiveState, user_id: int, now: int) -> int:
-        """Forget a user in the state and erase their records from the log; returns how many.
+    def delete_user(self, user_id: int, now: int) -> int:
+        """Forget a user in the states and erase their records from the log; returns how many.
 
         The log gets a tombstone first.
 
@@ -226,7 +227,7 @@ class Journal:
                 self._behind = sum(len(shown.answer.rooms) for shown in self._shown)
             tombstone = UserDeleted(event_id=f"deleted-{uuid.uuid4().hex}", at=now, user_key=deleted_key(user_id))
             self._log.append([record_of(tombstone)])
-            forget_user(state, user_id, now)
+            self.states.change(partial(forget_user, user_id=user_id, at=now))
             return self._log.erase(lambda record: is_of_user(record, user_id))
 
     def behind(self) -> int:
@@ -237,10 +238,17 @@ class Journal:
         """Problems for a person to look into."""
         return tuple(problem for problem in (self._problem, self._unsaved) if problem is not None)
 
+    def _happened(self, events: Sequence[Event | ListShown]) -> None:
+        def change(state: LiveState) -> None:
+            for event in events:
+                apply(state, event, self._number)
+
+        self.states.change(change)
+
     # The end
 
-    def checkpoint(self, state: LiveState, release_id: str) -> None:
-        """Save the state to the file; if that fails the old file stays, and it is reported."""
+    def checkpoint(self, release_id: str) -> None:
+        """Save the main state to the file; if that fails the old file stays, and it is reported."""
         if self._file is None or not self.moving:
             return
         with self.intake.lock:  # no event is appended meanwhile: the state has every event of the log
@@ -248,7 +256,7 @@ class Journal:
             if self._shown:
                 return  # the log cannot be written; a checkpoint would be ahead of it
             position = self._position if self._log.shared else self._log.end()
-            arrays = checkpoint_arrays(state, release_id, position, self.intake.recent_ids)
+            arrays = checkpoint_arrays(self._current(), release_id, position, self.intake.recent_ids)
         try:
             write_checkpoint(self._file, arrays)
         except OSError as error:
@@ -257,19 +265,20 @@ class Journal:
         else:
             self._unsaved = None
 
-    def close(self, state: LiveState, release_id: str) -> None:
+    def close(self, release_id: str) -> None:
         """Write a checkpoint and the waiting lists, and close the log; repeatable."""
         if self._closed:
             return
         self._closed = True
-        self.checkpoint(state, release_id)
+        self.checkpoint(release_id)
         self.flush()
         self._log.close()
 
+    @property
+    def states(self) -> States:
+        """The states that the journal keeps in step with the log."""
+        assert self._states is not None, "the journal has restored no state yet"
+        return self._states
+
     def _current(self) -> LiveState:
-        assert self._state is not None, "the journal has restored no state yet"
-        return self._state
-
-
-def _time(event: Event) -> int:
-    return event.at
+        return self.states.main

@@ -1,4 +1,4 @@
-"""The places of a list: the best rooms of several codes, and places that are given to rooms drawn at random."""
+"""The places of a list: the best rooms, of several codes, and rooms drawn at random."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> li
 
 
 def explored(best: Sequence[int], order: Sequence[int], share: float, request_id: str) -> Places:
-    """The list with a share of its places, drawn by the request id, given to items drawn from the rest of `order`.
+    """The list with a share of its places given to items drawn from the rest of `order`.
 
-    The first place is never given away. Each other place is given away with the same probability, and each item of the rest is
-    equally likely to be drawn for it.
+    The draws are seeded by the request id. The first place is never given away. Each other place is given away with the same
+    probability, and each item of the rest is equally likely to be drawn for it.
     """
     draws = min(int(share * len(best)), max(len(best) - 1, 0))
     listed = set(best)

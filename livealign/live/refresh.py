@@ -8,7 +8,7 @@ windows that a user was shown, the room's first window, and the present one.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
@@ -146,11 +146,16 @@ class Refresher:
             raise BackboneError("the image encoder gave vectors that are not finite; look at frames.backbone")
         return vectors
 
-    def refresh(self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float) -> Refreshed:
+    def refresh(
+        self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float, known: Mapping[str, Floats] | None = None
+    ) -> Refreshed:
         """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
         The first chunk is always encoded; rooms beyond the time budget wait on. A failed pass leaves its rooms unchanged and is
         reported in `error`.
+
+        Args:
+            known: vectors of texts that an encoder of the same space has encoded already.
         """
         done, failures, started, slowest = Refreshed(), 0, time.perf_counter(), 0.0
         for start in range(0, len(rooms), self._chunk):
@@ -160,7 +165,7 @@ class Refresher:
             # Text goes first: where time is short, pictures of the later rooms are left out.
             see = not start or began - started + slowest <= budget_seconds / 2
             try:
-                encoded = self._encode(chunk, done, see)
+                encoded = self._encode(chunk, done, see, known or {})
             except (RuntimeError, ValueError, MemoryError, BackboneError) as error:
                 failures, done.error = failures + 1, f"{type(error).__name__}: {error}"
                 continue
@@ -170,10 +175,11 @@ class Refresher:
         done.deferred = len(rooms) - done.encoded
         return done
 
-    def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed, see: bool) -> list[_Encoded]:
+    def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed, see: bool, known: Mapping[str, Floats]) -> list[_Encoded]:
         windows = [(room, window) for room in rooms if (window := room.waiting) is not None]
         texts = [compose_text(window.text, window.earlier, self.segments) for _, window in windows]
-        vectors = {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
+        vectors = {text: known[text] for text in texts if text in known}
+        vectors |= {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
         new = [text for text in dict.fromkeys(texts) if text not in vectors]
         began = time.perf_counter()
         if new:

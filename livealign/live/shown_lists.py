@@ -1,4 +1,4 @@
-"""A shown list as records of the event log: the list with its propensities, and its impressions."""
+"""A shown list as records of the event log: its propensities, and its impressions."""
 
 from livealign.events.models import ImpressionShown, ListShown
 from livealign.live.answers import Recommendations

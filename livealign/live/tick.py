@@ -1,9 +1,10 @@
 """One refresh of the live state: close windows, encode rooms, and report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livealign.live.answers import TickReport
 from livealign.live.refresh import Refreshed, close_windows, rooms_with_news
@@ -11,17 +12,29 @@ from livealign.live.serving import Serving
 from livealign.live.state.rooms import LiveRoom
 from livealign.live.state.state import LiveState
 
+Floats = NDArray[np.float32]
 
-def run_tick(state: LiveState, serving: Serving, at: int, moving: bool, began: float) -> TickReport:
+
+def run_tick(
+    state: LiveState,
+    serving: Serving,
+    at: int,
+    moving: bool,
+    began: float | None,
+    budget_seconds: float,
+    known: Mapping[str, Floats] | None = None,
+) -> TickReport:
     """Encode the windows that ended by `at` (epoch milliseconds) and publish their codes.
 
     Only one tick may run at a time.
 
     Args:
         moving: False before the first event; then no day changes and no room is forgotten.
-        began: `time.perf_counter()` at the start of the tick, before it waited for its turn.
+        began: `time.perf_counter()` at the start of the tick, before it waited for its turn; None for now.
+        budget_seconds: of the LLM.
+        known: vectors of texts that an encoder of the same space has encoded already.
     """
-    config = state.config
+    config, began = state.config, time.perf_counter() if began is None else began
     with state.lock:
         if moving:
             state.new_day(at)
@@ -33,7 +46,7 @@ def run_tick(state: LiveState, serving: Serving, at: int, moving: bool, began: f
     rooms = rooms_with_news(state, at)
     done = Refreshed(deferred=len(rooms))
     if serving.refresher is not None:
-        done = serving.refresher.refresh(state, rooms, config.tick_budget_seconds)
+        done = serving.refresher.refresh(state, rooms, budget_seconds, known)
     ages = [*done.ages_ms, *_defer(state, rooms, at)]
     return TickReport(
         at=at,

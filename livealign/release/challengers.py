@@ -70,7 +70,7 @@ class Challengers:
 
 
 def point_of(salt: str, user_id: int) -> float:
-    """A user's point, from 0 up to but not 1: uniform over users, always the same under one salt."""
+    """A user's point in [0, 1): uniform over users, always the same under one salt."""
     digest = hashlib.blake2b(f"{salt}:{user_id}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 

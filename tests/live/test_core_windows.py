@@ -126,7 +126,7 @@ def test_a_failed_encode_keeps_the_codes_and_is_made_up_for(stage: Stage, monkey
     def fails(texts: Sequence[str]) -> np.ndarray:
         raise RuntimeError("out of memory")
 
-    refresher = stage.core._serving.refresher
+    refresher = stage.core.serving.refresher
     assert refresher is not None
     assert before is not None
     with monkeypatch.context() as broken:

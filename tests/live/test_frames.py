@@ -104,7 +104,7 @@ def test_a_window_without_a_picture_has_none_and_the_average_goes_on_after_it(se
     seeing.next_window()
     like = {"kind": "like", "event_id": "l1", "at": int(seeing.clock.now * 1000), "room_id": 1, "author_id": 900, "user_id": 5}
     seeing.core.ingest([like])
-    refresher = seeing.core._serving.refresher
+    refresher = seeing.core.serving.refresher
     assert refresher is not None
     width, contents = refresher.encoder.text_width, []
     aligned = refresher.recommender.aligned

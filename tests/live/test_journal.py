@@ -87,7 +87,7 @@ def test_acknowledged_events_are_applied_once_after_a_restart_from_checkpoint_an
     serving: Serving, process: Process, tmp_path: Path
 ) -> None:
     process.take(process.event("room_started", "r", title="chess"), *visit(process, 1))
-    process.journal.checkpoint(process.state, serving.release_id)
+    process.journal.checkpoint(serving.release_id)
     process.take(*visit(process, 2))
     fresh = process.killed(serving, tmp_path / "second")
     (window,) = fresh.state.open[process.at // 30_000].values()
@@ -98,15 +98,13 @@ def test_acknowledged_events_are_applied_once_after_a_restart_from_checkpoint_an
     assert fresh.state.rooms[1].title == "chess"
 
 
-@pytest.mark.parametrize(
-    "end", [lambda one, release: one.close(one._state, release), lambda *_: None], ids=["stopped", "killed"]
-)
+@pytest.mark.parametrize("end", [lambda one, release: one.close(release), lambda *_: None], ids=["stopped", "killed"])
 def test_an_event_id_of_before_the_restart_is_a_duplicate(
     end: Callable[[Journal, str], None], serving: Serving, process: Process, tmp_path: Path
 ) -> None:
     before, after = [process.event("room_started", "r"), *visit(process, 1)], visit(process, 2)
     process.take(*before)
-    process.journal.checkpoint(process.state, serving.release_id)
+    process.journal.checkpoint(serving.release_id)
     process.take(*after)
     end(process.journal, serving.release_id)
     fresh = process.killed(serving, tmp_path / "second")
@@ -139,7 +137,7 @@ def test_a_checkpoint_whose_place_in_the_log_is_gone_applies_what_is_left_once(
     serving: Serving, process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process.take(process.event("room_started", "r"), *visit(process, 1))
-    process.journal.checkpoint(process.state, serving.release_id)
+    process.journal.checkpoint(serving.release_id)
     process.take(*visit(process, 2))
     whole = EventLog.read
 

@@ -10,7 +10,7 @@ from livealign.config import LiveConfig
 from livealign.events.followed_log import FollowedLog
 from livealign.events.log import START, EventLog, Log
 from livealign.events.models import event_of
-from livealign.live.answers import SilentObserver, TickReport
+from livealign.live.answers import ShadowComparison, SilentObserver, TickReport
 from livealign.live.core import LiveCore
 from tests.planted.release import PlantedRelease
 
@@ -36,6 +36,7 @@ class Told(SilentObserver):
     ticks: list[TickReport] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
+    shadows: list[ShadowComparison] = field(default_factory=list)
 
     def events(self, outcomes: Mapping[tuple[str, Any], int]) -> None:
         self.outcomes.update(outcomes)
@@ -45,6 +46,9 @@ class Told(SilentObserver):
 
     def failed(self, what: str, detail: str) -> None:
         self.failures.append((what, detail))
+
+    def shadowed(self, comparison: ShadowComparison) -> None:
+        self.shadows.append(comparison)
 
     def took_over(self, release_id: str, seconds: float) -> None:
         self.releases.append(release_id)

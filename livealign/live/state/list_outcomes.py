@@ -10,9 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 LISTS, IMPRESSIONS, CLICKS, LONG_VIEWS, GIFTS = range(5)
 COUNTED = ("lists", "impressions", "clicks", "long_views", "gifts")
 
@@ -38,10 +35,30 @@ class Tally:
     since: int  # epoch milliseconds of the first list
     total: list[int] = field(default_factory=lambda: [0] * len(COUNTED))
     users: dict[int, list[int]] = field(default_factory=dict)  # by COUNTED; of an experiment only
+    products: list[list[int]] = field(default_factory=lambda: [[0] * len(COUNTED) for _ in COUNTED])  # Σ over users of c·cᵀ
 
-    def matrix(self) -> NDArray[np.float64]:
-        """[users, COUNTED]."""
-        return np.array(list(self.users.values()), dtype=np.float64).reshape(-1, len(COUNTED))
+    def add(self, user_id: int, what: int, count: int, max_users: int) -> None:
+        """Count something for a user; beyond `max_users` further users are left out of an experiment."""
+        if self.arm.experiment is not None:
+            of_user = self.users.get(user_id)
+            if of_user is None:
+                if len(self.users) >= max_users:
+                    return
+                of_user = self.users[user_id] = [0] * len(COUNTED)
+            for other, value in enumerate(of_user):
+                self.products[what][other] += count * value
+                self.products[other][what] += count * value
+            self.products[what][what] += count * count
+            of_user[what] += count
+        self.total[what] += count
+
+    def remove(self, user_id: int) -> None:
+        """Take a user out of an experiment."""
+        counts = self.users.pop(user_id, None)
+        for what, count in enumerate(counts or ()):
+            self.total[what] -= count
+            for other, value in enumerate(counts or ()):
+                self.products[what][other] -= count * value
 
 
 class _Clicked(NamedTuple):
@@ -100,9 +117,9 @@ class ListOutcomes:
             self._count(click.arm, user_id, GIFTS, 1)
 
     def forget_user(self, user_id: int) -> None:
-        """Remove a user; totals stay as they are."""
+        """Remove a user, also from the counts of experiments."""
         for tally in self:
-            tally.users.pop(user_id, None)
+            tally.remove(user_id)
         self._shown = OrderedDict((key, arm) for key, arm in self._shown.items() if key[0] != user_id)
         self._clicked = OrderedDict((key, click) for key, click in self._clicked.items() if key[0] != user_id)
 
@@ -134,25 +151,17 @@ class ListOutcomes:
         tallies, *users, shown, clicked = lines
         arms = [Arm(*arm) for *arm, _, _ in tallies]
         for arm, (*_, since, total) in zip(arms, tallies, strict=True):
-            self._tallies[arm] = Tally(arm, since, list(total))
+            self._tallies[arm] = Tally(arm, since, list(total) if arm.experiment is None else [0] * len(COUNTED))
         for number, user, *counts in users:
-            self._tallies[arms[number]].users[user] = counts
+            for what, count in enumerate(counts):
+                self._tallies[arms[number]].add(user, what, count, self._max_users)
         self._shown.update(((user, room, at), arms[number]) for number, user, room, at in shown)
         self._clicked.update(((user, room), _Clicked(arms[number], at, gifted)) for number, user, room, at, gifted in clicked)
 
     def _count(self, arm: Arm, user_id: int, what: int, count: int) -> None:
         tally = self._tallies.get(arm)
-        if tally is None:
-            return
-        tally.total[what] += count
-        if arm.experiment is None:
-            return
-        of_user = tally.users.get(user_id)
-        if of_user is None:
-            if len(tally.users) >= self._max_users:
-                return
-            of_user = tally.users[user_id] = [0] * len(COUNTED)
-        of_user[what] += count
+        if tally is not None:
+            tally.add(user_id, what, count, self._max_users)
 
     def _forget(self, now: int) -> None:
         since = now - _REMEMBERED_MS
