@@ -26,6 +26,7 @@ from urllib.parse import urlencode, urlsplit
 from livealign.client_types import (
     DeletedUser,
     EmbeddedSegment,
+    Experiments,
     Explanation,
     Filter,
     FrameResponse,
@@ -186,6 +187,10 @@ class Client:
     def status(self) -> Status:
         """The health of the service."""
         return cast(Status, self._call("GET", "/status"))
+
+    def experiments(self) -> Experiments:
+        """What is served side by side, and what followed the lists of each release."""
+        return cast(Experiments, self._call("GET", "/experiments"))
 
     def close(self) -> None:
         """Close the connection of this thread; the next call opens another."""

@@ -69,6 +69,106 @@ class ErrorBody(TypedDict):
     detail: list[dict[str, Any]] | None
 
 
+class OnlineMetric(TypedDict):
+    """One metric of an arm with its confidence sequence, which holds at every look."""
+
+    # Null without any list.
+    value: float | None
+    # Null while the arm has too few users, and outside of an experiment.
+    low: float | None
+    high: float | None
+
+
+class OutcomeCounts(TypedDict):
+    """What followed the lists of an arm."""
+
+    lists: int
+    impressions: int
+    clicks: int
+    long_views: int
+    # Clicks that led to a gift.
+    gifts: int
+
+
+class ExperimentArm(TypedDict):
+    """The outcomes of one release."""
+
+    release_id: str
+    challenger: bool
+    # Of the users.
+    share: float
+    # Of its first list.
+    since: str
+    # 0 outside of an experiment, where users are not counted.
+    users: int
+    counts: OutcomeCounts
+    # By name: ctr, long_views_per_list, gifts_per_list.
+    metrics: dict[str, OnlineMetric]
+
+
+class ExperimentDifference(TypedDict):
+    """One metric of a challenger minus the champion's, by a test that may be looked at at any time."""
+
+    challenger: str
+    metric: str
+    difference: float | None
+    # Of the confidence sequence; null while there are too few users.
+    low: float | None
+    high: float | None
+    # Always valid; compare it with the level divided by the number of differences.
+    p_value: float
+    # The two differ, at the level of the whole experiment.
+    decided: bool
+
+
+class ShadowLists(TypedDict):
+    """The lists that a challenger in the shadow has ranked too."""
+
+    lists: int
+    # Lists that came faster than they could be compared.
+    left_out: int
+    # Mean share of a list that the challenger would have shown too.
+    overlap: float
+    # Mean of Kendall's tau, of the rooms that were shown.
+    rank_correlation: float
+    # Lists with at least two rooms, which have a rank correlation.
+    ranked: int
+
+
+class ServedChallenger(TypedDict):
+    """A release that is served beside the champion."""
+
+    release_id: str
+    share: float
+    # It ranks, and nobody sees its lists.
+    shadow: bool
+    # False while it is loaded, or if it cannot be: its users get the champion's lists.
+    loaded: bool
+    # Windows that it has not encoded yet.
+    windows_waiting: int
+    # Of a challenger in the shadow.
+    compared: ShadowLists | None
+
+
+class Experiments(TypedDict):
+    """What is served side by side, and what came of it so far."""
+
+    champion: str
+    # Null while no user sees a challenger. Another one with each change of shares.
+    experiment: str | None
+    since: str | None
+    # Lists are counted: every challenger is loaded, or cannot be.
+    begun: bool
+    # Probability of any false decision, all differences and all looks together.
+    level: float
+    challengers: list[ServedChallenger]
+    # Of the experiment, the champion first.
+    arms: list[ExperimentArm]
+    differences: list[ExperimentDifference]
+    # Releases while each was served alone.
+    alone: list[ExperimentArm]
+
+
 class Explanation(TypedDict):
     """The reasons for a room's rank for a user."""
 

@@ -50,7 +50,7 @@ _TEMPLATES = {
     "explain": "/explain/{room_id}",
     "users": "/users/{user_id}",
 }
-_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/users", "/version", "/status", "/docs.json"}
+_KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/users", "/version", "/status", "/experiments", "/docs.json"}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bentos.live_recommender.admission import BODY, Limits, Refused
+from bentos.live_recommender.experiment_messages import experiments_json
 from bentos.live_recommender.list_requests import RecommendManyRequest, RecommendRequest
 from bentos.live_recommender.messages import (
     MAX_EVENTS,
@@ -211,9 +212,18 @@ class Endpoints:
         rates = self.metrics.events_rate.per_second(), self.metrics.lists_rate.per_second()
         return _json(status_json(self.core.status(), *rates))
 
+    async def experiments(self, request: Request) -> Response:
+        """GET /experiments: what is served side by side, and what came of it."""
+        return _json(experiments_json(await self._in(self._looks, self.core.experiment)))
+
     async def series(self, request: Request) -> Response:
         """GET /metrics: the Prometheus series."""
-        content, media_type = await self._in(self._looks, exposition)
+
+        def now() -> tuple[bytes, str]:
+            self.metrics.experiments.report(self.core.experiment())
+            return exposition()
+
+        content, media_type = await self._in(self._looks, now)
         return Response(content, media_type=media_type)
 
     def _page(self, limit: int, offset: int, search: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from bentos.live_recommender.experiment_metrics import ExperimentMetrics
 from bentos.live_recommender.json_logs import log
 from livealign.events.parsing import Rejection
 from livealign.live.answers import Outcome, ShadowComparison, TickReport
@@ -19,8 +20,6 @@ from livealign.live.answers import Outcome, ShadowComparison, TickReport
 _MILLISECONDS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 45.0, 60.0)
 _STALENESS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 32.5, 35.0, 37.5, 40.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0)
-_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_CORRELATIONS = (-0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _TEXTS = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -85,24 +84,11 @@ class Metrics:
         self._rejections = Counter("livealign_rejections_total", "Events that were not taken", ["reason"])
         self._takeovers = Counter("livealign_takeovers_total", "Releases taken over while running")
         self._release = gauge("livealign_release", "1 for the release in service", ["release_id"])
-        self._challengers = gauge("livealign_challenger", "1 for each challenger in service", ["release_id"])
-        self._shadowed = Counter("livealign_shadowed_lists_total", "Lists that a challenger has ranked too", ["release_id"])
-        self._overlap = Histogram(
-            "livealign_shadow_overlap",
-            "Share of a list that a challenger would have shown too",
-            ["release_id"],
-            buckets=_SHARES,
-        )
-        self._correlation = Histogram(
-            "livealign_shadow_rank_correlation",
-            "Kendall's tau of champion and challenger, of the rooms of one list",
-            ["release_id"],
-            buckets=_CORRELATIONS,
-        )
+        self.experiments = ExperimentMetrics(gauge)
         self._failures = Counter("livealign_failures_total", "What went wrong and was survived", ["what"])
         self._requests = Counter("livealign_http_requests_total", "HTTP requests", ["route", "status"])
         self._seconds = Histogram("livealign_http_seconds", "Seconds of an HTTP request", ["route"], buckets=_MILLISECONDS)
-        self._served, self._beside = "", set[str]()
+        self._served = ""
         self.events_rate, self.lists_rate = Rate(), Rate()
 
     # Reported by the live core
@@ -152,19 +138,12 @@ class Metrics:
 
     def challenged(self, releases: Sequence[str]) -> None:
         """Record the challengers in service."""
-        for release_id in self._beside - set(releases):
-            self._challengers.labels(release_id).set(0)
-        for release_id in releases:
-            self._challengers.labels(release_id).set(1)
-        self._beside |= set(releases)
+        self.experiments.challenged(releases)
         log("challengers", release_ids=list(releases))
 
     def shadowed(self, comparison: ShadowComparison) -> None:
         """Record the list of a challenger in the shadow."""
-        self._shadowed.labels(comparison.release_id).inc()
-        self._overlap.labels(comparison.release_id).observe(comparison.overlap)
-        if comparison.rank_correlation is not None:
-            self._correlation.labels(comparison.release_id).observe(comparison.rank_correlation)
+        self.experiments.shadowed(comparison)
         log("shadow", **comparison._asdict())
 
     def failed(self, what: str, detail: str) -> None:

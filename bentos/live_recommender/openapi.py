@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bentos.live_recommender import list_requests, messages
+from bentos.live_recommender import experiment_messages, list_requests, messages
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
 
@@ -36,6 +36,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.DeletedUser,
     messages.Version,
     messages.Status,
+    experiment_messages.Experiments,
     messages.ErrorBody,
 )
 _REFUSALS = {
@@ -224,6 +225,15 @@ def _paths(now: int) -> Json:
         },
         "/version": {"get": _operation("version", "The release in service.", "Version", open_to_readers=True)},
         "/status": {"get": _operation("status", "The health of the service.", "Status", open_to_readers=True)},
+        "/experiments": {
+            "get": _operation(
+                "experiments",
+                "What is served side by side: the challengers beside the champion, what followed the lists of each, and "
+                "whether they differ, by a test that may be looked at at any time.",
+                "Experiments",
+                open_to_readers=True,
+            )
+        },
     }
 
 

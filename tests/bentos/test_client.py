@@ -99,6 +99,7 @@ def test_every_call_is_answered_by_the_service(client: Client) -> None:
     assert client.explain(500, 4711) is None
     assert client.version()["release_id"] == answer["model_version"]
     assert client.status()["ready"]
+    assert client.experiments()["champion"] == answer["model_version"]
     assert client.delete_user(501)["user_id"] == 501
 
 

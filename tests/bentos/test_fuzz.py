@@ -37,10 +37,11 @@ OPERATIONS = (
     ("GET", "/users"),
     ("GET", "/version"),
     ("GET", "/status"),
+    ("GET", "/experiments"),
 )
 MODES = {"valid": [GenerationMode.POSITIVE], "invalid": [GenerationMode.NEGATIVE]}
 OF_PICTURES = {("POST", "/frames"), ("GET", "/rooms/{room_id}/frame")}  # no JSON: tests/bentos/test_frames.py
-NOTHING_TO_GET_WRONG = ("/version", "/status")
+NOTHING_TO_GET_WRONG = ("/version", "/status", "/experiments")
 
 
 @pytest.fixture(scope="module")

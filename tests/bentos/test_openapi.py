@@ -27,6 +27,7 @@ PUBLIC = {
     "/explain/{room_id}",
     "/version",
     "/status",
+    "/experiments",
 }
 OF_PICTURES = {"/frames", "/rooms/{room_id}/frame"}  # their bodies are no JSON: tests/bentos/test_frames.py
 
