@@ -37,6 +37,7 @@ def build_definitions(workspace: Workspace) -> Definitions:
         recommenders.ranker,
         recommenders.comparison,
         evaluation.offline_report,
+        evaluation.online_report,
         evaluation.drift_report,
         release.bundle,
         release.bento,

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from livealign.config import LiveConfig
+from livealign.evaluation.list_metrics import METRICS
 from livealign.evaluation.sequential import LEAST_USERS, Ratio, compare, ratio_of
-from livealign.live.list_metrics import METRICS
-from livealign.live.state.list_outcomes import CLICKS, COUNTED, GIFTS, IMPRESSIONS, LISTS, LONG_VIEWS
+from livealign.evaluation.tallies import CLICKS, COUNTED, GIFTS, IMPRESSIONS, LISTS, LONG_VIEWS
 from livealign.release.challengers import point_of
 
 Counts = NDArray[np.float64]  # [users, COUNTED]
@@ -110,7 +110,7 @@ def _sequential(first: Counts, second: Counts, effect: float, alpha: float) -> b
 
 
 def _every_look(first: Counts, second: Counts, effect: float, alpha: float) -> bool:
-    """A z-test with the same variances, as if this were the only look."""
+    """A z-test with variances clustered by user, as if this were the only look."""
     a, b = ratio_of(*first.T), ratio_of(*second.T)
     variance = a.variance + b.variance
     enough = min(a.users, b.users) >= LEAST_USERS and variance > 0
@@ -121,8 +121,9 @@ def _each_alone(first: Counts, second: Counts, effect: float, alpha: float) -> b
     """The sequential test with the variance of independent events."""
 
     def alone(counts: Counts) -> Ratio:
+        """As if every event were of another user: Σ (y − mean·n)² is Σ y, that of Poisson counts."""
         ratio = ratio_of(*counts.T)
-        return ratio._replace(variance=ratio.mean / max(ratio.total, 1.0))  # of a Poisson count
+        return ratio._replace(yy=ratio.y, yn=0.0, nn=0.0)
 
     return compare(alone(first), alone(second), effect, alpha).decided
 
@@ -138,7 +139,7 @@ def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927)."""
     share, centre = count / of, (count + z**2 / 2) / (of + z**2)
     half = z / (1 + z**2 / of) * math.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
-    return centre - half, centre + half
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 if __name__ == "__main__":

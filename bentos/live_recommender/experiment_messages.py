@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from bentos.live_recommender.messages import timestamp
+from livealign.evaluation.list_metrics import ArmReport
 from livealign.live.experiment import ExperimentReport
-from livealign.live.list_metrics import ArmReport
 
 
 class OnlineMetric(BaseModel):

@@ -14,7 +14,9 @@ While there is no difference Λ is a martingale that begins at 1, so it ever rea
 often it is looked at (Robbins 1970; Johari, Koomen, Pekelis and Walsh 2017, "Peeking at A/B tests"). 1/Λ is the p-value, and
 the differences that are not rejected form a confidence sequence. With estimated variances this holds for many users
 (Waudby-Smith et al. 2024, "Time-uniform central limit theory and asymptotic confidence sequences"); arms with fewer than
-LEAST_USERS are not compared. τ is a share of the mean, fixed beforehand: it says which differences are found soonest, and the
+LEAST_USERS are not compared. A small arm in which by chance nobody did something rare would seem to be sure of it:
+the variance of an arm is therefore not taken to be smaller than that of as many users of both arms together. τ is a share of
+the mean, fixed beforehand: it says which differences are found soonest, and the
 level holds for every τ.
 """
 
@@ -24,16 +26,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-LEAST_USERS = 50  # in each arm
+LEAST_USERS = 100  # in each arm
 
 
 class Ratio(NamedTuple):
-    """The mean of one arm."""
+    """The mean of one arm, by the sums over its users of numerator y and denominator n, and of their products."""
 
-    mean: float  # NaN without any
-    variance: float  # of the mean, clustered by user; NaN with fewer than two users
     users: int
-    total: float  # the sum in the denominator
+    y: float
+    n: float
+    yy: float
+    yn: float
+    nn: float
+
+    @property
+    def mean(self) -> float:
+        """y / n; NaN without any."""
+        return self.y / self.n if self.n > 0 else math.nan
+
+    @property
+    def variance(self) -> float:
+        """Of the mean, clustered by user; NaN with fewer than two users."""
+        if self.users < 2 or self.n <= 0:
+            return math.nan
+        return self.residual(self.mean) * self.users / (self.users - 1) / self.n**2
+
+    def residual(self, mean: float) -> float:
+        """Σ over users of (y − mean·n)²."""
+        return max(self.yy - 2 * mean * self.yn + mean**2 * self.nn, 0.0)
 
 
 class Comparison(NamedTuple):
@@ -54,18 +74,7 @@ class Comparison(NamedTuple):
 def ratio_of(numerator: ArrayLike, denominator: ArrayLike) -> Ratio:
     """The ratio of the sums of two columns, one value a user [users]."""
     y, n = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
-    return ratio_of_sums(len(n), float(y.sum()), float(n.sum()), float(y @ y), float(y @ n), float(n @ n))
-
-
-def ratio_of_sums(users: int, y: float, n: float, yy: float, yn: float, nn: float) -> Ratio:
-    """The same from the sums over users of numerator y, denominator n, and their products."""
-    if n <= 0:
-        return Ratio(math.nan, math.nan, users, 0.0)
-    mean = y / n
-    if users < 2:
-        return Ratio(mean, math.nan, users, n)
-    residual = max(yy - 2 * mean * yn + mean**2 * nn, 0.0)
-    return Ratio(mean, residual * users / (users - 1) / n**2, users, n)
+    return Ratio(len(n), float(y.sum()), float(n.sum()), float(y @ y), float(y @ n), float(n @ n))
 
 
 def compare(first: Ratio, second: Ratio, effect: float, alpha: float) -> Comparison:
@@ -75,11 +84,15 @@ def compare(first: Ratio, second: Ratio, effect: float, alpha: float) -> Compari
         effect: τ, the size of the differences that are looked for, as a share of the mean of both arms.
         alpha: the probability that the sequence ever misses the true difference.
     """
-    difference, variance = second.mean - first.mean, first.variance + second.variance
-    total = first.total + second.total
-    mean = (first.mean * first.total + second.mean * second.total) / total if total else math.nan
+    difference = second.mean - first.mean
+    total = first.n + second.n
+    mean = (first.y + second.y) / total if total > 0 else math.nan
     prior = (effect * mean) ** 2
-    if min(first.users, second.users) < LEAST_USERS or not (variance > 0 and prior > 0):
+    if min(first.users, second.users) < LEAST_USERS:
+        return Comparison(difference, -math.inf, math.inf, 1.0, alpha)
+    spread = (first.residual(mean) + second.residual(mean)) / (first.users + second.users)  # of a user of either arm
+    variance = sum(max(arm.variance, spread * arm.users / arm.n**2) for arm in (first, second) if arm.n > 0)
+    if not (variance > 0 and prior > 0):
         return Comparison(difference, -math.inf, math.inf, 1.0, alpha)
     both = variance + prior
     log_ratio = 0.5 * (math.log(variance / both) + prior * difference**2 / (variance * both))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.config import LiveConfig
+from livealign.evaluation.tallies import Arm
 from livealign.live.answers import (
     CoreVersion,
     EmbeddedSegments,
@@ -30,7 +31,6 @@ from livealign.live.recommender import Request
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving
 from livealign.live.shadow import Shadows
-from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.state import LiveState
 
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from livealign.evaluation.tallies import Arm
 from livealign.events.parsing import Rejection
 from livealign.live.state.coded_windows import CodedWindow
-from livealign.live.state.list_outcomes import Arm
 
 MAX_K = 100
 Fallback = Literal[

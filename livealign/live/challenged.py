@@ -7,6 +7,7 @@ from threading import Lock
 
 from livealign.config import LiveConfig
 from livealign.errors import BundleError
+from livealign.evaluation.tallies import Arm
 from livealign.live.answering import AnsweringCore
 from livealign.live.answers import Observer
 from livealign.live.experiment import Experiment, ExperimentReport, report_of
@@ -14,7 +15,6 @@ from livealign.live.journal import Journal
 from livealign.live.lane import Lane, joined
 from livealign.live.moved_clock import follow_clock
 from livealign.live.serving import open_serving
-from livealign.live.state.list_outcomes import Arm
 from livealign.live.tick import run_tick
 from livealign.release.challengers import Challengers, read_challengers
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from livealign.config import LiveConfig
+from livealign.evaluation.list_metrics import ArmReport, Difference, arm_reports, differences, of_experiment
+from livealign.evaluation.tallies import Arm
 from livealign.live.answers import ShadowSummary
 from livealign.live.lane import Lane
-from livealign.live.list_metrics import ArmReport, Difference, arm_reports, differences, of_experiment
-from livealign.live.state.list_outcomes import Arm
 from livealign.release.challengers import Challengers, point_of
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from livealign.config import LiveConfig
 from livealign.errors import EventLogError, LiveAlignError
+from livealign.evaluation.tallies import Arm
 from livealign.events.intake import EventIntake, RecentIds
 from livealign.events.log import START, Log
 from livealign.events.models import (
@@ -39,7 +40,6 @@ from livealign.live.refresh import close_windows
 from livealign.live.serving import Serving
 from livealign.live.shown_lists import records_of
 from livealign.live.startup import state_of
-from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.state import LiveState
 from livealign.live.states import States
 from livealign.live.takeover import adopt

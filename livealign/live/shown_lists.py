@@ -1,8 +1,8 @@
 """A shown list as records of the event log: its propensities, and its impressions."""
 
+from livealign.evaluation.tallies import Arm
 from livealign.events.models import ImpressionShown, ListShown
 from livealign.live.answers import Recommendations
-from livealign.live.state.list_outcomes import Arm
 
 
 def records_of(user_id: int, answer: Recommendations) -> list[ListShown | ImpressionShown]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from livealign.calibration_metrics import ece_beyond_chance
 from livealign.config import EvaluationConfig
+from livealign.dataset.columns import rows_by_key
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
@@ -20,14 +21,18 @@ from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, seg
 from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.evaluation.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.evaluation.html import Section, write_report
+from livealign.evaluation.off_policy import SELECTED, OffPolicyValue, selection_values
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
+from livealign.evaluation.shown_lists import ShownImpressions, shown_impressions
 from livealign.files import replace_json
+from livealign.home import Home
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
 from livealign.retrain.alignment import CheckedSource, read_checks
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
+from livealign.retrain.online import value_dict
 from livealign.retrain.pictures import day_pictures
 from livealign.retrain.rolling import read_not_judged, read_rolled
 
@@ -39,10 +44,11 @@ class DayReport:
     evaluation: EvaluationReport
     highlights: dict[str, HighlightMetrics]  # by inputs; empty where no room has ended on the day or before it
     pictures: dict[str, bytes]  # PNG by caption
+    off_policy: dict[str, OffPolicyValue]  # by variant; empty where no list with exploration was logged
 
 
 def evaluate_day(
-    corpus: Corpus, marts: Path, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
+    corpus: Corpus, home: Home, archive: Path, artifacts: DayArtifacts, profile: Profile, report_file: Path
 ) -> DayReport:
     """Evaluate the release and its comparison; write `evaluation.json` and the HTML report.
 
@@ -52,7 +58,7 @@ def evaluate_day(
     Raises:
         EvaluationError: the truth of a simulated archive is damaged. LiveAlignError: a variant has not been scored.
     """
-    config = profile.evaluation
+    config, marts = profile.evaluation, home.marts
     by_variant = {**read_comparison(artifacts), RELEASE: read_scores(artifacts)}
     segments, truth = read_segments(corpus, marts), read_day_truth(archive, corpus)
     characters = segment_characters(corpus, segments)
@@ -78,6 +84,7 @@ def evaluate_day(
         report,
         day_highlights(corpus, marts, segments),
         {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
+        off_policy_values(shown_impressions(home.landing, marts, corpus.day), corpus, by_variant),
     )
     window, not_judged = data_window(corpus), read_not_judged(artifacts)
     replace_json(
@@ -88,13 +95,55 @@ def evaluate_day(
             **({"not_judged": not_judged} if not_judged else {}),
             "calibration": _calibration(report, judged, config),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
+            "off_policy": {name: value_dict(value) for name, value in day.off_policy.items()},
         },
         version=1,
     )
     sections = [*source_sections(report, read_checks(artifacts), config.least_users)]
     sections += [highlight_section(day.highlights)] if day.highlights else []
+    sections += [off_policy_section(day.off_policy, report)] if day.off_policy else []
     write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
     return day
+
+
+def off_policy_values(
+    shown: ShownImpressions, corpus: Corpus, by_variant: Mapping[str, NDArray[np.float32]]
+) -> dict[str, OffPolicyValue]:
+    """The click rate of the rooms that each variant scores highest, from the day's places that explored.
+
+    Args:
+        by_variant: probabilities [impressions of the held-out day, tasks].
+    """
+    rows = rows_by_key(shown.impression_id, corpus.test.impression_id) if len(shown) else np.zeros(0, np.int64)
+    scored = np.flatnonzero(rows >= 0)
+    if not len(scored):
+        return {}
+    rows = rows[scored]
+    scores = {name: values[scored, CLICK] for name, values in by_variant.items()}
+    return selection_values(scores, shown.click[rows], shown.propensity[rows], shown.position[rows], shown.user[rows])
+
+
+def off_policy_section(values: Mapping[str, OffPolicyValue], report: EvaluationReport) -> Section:
+    """The off-policy values as a table of the report, beside the held-out GAUC."""
+    rows = []
+    for name, value in values.items():
+        metrics = report.variants.get(name)
+        gauc = "–" if metrics is None or metrics.gauc is None else f"{metrics.gauc:.4f}"
+        rows.append(
+            (
+                name,
+                gauc,
+                f"{value.low:.4f} to {value.high:.4f}, {value.value:.4f}",
+                f"{value.effective:,.1f}",
+                f"{value.rows:,}",
+            )
+        )
+    note = (
+        f"Self-normalised inverse propensity scores: the click rate of the {SELECTED:.0%} of candidates that a variant scores "
+        "highest, in places behind the first, from the lists that the service logged. A small effective sample says little."
+    )
+    columns = ("variant", "held-out GAUC", "CTR of its choice", "effective sample", "impressions")
+    return Section("Off-policy", columns, rows, note)
 
 
 def _calibration(report: EvaluationReport, judged: ScoredDay, config: EvaluationConfig) -> dict[str, float | int | None]:

@@ -14,7 +14,18 @@ from livealign.retrain.series import write_series
 SUMMARY = "summary.json"
 STAGE_ORDER = (
     *("history", "landing", "warehouse", "marts", "llm_adapter", "segment_embeddings", "aligned_vectors", "semantic_codes"),
-    *("retriever", "ranker", "comparison", "offline_report", "drift_report", "bundle", "bento", "promotion", "retention"),
+    *(
+        "retriever",
+        "ranker",
+        "comparison",
+        "offline_report",
+        "online_report",
+        "drift_report",
+        "bundle",
+        "bento",
+        "promotion",
+        "retention",
+    ),
 )
 
 

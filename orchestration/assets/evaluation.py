@@ -1,4 +1,4 @@
-"""[evaluation] The held-out day: the challenger's metrics, and the day's drift."""
+"""[evaluation] The day: the challenger's metrics, the served releases', and drift."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from livealign.home import Home
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.corpus import day_corpus
 from livealign.retrain.evaluation import evaluate_day
+from livealign.retrain.online import report_online_day, tables
 from livealign.retrain.summary import reports_of
 from orchestration.drift.columns import NEW_WORDS
 from orchestration.drift.day import measure_drift
@@ -32,7 +33,7 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
     file = reports_of(home, day) / "report.html"
     with stage(context, workspace, "offline_report"):
         corpus = day_corpus(home, day, workspace.dataset)
-        evaluated = evaluate_day(corpus, home.marts, workspace.archive, workspace.artifacts(day), workspace.profile, file)
+        evaluated = evaluate_day(corpus, home, workspace.archive, workspace.artifacts(day), workspace.profile, file)
     report = evaluated.evaluation
     images = {name.partition(",")[0]: plots.to_markdown_image(png, name) for name, png in evaluated.pictures.items()}
     return MaterializeResult(
@@ -46,6 +47,27 @@ def offline_report(context: AssetExecutionContext, workspace: Workspace) -> Mate
             "highlights": MetadataValue.json({name: metrics.to_dict() for name, metrics in evaluated.highlights.items()}),
             **{name: MetadataValue.md(image) for name, image in images.items()},
             "report": report_link(home, file),
+        }
+    )
+
+
+@daily_asset(GROUP, kinds={"numpy"}, deps=[AssetKey(["landing", "lists"]), AssetKey(["warehouse", "exported_marts"])])
+def online_report(context: AssetExecutionContext, workspace: Workspace) -> MaterializeResult:
+    """The releases that were served on the day, by what followed their lists.
+
+    CTR, long views and gifts per list with confidence sequences, the differences of champion and challengers by a sequential
+    test, and each release's click rate if it had served all users. Empty where the service has logged no lists.
+    """
+    day = day_of(context)
+    with stage(context, workspace, "online_report"):
+        report = report_online_day(workspace.home, day, workspace.profile.live, workspace.artifacts(day).evaluation)
+    found = [one for differences in report.differences.values() for one in differences]
+    return MaterializeResult(
+        metadata={
+            "impressions": report.impressions,
+            "experiments": len(report.differences),
+            "decided": sum(one.decided for one in found),
+            **{name: MetadataValue.md(table) for name, table in tables(report).items()},
         }
     )
 

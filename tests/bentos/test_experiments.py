@@ -97,7 +97,7 @@ def test_a_canary_is_followed_counted_judged_and_stopped_without_a_restart(
     assert report(client)["experiment"] is None
     served = serve(folder, challenger, 0.3)
     until(lambda: report(client)["begun"])
-    groups = [users_of(served, challenger=one, count=60, after=10**6) for one in (False, True)]
+    groups = [users_of(served, challenger=one, count=120, after=10**6) for one in (False, True)]
     for release, users in zip(names, groups, strict=True):
         for number, user in enumerate(users):
             answer = listed(client, user)
@@ -107,15 +107,15 @@ def test_a_canary_is_followed_counted_judged_and_stopped_without_a_restart(
     found = report(client)
     assert (found["champion"], found["experiment"], found["level"]) == (champion, served.experiment, 0.05)
     assert [(arm["release_id"], arm["users"], arm["counts"]["clicks"]) for arm in found["arms"]] == [
-        (champion, 60, 6),
-        (challenger, 60, 60),
+        (champion, 120, 12),
+        (challenger, 120, 120),
     ]
     assert [arm["metrics"]["ctr"]["value"] for arm in found["arms"]] == [0.025, 0.25]
     ctr = next(one for one in found["differences"] if one["metric"] == "ctr")
     assert ctr["decided"]
     assert 0 < ctr["low"] < ctr["difference"] < ctr["high"]
     text = client.get("/metrics").text
-    assert f'livealign_list_outcomes{{outcome="clicks",release_id="{challenger}"}} 60.0' in text
+    assert f'livealign_list_outcomes{{outcome="clicks",release_id="{challenger}"}} 120.0' in text
     assert f'livealign_challenger{{release_id="{challenger}"}} 1.0' in text
     assert f'livealign_experiment_difference{{challenger="{challenger}",end="value",metric="ctr"}} 0.225' in text
     stop(folder)

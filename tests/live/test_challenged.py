@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from livealign.errors import BundleError
+from livealign.evaluation.tallies import Arm
 from livealign.events.models import ListShown
 from livealign.live import lane as lanes
 from livealign.live.lane import Lane
-from livealign.live.state.list_outcomes import Arm
 from livealign.release.challengers import Challengers, point_of, serve, stop
 from livealign.release.registry import CHALLENGERS, promote
 from tests.planted.live_release import with_encoder

@@ -13,12 +13,12 @@ from livealign.config import LiveConfig
 from livealign.dataset.features import WINDOW_COUNTS
 from livealign.dataset.recent_content import RecentContent
 from livealign.errors import LiveAlignError
+from livealign.evaluation.tallies import Arm
 from livealign.events.intake import RecentIds
 from livealign.events.log import Position
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
 from livealign.live.startup import Snapshot, state_of
 from livealign.live.state.coded_windows import CodedWindow, CodedWindows
-from livealign.live.state.list_outcomes import Arm
 from livealign.live.state.room_texts import RoomText
 from livealign.live.state.rooms import ClosedWindow, RoomContent
 from livealign.live.state.state import LiveState

@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from livealign.evaluation.tallies import Arm
 from livealign.events.log import START
 from livealign.events.models import ListShown
-from livealign.live.state.list_outcomes import Arm, ListOutcomes
+from livealign.live.state.list_outcomes import ListOutcomes
 from livealign.platforms.registry import land
 from tests.planted.release import PlantedRelease
 from tests.support.live_stage import CONFIG, STRANGER, USER, Stage, logged

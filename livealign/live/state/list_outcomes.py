@@ -7,58 +7,13 @@ The definitions are those of the mart `interactions`. Lists of an experiment are
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-LISTS, IMPRESSIONS, CLICKS, LONG_VIEWS, GIFTS = range(5)
-COUNTED = ("lists", "impressions", "clicks", "long_views", "gifts")
+from livealign.evaluation.tallies import CLICKS, COUNTED, GIFTS, IMPRESSIONS, LISTS, LONG_VIEWS, Arm, Tally
 
 _TALLIES = 16  # releases and experiments; those that were shown longest ago give way
 _MOST = 200_000  # impressions, and clicks, that are remembered
 _REMEMBERED_MS = 600_000  # dbt: action_window_seconds; clicks and long views come much sooner
-
-
-class Arm(NamedTuple):
-    """A release in an experiment, or outside of any."""
-
-    release: str
-    experiment: str | None  # None: the champion served alone
-    challenger: bool
-    share: float  # of the users, 1 outside of an experiment
-
-
-@dataclass
-class Tally:
-    """The outcomes of one arm."""
-
-    arm: Arm
-    since: int  # epoch milliseconds of the first list
-    total: list[int] = field(default_factory=lambda: [0] * len(COUNTED))
-    users: dict[int, list[int]] = field(default_factory=dict)  # by COUNTED; of an experiment only
-    products: list[list[int]] = field(default_factory=lambda: [[0] * len(COUNTED) for _ in COUNTED])  # Σ over users of c·cᵀ
-
-    def add(self, user_id: int, what: int, count: int, max_users: int) -> None:
-        """Count something for a user; beyond `max_users` further users are left out of an experiment."""
-        if self.arm.experiment is not None:
-            of_user = self.users.get(user_id)
-            if of_user is None:
-                if len(self.users) >= max_users:
-                    return
-                of_user = self.users[user_id] = [0] * len(COUNTED)
-            for other, value in enumerate(of_user):
-                self.products[what][other] += count * value
-                self.products[other][what] += count * value
-            self.products[what][what] += count * count
-            of_user[what] += count
-        self.total[what] += count
-
-    def remove(self, user_id: int) -> None:
-        """Take a user out of an experiment."""
-        counts = self.users.pop(user_id, None)
-        for what, count in enumerate(counts or ()):
-            self.total[what] -= count
-            for other, value in enumerate(counts or ()):
-                self.products[what][other] -= count * value
 
 
 class _Clicked(NamedTuple):

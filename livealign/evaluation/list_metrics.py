@@ -5,11 +5,11 @@ They come with confidence sequences and are compared by a test that may be looke
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from livealign.evaluation.sequential import Ratio, compare, interval_of, ratio_of_sums
-from livealign.live.state.list_outcomes import CLICKS, COUNTED, GIFTS, IMPRESSIONS, LISTS, LONG_VIEWS, Arm, Tally
+from livealign.evaluation.sequential import Ratio, compare, interval_of
+from livealign.evaluation.tallies import CLICKS, COUNTED, GIFTS, IMPRESSIONS, LISTS, LONG_VIEWS, Arm, Tally
 
 METRICS = {  # name → columns of COUNTED: what is counted, and per what
     "ctr": (CLICKS, IMPRESSIONS),
@@ -85,24 +85,12 @@ def ratio(tally: Tally, name: str) -> Ratio:
     top, bottom = METRICS[name]
     products = tally.products
     sums = (tally.total[top], tally.total[bottom], products[top][top], products[top][bottom], products[bottom][bottom])
-    return ratio_of_sums(len(tally.users), *map(float, sums))
+    return Ratio(len(tally.users), *map(float, sums))
 
 
 def of_experiment(tallies: Iterable[Tally], experiment: str | None) -> list[Tally]:
     """The arms of one experiment, its champion first; None: the releases that served alone."""
     return sorted((one for one in tallies if one.arm.experiment == experiment), key=lambda one: _order(one.arm))
-
-
-def tallies_of(users: Mapping[Arm, Mapping[int, Sequence[int]]]) -> list[Tally]:
-    """Tallies of counts by arm and user, in the order of COUNTED."""
-    tallies = []
-    for arm, counts in users.items():
-        tally = Tally(arm, 0)
-        for user_id, of_user in counts.items():
-            for what, count in enumerate(of_user):
-                tally.add(user_id, what, count, len(counts))
-        tallies.append(tally)
-    return tallies
 
 
 def _order(arm: Arm) -> tuple[bool, str]:
