@@ -380,7 +380,7 @@ class RecommendedRoom(TypedDict):
     reason: str
     # Has a place that is reserved for rooms outside the ranked list.
     explored: bool
-    # The probability, over the draws of the exploration, of this room in this place.
+    # The probability, over the draws of the exploration, that this room is in the list.
     propensity: float
 
 

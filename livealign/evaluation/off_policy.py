@@ -7,9 +7,9 @@ size is (Σ w)² / Σ w² (Kish 1965): so many equal weights would say as much. 
 Two policies are read:
 
 - serving one release to all users, from the lists that it made: p is the share of users whom it served (`release_values`);
-- showing the rooms that a release scores highest, from the places that explore: p is the propensity of the room in its place
-  (`selection_value`). Weighted so, every candidate counts once, shown or not, and a first place, which never explores, is left
-  out. Without exploration the rooms that were shown are all that can be said something about, and there is no such value.
+- showing the rooms that a release scores highest, from lists that explore: p is the probability that the room was in the list
+  (`selection_values`). Weighted so, every candidate counts once, shown or not. Without exploration nothing can be said about
+  the rooms that were not shown, and there is no such value.
 """
 
 from collections.abc import Mapping
@@ -58,15 +58,15 @@ def release_values(release: NDArray, reward: NDArray, share: NDArray, user: NDAr
 
 
 def selection_values(
-    scores: Mapping[str, NDArray], reward: NDArray, propensity: NDArray, position: NDArray, user: NDArray
+    scores: Mapping[str, NDArray], reward: NDArray, propensity: NDArray, user: NDArray
 ) -> dict[str, OffPolicyValue]:
-    """The click rate of the candidates that each release scores highest; empty where no place has explored.
+    """The click rate of the candidates that each release scores highest; empty where no list has explored.
 
     Args:
-        scores: by release or variant [n]. reward, position, user: [n] of the impressions.
-        propensity: [n] of the room in its place; NaN where it was not logged.
+        scores: by release or variant [n]. reward, user: [n] of the impressions.
+        propensity: [n] that the room is in its list; NaN where it was not logged.
     """
-    usable = np.isfinite(propensity) & np.isfinite(np.asarray(reward, np.float64)) & (position > 0)
+    usable = np.isfinite(propensity) & np.isfinite(np.asarray(reward, np.float64))
     if not (usable & (propensity < 1)).any():
         return {}
     weight, clicked, users = 1 / propensity[usable], np.asarray(reward, np.float64)[usable], user[usable]

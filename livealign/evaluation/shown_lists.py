@@ -14,7 +14,7 @@ from livealign.dataset.marts import read_mart
 from livealign.days import partition
 from livealign.evaluation.tallies import Arm, Tally, tallies_of
 
-_OUTCOMES = ("impression_id", "user_id", "room_id", "request_id", "position", "click", "long_view", "gift")
+_OUTCOMES = ("impression_id", "user_id", "room_id", "request_id", "click", "long_view", "gift")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,8 @@ class ShownImpressions:
     impression_id: NDArray[np.int64]
     user: NDArray[np.int64]
     request: NDArray[np.str_]
-    position: NDArray[np.int64]
     arm: NDArray[np.int64]  # of `arms`
-    propensity: NDArray[np.float64]  # of the room in its place
+    propensity: NDArray[np.float64]  # that the room is in its list
     click: NDArray[np.float64]  # NaN where it cannot be known yet, like the next two
     long_view: NDArray[np.float64]
     gift: NDArray[np.float64]
@@ -67,11 +66,12 @@ class ShownImpressions:
 
 def shown_impressions(landing: Path, marts: Path, day: date) -> ShownImpressions:
     """The impressions of the day's landed lists with their outcomes; none where the platform lands no lists."""
-    outcomes = read_mart(marts, "interactions", [day], _OUTCOMES)
     path = partition(landing, "lists", day)
     lists = pq.ParquetFile(path).read() if path.is_file() else None
     if lists is None or not len(lists):
-        return _joined(outcomes.slice(0, 0), {}, ())
+        types = {name: pa.string() if name == "request_id" else pa.int64() for name in _OUTCOMES}
+        return _joined(pa.schema(list(types.items())).empty_table(), {}, ())
+    outcomes = read_mart(marts, "interactions", [day], _OUTCOMES)
     arms: dict[Arm, int] = {}
     place: dict[tuple[str, int, int], tuple[int, float]] = {}  # (request, user, room) → arm and propensity
     for row in lists.to_pylist():
@@ -92,12 +92,10 @@ def _joined(
     def numbers(name: str) -> NDArray[np.float64]:
         return table[name].cast(pa.float64()).to_numpy().astype(np.float64)
 
-    position = np.nan_to_num(numbers("position"), nan=-1.0).astype(np.int64)
     return ShownImpressions(
         table["impression_id"].to_numpy(),
         table["user_id"].to_numpy(),
         np.array(table["request_id"].to_pylist(), dtype=np.str_),
-        position,
         np.array([arm for _, arm, _ in found], dtype=np.int64),
         np.array([propensity for *_, propensity in found], dtype=np.float64),
         numbers("click"),

@@ -258,7 +258,7 @@ class ListShown(BaseModel):
     challenger: bool = False
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # the probability that the user is served by this release
     rooms: tuple[Id, ...]
-    propensities: tuple[Annotated[float, Field(gt=0, le=1)], ...]  # that the release puts each room in its place
+    propensities: tuple[Annotated[float, Field(gt=0, le=1)], ...]  # that each room is in the list, over the draws
 
 
 Record = Event | UserDeleted | ListShown

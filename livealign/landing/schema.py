@@ -109,7 +109,7 @@ TABLES: dict[str, Table] = {
                     _required("challenger", pa.bool_()),  # false: by the champion
                     _required("share", pa.float64()),  # probability that the user was served by this release
                     _required("rooms", pa.list_(pa.int64())),  # best first
-                    _required("propensities", pa.list_(pa.float64())),  # of each: that the release puts it in its place
+                    _required("propensities", pa.list_(pa.float64())),  # of each: probability that it is in the list
                 ]
             ),
             ("list_id",),

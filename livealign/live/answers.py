@@ -248,7 +248,7 @@ class RankedRoom(NamedTuple):
     content_age_seconds: float | None  # age of the window that the codes describe; None before the first
     reason: str
     explored: bool = False  # takes a place reserved for rooms outside of the list
-    propensity: float = 1.0  # the probability, over the draws of the exploration, that this room is in this place
+    propensity: float = 1.0  # the probability, over the draws of the exploration, that this room is in the list
 
 
 class Recommendations(NamedTuple):

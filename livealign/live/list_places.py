@@ -12,7 +12,7 @@ class Places(NamedTuple):
 
     chosen: list[int]
     drawn: set[int]  # those of them that were drawn
-    propensities: list[float]  # of each: the probability, over the draws, that this item is in this place
+    propensities: list[float]  # of each: the probability, over the draws, that this item is in the list
 
 
 def diverse(order: Sequence[int], codes: Sequence[int], k: int, most: int) -> list[int]:
@@ -41,7 +41,7 @@ def explored(best: Sequence[int], order: Sequence[int], share: float, request_id
     """The list with a share of its places given to items drawn from the rest of `order`.
 
     The draws are seeded by the request id. The first place is never given away. Each other place is given away with the same
-    probability, and each item of the rest is equally likely to be drawn for it.
+    probability, and each item of the rest is equally likely to be drawn, and then to be in each of these places.
     """
     draws = min(int(share * len(best)), max(len(best) - 1, 0))
     listed = set(best)
@@ -54,5 +54,5 @@ def explored(best: Sequence[int], order: Sequence[int], share: float, request_id
     given_away = draws / (len(best) - 1)
     chosen, propensities = list(best), [1.0, *[1 - given_away] * (len(best) - 1)]
     for rank, place in zip(sorted(1 + rng.choice(len(best) - 1, draws, replace=False)), drawn, strict=True):
-        chosen[rank], propensities[rank] = place, given_away / len(others)
+        chosen[rank], propensities[rank] = place, draws / len(others)
     return Places(chosen, set(drawn), propensities)

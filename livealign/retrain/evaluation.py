@@ -109,7 +109,7 @@ def evaluate_day(
 def off_policy_values(
     shown: ShownImpressions, corpus: Corpus, by_variant: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, OffPolicyValue]:
-    """The click rate of the rooms that each variant scores highest, from the day's places that explored.
+    """The click rate of the rooms that each variant scores highest, from the day's lists that explored.
 
     Args:
         by_variant: probabilities [impressions of the held-out day, tasks].
@@ -120,7 +120,7 @@ def off_policy_values(
         return {}
     rows = rows[scored]
     scores = {name: values[scored, CLICK] for name, values in by_variant.items()}
-    return selection_values(scores, shown.click[rows], shown.propensity[rows], shown.position[rows], shown.user[rows])
+    return selection_values(scores, shown.click[rows], shown.propensity[rows], shown.user[rows])
 
 
 def off_policy_section(values: Mapping[str, OffPolicyValue], report: EvaluationReport) -> Section:
@@ -140,7 +140,7 @@ def off_policy_section(values: Mapping[str, OffPolicyValue], report: EvaluationR
         )
     note = (
         f"Self-normalised inverse propensity scores: the click rate of the {SELECTED:.0%} of candidates that a variant scores "
-        "highest, in places behind the first, from the lists that the service logged. A small effective sample says little."
+        "highest, from the lists that the service logged. A small effective sample says little."
     )
     columns = ("variant", "held-out GAUC", "CTR of its choice", "effective sample", "impressions")
     return Section("Off-policy", columns, rows, note)

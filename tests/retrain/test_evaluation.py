@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,24 +14,29 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus, load_corpus
+from livealign.dataset.marts import read_mart
 from livealign.days import partition
 from livealign.evaluation.certainty import with_interval
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
+from livealign.evaluation.shown_lists import shown_impressions
+from livealign.home import Home
+from livealign.landing.schema import TABLES
 from livealign.metrics import Interval
 from livealign.profiles import load_profile
 from livealign.ranking.variants import RELEASE
 from livealign.retrain.alignment import CheckedSource, align, encode
 from livealign.retrain.artifacts import SCORES, DayArtifacts
-from livealign.retrain.evaluation import DayReport, evaluate_day, source_sections
+from livealign.retrain.evaluation import DayReport, evaluate_day, off_policy_section, off_policy_values, source_sections
 from livealign.retrain.pictures import segment_subjects
 from tests.planted.marts import Planted, plant_marts
 from tests.planted.release import WORDS
 from tests.planted.truth import plant_truth
 
 PROFILE = load_profile("tiny")
-EVERY_DAY = ("marts/segments", "marts/segment_highlights", "archive/truth/segments")
-HELD_OUT_DAY = ("marts/interactions", "archive/truth/impressions", "archive/truth/tastes")
+MARTS = "platforms/planted/warehouse/marts"
+EVERY_DAY = (f"{MARTS}/segments", f"{MARTS}/segment_highlights", "archive/truth/segments")
+HELD_OUT_DAY = (f"{MARTS}/interactions", "archive/truth/impressions", "archive/truth/tastes")
 
 
 def with_texts(planted: Planted) -> None:
@@ -65,7 +71,8 @@ class Evaluated(NamedTuple):
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     root = tmp_path_factory.mktemp("day")
-    planted = plant_marts(root / "marts", days=3)
+    home = Home(root, "planted")
+    planted = plant_marts(home.marts, days=3)
     with_texts(planted)
     corpus = load_corpus(planted.marts, planted.days[-1], PROFILE.dataset)
     for name in (RAW, TUNED, LEXICAL):
@@ -82,7 +89,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
         encode(corpus, PROFILE, artifacts, ["words"] * (len(corpus.segment_ids) - 1))
         with pytest.MonkeyPatch.context() as patch:
             reads = counted_reads(root, patch)
-            report = evaluate_day(corpus, root / "marts", root / "archive", artifacts, PROFILE, root / "report.html")
+            report = evaluate_day(corpus, home, root / "archive", artifacts, PROFILE, root / "report.html")
     return Evaluated(root, corpus, report, reads)
 
 
@@ -142,8 +149,47 @@ def test_the_report_says_what_each_source_added_and_to_what(evaluated: Evaluated
 
 
 def test_without_a_truth_the_map_shows_categories_and_no_stream_has_a_quality(evaluated: Evaluated) -> None:
-    corpus, marts = evaluated.corpus, evaluated.root / "marts"
+    corpus, marts = evaluated.corpus, evaluated.root / MARTS
     assert "stream_quality" not in held_out_frame(corpus, marts, PROFILE.evaluation).slices
     kind, groups = segment_subjects(corpus, read_segments(corpus, marts), None)
     assert kind == "category"
     assert groups == ["", *["games"] * (len(corpus.segment_ids) - 1)]
+
+
+def test_the_day_is_read_off_policy_where_its_lists_were_logged(evaluated: Evaluated, tmp_path: Path) -> None:
+    corpus, home = evaluated.corpus, Home(evaluated.root, "planted")
+    assert evaluated.report.off_policy == {}  # no list was logged
+    shown = read_mart(home.marts, "interactions", [corpus.day], ["request_id", "user_id", "room_id", "position", "shown_at"])
+    lists: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for row in shown.to_pylist():
+        lists.setdefault((row["request_id"], row["user_id"]), []).append((row["position"], row["room_id"]))
+    rows = [
+        {
+            "list_id": number,
+            "user_id": user,
+            "shown_at": datetime.combine(corpus.day, time()),
+            "request_id": request,
+            "release": "r",
+            "experiment": None,
+            "challenger": False,
+            "share": 1.0,
+            "rooms": [room for _, room in sorted(rooms)],
+            "propensities": [1.0, *[0.5, 0.05] * len(rooms)][: len(rooms)],
+        }
+        for number, ((request, user), rooms) in enumerate(lists.items())
+    ]
+    target = partition(tmp_path, "lists", corpus.day)
+    target.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, TABLES["lists"].schema), target)
+    scores = {RELEASE: np.load(evaluated.root / "artifacts" / "ranker" / SCORES)}
+    scores["noise"] = np.random.default_rng(1).random(scores[RELEASE].shape).astype(np.float32)
+    found = off_policy_values(shown_impressions(tmp_path, home.marts, corpus.day), corpus, scores)
+    assert found.keys() == {"all candidates", RELEASE, "noise"}
+    assert found[RELEASE].value > found["all candidates"].high  # its scores know the clicks
+    assert found["noise"].low < found["all candidates"].value < found["noise"].high
+    assert found["all candidates"].rows == len(shown)
+    assert found["all candidates"].effective < found["all candidates"].rows
+    section = off_policy_section(found, evaluated.report.evaluation)
+    assert [row[0] for row in section.rows] == ["all candidates", RELEASE, "noise"]
+    gauc = evaluated.report.evaluation.variants[RELEASE].gauc
+    assert section.rows[1][1] == f"{gauc:.4f}"
