@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=1_000)
     parser.add_argument("--hours", type=int, default=24, help="looks at each experiment (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=10_000)
+    parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--share", type=float, default=0.5, help="of the challenger (default: %(default)s)")
     parser.add_argument("--lift", type=float, default=0.0, help="by which the challenger's clicks are more likely")
     parser.add_argument("--seed", type=int, default=SEED)
