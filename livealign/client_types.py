@@ -107,7 +107,7 @@ class ExperimentArm(TypedDict):
 
 
 class ExperimentDifference(TypedDict):
-    """One metric of a challenger minus the champion's, by a test that may be looked at at any time."""
+    """One metric of a challenger minus the champion's."""
 
     challenger: str
     metric: str

@@ -1,4 +1,4 @@
-"""The answer of GET /experiments as pydantic models: what is served side by side, and what came of it."""
+"""The answer of GET /experiments as pydantic models."""
 
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,10 @@ class ExperimentArm(BaseModel):
 
 
 class ExperimentDifference(BaseModel):
-    """One metric of a challenger minus the champion's, by a test that may be looked at at any time."""
+    """One metric of a challenger minus the champion's.
+
+    The test may be looked at at any time.
+    """
 
     challenger: str
     metric: str

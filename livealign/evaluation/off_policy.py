@@ -1,4 +1,6 @@
-"""Off-policy values: the click rate that another policy would have, from lists that were logged with their propensities.
+"""Off-policy values: the click rate that another policy would have.
+
+They are read from lists that were logged with their propensities.
 
 Self-normalised inverse propensity scores (Swaminathan and Joachims 2015, "The self-normalized estimator for counterfactual
 learning"): with w = 1 / p the value of a policy is Σ w·reward / Σ w over what it would have chosen too. Its effective sample
@@ -37,7 +39,11 @@ class OffPolicyValue(NamedTuple):
 
 
 def snips(reward: NDArray, weight: NDArray, user: NDArray) -> OffPolicyValue:
-    """The self-normalised value of rows [n] with inverse propensities as weights; unknown rewards (NaN) are left out."""
+    """The self-normalised value of rows [n].
+
+    Args:
+        weight: inverse propensities. reward: NaN where it is not known; such rows are left out.
+    """
     known = np.isfinite(np.asarray(reward, np.float64))
     reward, weight = np.asarray(reward, np.float64)[known], np.asarray(weight, np.float64)[known]
     if not len(reward):
@@ -50,7 +56,11 @@ def snips(reward: NDArray, weight: NDArray, user: NDArray) -> OffPolicyValue:
 
 
 def release_values(release: NDArray, reward: NDArray, share: NDArray, user: NDArray) -> dict[str, OffPolicyValue]:
-    """The click rate of each release if it served all users, from impressions [n] with the share of their list's arm."""
+    """The click rate of each release if it served all users.
+
+    Args:
+        release, reward, share, user: [n] of the impressions; `share` is that of the arm of their list.
+    """
     return {
         str(name): snips(reward[release == name], 1 / share[release == name], user[release == name])
         for name in np.unique(release)
@@ -60,7 +70,9 @@ def release_values(release: NDArray, reward: NDArray, share: NDArray, user: NDAr
 def selection_values(
     scores: Mapping[str, NDArray], reward: NDArray, propensity: NDArray, user: NDArray
 ) -> dict[str, OffPolicyValue]:
-    """The click rate of the candidates that each release scores highest; empty where no list has explored.
+    """The click rate of the candidates that each release scores highest.
+
+    Empty where no list has explored.
 
     Args:
         scores: by release or variant [n]. reward, user: [n] of the impressions.

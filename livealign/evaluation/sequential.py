@@ -30,7 +30,7 @@ LEAST_USERS = 100  # in each arm
 
 
 class Ratio(NamedTuple):
-    """The mean of one arm, by the sums over its users of numerator y and denominator n, and of their products."""
+    """The mean of one arm: sums over its users of numerator y, denominator n, and products."""
 
     users: int
     y: float

@@ -65,7 +65,10 @@ class ShownImpressions:
 
 
 def shown_impressions(landing: Path, marts: Path, day: date) -> ShownImpressions:
-    """The impressions of the day's landed lists with their outcomes; none where the platform lands no lists."""
+    """The impressions of the day's landed lists with their outcomes.
+
+    None where the platform lands no lists.
+    """
     path = partition(landing, "lists", day)
     lists = pq.ParquetFile(path).read() if path.is_file() else None
     if lists is None or not len(lists):

@@ -28,7 +28,7 @@ class Tally:
     products: list[list[int]] = field(default_factory=lambda: [[0] * len(COUNTED) for _ in COUNTED])  # Σ over users of c·cᵀ
 
     def add(self, user_id: int, what: int, count: int, max_users: int) -> None:
-        """Count something for a user; beyond `max_users` further users are left out of an experiment."""
+        """Count something for a user; users beyond `max_users` are left out of an experiment."""
         if self.arm.experiment is not None:
             of_user = self.users.get(user_id)
             if of_user is None:

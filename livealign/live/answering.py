@@ -150,7 +150,7 @@ class AnsweringCore:
         return explain(serving.recommender, view, alone, reader, Request(at, 1), int(rows[0]))
 
     def score(self, user_id: int, room_ids: Sequence[int], at: int) -> NDArray[np.float32]:
-        """Probabilities [rooms, tasks] of the champion, of a user for rooms at a time; NaN for an unknown room.
+        """The champion's probabilities [rooms, tasks] of a user; NaN for an unknown room.
 
         `recommend` ranks by them. This method makes no list; it is for comparison with the batch pipeline.
         """

@@ -42,7 +42,7 @@ class ChallengedCore(AnsweringCore):
         """Record a problem, or with None that it is over."""
 
     def follow_challengers(self, releases: Path) -> bool:
-        """Serve what the releases folder says is served beside the champion; returns whether anything changed.
+        """Serve the challengers that the releases folder names; returns whether anything changed.
 
         A challenger begins with a copy of the champion's state, as in a takeover. One that cannot be loaded is a problem, and
         is tried again when the folder says something else. While the folder cannot be read, all stays as it is.
@@ -69,7 +69,7 @@ class ChallengedCore(AnsweringCore):
             return report_of(main, self._experiment, self._shadows.summaries(), self._config)
 
     def compare_shadow(self, seconds: float = 0.5) -> bool:
-        """Compare the next shadowed list, waiting for it at most so long; returns whether there was one."""
+        """Compare the next shadowed list; returns False if none came in time."""
         return self._shadows.compare(seconds)
 
     def _lane_of(self, user_id: int) -> tuple[Lane, Arm | None]:

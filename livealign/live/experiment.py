@@ -22,7 +22,7 @@ class Experiment:
 
     @property
     def begun(self) -> bool:
-        """Whether lists are counted: every challenger is loaded or refused, and one that is shown is loaded."""
+        """Whether lists are counted: no challenger is being loaded, and one that is shown is."""
         if self.about is None:
             return False
         known = {*self.lanes, *self.refused}
@@ -31,7 +31,7 @@ class Experiment:
         )
 
     def serves(self, user_id: int) -> tuple[Lane | None, Arm | None]:
-        """The lane of a user's lists, None for the champion's, and the arm that they are counted for.
+        """The lane of a user's lists, None for the champion's, and the arm that counts them.
 
         The users of a challenger that is not loaded get the champion's lists, which are counted for no arm.
         """

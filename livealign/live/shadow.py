@@ -1,4 +1,4 @@
-"""Challengers in the shadow: they rank what the champion has ranked, and the difference is counted.
+"""Challengers in the shadow: they rank what the champion has ranked, and nobody sees it.
 
 A list is compared in a thread of its own, after it was answered. Where lists come faster than they can be compared, some are
 left out, and counted.
@@ -47,7 +47,7 @@ class Shadows:
                 self._count(release, None)
 
     def compare(self, seconds: float) -> bool:
-        """Compare the next list, waiting for it at most so long; returns whether there was one."""
+        """Compare the next list; returns False if none came in time."""
         try:
             release, reading, request, shown = self._waiting.get(timeout=seconds)
         except Empty:

@@ -77,5 +77,5 @@ class Copying(NamedTuple):
     arrays: dict[str, NDArray]  # as `checkpoint_arrays` has them
 
     def join(self, state: LiveState) -> None:
-        """Let the finished state receive what happens, and what has happened since the copy was begun."""
+        """Let the finished state receive what happens, and what has since the copy was begun."""
         self.states.joins(state)

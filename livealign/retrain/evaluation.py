@@ -109,7 +109,7 @@ def evaluate_day(
 def off_policy_values(
     shown: ShownImpressions, corpus: Corpus, by_variant: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, OffPolicyValue]:
-    """The click rate of the rooms that each variant scores highest, from the day's lists that explored.
+    """The click rate of the rooms that each variant scores highest, off-policy.
 
     Args:
         by_variant: probabilities [impressions of the held-out day, tasks].
