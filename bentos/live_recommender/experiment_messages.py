@@ -1,13 +1,15 @@
 """The answer of GET /experiments as pydantic models."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
 from bentos.live_recommender.messages import timestamp
 from livealign.evaluation.list_metrics import ArmReport
-from livealign.live.experiment import ExperimentReport
+
+if TYPE_CHECKING:  # its imports load torch
+    from livealign.live.experiment import ExperimentReport
 
 
 class OnlineMetric(BaseModel):
@@ -90,7 +92,7 @@ class Experiments(BaseModel):
     alone: list[ExperimentArm] = Field(description="Releases while each was served alone.")
 
 
-def experiments_json(report: ExperimentReport) -> dict[str, Any]:
+def experiments_json(report: "ExperimentReport") -> dict[str, Any]:
     """An Experiments as JSON values."""
     return {
         **report._asdict(),

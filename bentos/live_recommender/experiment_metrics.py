@@ -6,10 +6,12 @@ served no more becomes NaN.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livealign.live.answers import ShadowComparison
-from livealign.live.experiment import ExperimentReport
+
+if TYPE_CHECKING:  # its imports load torch
+    from livealign.live.experiment import ExperimentReport
 
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _CORRELATIONS = (-0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -73,7 +75,7 @@ class ExperimentMetrics:
         if comparison.rank_correlation is not None:
             self._correlation.labels(comparison.release_id).observe(comparison.rank_correlation)
 
-    def report(self, report: ExperimentReport) -> None:
+    def report(self, report: "ExperimentReport") -> None:
         """Set the gauges to what is known now."""
         values = {(name, labels): value for name, labels, value in _values(report)}
         for name, labels in self._set - values.keys():
@@ -83,7 +85,7 @@ class ExperimentMetrics:
         self._set |= values.keys()
 
 
-def _values(report: ExperimentReport) -> Iterator[tuple[str, Labels, float | None]]:
+def _values(report: "ExperimentReport") -> Iterator[tuple[str, Labels, float | None]]:
     """Every gauge with its labels: of the experiment, or of the champion alone."""
     for arm in report.arms or [arm for arm in report.alone if arm.release_id == report.champion]:
         for outcome, count in arm.counts.items():

@@ -126,9 +126,9 @@ class AnsweringCore:
 
     def users(self, limit: int = 20) -> tuple[UserState, ...]:
         """Users with a history, the latest active first."""
-        at, lane = self.now(), self._main
-        with lane.state.lock:
-            return latest_users(lane.state, lane.serving.recommender, at, limit)
+        at, main = self.now(), self._main
+        with main.state.lock:
+            return latest_users(main.state, main.serving.recommender, at, limit)
 
     def room(self, room_id: int) -> RoomState | None:
         """One room and its latest windows, also shortly after its end; None if it is unknown."""

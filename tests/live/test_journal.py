@@ -155,7 +155,7 @@ def test_a_late_event_that_came_after_the_checkpoint_counts_however_old_it_is(
     serving: Serving, process: Process, tmp_path: Path
 ) -> None:
     process.take(process.event("room_started", "r", at=serving.snapshot().taken_at - 2_000))
-    process.journal.checkpoint(process.state, serving.release_id)
+    process.journal.checkpoint(serving.release_id)
     process.at = serving.snapshot().taken_at - 1_000
     process.take(*visit(process, 1))
     fresh = process.killed(serving, tmp_path / "second")
@@ -166,7 +166,7 @@ def shown_to(user_id: int, process: Process) -> Recommendations:
     """A list of room 1 that is shown to the user now."""
     ranked = RankedRoom(1, 900, None, 0.5, {"click": 0.5}, [], [], None, "")
     answer = Recommendations("shown", "release", process.at, (ranked,), ())
-    process.journal.show(process.state, user_id, answer)
+    process.journal.show(user_id, answer)
     return answer
 
 
@@ -181,10 +181,10 @@ def test_an_impression_that_the_service_logged_is_a_duplicate_when_the_client_re
 def test_a_checkpoint_logs_the_lists_that_wait_before_it_is_written(serving: Serving, process: Process, tmp_path: Path) -> None:
     process.take(process.event("room_started", "r"))
     shown_to(STRANGER, process)
-    process.journal.checkpoint(process.state, serving.release_id)
+    process.journal.checkpoint(serving.release_id)
     assert (process.folder / "checkpoint.npz").exists()
     records = [event_of(record) for _, record in FollowedLog(process.folder / "log").read()]
-    assert [event.kind for event in records] == ["room_started", "impression"]
+    assert [event.kind for event in records] == ["room_started", "list_shown", "impression"]
 
 
 def test_what_a_process_wrote_to_a_shared_log_is_not_applied_again_when_it_reads_on(serving: Serving, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_users_are_those_with_a_history_the_latest_active_first_with_what_they_e
     assert stage.core.users(1)[0].user_id == USER
     history = stage.core.state.users.history(USER, stage.core.now())
     assert stage.core.users(1)[0].engagements == len(history.at)
-    names = set(stage.core._serving.recommender.code_names.values())
+    names = set(stage.core.serving.recommender.code_names.values())
     assert all(set(user.entered) <= names for user in users)
     stage.core.delete_user(USER)
     assert USER not in {user.user_id for user in stage.core.users(100)}
