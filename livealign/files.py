@@ -39,7 +39,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary)
         if isinstance(error, OSError) and error.errno is None and "requested and" in str(error):
             # NumPy's words after a write that was cut short: "77824 requested and 24544 written".
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise
     if path.exists():
         # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
