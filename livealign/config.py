@@ -23,7 +23,7 @@ def pictures_last(sources: Sequence[str]) -> tuple[str, ...]:
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
-    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "tfidf", "minilm"),
+    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "raw_llm_codes", "tfidf", "minilm"),
     *("text_only", "frames_only", "text_frames", "frames_shuffled"),
 )
 

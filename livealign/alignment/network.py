@@ -36,6 +36,11 @@ class ContentScaler(nn.Module):
     It is fitted to the training segments.
     LLM embeddings lie in a narrow cone with a few dominant directions; a linear map of whitened components trains far
     faster than one of the raw vector. Components are scaled to unit variance, floored at a share of the largest.
+
+    A few dimensions of an LLM vary hundreds of times as much as the others, and say little. So each dimension is divided by
+    the root of its variance plus the median one before the components are found: large ones become alike, small ones stay in
+    proportion. Otherwise the large ones choose the components, and what words have in common that training never read
+    is lost (docs/experiments/content.md).
     """
 
     mean: Tensor
@@ -54,7 +59,11 @@ class ContentScaler(nn.Module):
         """
         self.mean.copy_(content.mean(0))
         centred = content - self.mean
-        covariance = centred.T @ centred / max(1, len(content) - 1)
+        variance = centred.square().mean(0)
+        usual = torch.maximum(variance.median(), 1e-6 * variance.mean()).clamp_min(1e-24)
+        spread = (variance + usual).sqrt()
+        standard = centred / spread
+        covariance = standard.T @ standard / max(1, len(content) - 1)
         values, vectors = torch.linalg.eigh(covariance.double().cpu())
         rank = self.components.shape[1]
         values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
@@ -63,7 +72,7 @@ class ContentScaler(nn.Module):
         scale = values.clamp_min(1e-4 * float(values[0].clamp_min(1e-12))).pow(-whitening / 2)
         scaled = vectors * scale
         total = (values * scale.square()).mean().clamp_min(1e-12).sqrt()
-        self.components.copy_((scaled / total).float())
+        self.components.copy_((scaled / total).float() / spread[:, None])
 
     def forward(self, content: Tensor) -> Tensor:
         """[n, content_dim] → [n, rank], of unit variance on average."""

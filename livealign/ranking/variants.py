@@ -22,6 +22,7 @@ They differ in their inputs. The ranker, its training budget and the data are th
 | text_frames | as aligned_codes, with these texts and pictures |
 | frames_shuffled | as text_frames, pictures permuted among an author's segments |
 | raw_codes | as llm_codes, on the frozen LLM |
+| raw_llm_codes | as llm_codes, on the frozen and the tuned LLM, each behind a gate of its own |
 | tfidf, minilm | as llm_codes, with that content in the LLM's place |
 """
 
@@ -55,6 +56,7 @@ OTHER_CONTENT = {  # the full method on it
     "lexical_codes": (LEXICAL,),
     "llm_lexical_codes": (TUNED, LEXICAL),
     "raw_codes": (RAW,),
+    "raw_llm_codes": (RAW, TUNED),
     "tfidf": ("tfidf",),
     "minilm": ("minilm",),
     "frames_only": (FRAMES,),
