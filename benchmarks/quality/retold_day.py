@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows
 from benchmarks.quality.controls import CONTROLS, with_controls
+from benchmarks.quality.one_setting import with_setting
 from benchmarks.quality.retrained import Retrained, add_options
 from livealign.alignment.towers import item_vectors
 from livealign.dataset.content import content_of
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of towers, codes and ranker (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=2, help="of new members (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=NAMED, default=["raw_codes", "llm_codes", "raw_llm_codes"])
+    parser.add_argument("--set", nargs=2, metavar=("SETTING", "VALUE"), help="another value, as alignment.even_dimensions 1")
     parser.add_argument("--no-check", action="store_true", help="full trust in every source")
     add_options(parser)
     arguments = parser.parse_args()
@@ -58,7 +60,12 @@ def main() -> None:
     home, profile, day = retrained
     if arguments.no_check:
         profile = replace(profile, alignment=replace(profile.alignment, check=False))
-    out, corpus = JsonRows(arguments.json, profile.seed), retrained.corpus()
+    if arguments.set:
+        try:
+            profile = with_setting(profile, *arguments.set)
+        except ValueError as error:
+            parser.error(str(error))
+    out, corpus = JsonRows(arguments.json, profile.seed), retrained.corpus(profile)
     truth = read_day_truth(home.archive, corpus)
     if truth is None or "members" not in truth.slices:
         raise LiveAlignError(f"{home.archive} has no truth of new members: simulate a platform with --new-words")

@@ -234,6 +234,6 @@ def _pasted_vectors(corpus: Corpus, content: NDArray[np.float32], config: Alignm
     scaler = ContentScaler(content.shape[1], min(config.content_rank, content.shape[1]))
     fit = rows & corpus.segment_is_train
     if fit.any():
-        scaler.fit(torch.from_numpy(content[fit]))
+        scaler.fit(torch.from_numpy(content[fit]), evenness=config.even_dimensions)
     scaled = scaler(torch.from_numpy(content)).numpy() * rows[:, None]
     return np.concatenate([scaled, np.zeros((corpus.authors.size, scaled.shape[1]), dtype=np.float32)])
