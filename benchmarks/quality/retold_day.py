@@ -173,7 +173,7 @@ def show(part: str, scores: Mapping[str, Sequence[NDArray]], rows: NDArray[np.bo
     for name, of_user in auc.items():
         judged = ~np.isnan(of_user)
         value = float(np.average(of_user[judged], weights=impressions[judged]))
-        gain = paired_bootstrap(of_user, auc[first], impressions, RESAMPLED, out.seed)
+        gain = paired_bootstrap(of_user, auc[first], impressions, RESAMPLED, out.seed or 0)
         difference = "" if name == first else f"   over {first} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         print(f"{part:<28}{name:<20}{value:.4f}{difference}", flush=True)
         out.add(f"{part}: {name}", value, "GAUC")
