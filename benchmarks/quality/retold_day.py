@@ -7,7 +7,7 @@ contents. So each member that a text of the day names is replaced by one of the 
 impressions and clicks stay, so that nearly all held-out rooms have new members. Homonyms stay as well, and what bad sound left
 of a member. Each of `--draws` takes other members.
 
-The variants are trained on the training days as they were. Prints GAUC and the difference from the first variant, paired over
+The variants are trained on the training days as they were. Prints GAUC and the differences between the variants, paired over
 users, of the day as it was told, of its rooms by whether their members are new, and of the day told again: of its segments that
 name a member of their topic. `--no-check` skips the content check, which costs four of five trainings.
 """
@@ -16,6 +16,7 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of towers, codes and ranker (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=2, help="of new members (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=NAMED, default=["raw_codes", "llm_codes", "raw_llm_codes"])
-    parser.add_argument("--set", nargs=2, metavar=("SETTING", "VALUE"), help="another value, as alignment.even_dimensions 1")
+    parser.add_argument("--set", nargs=2, metavar=("SETTING", "VALUE"), help="train each variant with this value, too")
     parser.add_argument("--no-check", action="store_true", help="full trust in every source")
     add_options(parser)
     arguments = parser.parse_args()
@@ -60,9 +61,10 @@ def main() -> None:
     home, profile, day = retrained
     if arguments.no_check:
         profile = replace(profile, alignment=replace(profile.alignment, check=False))
+    profiles = {"": profile}
     if arguments.set:
         try:
-            profile = with_setting(profile, *arguments.set)
+            profiles[f", {arguments.set[0]} {arguments.set[1]}"] = with_setting(profile, *arguments.set)
         except ValueError as error:
             parser.error(str(error))
     out, corpus = JsonRows(arguments.json, profile.seed), retrained.corpus(profile)
@@ -75,12 +77,12 @@ def main() -> None:
     days = told_again(retrained, corpus, texts, today, again, [c for c in CONTROLS if c in arguments.variants])
     tells = np.concatenate([[False], np.zeros(len(texts), bool)])
     tells[1 + today] = [names_topic(text, topic, truth) for text, topic in zip(again[0], truth.topics[today], strict=True)]
-    scores: dict[str, list[list[NDArray]]] = {name: [] for name in arguments.variants}  # [seeds][days told][n]
-    for seed in range(profile.seed, profile.seed + arguments.seeds):
-        for name in arguments.variants:
-            trained = train_variant(name, days[0], profile, seed)
-            scores[name].append([rescored(trained, told, OTHER_CONTENT[name]) for told in days])
-            print(f"trained {name}, seed {seed}", flush=True)
+    scores: dict[str, list[list[NDArray]]] = {}  # [seeds][days told][n]
+    for name, (suffix, changed) in product(arguments.variants, profiles.items()):
+        for seed in range(profile.seed, profile.seed + arguments.seeds):
+            trained = train_variant(name, days[0], changed, seed)
+            scores.setdefault(name + suffix, []).append([rescored(trained, told, OTHER_CONTENT[name]) for told in days])
+            print(f"trained {name}{suffix}, seed {seed}", flush=True)
     segment = corpus.test.segment
     kind = truth.slices["members"][segment]
     parts: dict[str, tuple[range, NDArray[np.bool_]]] = {"as told": (range(1), np.ones(len(segment), bool))}
@@ -164,20 +166,20 @@ def rescored(trained: TrainedVariant, corpus: Corpus, names: Sequence[str]) -> N
 
 
 def show(part: str, scores: Mapping[str, Sequence[NDArray]], rows: NDArray[np.bool_], corpus: Corpus, out: JsonRows) -> None:
-    """Print and record the GAUC of each variant on some impressions, and the differences from the first."""
+    """Print and record the GAUC of each variant on some impressions, and its differences from the variants before it."""
     label, user = corpus.test.label("click")[rows], corpus.test.user_id[rows]
     found = {name: [user_auc(each[rows], label, user) for each in every] for name, every in scores.items()}
     impressions = next(iter(found.values()))[0].impressions
     auc = {name: np.mean([each.auc for each in every], axis=0) for name, every in found.items()}
-    first = next(iter(auc))
-    for name, of_user in auc.items():
+    for place, (name, of_user) in enumerate(auc.items()):
         judged = ~np.isnan(of_user)
         value = float(np.average(of_user[judged], weights=impressions[judged]))
-        gain = paired_bootstrap(of_user, auc[first], impressions, RESAMPLED, out.seed or 0)
-        difference = "" if name == first else f"   over {first} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
-        print(f"{part:<28}{name:<20}{value:.4f}{difference}", flush=True)
+        print(f"{part}: {name} {value:.4f}", flush=True)
         out.add(f"{part}: {name}", value, "GAUC")
-        out.add(f"{part}: {name} over {first}", gain.difference, "GAUC", (gain.low, gain.high), BOOTSTRAP)
+        for other in list(auc)[:place]:
+            gain = paired_bootstrap(of_user, auc[other], impressions, RESAMPLED, out.seed or 0)
+            print(f"    over {other} {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+            out.add(f"{part}: {name} over {other}", gain.difference, "GAUC", (gain.low, gain.high), BOOTSTRAP)
 
 
 if __name__ == "__main__":
