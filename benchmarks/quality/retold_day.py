@@ -132,7 +132,7 @@ def told_again(
     again: Sequence[Sequence[str]],
     controls: Sequence[str],
 ) -> list[Corpus]:
-    """The corpus, and for each telling the corpus whose held-out segments have the content of that telling."""
+    """The corpus as told, then with the held-out content of each telling."""
     home, profile, day = retrained
     artifacts = DayArtifacts.of(home, day)
     encoder = Encoder.load(load_backbone(profile.backbone, home.models), artifacts.adapter, profile.encoder, profile.segments)
@@ -166,7 +166,10 @@ def rescored(trained: TrainedVariant, corpus: Corpus, names: Sequence[str]) -> N
 
 
 def show(part: str, scores: Mapping[str, Sequence[NDArray]], rows: NDArray[np.bool_], corpus: Corpus, out: JsonRows) -> None:
-    """Print and record the GAUC of each variant on some impressions, and its differences from the variants before it."""
+    """Print and record GAUC on some impressions.
+
+    Each variant's differences from those before it come with it.
+    """
     label, user = corpus.test.label("click")[rows], corpus.test.user_id[rows]
     found = {name: [user_auc(each[rows], label, user) for each in every] for name, every in scores.items()}
     impressions = next(iter(found.values()))[0].impressions
