@@ -23,7 +23,7 @@ def pictures_last(sources: Sequence[str]) -> tuple[str, ...]:
 TASK_NAMES = ("click", "long_view", "like", "comment", "gift")
 VARIANT_NAMES = (
     *("popularity", "id_only", "raw_llm", "tuned_llm", "hour_weekday", "no_gate", "aligned", "aligned_codes", "static_room"),
-    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "tfidf", "minilm"),
+    *("shuffled", "llm_codes", "lexical_codes", "llm_lexical_codes", "raw_codes", "raw_llm_codes", "tfidf", "minilm"),
     *("text_only", "frames_only", "text_frames", "frames_shuffled"),
 )
 
@@ -161,6 +161,9 @@ class AlignmentConfig:
     learning_rate: float = setting(3e-3, "of the towers", POSITIVE)
     weight_decay: float = setting(1e-4, "of AdamW", AMOUNT)
     content_rank: int = setting(64, "principal components of the content vectors that are kept", COUNT)
+    even_dimensions: float = setting(
+        0.0, "1: dimensions of large variance count no more than others; 0: as they are; for content of an LLM", SHARE
+    )
     id_dropout: float = setting(0.1, "share of rows whose author ID is hidden in training", BELOW_ONE)
     content_dropout: float = setting(0.1, "share of rows whose content is hidden in training", BELOW_ONE)
     source_dropout: float = setting(

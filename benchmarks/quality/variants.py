@@ -38,7 +38,7 @@ from livealign.retrain.corpus import with_embeddings
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 
 LLM = ("raw_llm", "tuned_llm")
-OF_LLM = (*LLM, "raw_codes", "llm_codes", "llm_lexical_codes")
+OF_LLM = (*LLM, "raw_codes", "raw_llm_codes", "llm_codes", "llm_lexical_codes")
 GATED = ("no_gate", "aligned")
 WORDS = ("members", "wording")  # slices by what is said, of the open world
 PICTURES = ("content", "pictures")  # slices by how much was said, and by what pictures the room had
@@ -48,6 +48,8 @@ PARTS = (
     GATED,
     ("aligned", "aligned_codes"),
     ("raw_codes", "llm_codes"),
+    ("raw_codes", "raw_llm_codes"),
+    ("llm_codes", "raw_llm_codes"),
     ("llm_codes", "llm_lexical_codes"),
     ("lexical_codes", "llm_lexical_codes"),
     ("tfidf", "llm_lexical_codes"),

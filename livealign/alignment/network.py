@@ -36,6 +36,10 @@ class ContentScaler(nn.Module):
     It is fitted to the training segments.
     LLM embeddings lie in a narrow cone with a few dominant directions; a linear map of whitened components trains far
     faster than one of the raw vector. Components are scaled to unit variance, floored at a share of the largest.
+
+    A few dimensions of an LLM vary hundreds of times as much as the others, and say little. With an evenness of 1 each
+    dimension is first divided by the root of its variance plus the median one: large ones become alike, small ones stay in
+    proportion. So the large ones do not choose the components (docs/experiments/content.md).
     """
 
     mean: Tensor
@@ -47,14 +51,19 @@ class ContentScaler(nn.Module):
         self.register_buffer("components", torch.zeros(content_dim, rank))
 
     @torch.no_grad()
-    def fit(self, content: Tensor, whitening: float = 0.5) -> None:
+    def fit(self, content: Tensor, whitening: float = 0.5, evenness: float = 0.0) -> None:
         """Fit to [n, content_dim].
 
-        `whitening` 1 gives all components equal variance, 0 keeps their proportions.
+        `whitening` 1 gives all components equal variance, 0 keeps their proportions. `evenness` 1 divides large dimensions down
+        before, 0 leaves all as they are.
         """
         self.mean.copy_(content.mean(0))
         centred = content - self.mean
-        covariance = centred.T @ centred / max(1, len(content) - 1)
+        variance = centred.square().mean(0)
+        usual = torch.maximum(variance.median(), 1e-6 * variance.mean()).clamp_min(1e-24)
+        spread = (variance + usual).pow(evenness / 2)
+        standard = centred / spread
+        covariance = standard.T @ standard / max(1, len(content) - 1)
         values, vectors = torch.linalg.eigh(covariance.double().cpu())
         rank = self.components.shape[1]
         values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
@@ -63,7 +72,7 @@ class ContentScaler(nn.Module):
         scale = values.clamp_min(1e-4 * float(values[0].clamp_min(1e-12))).pow(-whitening / 2)
         scaled = vectors * scale
         total = (values * scale.square()).mean().clamp_min(1e-12).sqrt()
-        self.components.copy_((scaled / total).float())
+        self.components.copy_((scaled / total).float() / spread[:, None])
 
     def forward(self, content: Tensor) -> Tensor:
         """[n, content_dim] → [n, rank], of unit variance on average."""
@@ -115,7 +124,7 @@ class RoomTower(nn.Module):
 
     def __init__(self, sizes: Sizes, config: AlignmentConfig, gate_mode: str) -> None:
         super().__init__()
-        self.gate_mode = gate_mode
+        self.gate_mode, self.evenness = gate_mode, config.even_dimensions
         self.author = nn.Embedding(sizes.authors, config.dim)
         nn.init.normal_(self.author.weight, std=0.05)
         self.project_id = nn.Linear(config.dim, config.dim)
@@ -135,7 +144,7 @@ class RoomTower(nn.Module):
         for source, part in zip(self._sources(), self._used(content.split(self.widths, dim=1)), strict=True):
             rows = (part != 0).any(1)
             if rows.any():
-                source.scaler.fit(part[rows])
+                source.scaler.fit(part[rows], evenness=self.evenness)
 
     def read(self, author: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
         """(scaled content [n, Σ ranks], trust in each source [n, sources]); used sources only.

@@ -22,6 +22,7 @@ They differ in their inputs. The ranker, its training budget and the data are th
 | text_frames | as aligned_codes, with these texts and pictures |
 | frames_shuffled | as text_frames, pictures permuted among an author's segments |
 | raw_codes | as llm_codes, on the frozen LLM |
+| raw_llm_codes | as llm_codes, on the frozen and the tuned LLM, each behind a gate of its own |
 | tfidf, minilm | as llm_codes, with that content in the LLM's place |
 """
 
@@ -55,6 +56,7 @@ OTHER_CONTENT = {  # the full method on it
     "lexical_codes": (LEXICAL,),
     "llm_lexical_codes": (TUNED, LEXICAL),
     "raw_codes": (RAW,),
+    "raw_llm_codes": (RAW, TUNED),
     "tfidf": ("tfidf",),
     "minilm": ("minilm",),
     "frames_only": (FRAMES,),
@@ -232,6 +234,6 @@ def _pasted_vectors(corpus: Corpus, content: NDArray[np.float32], config: Alignm
     scaler = ContentScaler(content.shape[1], min(config.content_rank, content.shape[1]))
     fit = rows & corpus.segment_is_train
     if fit.any():
-        scaler.fit(torch.from_numpy(content[fit]))
+        scaler.fit(torch.from_numpy(content[fit]), evenness=config.even_dimensions)
     scaled = scaler(torch.from_numpy(content)).numpy() * rows[:, None]
     return np.concatenate([scaled, np.zeros((corpus.authors.size, scaled.shape[1]), dtype=np.float32)])

@@ -103,7 +103,7 @@ def test_trust_goes_on_with_the_towers_and_a_new_author_has_that_in_an_unknown_o
     assert ours[0] == ours[-1] == theirs[0]
 
 
-@pytest.mark.parametrize("other", [{"dim": 8}, {"gate_bias": 0.0}, {"content_rank": 4}])
+@pytest.mark.parametrize("other", [{"dim": 8}, {"gate_bias": 0.0}, {"content_rank": 4}, {"even_dimensions": 1.0}])
 def test_towers_of_other_settings_are_not_gone_on_from(corpus: Corpus, alignment: Alignment, other: dict[str, float]) -> None:
     previous = WarmStart(alignment, corpus.users, corpus.authors)
     _, report = train_alignment(corpus, corpus.content[CONTENT], replace(CONFIG, epochs=1, **other), warm_start=previous)

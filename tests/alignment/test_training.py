@@ -72,6 +72,24 @@ def test_the_scaler_gives_uncorrelated_components_of_unit_variance_on_average() 
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-3
 
 
+def test_even_dimensions_of_huge_variance_do_not_choose_the_components() -> None:
+    rng = np.random.default_rng(0)
+    meaning = rng.normal(size=(2_000, 3))
+    spread_out = meaning @ rng.normal(size=(3, 60)) + 0.3 * rng.normal(size=(2_000, 60))
+    huge = 1_000 * rng.normal(size=(2_000, 4))
+    content = torch.from_numpy(np.concatenate([spread_out, huge], axis=1).astype(np.float32))
+    scaler = ContentScaler(64, 4)
+
+    def unexplained(evenness: float) -> float:
+        scaler.fit(content, evenness=evenness)
+        components = scaler(content).numpy()
+        explained = components @ np.linalg.lstsq(components, meaning, rcond=None)[0]
+        return float(((explained - meaning).var(0) / meaning.var(0)).max())
+
+    assert unexplained(0.0) > 0.9
+    assert unexplained(1.0) < 0.05
+
+
 def test_training_leaves_the_callers_random_numbers_and_threads_alone(corpus: Corpus) -> None:
     torch.manual_seed(3)
     wanted, threads = torch.rand(4), torch.get_num_threads()
