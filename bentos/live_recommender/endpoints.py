@@ -18,18 +18,9 @@ from starlette.responses import Response
 
 from bentos.live_recommender.admission import BODY, Limits, Refused
 from bentos.live_recommender.experiment_messages import experiments_json
+from bentos.live_recommender.json_answers import recommended_json, room_json, status_json, timestamp, user_json
 from bentos.live_recommender.list_requests import RecommendManyRequest, RecommendRequest
-from bentos.live_recommender.messages import (
-    MAX_EVENTS,
-    MAX_ROOMS,
-    MAX_SEARCH,
-    MAX_USERS,
-    recommended_json,
-    room_json,
-    status_json,
-    timestamp,
-    user_json,
-)
+from bentos.live_recommender.messages import MAX_EVENTS, MAX_ROOMS, MAX_SEARCH, MAX_USERS
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
 from livealign.events.intake import IngestReport

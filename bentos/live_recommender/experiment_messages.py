@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from bentos.live_recommender.messages import timestamp
+from bentos.live_recommender.json_answers import timestamp
 from livealign.evaluation.list_metrics import ArmReport
 
 if TYPE_CHECKING:  # its imports load torch

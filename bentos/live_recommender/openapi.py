@@ -6,18 +6,15 @@ stand: their times are those of the request for the document, because old events
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bentos.live_recommender import experiment_messages, list_requests, messages
+from bentos.live_recommender.openapi_operations import REF, Json, operation, query, with_refusals
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
 
-Json = dict[str, Any]
-
-_REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
     list_requests.RecommendRequest,
     list_requests.RecommendManyRequest,
@@ -39,20 +36,6 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     experiment_messages.Experiments,
     messages.ErrorBody,
 )
-_REFUSALS = {
-    "400": "The request does not fit this description; `detail` names the field.",
-    "401": "An API key is needed, or the one sent is not known.",
-    "403": "The key may not do this, or the service has no keys.",
-    "408": "The headers or the body did not come in time.",
-    "413": "Too much at once.",
-    "415": "The body is not JSON, or no picture.",
-    "422": "No event of the batch was taken, and `rejections` says why; or the picture was not, and `error` does.",
-    "404": "No such room now.",
-    "431": "The headers are larger than 16 KB.",
-    "429": "Too many requests or events; `Retry-After` says when to try again.",
-    "503": "Cannot be done now; try again later.",
-}
-_ALWAYS = ("400", "401", "403", "408", "429", "431")
 
 
 def document(bentoml_document: Json, prefix: str = "") -> Json:
@@ -66,7 +49,7 @@ def document(bentoml_document: Json, prefix: str = "") -> Json:
     embed = bentoml_document["paths"]["/embed"]["post"]
     embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not the middleware's
     embed["requestBody"]["content"]["application/json"]["example"] = {"segments": [EXAMPLE_SEGMENT]}
-    embed |= {**_refusals(embed, "413", "415", "503"), "operationId": "embed"}
+    embed |= {**with_refusals(embed, "413", "415", "503"), "operationId": "embed"}
     of_bentoml = bentoml_document["components"]["schemas"]
     schemas = {**{name: of_bentoml[name] for name in ("Segment", "EmbeddedSegment")}, **schemas_of()}
     return {
@@ -97,7 +80,7 @@ def schemas_of(bodies: Sequence[type[BaseModel]] = (), answers: Sequence[type[Ba
     """The schemas of all requests and answers, and of the models given, by name."""
     wanted = [(model, "validation") for model in (*_BODIES, *bodies)]
     wanted += [(model, "serialization") for model in (*_ANSWERS, *answers)]
-    _, definitions = models_json_schema(wanted, ref_template=_REF)  # type: ignore[arg-type]
+    _, definitions = models_json_schema(wanted, ref_template=REF)  # type: ignore[arg-type]
     found: Json = definitions["$defs"]
     return found
 
@@ -112,10 +95,10 @@ EXAMPLE_SEGMENT = {
 
 
 def _paths(now: int) -> Json:
-    limit = _query("limit", 1, messages.MAX_ROOMS, 50)
+    limit = query("limit", 1, messages.MAX_ROOMS, 50)
     return {
         "/recommend": {
-            "post": _operation(
+            "post": operation(
                 "recommend",
                 "Rooms that are live, best first, each with its scores, its codes and a reason. With a key that may write the "
                 "rooms are logged as impressions under the request id.",
@@ -126,7 +109,7 @@ def _paths(now: int) -> Json:
             )
         },
         "/recommend/many": {
-            "post": _operation(
+            "post": operation(
                 "recommend_many",
                 "A list for each of at most 100 viewers, in their order.",
                 "RecommendManyResponse",
@@ -136,7 +119,7 @@ def _paths(now: int) -> Json:
             )
         },
         "/events": {
-            "post": _operation(
+            "post": operation(
                 "events",
                 "Events of the platform, at most 1,000. Those that the answer counts as accepted or duplicate are on disk. "
                 "An event_id that was sent before is the same event, so that a batch may be sent again.",
@@ -147,7 +130,7 @@ def _paths(now: int) -> Json:
         },
         "/frames": {
             "post": {
-                **_operation(
+                **operation(
                     "frames",
                     "One picture of a live room: JPEG, PNG or WebP of at most 256 KB and 1,048,576 pixels. The newest of a "
                     "30-second window counts.",
@@ -165,16 +148,16 @@ def _paths(now: int) -> Json:
             "get": _picture_of_a_room(),
         },
         "/rooms": {
-            "get": _operation(
+            "get": operation(
                 "rooms",
                 "Live rooms, those with most viewers first, each with its newest window.",
                 "RoomPage",
-                parameters=[limit, _query("offset", 0, 1_000_000, 0), _SEARCH],
+                parameters=[limit, query("offset", 0, 1_000_000, 0), _SEARCH],
                 open_to_readers=True,
             )
         },
         "/rooms/{room_id}": {
-            "get": _operation(
+            "get": operation(
                 "room",
                 "One room with its last windows.",
                 "Room",
@@ -184,17 +167,17 @@ def _paths(now: int) -> Json:
             )
         },
         "/similar/{room_id}": {
-            "get": _operation(
+            "get": operation(
                 "similar",
                 "The live rooms whose content is most similar to this room's right now.",
                 "SimilarRooms",
-                parameters=[_ROOM_ID, _query("k", 1, MAX_K, 10)],
+                parameters=[_ROOM_ID, query("k", 1, MAX_K, 10)],
                 refusals=("404",),
                 open_to_readers=True,
             )
         },
         "/explain/{room_id}": {
-            "get": _operation(
+            "get": operation(
                 "explain",
                 "Why a room stands where it stands for a viewer: its rank, its scores, and what content, counts and "
                 "history add to the log-odds of a click.",
@@ -205,16 +188,16 @@ def _paths(now: int) -> Json:
             )
         },
         "/users": {
-            "get": _operation(
+            "get": operation(
                 "users",
                 "Users with a history, the latest active first, each with what they entered most.",
                 "KnownUsers",
-                parameters=[_query("limit", 1, messages.MAX_USERS, 20)],
+                parameters=[query("limit", 1, messages.MAX_USERS, 20)],
                 open_to_readers=True,
             )
         },
         "/users/{user_id}": {
-            "delete": _operation(
+            "delete": operation(
                 "delete_user",
                 "Forget what a user did: in the state, in the event log and, by a tombstone, in the next landing. It may be "
                 "repeated.",
@@ -223,10 +206,10 @@ def _paths(now: int) -> Json:
                 refusals=("503",),
             )
         },
-        "/version": {"get": _operation("version", "The release in service.", "Version", open_to_readers=True)},
-        "/status": {"get": _operation("status", "The health of the service.", "Status", open_to_readers=True)},
+        "/version": {"get": operation("version", "The release in service.", "Version", open_to_readers=True)},
+        "/status": {"get": operation("status", "The health of the service.", "Status", open_to_readers=True)},
         "/experiments": {
-            "get": _operation(
+            "get": operation(
                 "experiments",
                 "What is served side by side: the challengers beside the champion, what followed the lists of each, and "
                 "whether they differ, by a test that may be looked at at any time.",
@@ -296,7 +279,7 @@ _PICTURE = {"type": "string", "format": "binary", "maxLength": 256 << 10}
 
 
 def _picture_of_a_room() -> Json:
-    operation = _operation(
+    picture = operation(
         "frame",
         "The newest picture of a room, of 224 × 224 pixels whatever its proportions were.",
         "ErrorBody",
@@ -304,50 +287,5 @@ def _picture_of_a_room() -> Json:
         refusals=("404",),
         open_to_readers=True,
     )
-    operation["responses"]["200"] = {"description": "The picture.", "content": {"image/webp": {"schema": _PICTURE}}}
-    return operation
-
-
-def _query(name: str, least: int, most: int, default: int) -> Json:
-    schema = {"type": "integer", "minimum": least, "maximum": most, "default": default}
-    return {"name": name, "in": "query", "required": False, "schema": schema, "example": default}
-
-
-def _operation(
-    name: str,
-    description: str,
-    answer: str,
-    *,
-    body: tuple[str, Json] | None = None,
-    parameters: list[Json] | None = None,
-    refusals: tuple[str, ...] = (),
-    open_to_readers: bool = False,
-) -> Json:
-    keys: list[Json] = [{"bearer": []}, {"header": []}]
-    operation: Json = {
-        "operationId": name,
-        "summary": name,
-        "description": description,
-        "parameters": parameters or [],
-        "security": [{}, *keys] if open_to_readers else keys,
-        "responses": {"200": _content("As described.", answer), **_error_responses(refusals)},
-    }
-    if body is not None:
-        schema = {"$ref": _REF.format(model=body[0])}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, "example": body[1]}}}
-    return operation
-
-
-def _refusals(operation: Json, *statuses: str) -> Json:
-    return {
-        "responses": {**operation["responses"], **_error_responses(statuses)},
-        "security": [{}, {"bearer": []}, {"header": []}],
-    }
-
-
-def _error_responses(refusals: tuple[str, ...]) -> Json:
-    return {status: _content(_REFUSALS[status], "ErrorBody") for status in sorted({*_ALWAYS, *refusals})}
-
-
-def _content(description: str, model: str) -> Json:
-    return {"description": description, "content": {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}}
+    picture["responses"]["200"] = {"description": "The picture.", "content": {"image/webp": {"schema": _PICTURE}}}
+    return picture

@@ -18,7 +18,8 @@ from bentos.live_recommender.admission import ADMISSION, AdmissionMiddleware, Li
 from bentos.live_recommender.cross_origin import CrossOriginMiddleware
 from bentos.live_recommender.endpoints import Endpoints
 from bentos.live_recommender.http_protocol import install
-from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment, embedded_segments
+from bentos.live_recommender.json_answers import embedded_segments
+from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segment
 from bentos.live_recommender.metrics import process_metrics
 from bentos.live_recommender.path_prefix import PathPrefixMiddleware
 from bentos.live_recommender.routes import make_app

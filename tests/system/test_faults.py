@@ -4,8 +4,6 @@ All with real processes on the tiny graph. One workspace is built undisturbed; e
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -16,87 +14,35 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import pyarrow.parquet as pq
 import pytest
 
 from livealign.days import partition
 from livealign.home import Home
 from livealign.release.decisions import read_decision
-from livealign.release.registry import read_champion
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.runs.failures import TOLD_TO_END
 from tests.support.fault_server import STAGES
+from tests.support.fault_workspaces import (
+    DAY,
+    ROOT,
+    Base,
+    Server,
+    assert_all_whole,
+    challenger_of,
+    champion_of,
+    copy,
+    files_of,
+    landed_files,
+    processes_of,
+    stop_orphans,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
-
-ROOT = Path(__file__).parents[2]
-DAY_BEFORE, DAY = "2025-06-02", "2025-06-03"
-HISTORY = ("landing", "warehouse", "marts")
 KILLED_BY_TIME = {"warehouse": 3.0, "bento": 3.0}  # seconds; they work in processes of their own
 OTHER_MODEL = {"ranker": {"epochs": 2, "seed": 3}}  # a challenger that is not the champion
-
 FULL_DISK_STAGES = ("landing", "ranker", "bundle", "promotion", "warehouse", "llm_adapter", "segment_embeddings")
-
-# What differs from run to run: costs and times, logs, databases, caches that are filled in another order.
-VARIES = (
-    "/stages/",
-    "/dagster/",
-    "/dbt/",
-    "/embedding_cache/",
-    "/bentoml/",
-    "/reports/",
-    "/logs/",
-    "/warehouse.duckdb",
-    "/.lock",
-    "/lock",
-)
-VARIES += ("finetune.json", "bento.json", "dbt.log", "history.jsonl", "retrain.lock")
-
-
-class Server:
-    """tests.support.fault_server as a process."""
-
-    def __init__(self, archive: Path, log: Path) -> None:
-        self.archive = archive
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
-        environment |= {
-            "LIVEALIGN_HOME": str(log.parent / "unused"),
-            "DAGSTER_DISABLE_TELEMETRY": "1",
-            "OMP_WAIT_POLICY": "PASSIVE",
-        }
-        environment |= {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fault_server"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("wb"),
-            text=True,
-        )
-        assert self._answer() == {"ready": True}
-
-    def run(self, home: Home, *stages: str, day: str = DAY, **options: Any) -> dict[str, Any]:
-        """Run the stages, one after the other, until one fails or the process dies."""
-        command = {"home": str(home.root), "archive": str(self.archive), "day": day, "stages": stages, **options}
-        assert self.process.stdin is not None
-        print(json.dumps(command), file=self.process.stdin, flush=True)
-        return self._answer()
-
-    def must(self, home: Home, *stages: str, **options: Any) -> dict[str, int]:
-        """The same where nothing may go wrong; returns the renames of each stage."""
-        answer = self.run(home, *stages, **options)
-        assert answer["ok"], f"{answer['error']}\n{answer['log'][-3000:]}"
-        return answer["renames"]
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the fault server ended"
-        return json.loads(line)
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +56,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.process.wait(60)
 
 
-class Base:
-    """The undisturbed workspace; before its last day; and how often each stage put something in place."""
-
-    def __init__(self, folder: Path, server: Server) -> None:
-        self.begun, self.home = Home(folder / "begun", "simulator"), Home(folder / "base", "simulator")
-        server.must(self.begun, *HISTORY, day=DAY_BEFORE)
-        copy(self.begun, self.home.root)
-        self.renames = server.must(self.home, *STAGES)
-        assert champion_of(self.home) is not None
-
-
 @pytest.fixture(scope="module")
 def base(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base(tmp_path_factory.mktemp("base"), server)
@@ -132,68 +67,6 @@ def challenged(server: Server, base: Base, tmp_path_factory: pytest.TempPathFact
     home = copy(base.home, tmp_path_factory.mktemp("challenged") / "home")
     server.must(home, "ranker", "offline_report", "drift_report", "bundle", "bento", profile=OTHER_MODEL)
     return home
-
-
-def copy(home: Home, to: Path) -> Home:
-    """A copy at another place; without the warehouse file, which holds views on the old place's files and is made again."""
-    shutil.copytree(home.root, to, symlinks=True)
-    made = Home(to, home.platform)
-    made.warehouse_file.unlink(missing_ok=True)
-    return made
-
-
-def files_of(home: Home) -> dict[str, str]:
-    """SHA-256 of every file that a run ends in, by name; the time of a decision does not count."""
-    found = {}
-    for path in sorted(home.workspace.rglob("*")):
-        name = f"/{path.relative_to(home.workspace)}"
-        if path.is_dir() or any(part in name for part in VARIES) or "/.tmp-" in name:
-            continue
-        content = path.read_bytes()
-        if path.name == "promotion.json" or path.name.endswith(".decision.json"):
-            content = json.dumps(json.loads(content) | {"decided_at": ""}).encode()
-        if path.name == "bundle.json":
-            content = json.dumps(json.loads(content) | {"path": ""}).encode()
-        found[name] = hashlib.sha256(content).hexdigest()
-    return found
-
-
-def landed_files(home: Home) -> dict[str, str]:
-    return {name: digest for name, digest in files_of(home).items() if name.startswith("/landing/")}
-
-
-def assert_all_whole(home: Home) -> None:
-    """Every file that a reader would look at can be read to its end."""
-    for path in home.workspace.rglob("*"):
-        name = str(path.relative_to(home.workspace))
-        if path.is_dir() or "/." in f"/{name}" or name.startswith(("dagster/", "bentoml/")):
-            continue
-        if path.suffix == ".parquet":
-            pq.ParquetFile(path).read()
-        elif path.suffix in (".npy", ".npz"):
-            np.load(path, allow_pickle=False)
-        elif path.suffix == ".json":
-            json.loads(path.read_bytes())
-
-
-def champion_of(home: Home) -> str | None:
-    return read_champion(home.releases)
-
-
-def challenger_of(home: Home) -> str:
-    return str(json.loads((home.artifacts / DAY / "release" / "bundle.json").read_text())["release_id"])
-
-
-def processes_of(home: Home) -> list[psutil.Process]:
-    """The processes that work on the home."""
-    every = psutil.process_iter(["cmdline"])
-    return [process for process in every if any(str(home.root) in word for word in process.info["cmdline"] or ())]
-
-
-def stop_orphans(home: Home) -> None:
-    """End the servers that a killed smoke test left behind: it could not stop them itself."""
-    for process in processes_of(home):
-        process.kill()
 
 
 def flip(path: Path) -> None:
