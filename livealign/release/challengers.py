@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ FORMAT = 1
 MOST = 3  # challengers at once: each has a state of its own
 LEAST_SHARE, LARGEST_SHARE = 1e-4, 0.9  # of one challenger, and of all that are shown: the champion is always compared with
 _REMEDY = "run `livealign releases stop`, then serve the challengers again"
+_LAST_MOMENT = 253_402_300_799_000  # epoch milliseconds of the end of the year 9999
 _TOLERANCE = 1e-9
 
 
@@ -92,16 +94,39 @@ def read_challengers(releases: Path) -> Challengers | None:
             str(content["salt"]),
             int(content["since"]),
             tuple(
-                Challenger(str(one["release"]), float(one["share"]), float(one["first"]), bool(one["shadow"]))
+                Challenger(str(one["release"]), float(one["share"]), float(one["first"]), _flag(one["shadow"]))
                 for one in content["challengers"]
             ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{file} cannot be read ({error!r}); {_REMEDY}") from error
-    wrong = [one for one in found.challengers if not RELEASE_ID.fullmatch(one.release) or not 0 < one.share <= 1]
-    if wrong:
-        raise BundleError(f"{file} names {wrong[0].release[:80]!r} with share {wrong[0].share}; {_REMEDY}")
+    if wrong := _fault(found):
+        raise BundleError(f"{file} {wrong}; {_REMEDY}")
     return found if found.challengers and found.champion == read_champion(releases) else None
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _fault(found: Challengers) -> str | None:
+    """What `serve` would not have written, in words; None if there is nothing."""
+    for one in found.challengers:
+        if not RELEASE_ID.fullmatch(one.release) or not LEAST_SHARE <= one.share <= 1:
+            return f"names {one.release[:80]!r} with share {one.share}"
+        if not 0 <= one.first <= 1:
+            return f"lets the users of {one.release} begin at {one.first}"
+    names = [one.release for one in found.challengers]
+    if len(set(names)) < len(names) or found.champion in names or len(names) > MOST:
+        return f"names the champion, one release twice, or more than {MOST}"
+    shown = sorted(found.shown, key=lambda one: one.first)
+    if any(left.first + left.share > right.first + _TOLERANCE for left, right in pairwise(shown)):
+        return "serves some users by two challengers"
+    if math.fsum(one.share for one in shown) > LARGEST_SHARE + _TOLERANCE:
+        return f"leaves the champion fewer than {1 - LARGEST_SHARE:.0%} of the users"
+    return None if 0 <= found.since <= _LAST_MOMENT else f"was written at {found.since}, which is no time"
 
 
 def serve(

@@ -184,7 +184,7 @@ def _compare(
     if worse:
         reason = f"Kept, because the challenger is worse than its margin for {', '.join(worse)}; overall {comparison}."
         return Decision("keep", "slice_worse", reason, numbers)
-    how = "is better" if difference.low > 0 else "is not worse and knows newer data"
+    how = "is better" if difference.low > 0 else "is not worse"
     return Decision("promote", "not_worse", f"Promoted, because the challenger {how}: {comparison}.", numbers)
 
 

@@ -62,9 +62,11 @@ def plan_pruning(home: Home, config: RetentionConfig, event_log: Path | None = N
         BundleError: the champion pointer or its history cannot be read, so what must stay is unknown.
     """
     line = champion_line(home.releases)
-    reached = line[-(config.rollback_champions + 1) :]
-    protected = [*(release for release in _served(home) if release not in reached), *reached]
+    reached = list(dict.fromkeys(reversed(line)))[: config.rollback_champions + 1][::-1]
+    served, unread = _served(home)
+    protected = [*(release for release in served if release not in reached), *reached]
     kept_days, problems = _days_of(home, protected)
+    problems += unread
     removals = [
         *_partitions("landing", _landing_partitions(home), config.landing_days, kept_days),
         *_partitions("mart", _mart_partitions(home), config.marts_days, kept_days),
@@ -88,7 +90,7 @@ def prune(home: Home, planned: Pruning) -> list[Removal]:
         return removed
     home.releases.mkdir(parents=True, exist_ok=True)
     with exclusive(home.releases / LOCK):  # promotions and rollbacks wait until this is done
-        now_needed = {*champion_line(home.releases)[-1:], *_served(home)} - set(planned.protected)
+        now_needed = {*champion_line(home.releases)[-1:], *_served(home)[0]} - set(planned.protected)
         needed_days, _ = _days_of(home, now_needed)
         for removal in planned.removals:
             path = removal.path
@@ -112,10 +114,13 @@ def _half_removed(home: Home) -> Iterator[Path]:
 # What must stay
 
 
-def _served(home: Home) -> list[str]:
-    """The challengers that are served beside the champion."""
-    found = read_challengers(home.releases)
-    return [] if found is None else [challenger.release for challenger in found.challengers]
+def _served(home: Home) -> tuple[list[str], list[str]]:
+    """The challengers that are served beside the champion; every release and a problem if that cannot be read."""
+    try:
+        found = read_challengers(home.releases)
+    except BundleError as error:
+        return sorted(folder.name for folder in home.releases.iterdir() if RELEASE_ID.fullmatch(folder.name)), [str(error)]
+    return [] if found is None else [challenger.release for challenger in found.challengers], []
 
 
 def _days_of(home: Home, releases: Iterable[str]) -> tuple[set[date], list[str]]:

@@ -107,10 +107,15 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
         scratch: an empty folder for the core's log and its first snapshot.
 
     Raises:
-        LiveAlignError: the day has not been landed, built, or retrained for.
+        LiveAlignError: the day has not been landed, built, or retrained for; or its retrain read a part of the windows.
     """
     artifacts = DayArtifacts.of(home, day)
     bundle = open_bundle(home.releases / read_json(artifacts.release / "bundle.json")["release_id"])
+    if "reading" in bundle.manifest["config"]:  # only where there is a budget (`Profile.of_a_release`)
+        raise LiveAlignError(
+            f"release {bundle.release_id} has a reading budget and the service reads every window, so their vectors differ; "
+            "replay a day that was retrained with reading.windows_per_day = 0"
+        )
     corpus = _corpus(home, day, bundle)
     rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)

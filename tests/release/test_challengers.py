@@ -130,6 +130,7 @@ def test_without_a_champion_nothing_is_served_beside_it(tmp_path: Path) -> None:
         ({"challengers": [{"release": "../x", "share": 0.1, "first": 0, "shadow": False}]}, "names '../x'"),
         ({"challengers": 3}, "cannot be read"),
         ({"since": None}, "cannot be read"),
+        ({"since": 10**30}, "which is no time"),
     ],
 )
 def test_a_file_that_is_not_ours_is_an_error_and_stop_removes_it(
@@ -142,6 +143,25 @@ def test_a_file_that_is_not_ours_is_an_error_and_stop_removes_it(
         read_challengers(tmp_path)
     stop(tmp_path)
     assert read_challengers(tmp_path) is None
+
+
+def test_what_serve_would_not_write_is_an_error(tmp_path: Path, four: list[str]) -> None:
+    serve(tmp_path, four[1], 0.1)
+    file = tmp_path / CHALLENGERS
+    written = json.loads(file.read_text())
+    one, other = (written["challengers"][0] | {"release": name} for name in four[1:3])
+    for challengers, why in (
+        ([one | {"first": float("nan")}], "begin at nan"),
+        ([one | {"first": -5}], "begin at -5"),
+        ([one | {"share": 0.95}], "leaves the champion fewer than 10%"),
+        ([one | {"shadow": "false"}], "neither true nor false"),
+        ([one, one], "one release twice"),
+        ([one | {"release": four[0]}], "names the champion"),
+        ([one, other], "some users by two challengers"),
+    ):
+        file.write_text(json.dumps(written | {"challengers": challengers}))
+        with pytest.raises(BundleError, match=why):
+            read_challengers(tmp_path)
 
 
 def test_a_challenger_serves_from_its_first_point_up_to_its_last() -> None:

@@ -21,7 +21,7 @@ from livealign.operation_config import RetentionConfig
 from livealign.release.challengers import serve
 from livealign.release.decisions import write_decision
 from livealign.release.promotion import Decision
-from livealign.release.registry import list_releases, promote, read_champion, rollback
+from livealign.release.registry import CHALLENGERS, list_releases, promote, read_champion, rollback
 from livealign.release.retention import Pruning, plan_pruning, prune
 from tests.release.test_registry import release
 
@@ -138,6 +138,15 @@ def test_the_days_of_a_first_champion_that_was_promoted_after_the_plan_stay(home
     prune(home, planned)
     for root in (home.marts / "interactions", home.landing / "impressions"):
         assert {f"dt={day}" for day in DAYS[:22]} <= names(root)  # the planted window
+
+
+def test_while_the_challengers_cannot_be_read_every_release_stays(home: Home) -> None:
+    (home.releases / CHALLENGERS).write_text("xx")
+    planned = plan_pruning(home, POLICY)
+    assert set(planned.protected) == {one.release_id for one in list_releases(home.releases)}
+    assert any("challengers.json" in problem for problem in planned.problems)
+    prune(home, planned)
+    assert set(planned.protected) <= names(home.releases)
 
 
 def test_a_challenger_that_is_served_stays_also_when_it_was_served_after_the_plan(home: Home) -> None:

@@ -23,9 +23,18 @@ export async function findUsers() {
   for (const user of users) known.set(user.user_id, user);
   const select = byId("user");
   const first = !select.querySelector("option[data-user]");
-  if (first && users.length) select.replaceChildren(element("option", "", "another user id …"));
-  if (first && !users.length) select.replaceChildren(element("option", "", "no user has a history yet"), element("option", "", "another user id …"));
-  select.lastElementChild.value = OTHER;
+  if (first && !users.length && select.querySelector("option[data-none]")) return; // a reader may have chosen another id
+  if (first) {
+    const other = element("option", "", "another user id …");
+    other.value = OTHER;
+    select.replaceChildren(other);
+    if (!users.length) {
+      const none = element("option", "", "no user has a history yet");
+      [none.value, none.dataset.none] = ["", "yes"];
+      select.prepend(none);
+      select.value = "";
+    }
+  }
   for (const user of first ? users : fresh) {
     if (!first && known.size > 2 * USERS) break;
     const option = element("option", "", `${user.user_id}${user.entered.length ? ` · ${user.entered[0]}` : ""}`);
