@@ -83,15 +83,21 @@ class Client:
         patience: seconds that a call tries again while the service is away or busy; 0: one attempt.
 
     Raises:
-        ClientError: `url` is no address.
+        ClientError: `url` is no address, or `key` can be no header.
     """
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 10.0, patience: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ClientError(f"{url} is no address of a service; write e.g. http://127.0.0.1:3000")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # a port that is no number, half an IPv6 address
+            parts, port = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or not url.isprintable() or " " in url:
+            raise ClientError(f"{url!r} is no address of a service; write e.g. http://127.0.0.1:3000")
+        if not (key.isascii() and key.isprintable()):
+            raise ClientError("the key has characters that no HTTP header takes; copy it again")
         self.url, self._timeout, self._patience = url.rstrip("/"), timeout, patience
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
         self._prefix = parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._own = threading.local()

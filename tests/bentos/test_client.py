@@ -110,8 +110,13 @@ def test_a_refusal_says_what_the_service_says(url: str, client: Client) -> None:
     assert refused.value.answer["detail"]
     with pytest.raises(ClientError, match="401"):
         Client(url).events([like("l-2", 1)])
-    with pytest.raises(ClientError, match="ftp://x is no address of a service"):
-        Client("ftp://x")
+    for wrong in ("ftp://x", "http://127.0.0.1:999999", "http://127.0.0.1:abc", "http://[::1", "http://x/?a=1", "http://x/a b"):
+        with pytest.raises(ClientError, match="is no address of a service"):
+            Client(wrong)
+    for key in ("a\nb", "a€"):
+        with pytest.raises(ClientError, match="no HTTP header takes") as refused:
+            Client(url, key)
+        assert key not in str(refused.value)
 
 
 def test_more_events_than_one_batch_takes_are_sent_in_several(client: Client) -> None:
