@@ -32,6 +32,9 @@ from livealign.landing.partitions import landed_days
 def main() -> None:
     """Parse and run a command; an error ends the process with 1 and one `error:` line."""
     arguments = parser().parse_args()
+    for name, value in vars(arguments).items():
+        if value == []:  # the argparse of Python 3.11 drops two dashes
+            parser().error(f"the {name} is two dashes; write ./-- for a folder of that name")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)  # so that what this process has started ends too
     try:

@@ -1,5 +1,6 @@
 -- Nothing is lost between the archive and the marts. For each table and landed day:
 -- read = landed + rejected; rows landed = rows staged; rows rejected = rows in quarantine (warnings aside).
+-- The table `lists` is not staged: the report of the day's releases reads it from the landing.
 {%- set tables = [
     'rooms', 'room_changes', 'authors', 'users', 'impressions', 'plays', 'comments', 'speech', 'likes', 'gifts', 'shares',
     'follows', 'content_vectors', 'frames'
@@ -56,5 +57,5 @@ full join staged using (table_name, dt)
 full join quarantined using (table_name, dt)
 where
     coalesce(n_read, 0) <> coalesce(n_landed, 0) + coalesce(n_rejected, 0)
-    or coalesce(n_landed, 0) <> coalesce(n_staged, 0)
+    or (table_name <> 'lists' and coalesce(n_landed, 0) <> coalesce(n_staged, 0))
     or coalesce(n_rejected, 0) <> coalesce(n_quarantined, 0)

@@ -71,6 +71,7 @@ def test_a_log_that_is_away_for_a_minute_costs_no_acknowledged_event_and_no_list
                 return answer
 
             assert server.request("POST", "/events", {"events": [room_started(1)]})[0] == 200
+            until(lambda: server.request("GET", "/rooms")[1]["total"] == 1, 60)  # lists see a room a moment after its start
             with Requests(server) as lists, Sender(server) as sender:
                 until(lambda: len(sender.acknowledged) > 100, 60)
                 redis.kill()
