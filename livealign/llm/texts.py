@@ -52,12 +52,6 @@ def texts_of(
     return table["text"].take(pa.array(rows)).to_pylist()
 
 
-def rooms_of(marts: Path, segment_ids: NDArray[np.int64], days: Sequence[date]) -> NDArray[np.int64]:
-    """The room of each of `segment_ids` [n], which lie in `days`."""
-    table = read_mart(marts, "segments", days_with_segments(marts, days), ("segment_id", "room_id"))
-    return table["room_id"].to_numpy()[rows_by_key(table["segment_id"].to_numpy(), segment_ids)]
-
-
 def days_with_segments(marts: Path, days: Sequence[date]) -> list[date]:
     """Those of the days that the mart `segments` has, sorted.
 

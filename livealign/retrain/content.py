@@ -20,7 +20,7 @@ from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.ray_embedding import RayEmbedding
-from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, rooms_of, texts_of
+from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.artifacts import FRAME_IDS
@@ -132,7 +132,7 @@ def embed_segments(
             progress(done, total)
 
     budget = reading_budget(marts, window, segment_ids, profile.reading.windows_per_day)
-    read_texts, rooms = [texts[row] for row in budget.read.tolist()], rooms_of(marts, segment_ids[budget.read], window)
+    read_texts, rooms = [texts[row] for row in budget.read.tolist()], budget.rooms[budget.read]
     store = Store.open(profile.machines.store)
     engine = _engine(profile, models, adapter, store)
     raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, EmbeddingCache(cache, store), rooms, engine)

@@ -30,11 +30,13 @@ class ReadingBudget:
 
     source: [n] row of the read window whose vector a window has: its own row if it is read itself, an earlier one of its room,
         or -1 if none was read.
-    impressions: [n] times that a window was shown on the day on which it began.
+    impressions: [n] times that a window was shown on the day on which it began; zeros where all are read.
+    rooms: [n] room of each window.
     """
 
     source: NDArray[np.int64]
     impressions: NDArray[np.int64]
+    rooms: NDArray[np.int64]
 
     @property
     def read(self) -> NDArray[np.int64]:
@@ -75,6 +77,9 @@ def reading_budget(marts: Path, days: Sequence[date], segment_ids: NDArray[np.in
     segments = read_mart(marts, "segments", days_with_segments(marts, days), ("segment_id", "room_id", "started_at"))
     rows = rows_by_key(ints(segments, "segment_id"), segment_ids)
     rooms, started_at = ints(segments, "room_id")[rows], milliseconds(segments, "started_at")[rows]
+    if not windows_per_day:
+        everything = np.arange(len(segment_ids))
+        return ReadingBudget(everything, np.zeros(len(segment_ids), dtype=np.int64), rooms)
     day_of = started_at // DAY_MS
     impressions = np.zeros(len(segment_ids), dtype=np.int64)
     for day in sorted(set(days) & set(built_days(marts, "interactions"))):
@@ -84,10 +89,8 @@ def reading_budget(marts: Path, days: Sequence[date], segment_ids: NDArray[np.in
         shown_rows, times = places[places >= 0], times[places >= 0]
         own_day = day_of[shown_rows] == midnight(day) // DAY_MS
         impressions[shown_rows[own_day]] = times[own_day]
-    read = np.ones(len(segment_ids), dtype=bool)
-    if windows_per_day:
-        read = _first_of_each_day(day_of, impressions, windows_per_day)
-    return ReadingBudget(_last_read(rooms, started_at, read), impressions)
+    read = _first_of_each_day(day_of, impressions, windows_per_day)
+    return ReadingBudget(_last_read(rooms, started_at, read), impressions, rooms)
 
 
 def _first_of_each_day(day: NDArray[np.int64], impressions: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
