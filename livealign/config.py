@@ -40,6 +40,7 @@ class SegmentConfig:
 
 
 LAYER = Bounds(0, 10_000)
+ENCODER_CHOICES = (SET, AUTO) = ("set", "auto")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class EncoderConfig:
     pooling: str = setting("mean", "how the vectors of a text's tokens become one (livealign.llm.pooling)", choices=POOLINGS)
     half_share: float = setting(3e-4, "share of all tokens at which one counts half in a telling mean", PART)
     batch_tokens: int = setting(0, "tokens of one packed batch; 0: what suits the processor", AMOUNT, unit="tokens")
+    choice: str = setting(
+        SET, "set: layers and pooling as they are set; auto: a full tune chooses them on its days", choices=ENCODER_CHOICES
+    )
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Encoder:
 
         That is: weights, adapter, number type, layers, pooling and token budget.
         """
-        settings = {name: value for name, value in asdict(self.config).items() if name != "batch_tokens"}
+        settings = {name: value for name, value in asdict(self.config).items() if name not in ("batch_tokens", "choice")}
         if not tuned:
             del settings["first_adapted_layer"]  # the raw vector does not depend on it
         identity = {

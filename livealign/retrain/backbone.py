@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from livealign.config import AUTO
 from livealign.llm.backbone import load_backbone
 from livealign.llm.backbone_names import can_be_fetched
 from livealign.llm.encoder import Encoder
@@ -37,7 +38,11 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)
     backbone = load_backbone(profile.backbone, models)
-    # A telling mean needs weights of an adapter that does not exist yet; everything else is as in the retrain.
-    encoder = Encoder.load(backbone, None, replace(profile.encoder, pooling=MEAN), profile.segments)
+    # A telling mean needs weights of an adapter that does not exist yet; everything else is as in the retrain. Layers that a
+    # retrain will choose are within the whole depth.
+    config = replace(profile.encoder, pooling=MEAN)
+    if config.choice == AUTO:
+        config = replace(config, exit_layer=1.0, first_adapted_layer=0)
+    encoder = Encoder.load(backbone, None, config, profile.segments)
     if not encoder.fused:
         say(f"{backbone.name} is a {type(backbone.model).__name__}: it is read by transformers' own layers, which is slower")

@@ -24,6 +24,7 @@ from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
 from livealign.profiles import Profile
 from livealign.release.bundle import LEXICON, Bundle
 from livealign.retrain.artifacts import FRAME_IDS
+from livealign.retrain.encoder_choice import with_encoder_of
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
 from livealign.retrain.reading_budget import reading_budget
@@ -120,6 +121,7 @@ def embed_segments(
         learn_until: the last day that the lexicon may be learned from; None for the day before `day`.
         landing: the folder of landed pictures; None leaves pictures out.
     """
+    profile = with_encoder_of(profile, adapter)
     segment_ids = referenced_segments(marts, day, dataset)
     window = day_range(day - timedelta(days=dataset.train_days), day)
     texts = texts_of(marts, segment_ids, window, profile.segments)

@@ -51,6 +51,7 @@ from livealign.release.registry import champion_bundle, promote, read_champion
 from livealign.release.snapshot import busiest_time, write_snapshot
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_scores, read_vectors
 from livealign.retrain.champion import champion_scores, release_metrics
+from livealign.retrain.encoder_choice import with_encoder_of
 from livealign.retrain.rolling import read_rolled
 from livealign.tuning.adapter import RECORD
 
@@ -67,7 +68,7 @@ def build_bundle(
         settings: what a person set, and where (`livealign.settings.Settings.of_a_release`).
     """
     artifacts = DayArtifacts.of(home, corpus.day)
-    backbone = load_backbone(profile.backbone, home.models)
+    backbone, profile = load_backbone(profile.backbone, home.models), with_encoder_of(profile, artifacts.adapter)
     evaluation, sources = read_json(artifacts.evaluation / "evaluation.json"), profile.alignment.sources
     with tempfile.TemporaryDirectory(prefix="livealign-snapshot-") as scratch:
         snapshot = write_snapshot(

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livealign.config import RetuneConfig
+from livealign.config import SET, RetuneConfig
 from livealign.files import read_json, replace_json
 from livealign.llm.backbone import Backbone
 from livealign.llm.fitting import with_layers
@@ -107,16 +107,17 @@ def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Prof
     for stage, names in SAME.items():
         for name in names:
             # JSON has lists where a config has tuples.
-            if _plain(theirs.get(stage, {}).get(name)) != _plain(mine[stage][name]):
+            if _plain(theirs.get(stage, {}).get(name, BEFORE.get((stage, name)))) != _plain(mine[stage][name]):
                 return f"{previous.release_id} was made with another {stage}.{name}"
     return ""
 
 
 SAME = {  # settings that a warm start keeps: they shape the adapter's weights or the content of the towers
     "finetune": ("rank", "alpha", "target_modules", "broadcast_windows"),
-    "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share"),
+    "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share", "choice"),
     "dataset": ("half_life_seconds",),
 }
+BEFORE = {("encoder", "choice"): SET}  # values of releases from before a setting
 
 
 def _why_not_held_out(previous: Bundle | None, read_until: date | None) -> str:

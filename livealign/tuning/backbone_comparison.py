@@ -5,7 +5,7 @@ a tuning takes them from its texts.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,17 @@ class Candidate:
             "fused": self.fused,
         }
 
+    def applied_to(self, encoder: EncoderConfig) -> EncoderConfig:
+        """An encoder with its layers, as shares of the depth, and its pooling."""
+        frozen = round(self.share * FROZEN_PART, 2)
+        return replace(encoder, exit_layer=self.share, first_adapted_layer=frozen, pooling=self.pooling)
+
     def settings(self) -> str:
         """The lines of livealign.toml that choose it."""
+        chosen = self.applied_to(EncoderConfig())
         return (
-            f"backbone = {toml_text(self.backbone)}\n\n[encoder]\nexit_layer = {self.share}\n"
-            f'first_adapted_layer = {self.share * FROZEN_PART:.2f}\npooling = "{self.pooling}"\n'
+            f"backbone = {toml_text(self.backbone)}\n\n[encoder]\nexit_layer = {chosen.exit_layer}\n"
+            f'first_adapted_layer = {chosen.first_adapted_layer:.2f}\npooling = "{chosen.pooling}"\n'
         )
 
 

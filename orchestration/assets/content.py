@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, FreshnessPolicy, MaterializeResult, MetadataValue
 
+from livealign.config import AUTO
 from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
+from livealign.profiles import Profile
 from livealign.release.registry import previous_release
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
+from livealign.retrain.encoder_choice import choose_encoder, with_encoder_of_release, write_encoder
 from livealign.retrain.judged_days import days_to_tune_on
 from livealign.retrain.tuning_policy import choose_tuning, continued_from, write_tuning
 from livealign.tuning.adapter import TuneReport, copy_adapter, tune_adapter
@@ -51,13 +55,22 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
         read = days_to_tune_on(workspace.home.marts, day, training_days, workspace.dataset, profile.evaluation)
         read_until = None if read == training_days else read[-1]
         asked = context.run.tags.get(RETUNE, "")
+        profile = with_encoder_of_release(profile, before)
         tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), asked, read_until)
+        layers = "As in the release before."
+        if profile.encoder.choice == AUTO and tuning.full:
+            with progress("comparing layers") as advance:
+                encoder, layers = choose_encoder(profile, backbone, workspace.home.marts, read, advance)
+            profile = replace(profile, encoder=encoder)
         if tuning.warm_start is not None and not tuning.steps:
             copy_adapter(tuning.warm_start, artifacts.adapter)
-            learned: Metadata = {}
+            learned: dict[str, Any] = {}
         else:
-            learned = _tune(workspace, day, read, backbone, tuning.warm_start)
+            learned = _tune(workspace, profile, day, read, backbone, tuning.warm_start)
         write_tuning(tuning, artifacts.adapter)
+        if profile.encoder.choice == AUTO:
+            write_encoder(profile.encoder, layers, artifacts.adapter)
+            learned["layers"] = layers
     return MaterializeResult(
         metadata={
             "tuned": "fully" if tuning.full else "warm" if tuning.steps else "kept",
@@ -74,10 +87,15 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
 
 
 def _tune(
-    workspace: Workspace, day: date, training_days: Sequence[date], backbone: Backbone, warm_start: Path | None
-) -> Metadata:
+    workspace: Workspace,
+    profile: Profile,
+    day: date,
+    training_days: Sequence[date],
+    backbone: Backbone,
+    warm_start: Path | None,
+) -> dict[str, Any]:
     """Tune on the pairs of these days; returns the metadata of the tuning."""
-    profile, marts = workspace.profile, workspace.home.marts
+    marts = workspace.home.marts
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(marts, training_days, profile)
     descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
