@@ -1,7 +1,8 @@
 """Layers and pooling of the LLM's encoder, chosen on the landed days.
 
-That is so where `encoder.choice` is "auto". A full tune compares the backbone's layers and poolings on a sample of the days that it tunes on
-(`livealign.tuning.backbone_comparison`). The choice lies beside the adapter; a release whose adapter is kept keeps it.
+That is so where `encoder.choice` is "auto". A full tune compares the backbone's layers and poolings on a sample of the days
+that it tunes on (`livealign.tuning.backbone_comparison`). The choice lies beside the adapter; a release whose adapter is kept
+keeps it.
 """
 
 from collections.abc import Callable, Sequence
