@@ -29,9 +29,10 @@ from livealign.errors import LiveAlignError
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import SLICE_ORDER
 from livealign.llm.backbone import load_backbone, use_physical_cores
-from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.encoder import Encoder
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.pooling import MEAN, TELLING, Pooling, telling_weights
+from livealign.llm.prefix import tokenize
 from livealign.llm.texts import texts_of
 from livealign.retrain.frames import embed_frames
 

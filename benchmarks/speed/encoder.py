@@ -28,10 +28,11 @@ from livealign.dataset.marts import built_days, read_mart
 from livealign.days import day_range
 from livealign.home import Home
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.encoder import Encoder
 from livealign.llm.fitting import layers_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.pooling import write_token_weights
+from livealign.llm.prefix import tokenize
 from livealign.llm.segment_text import WindowText, compose_text
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile, load_profile

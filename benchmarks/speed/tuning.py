@@ -21,9 +21,9 @@ from benchmarks.speed.encoder import simulated_texts
 from benchmarks.speed.rows import Peer, comparison, cost_of, in_turns, show
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
-from livealign.llm.encoder import tokenize
 from livealign.llm.fitting import layers_of
 from livealign.llm.pooling import Pooling
+from livealign.llm.prefix import tokenize
 from livealign.profiles import load_profile
 from livealign.tuning.adapted_model import adapter_parameters, with_adapter
 from livealign.tuning.loop import TuningLoop, TuningProgress

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from livealign.llm.backbone import Backbone, choose_batch_tokens
-from livealign.llm.encoder import tokenize
 from livealign.llm.fitting import check_length
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import Stack, layers_path
 from livealign.llm.packing import PackedBatch, pack
 from livealign.llm.pooling import Pooling
+from livealign.llm.prefix import tokenize
 
 WARM_UP_TEXTS = 8  # read before the clock starts: libraries prepare their products on first use
 

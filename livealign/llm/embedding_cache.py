@@ -25,9 +25,12 @@ SHARDS = "embedding_cache"  # folder of the store
 FLUSH_ROWS = 1_024  # a stopped run loses at most this many embeddings
 
 
-def text_key(text: str) -> bytes:
-    """128-bit key of a text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def text_key(text: str, picture: bytes | None = None) -> bytes:
+    """128-bit key of a text, or of a text and the features of the picture that is read with it."""
+    person = b"" if picture is None else b"picture"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=person)
+    digest.update(picture or b"")
+    return digest.digest()
 
 
 class EmbeddingCache:

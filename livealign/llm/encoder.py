@@ -4,8 +4,9 @@ A pass stops at `exit_layer`. Only the layers `first_adapted_layer..exit_layer` 
 a text share the layers below: frozen layers are computed once, adapted ones twice. Batches hold no padding, and a beginning
 that several texts share is computed once (`livealign.llm.packing`). On a CPU each core works on batches of its own.
 
-Texts that come with their rooms are cut into blocks first (`livealign.llm.blocks`): their vectors then have the same bits on
-any number of cores, and from any engine.
+A text may come with the picture of its moment, which the tuned vector then reads before it (`livealign.llm.prefix`); the raw
+one reads texts alone. Texts that come with their rooms are cut into blocks first (`livealign.llm.blocks`): their vectors then
+have the same bits on any number of cores, and from any engine.
 """
 
 import hashlib
@@ -19,25 +20,23 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
-from transformers import PreTrainedTokenizerBase
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
+from livealign.llm.adapter_folder import adapter_sha256, merged
 from livealign.llm.backbone import Backbone, choose_batch_tokens
 from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
 from livealign.llm.fitting import check_length, layers_of, with_layers
 from livealign.llm.fused_layers import FusedStack, stack_of
-from livealign.llm.layers import Stack, copy_with_own_layers, quiet_adapters
+from livealign.llm.layers import Stack, copy_with_own_layers
 from livealign.llm.packing import PackedBatch, pack
-from livealign.llm.pooling import WEIGHTS_FILE, Pooling, token_weights_sha256
-from livealign.llm.token_budget import fit_tokens
+from livealign.llm.pooling import Pooling, token_weights_sha256
+from livealign.llm.prefix import Pictures, Projector, projected, tokenize
 
 Progress = Callable[[int, int], None]  # (texts done, texts in all)
 Batch = tuple[np.ndarray, list[np.ndarray]]  # (rows of the texts, one float32 [rows, hidden] for each kind of vector)
 
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")  # peft's; our pooling's WEIGHTS_FILE may lie beside them
 # Raise it when the same inputs would give other vectors, or when a shard is written in another way: entries of another format
 # lie in another folder and are not used.
 VECTOR_FORMAT = 4
@@ -46,7 +45,9 @@ VECTOR_FORMAT = 4
 class Engine(Protocol):
     """Something that encodes blocks elsewhere, with the bits that this process would give."""
 
-    def encode(self, encoder: "Encoder", texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
+    def encode(
+        self, encoder: "Encoder", texts: list[str], blocks: list[np.ndarray], kinds: list[bool], pictures: Pictures | None
+    ) -> Iterator[Batch]:
         """Encode all blocks, in an order of their own. Kinds: True = tuned."""
 
 
@@ -61,13 +62,14 @@ class Encoder:
         pooling: Pooling,
         config: EncoderConfig,
         tokens: int,
+        projector: Projector | None = None,
     ) -> None:
         self.backbone = backbone
         self.config = with_layers(backbone, config)
         self.first, self.last = layers_of(backbone, config)  # the first adapted layer, and how many layers are run
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
-        self.pooling = pooling
+        self.pooling, self.projector = pooling, projector
         self._frozen = stack_of(backbone.model, last=self.last)
         self._adapted = adapted
 
@@ -85,13 +87,14 @@ class Encoder:
         """
         first, last = layers_of(backbone, config)
         segments = segments or SegmentConfig()
-        check_length(backbone, segments.token_budget)
+        projector = None if adapter is None else Projector.load(adapter, backbone.device)
+        check_length(backbone, segments.token_budget, 0 if projector is None else projector.tokens)
         pooling = Pooling.of(config.pooling, adapter, backbone.device)
         adapted = sha256 = None
         if adapter is not None:
             own = copy_with_own_layers(backbone.model, first, last)
-            adapted, sha256 = stack_of(_merged(own, adapter)), adapter_sha256(adapter)
-        return cls(backbone, adapted, sha256, pooling, config, segments.token_budget)
+            adapted, sha256 = stack_of(merged(own, adapter)), adapter_sha256(adapter)
+        return cls(backbone, adapted, sha256, pooling, config, segments.token_budget, projector)
 
     @property
     def hidden_size(self) -> int:
@@ -127,14 +130,19 @@ class Encoder:
         progress: Progress | None = None,
         cache: EmbeddingCache | None = None,
         rooms: NDArray[np.int64] | None = None,
+        pictures: Pictures | None = None,
     ) -> np.ndarray:
         """Texts → float32 [n, hidden]: tuned if an adapter is loaded, else raw.
 
         Args:
             rooms: of the texts [n], to cut them into blocks.
+            pictures: of the texts' moments, for an adapter that was tuned with pictures.
+
+        Raises:
+            BackboneError: there are pictures, and the adapter reads none or those of another image encoder.
         """
         tuned = self._adapted is not None
-        return self._encode(texts, (tuned,), progress, cache, rooms)[0]
+        return self._encode(texts, (tuned,), progress, cache, rooms, pictures=pictures)[0]
 
     def encode_raw_and_tuned(
         self,
@@ -143,25 +151,35 @@ class Encoder:
         cache: EmbeddingCache | None = None,
         rooms: NDArray[np.int64] | None = None,
         engine: Engine | None = None,
+        pictures: Pictures | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Texts → (raw, tuned), float32 [n, hidden] each, from one pass through the frozen layers.
+
+        With pictures there are two passes, because the raw vector reads none.
 
         Args:
             rooms: of the texts [n], to cut them into blocks.
             engine: encodes the blocks; None for this process.
+            pictures: as in `encode`.
 
         Raises:
-            BackboneError: no adapter is loaded.
+            BackboneError: no adapter is loaded; or as in `encode`.
         """
         if self._adapted is None:
             raise BackboneError("there is no tuned embedding without an adapter; load the Encoder with an adapter folder")
-        raw, tuned = self._encode(texts, (False, True), progress, cache, rooms, engine)
+        if pictures is None or not (pictures.row >= 0).any():
+            raw, tuned = self._encode(texts, (False, True), progress, cache, rooms, engine)
+            return raw, tuned
+        raw, tuned = (
+            self._encode(texts, (kind,), progress, cache, rooms, engine, pictures if kind else None)[0]
+            for kind in (False, True)
+        )
         return raw, tuned
 
-    def encode_block(self, texts: Sequence[str], kinds: Sequence[bool]) -> list[np.ndarray]:
+    def encode_block(self, texts: Sequence[str], kinds: Sequence[bool], pictures: Pictures | None = None) -> list[np.ndarray]:
         """One block on one core → float32 [n, hidden] for each kind, in the texts' order."""
         vectors = [np.empty((len(texts), self.hidden_size), np.float32) for _ in kinds]
-        for rows, batch in self._packed_blocks(list(texts), [np.arange(len(texts))]):
+        for rows, batch in self._packed_blocks(list(texts), pictures, [np.arange(len(texts))]):
             for matrix, result in zip(vectors, self._forward(batch, list(kinds)), strict=True):
                 matrix[rows] = result
         return vectors
@@ -174,18 +192,25 @@ class Encoder:
         cache: EmbeddingCache | None,
         rooms: NDArray[np.int64] | None = None,
         engine: Engine | None = None,
+        pictures: Pictures | None = None,
     ) -> list[np.ndarray]:
         """One [n, hidden] matrix for each kind (True = tuned); repeated and cached texts are not computed."""
-        keys = [text_key(text) for text in texts]
-        distinct = dict(zip(keys, texts, strict=True))
-        position = {key: row for row, key in enumerate(distinct)}
+        if pictures is not None:
+            self._check(pictures)
+        parts = [None] * len(texts) if pictures is None else pictures.parts()
+        keys = [text_key(text, part) for text, part in zip(texts, parts, strict=True)]
+        distinct: dict[bytes, int] = {}  # key → the first row that has it
+        for row, key in enumerate(keys):
+            distinct.setdefault(key, row)
+        names, first_row = list(distinct), np.fromiter(distinct.values(), np.int64, len(distinct))
+        position = {key: row for row, key in enumerate(names)}
         rooms_of_distinct = None if rooms is None else first_rooms(keys, rooms)
         vectors = [np.empty((len(distinct), self.hidden_size), np.float32) for _ in kinds]
         missing = [np.ones(len(distinct), bool) for _ in kinds]
         shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
         for shard, matrix, absent in zip(shards, vectors, missing, strict=True):
             if shard is not None:
-                shard.fill(list(distinct), matrix, absent)
+                shard.fill(names, matrix, absent)
         done, total = len(distinct) - int(np.any(missing, axis=0).sum()), len(distinct)
         if progress:
             progress(done, total)
@@ -196,13 +221,13 @@ class Encoder:
             rows = np.flatnonzero(np.all([absent == need for absent, need in zip(missing, needs, strict=True)], axis=0))
             wanted = [kind for kind, need in zip(kinds, needs, strict=True) if need]
             targets = [index for index, need in enumerate(needs) if need]
-            names = list(distinct)
-            chosen_texts = [distinct[names[row]] for row in rows]
+            chosen_texts = [texts[row] for row in first_row[rows].tolist()]
+            seen = None if pictures is None else pictures.take(first_row[rows])
             blocks = None if rooms_of_distinct is None else blocks_of(rooms_of_distinct[rows])
             if engine is not None and blocks is not None:
-                batches = engine.encode(self, chosen_texts, blocks, wanted)
+                batches = engine.encode(self, chosen_texts, blocks, wanted, seen)
             else:
-                batches = self._forward_all(chosen_texts, wanted, blocks)
+                batches = self._forward_all(chosen_texts, wanted, seen, blocks)
             for batch_rows, batch in batches:
                 chosen = rows[batch_rows]
                 for index, result in zip(targets, batch, strict=True):
@@ -218,10 +243,25 @@ class Encoder:
         expand = np.fromiter((position[key] for key in keys), np.int64, len(keys))
         return [matrix[expand] for matrix in vectors]
 
-    def _forward_all(self, texts: list[str], kinds: list[bool], blocks: list[np.ndarray] | None) -> Iterator[Batch]:
+    def _check(self, pictures: Pictures) -> None:
+        if self.projector is None:
+            raise BackboneError("this adapter was tuned without pictures; set frames.prefix_tokens and tune again")
+        width = pictures.features.shape[1]
+        if width != self.projector.width:
+            raise BackboneError(
+                f"the pictures have {width} features, the adapter reads {self.projector.width}; use its own image encoder"
+            )
+
+    def _forward_all(
+        self, texts: list[str], kinds: list[bool], pictures: Pictures | None, blocks: list[np.ndarray] | None
+    ) -> Iterator[Batch]:
         """The batches of the blocks, or of all texts with batches enough for all cores, in an order of their own."""
         workers = torch.get_num_threads() if self.backbone.device.type == "cpu" else 1
-        packed = self._packed(texts, least_batches=workers) if blocks is None else self._packed_blocks(texts, blocks)
+        packed = (
+            self._packed(texts, pictures, least_batches=workers)
+            if blocks is None
+            else self._packed_blocks(texts, pictures, blocks)
+        )
         if workers == 1:
             yield from ((rows, self._forward(batch, kinds)) for rows, batch in packed)
             return
@@ -235,17 +275,26 @@ class Encoder:
                 pool.shutdown(cancel_futures=True)
                 torch.set_num_threads(workers)  # the pool's setting of 1 would also apply to later threads
 
-    def _packed_blocks(self, texts: list[str], blocks: list[np.ndarray]) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+    def _packed_blocks(
+        self, texts: list[str], pictures: Pictures | None, blocks: list[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, PackedBatch]]:
         """(rows of `texts`, batch) of each block in turn, whatever the number of cores."""
         for block in blocks:
-            for rows, batch in self._packed([texts[row] for row in block], least_batches=1):
+            seen = None if pictures is None else pictures.take(block)
+            for rows, batch in self._packed([texts[row] for row in block], seen, least_batches=1):
                 yield block[rows], batch
 
-    def _packed(self, texts: list[str], least_batches: int) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+    def _packed(
+        self, texts: list[str], pictures: Pictures | None, least_batches: int
+    ) -> Iterator[tuple[np.ndarray, PackedBatch]]:
         device = self.backbone.device
         most = self.config.batch_tokens or choose_batch_tokens(device, self.backbone.dtype)
-        tokens = tokenize(self.backbone, texts, self.token_budget)
-        return pack(tokens, most, self._frozen.causal, device, least_batches)
+        if pictures is None or self.projector is None:
+            yield from pack(tokenize(self.backbone, texts, self.token_budget), most, self._frozen.causal, device, least_batches)
+            return
+        tokens = tokenize(self.backbone, texts, self.token_budget, pictures.row, self.projector.tokens)
+        for rows, batch in pack(tokens, most, self._frozen.causal, device, least_batches):
+            yield rows, projected(batch, self.projector, pictures.features)
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
         """One float32 [texts, hidden] for each kind, in the batch's order."""
@@ -254,43 +303,3 @@ class Encoder:
             stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
             pooled = [stack.read(shared, batch, self.first, self.last, self.pooling) for stack in stacks]
             return [vectors.cpu().numpy() for vectors in pooled]
-
-
-def tokenize(backbone: Backbone, texts: Sequence[str], budget: int) -> list[list[int]]:
-    """Token ids of each text within `budget` tokens.
-
-    An empty text becomes one padding token, or an end token where there is no padding, so that every row has a vector.
-    """
-    return [row or [_filler(backbone.tokenizer)] for row in fit_tokens(backbone.tokenizer, texts, budget)]
-
-
-def _filler(tokenizer: PreTrainedTokenizerBase) -> int:
-    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return next(number for number in known if number is not None)
-
-
-def adapter_sha256(adapter: Path) -> str:
-    """SHA-256 of an adapter: its weights, their scale, and its token weights if any.
-
-    Raises:
-        BackboneError: the folder holds no adapter.
-    """
-    weights, settings = (adapter / name for name in ADAPTER_FILES)
-    if not (weights.is_file() and settings.is_file()):
-        raise BackboneError(f"{adapter} holds no adapter ({', '.join(ADAPTER_FILES)}); tune one first")
-    written = json.loads(settings.read_text())
-    digest = hashlib.sha256(weights.read_bytes())
-    digest.update(json.dumps([written["r"], written["lora_alpha"]]).encode())
-    if (adapter / WEIGHTS_FILE).is_file():
-        digest.update((adapter / WEIGHTS_FILE).read_bytes())
-    return digest.hexdigest()
-
-
-def _merged(model: torch.nn.Module, adapter: Path) -> torch.nn.Module:
-    adapter_sha256(adapter)
-    try:
-        with quiet_adapters():
-            merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise BackboneError(f"the adapter in {adapter} does not fit this backbone and layers: {error}") from error
-    return merged.eval().requires_grad_(False)

@@ -42,16 +42,17 @@ def with_layers(backbone: Backbone, config: EncoderConfig) -> EncoderConfig:
     return replace(config, first_adapted_layer=first, exit_layer=last)
 
 
-def check_length(backbone: Backbone, budget: int) -> None:
-    """Refuse texts longer than the backbone has positions for.
+def check_length(backbone: Backbone, budget: int, of_picture: int = 0) -> None:
+    """Refuse texts longer than the backbone has positions for, the tokens of a picture included.
 
     Raises:
-        BackboneError: `budget` is larger than that.
+        BackboneError: both together are more than that.
     """
     config: Any = backbone.model.config
     known = (getattr(config, "max_position_embeddings", None), backbone.tokenizer.model_max_length)
     most = min(number for number in (*known, 1 << 30) if number)
-    if budget > most:
+    if budget + of_picture > most:
+        fits = most - of_picture
         raise BackboneError(
-            f"segments.token_budget = {budget}, but '{backbone.name}' reads at most {most} tokens of a text; set it to {most}"
+            f"segments.token_budget = {budget}, but '{backbone.name}' reads at most {fits} tokens of a text; set it to {fits}"
         )

@@ -23,6 +23,7 @@ class FusedStack:
 
     `checkpoint_layers`: keep only each layer's input for the backward pass and compute the rest again.
     `last`: how many layers will be run, None for all; the rest is not built.
+    `differentiable`: whether gradients pass through layers without an adapter too.
 
     Raises:
         UnknownPart: the layers have a part that the fused ones do not know.
@@ -30,19 +31,21 @@ class FusedStack:
 
     causal = True
 
-    def __init__(self, model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, checkpoint_layers: bool = False, last: int | None = None, differentiable: bool = False
+    ) -> None:
         plain = LayerStack(model)
         self.model: Any = model
         self.n_layers, self.hidden_size, self.checkpoint_layers = plain.n_layers, plain.hidden_size, checkpoint_layers
         if not (plain.causal and plain.path == "layers" and hasattr(model, "rotary_emb") and hasattr(model, "embed_tokens")):
             raise UnknownPart(f"{type(model).__name__}, which is no decoder like Llama")
         self._by_type = rotates_by_type(model)
-        self.layers = [fused_layer(layer, index, model) for index, layer in enumerate(plain.layers[:last])]
+        self.layers = [fused_layer(layer, index, model, differentiable) for index, layer in enumerate(plain.layers[:last])]
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Layer-0 hidden states [nodes, hidden]."""
         embedded: Tensor = self.model.embed_tokens(batch.ids)
-        return embedded
+        return embedded if batch.prefix is None else batch.prefix.put(embedded)
 
     def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
         """Hidden states [nodes, hidden] after layers first..last-1."""
@@ -84,7 +87,7 @@ class FusedStack:
         return rotations
 
 
-def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None = None) -> Stack:
+def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None = None, differentiable: bool = False) -> Stack:
     """The fused layers up to `last`, or the model's own forward pass.
 
     The fused ones are chosen if they know all of its parts and agree with it.
@@ -95,7 +98,7 @@ def stack_of(model: nn.Module, checkpoint_layers: bool = False, last: int | None
     plain = LayerStack(model)
     agreement = Agreement(plain, last or plain.n_layers)
     try:
-        fused = FusedStack(model, checkpoint_layers, last)
+        fused = FusedStack(model, checkpoint_layers, last, differentiable)
     except UnknownPart:
         fused = None
     if fused is not None and agreement.of_fused(fused):

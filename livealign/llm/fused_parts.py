@@ -30,8 +30,8 @@ class UnknownPart(Exception):
     """A layer has a part that the fused layers do not know; the message names it."""
 
 
-def fused_layer(layer: Any, index: int, model: Any) -> FusedLayer:
-    """One of transformers' layers as a fused one.
+def fused_layer(layer: Any, index: int, model: Any, differentiable: bool = False) -> FusedLayer:
+    """One of transformers' layers as a fused one; `differentiable` leaves out products without a gradient.
 
     Raises:
         UnknownPart: it cannot be fused.
@@ -55,7 +55,8 @@ def fused_layer(layer: Any, index: int, model: Any) -> FusedLayer:
     after_attention = _Norm(_part(layer, "post_attention_layernorm")).on_rows() if four else None
     after_mlp = _Norm(_part(layer, "post_feedforward_layernorm")).on_rows() if four else None
     attention_norm, mlp_norm = before.on_rows(), middle.on_rows()
-    if all(type(product) is Product for product in (qkv, gate_up, output, down)) and onednn_serves(qkv.weight):
+    plain = not differentiable and all(type(product) is Product for product in (qkv, gate_up, output, down))
+    if plain and onednn_serves(qkv.weight):
         qkv = OneDnnProduct(qkv.weight, qkv.bias, before.factor)
         gate_up = OneDnnProduct(gate_up.weight, gate_up.bias, middle.factor, halves=True)
         output, down = (OneDnnProduct(product.weight, product.bias) for product in (output, down))

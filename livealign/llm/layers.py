@@ -6,11 +6,12 @@ Early exit and the layers that raw and tuned vectors share need this.
 import copy
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from livealign.errors import BackboneError
@@ -99,7 +100,11 @@ class LayerStack:
         if first and self._asked.tuples is None:
             with torch.no_grad():
                 self._asked.learn(self._forward, ids[:1, : int(group.lengths[0])])
-        return self._asked.states(self._forward, ids, real, hidden, first, last)
+        inputs = {"input_ids": ids}
+        if hidden is None and batch.prefix is not None:
+            embedded = batch.prefix.put(self.model.get_input_embeddings()(batch.ids))
+            inputs = {"inputs_embeds": F.embedding(group.nodes, embedded)}
+        return self._asked.states(self._forward, inputs, real, hidden, first, last)
 
 
 class _Left(Exception):
@@ -118,10 +123,12 @@ class _Asked(threading.local):
     learning: list[int] | None = None
     tuples: list[int] | None = None  # length of the tuple that each layer returns, 0 for a tensor: a skipped one does likewise
 
-    def states(self, forward: Any, ids: Tensor, real: Tensor, given: Tensor | None, first: int, last: int) -> Tensor:
+    def states(
+        self, forward: Any, inputs: Mapping[str, Tensor], real: Tensor, given: Tensor | None, first: int, last: int
+    ) -> Tensor:
         self.first, self.last, self.given = first, last, given
         try:
-            forward(input_ids=ids, attention_mask=real.long())
+            forward(**inputs, attention_mask=real.long())
         except _Left as left:
             return left.states
         finally:

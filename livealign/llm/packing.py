@@ -7,6 +7,7 @@ projections, the MLP: nearly all of the work) is computed once for each node; at
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,12 +30,23 @@ class Group:
     lengths: Tensor
 
 
+class Prefix(NamedTuple):
+    """The nodes that hold tokens of pictures, which no vocabulary has (`livealign.llm.prefix`)."""
+
+    nodes: Tensor  # int64 [p]
+    values: Tensor  # [p, hidden] what stands in the place of their embeddings
+
+    def put(self, embedded: Tensor) -> Tensor:
+        """The embeddings [n, hidden] of all nodes, with those of the pictures' tokens in their places."""
+        return embedded.index_copy(0, self.nodes, self.values.to(embedded.dtype))
+
+
 @dataclass(frozen=True)
 class PackedBatch:
     """n nodes that hold the tokens of some texts.
 
     `ids` and `positions` are int64 [n]. The groups' padded tokens, concatenated, are m places: `places` int64 [m] is the node
-    of each, `home` int64 [n] one place of each node.
+    of each, `home` int64 [n] one place of each node. The ids of nodes in `prefix` mean nothing.
     """
 
     ids: Tensor
@@ -42,6 +54,7 @@ class PackedBatch:
     groups: tuple[Group, ...]
     places: Tensor
     home: Tensor
+    prefix: Prefix | None = None
 
     def to_paths(self, values: Tensor) -> list[Tensor]:
         """[n, width] of the nodes → [rows, longest, width] of the texts, for each group."""

@@ -4,7 +4,8 @@
 - `last`: the vector of the last token.
 - `telling`: a mean with the weight w(t) = s / (s + p(t)) for each token; p(t) is its share of all tokens in the tuning texts,
   and a token of share s counts half (SIF: Arora, Liang and Ma 2017, section 3). Words of every text ("minute", "host", "the")
-  then no longer hide the topic. The weights are part of an adapter and lie in its folder.
+  then no longer hide the topic. The weights are part of an adapter and lie in its folder. A picture's token counts 1, what the
+  formula gives for p = 0: no text has it.
 """
 
 import hashlib
@@ -60,6 +61,8 @@ class Pooling:
 
     def _pooled(self, batch: PackedBatch, values: Tensor) -> Tensor:
         of_nodes = None if self.weights is None else self.weights[batch.ids]
+        if of_nodes is not None and batch.prefix is not None:
+            of_nodes = of_nodes.index_fill(0, batch.prefix.nodes, 1.0)
         pooled = []
         for group in batch.groups:
             if self.name == LAST:

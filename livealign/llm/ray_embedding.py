@@ -17,9 +17,12 @@ import torch
 
 from livealign.llm.encoder import Batch, Encoder
 from livealign.llm.encoder_spec import EncoderSpec
+from livealign.llm.prefix import Pictures
 from livealign.operation_config import MachinesConfig
 from livealign.ray_cluster import ray_cluster
 from livealign.store import Store
+
+PICTURE = "picture"  # column of a block: the features as bytes of float32, null without a picture
 
 
 class BlockEncoder:
@@ -41,7 +44,7 @@ class BlockEncoder:
             self.encoder = self.spec.load()
             torch.set_num_threads(1)  # as the threads of the local engine, so that the bits are theirs
         started = time.process_time()
-        vectors = np.stack(self.encoder.encode_block(block["text"].to_pylist(), self.kinds))
+        vectors = np.stack(self.encoder.encode_block(block["text"].to_pylist(), self.kinds, _pictures(block)))
         return pa.table(
             {
                 "block": block["block"][:1],
@@ -49,6 +52,19 @@ class BlockEncoder:
                 "processor_seconds": [time.process_time() - started],
             }
         )
+
+
+def block_table(number: int, rows: np.ndarray, texts: list[str], pictures: Pictures | None) -> pa.Table:
+    """The texts of one block, and their pictures if there are any, as `BlockEncoder` reads them."""
+    columns = {"block": pa.repeat(pa.scalar(number, pa.int64()), len(rows)), "text": [texts[row] for row in rows]}
+    return pa.table(columns if pictures is None else {**columns, PICTURE: pa.array(pictures.take(rows).parts(), pa.binary())})
+
+
+def _pictures(block: pa.Table) -> Pictures | None:
+    """The pictures of a block's texts, None where there are none."""
+    parts = block[PICTURE].to_pylist() if PICTURE in block.column_names else []
+    width = next((len(part) // 4 for part in parts if part is not None), 0)
+    return Pictures.of(parts, width) if width else None
 
 
 @dataclass
@@ -61,7 +77,14 @@ class RayEmbedding:
     store: Store | None = None  # where workers that share no folder find backbone and adapter
     processor_seconds: float = 0.0  # of the actors' blocks so far
 
-    def encode(self, encoder: Encoder, texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
+    def encode(
+        self,
+        encoder: Encoder,
+        texts: list[str],
+        blocks: list[np.ndarray],
+        kinds: list[bool],
+        pictures: Pictures | None = None,
+    ) -> Iterator[Batch]:
         """Encode all blocks; each comes back when it is done.
 
         Raises:
@@ -69,10 +92,7 @@ class RayEmbedding:
         """
         spec = EncoderSpec.of(encoder, self.adapter, self.models, self.store)
         workers = min(self.machines.workers, len(blocks))
-        tables = [
-            pa.table({"block": pa.repeat(pa.scalar(number, pa.int64()), len(rows)), "text": [texts[row] for row in rows]})
-            for number, rows in enumerate(blocks)
-        ]
+        tables = [block_table(number, rows, texts, pictures) for number, rows in enumerate(blocks)]
         with ray_cluster(self.machines, cores=workers):
             for row in _encoded(tables, spec, kinds, workers):
                 rows = blocks[row["block"]]

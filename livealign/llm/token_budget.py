@@ -38,7 +38,7 @@ def fit_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], budget:
     parts = [texts[row].split(SEPARATOR) for row in full]
     pieces = [part if place == 0 else SEPARATOR + part for of_text in parts for place, part in enumerate(of_text)]
     tokens = iter(tokenizer(pieces, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-    before, after = _special_tokens(tokenizer)
+    before, after = special_tokens(tokenizer)
     label = len(tokenizer(SEPARATOR + HOST.strip(), add_special_tokens=False)["input_ids"])
     for row, names in zip(full, parts, strict=True):
         ids = share_out(names, [next(tokens) for _ in names], label, budget - len(before) - len(after))
@@ -84,7 +84,7 @@ def _last(ids: Tokens, count: int, label: int) -> Tokens:
     return ids if len(ids) <= count else [*ids[:label], *ids[len(ids) - max(0, count - label) :]][:count]
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokens, Tokens]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokens, Tokens]:
     """The tokens that the tokenizer puts before and after a text."""
     plain: Tokens = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole: Tokens = tokenizer("a")["input_ids"]

@@ -20,10 +20,11 @@ from peft.helpers import disable_input_dtype_casting
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.files import read_json, replace_json, replaced_directory
+from livealign.llm.adapter_folder import ADAPTER_FILES, OWN_FILES, adapter_sha256
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import ADAPTER_FILES, adapter_sha256, tokenize
 from livealign.llm.fitting import with_layers
-from livealign.llm.pooling import TELLING, WEIGHTS_FILE, Pooling, telling_weights, write_token_weights
+from livealign.llm.pooling import TELLING, Pooling, telling_weights, write_token_weights
+from livealign.llm.prefix import Projector, tokenize
 from livealign.tuning.adapted_model import adapter_parameters, save_weights, with_adapter
 from livealign.tuning.checkpoint import TuningCheckpoint
 from livealign.tuning.descriptions import Descriptions, can_describe
@@ -69,7 +70,8 @@ def tune_adapter(
     """Tune on `pairs` and save the adapter of the best validation to the folder `out`.
 
     `out` is written whole or not at all. It holds peft's adapter_model.safetensors and adapter_config.json, the token weights
-    if the pooling has any (`livealign.llm.pooling`), and finetune.json (configs, backbone, report). While tuning runs,
+    if the pooling has any (`livealign.llm.pooling`), the projector if the pairs have pictures (`livealign.llm.prefix`), and
+    finetune.json (configs, backbone, report). While tuning runs,
     `<out>.checkpoint` lies beside it; after a kill, a run with the same input resumes from there. Of several ranks
     (`livealign.tuning.ranks`) the first one writes and reports progress.
 
@@ -98,9 +100,11 @@ def tune_adapter(
     if config.dropout and not Ranks().alone:
         raise TrainingError("finetune.dropout is drawn anew in each reading, so ranks would not agree; set it to 0")
     model = with_adapter(backbone, encoder, config, warm_start)
-    parameters = adapter_parameters(model)
+    parameters, projector = adapter_parameters(model), _projector(backbone, train, config, warm_start)
+    if projector is not None:
+        parameters += list(projector.parameters())
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
-    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions)
+    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions, projector)
     done = TuningProgress()
     checkpoint = TuningCheckpoint(
         out.with_name(f"{out.name}.checkpoint"),
@@ -130,7 +134,7 @@ def tune_adapter(
         resumed_at=resumed_at,
     )
     if loop.ranks.is_first:
-        _save(out, model, pooling, backbone, report, segment_config, encoder, config)
+        _save(out, model, pooling, projector, backbone, report, segment_config, encoder, config)
         checkpoint.remove()
     return report
 
@@ -139,17 +143,20 @@ def _save(
     out: Path,
     model: PeftModel,
     pooling: Pooling,
+    projector: Projector | None,
     backbone: Backbone,
     report: TuneReport,
     segments: SegmentConfig,
     encoder: EncoderConfig,
     config: FinetuneConfig,
 ) -> None:
-    """Write the adapter, its token weights and its record; the report gains the adapter's hash."""
+    """Write the adapter, its token weights, its projector and its record; the report gains the adapter's hash."""
     with replaced_directory(out) as folder:
         save_weights(model, folder)
         if pooling.weights is not None:
             write_token_weights(pooling.weights, folder)
+        if projector is not None:
+            projector.save(folder)
         report.adapter_sha256 = adapter_sha256(folder)
         record = {
             "backbone": backbone.name,
@@ -172,7 +179,7 @@ def copy_adapter(source: Path, out: Path) -> None:
     """
     adapter_sha256(source)
     with replaced_directory(out) as folder:
-        for name in (*ADAPTER_FILES, WEIGHTS_FILE):
+        for name in (*ADAPTER_FILES, *OWN_FILES):
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
 
@@ -227,6 +234,25 @@ def _pooling(
     return Pooling(TELLING, weights.to(backbone.device))
 
 
+def _projector(backbone: Backbone, train: TextPairs, config: FinetuneConfig, warm_start: Path | None) -> Projector | None:
+    """The projector to train: the earlier adapter's, or a fresh one; None where the pairs have no pictures.
+
+    Raises:
+        TrainingError: the earlier adapter reads no pictures, or others.
+    """
+    pictures = train.pictures
+    if pictures is None:
+        return None
+    if warm_start is None:
+        named = np.unique(train.picture[train.picture >= 0])
+        features = pictures.features[named] if len(named) else pictures.features
+        return Projector.fresh(backbone, features, pictures.tokens, pictures.images, config.seed)
+    projector = Projector.load(warm_start, backbone.device)
+    if projector is None or (projector.tokens, projector.images) != (pictures.tokens, pictures.images):
+        raise TrainingError(f"the adapter in {warm_start} reads other pictures or none; tune without warm start")
+    return projector.train().requires_grad_(True)
+
+
 def _identity(backbone: Backbone, *inputs: Any) -> str:
     """Hash of all that a run depends on; only a checkpoint with the same hash is resumed."""
     digest = hashlib.blake2b(backbone.sha256.encode(), digest_size=16)
@@ -235,6 +261,9 @@ def _identity(backbone: Backbone, *inputs: Any) -> str:
             digest.update(adapter_sha256(value).encode())
         elif isinstance(value, TextPairs):
             digest.update(json.dumps([list(value.left), list(value.right), value.windows]).encode())
+            if value.pictures is not None:
+                digest.update(repr((value.pictures.tokens, value.pictures.images)).encode())
+                digest.update(value.pictures.features.tobytes() + value.picture.tobytes())
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import tokenize
 from livealign.llm.packing import PackedBatch
+from livealign.llm.prefix import tokenize
 from livealign.llm.segment_text import compose_text, sorted_window_texts, with_earlier
 
 CUE = " | about:"

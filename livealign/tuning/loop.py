@@ -5,6 +5,8 @@
   (`livealign.llm.lora`).
 - The loss compares all pairs of a batch, in float32. If their graph would be too large, the batch is read twice: once without
   a graph to get the loss's gradient by vector, then in chunks that propagate it (GradCache, Gao et al. 2021, algorithm 1).
+- Pictures enter below the adapters, as tokens of a projector that is trained with them (`livealign.llm.prefix`). The frozen
+  layers of their texts therefore run in every step, with a graph.
 - Several processes share the texts of a batch, and its loss sees all of them (`livealign.tuning.ranks`).
 """
 
@@ -23,12 +25,13 @@ from torch.nn.utils import clip_grad_norm_
 from livealign.config import EncoderConfig, FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import tokenize
 from livealign.llm.fitting import layers_of
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, Stack
 from livealign.llm.packing import PackedBatch, pack_whole
 from livealign.llm.pooling import Pooling
+from livealign.llm.prefix import FIRST_ID, Pictures, Projector, tokenize, with_prefix
+from livealign.tuning.batches import batches_of, learning_rate_factor, order_of_groups
 from livealign.tuning.descriptions import Descriptions, description_loss
 from livealign.tuning.losses import contrastive_loss, false_negatives, whitening
 from livealign.tuning.pairs import TextPairs
@@ -56,12 +59,14 @@ class TuningProgress:
 class PackedTexts(NamedTuple):
     """Packed texts with their hidden states after the frozen layers.
 
-    `order` int64 [texts] is the row of each text among the pooled vectors.
+    `order` int64 [texts] is the row of each text among the pooled vectors. With pictures there are no states, because they
+    change with the projector; `features` [m, width] are then the pictures' own.
     """
 
     batch: PackedBatch
-    shared: Tensor
+    shared: Tensor | None
     order: Tensor
+    features: Tensor | None = None
 
 
 class TuningLoop:
@@ -77,16 +82,18 @@ class TuningLoop:
         config: FinetuneConfig,
         pooling: Pooling,
         descriptions: Descriptions | None = None,
+        projector: Projector | None = None,
     ) -> None:
         self.ranks = Ranks()
         self.backbone, self.segments, self.config = backbone, segments, config
-        self.parameters, self.pooling, self.descriptions = parameters, pooling, descriptions
+        self.parameters, self.pooling, self.descriptions, self.projector = parameters, pooling, descriptions, projector
         self.best = [parameter.detach().clone() for parameter in parameters]
         self.first, self.last = layers_of(backbone, encoder)  # the first adapted layer, and how many layers are run
         self.frozen: Stack = stack_of(backbone.model, last=self.last)
         body = model.get_base_model()
         # Only peft's own layers support dropout within an adapter.
-        self.adapted: Stack = LayerStack(body) if config.dropout else stack_of(body, config.checkpoint_layers)
+        fused = stack_of(body, config.checkpoint_layers, differentiable=projector is not None) if not config.dropout else None
+        self.adapted: Stack = fused or LayerStack(body)
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.whitening: Tensor | None = None  # not fitted yet
 
@@ -105,12 +112,12 @@ class TuningLoop:
             packed_ahead = self._fit_whitening(train)
         if not done.validation_steps and done.steps == 0:
             self._validate(validating, done)
-        for step, batch in enumerate(islice(_batches(train, config), config.steps)):
+        for step, batch in enumerate(islice(batches_of(train, config), config.steps)):
             if step < done.steps:
                 continue
             if done.without_gain >= config.patience:
                 break
-            chunks = packed_ahead.pop(step, None) or self._pack_texts([*batch.left, *batch.right])
+            chunks = packed_ahead.pop(step, None) or self._pack(batch)
             tokens = sum(int(group.lengths.sum()) for chunk in chunks for group in chunk.batch.groups)
             done.tokens += int(self.ranks.total(tokens, self.backbone.device))
             for group in self.optimizer.param_groups:
@@ -177,15 +184,21 @@ class TuningLoop:
         """
         chunks: dict[int, list[PackedTexts]] = {}
         vectors: list[Tensor] = []
-        for step, batch in enumerate(_batches(train, self.config)):
+        for step, batch in enumerate(batches_of(train, self.config)):
             if sum(map(len, vectors)) >= min(WHITENING_TEXTS, 2 * len(train)):
                 break
-            chunks[step] = self._pack_texts([*batch.left, *batch.right])
+            # An untrained projector's tokens mean nothing yet: the matrix is that of texts alone.
+            texts = batch.texts if batch.pictures is None else [text for text in batch.texts if text]
+            packed = self._pack_texts(texts)
+            if batch.pictures is None:
+                chunks[step] = packed
             with torch.no_grad():
                 mine = [
-                    self.frozen.read(shared, packed, self.first, self.last, self.pooling) for packed, shared, _ in chunks[step]
+                    self.frozen.read(one.shared, one.batch, self.first, self.last, self.pooling)
+                    for one in packed
+                    if one.shared is not None
                 ]
-            vectors.append(self.ranks.gather(torch.cat(mine), 2 * len(batch)))
+            vectors.append(self.ranks.gather(torch.cat(mine), len(texts)))
         self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return chunks
 
@@ -194,10 +207,10 @@ class TuningLoop:
         size = self.config.batch_size
         rows = np.arange(validation.n_groups)
         if validation.author is not None:
-            rows = _order(validation, size, np.random.default_rng(self.config.seed))
+            rows = order_of_groups(validation, size, np.random.default_rng(self.config.seed))
         batches = [validation.take_groups(rows[start : start + size]) for start in range(0, len(rows), size)]
         whole = [batch for batch in batches if batch.n_groups == size] or batches  # a smaller batch would have an easier loss
-        return [(batch, self._pack_texts([*batch.left, *batch.right])) for batch in whole]
+        return [(batch, self._pack(batch)) for batch in whole]
 
     def _validate(self, validation: list[tuple[TextPairs, list[PackedTexts]]], done: TuningProgress) -> None:
         """Record the mean loss over the validation pairs; keep the weights if it is the lowest so far."""
@@ -228,60 +241,47 @@ class TuningLoop:
         left, right = (side.unflatten(0, (-1, batch.windows)).mean(1) for side in whitened.chunk(2))
         return contrastive_loss(left, right, mask, self.config.temperature)
 
-    def _pack_texts(self, texts: list[str]) -> list[PackedTexts]:
+    def _pack(self, batch: TextPairs) -> list[PackedTexts]:
+        """Pack this rank's texts of a batch with their pictures."""
+        features = None if batch.pictures is None else batch.pictures.features
+        return self._pack_texts(batch.texts, batch.picture, features)
+
+    def _pack_texts(
+        self, texts: list[str], picture: np.ndarray | None = None, features: np.ndarray | None = None
+    ) -> list[PackedTexts]:
         """Pack this rank's texts: one chunk, or several if they have more than `chunk_tokens` tokens."""
-        tokens = tokenize(self.backbone, texts[self.ranks.share(len(texts))], self.segments.token_budget)
+        mine = self.ranks.share(len(texts))
+        seen = None if picture is None or features is None else Pictures(features, picture[mine])
+        of_picture = 0 if self.projector is None else self.projector.tokens
+        row = None if seen is None else seen.row
+        tokens = tokenize(self.backbone, texts[mine], self.segments.token_budget, row, of_picture)
         chunks = max(1, -(-sum(map(len, tokens)) // self.config.chunk_tokens))
         size = -(-len(tokens) // chunks)
-        return [self._pack_chunk(tokens[start : start + size]) for start in range(0, len(tokens), size)]
+        return [
+            self._pack_chunk(tokens[start : start + size], None if seen is None else seen.features)
+            for start in range(0, len(tokens), size)
+        ]
 
-    def _pack_chunk(self, tokens: Sequence[Sequence[int]]) -> PackedTexts:
+    def _pack_chunk(self, tokens: Sequence[Sequence[int]], features: np.ndarray | None = None) -> PackedTexts:
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
+        order = torch.from_numpy(np.argsort(rows)).to(self.backbone.device)
+        if features is not None and bool((batch.ids >= FIRST_ID).any()):
+            return PackedTexts(batch, None, order, torch.from_numpy(features).to(self.backbone.device))
         with torch.no_grad():
             shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
-        return PackedTexts(batch, shared, torch.from_numpy(np.argsort(rows)).to(shared.device))
+        return PackedTexts(batch, shared, order)
 
     def _vectors(self, packed: PackedTexts) -> Tensor:
-        """float32 [texts, hidden] in the texts' order; the graph begins at the first adapted layer."""
+        """float32 [texts, hidden] in the texts' order; the graph begins at the projector or the first adapted layer."""
+        batch, shared = packed.batch, packed.shared
         with self._number_type():
-            return self.adapted.read(packed.shared, packed.batch, self.first, self.last, self.pooling)[packed.order]
+            if packed.features is not None and self.projector is not None:
+                batch = with_prefix(batch, self.projector(packed.features))
+                shared = self.adapted.run(self.adapted.embed(batch), batch, 0, self.first)
+            assert shared is not None
+            return self.adapted.read(shared, batch, self.first, self.last, self.pooling)[packed.order]
 
     def _number_type(self) -> torch.autocast:
         """Autocast for peft's own layers, which mix float32 adapters with the backbone's type; the fused layers need none."""
         mixed = self.backbone.dtype != torch.float32 and not isinstance(self.adapted, FusedStack)
         return torch.autocast(self.backbone.device.type, self.backbone.dtype if mixed else torch.bfloat16, enabled=mixed)
-
-
-def learning_rate_factor(step: int, config: FinetuneConfig) -> float:
-    """Share of the full learning rate at a step counted from 0: linear warm-up, then cosine."""
-    warmup = max(1, round(config.warmup_share * config.steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
-
-
-def _batches(pairs: TextPairs, config: FinetuneConfig) -> Iterator[TextPairs]:
-    """Endless batches; the pairs get a new seeded order after each pass."""
-    rng = np.random.default_rng(config.seed)
-    size = min(config.batch_size, pairs.n_groups)
-    order = np.zeros(0, np.int64)
-    while True:
-        if len(order) < size:
-            order = _order(pairs, size, rng)
-        yield pairs.take_groups(order[:size])
-        order = order[size:]
-
-
-def _order(pairs: TextPairs, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random order of the groups, int64; if they have authors, each batch of `size` has a single author.
-
-    The groups left over from each author come last, in mixed batches.
-    """
-    order = rng.permutation(pairs.n_groups)
-    if pairs.author is None:
-        return order
-    author = pairs.author[:: pairs.windows][order]
-    of_each = [order[author == author_id] for author_id in np.unique(author)]
-    whole = [rows[: len(rows) // size * size].reshape(-1, size) for rows in of_each]
-    batches = rng.permutation(np.concatenate(whole)).ravel()
-    return np.concatenate([batches, *(rows[len(rows) // size * size :] for rows in of_each)])

@@ -46,12 +46,14 @@ def whitening(vectors: Tensor, floor: float = 0.1) -> Tensor:
 def false_negatives(pairs: TextPairs, near_windows: int) -> Tensor:
     """Mask of the texts that may belong together: bool [2n, 2n], left sides, then right.
 
-    They are equal, of one room and near in time, or from one user's engagements.
+    They are equal with equal pictures, of one room and near in time, or from one user's engagements.
     """
     room = np.concatenate([pairs.left_room, pairs.right_room])
     window = np.concatenate([pairs.left_window, pairs.right_window])
     user = np.concatenate([pairs.user, pairs.user])
-    text = np.unique(np.array([*pairs.left, *pairs.right], dtype=object), return_inverse=True)[1]
+    text = np.unique(np.array(pairs.texts, dtype=object), return_inverse=True)[1]
+    picture = pairs.picture
     near = (room[:, None] == room) & (np.abs(window[:, None] - window) < near_windows)
     same_user = (user[:, None] == user) & (user[:, None] != NO_USER)
-    return torch.from_numpy(near | same_user | (text[:, None] == text))
+    equal = (text[:, None] == text) & (picture[:, None] == picture)
+    return torch.from_numpy(near | same_user | equal)

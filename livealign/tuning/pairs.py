@@ -11,7 +11,7 @@ comparing titles would be all that is learned.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,17 @@ NO_USER = -1  # `user` of neighbours and views
 LAGS = 3  # an engagement is paired with this many of the user's next ones
 
 Rows = np.ndarray  # int64 rows among the segments, sorted by room and window
+
+
+@dataclass(frozen=True)
+class PairPictures:
+    """The pictures of the texts of n pairs, for an LLM that reads pictures."""
+
+    features: np.ndarray  # float32 [m, width] of distinct pictures
+    left: np.ndarray  # int64 [n] row in `features` of each left text's picture, −1 for a text without one
+    right: np.ndarray  # int64 [n] the same of the right texts
+    tokens: int  # of a picture
+    images: str  # SHA-256 of the image encoder
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,22 @@ class TextPairs:
     user: np.ndarray  # who engaged with both, or NO_USER
     windows: int = 1
     author: np.ndarray | None = None  # of the rooms, if only the same author's rooms are negatives; else None
+    pictures: PairPictures | None = None  # where the LLM reads pictures
 
     def __len__(self) -> int:
         return len(self.left)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the left sides, then of the right."""
+        return [*self.left, *self.right]
+
+    @property
+    def picture(self) -> np.ndarray:
+        """Row of the picture of each of `texts`, int64 [2n], −1 for a text without one."""
+        if self.pictures is None:
+            return np.full(2 * len(self), -1, np.int64)
+        return np.concatenate([self.pictures.left, self.pictures.right])
 
     @property
     def n_groups(self) -> int:
@@ -61,7 +85,10 @@ class TextPairs:
         }
         author = None if self.author is None else self.author[rows]
         texts = [self.left[row] for row in rows], [self.right[row] for row in rows]
-        return TextPairs(*texts, **arrays, windows=self.windows, author=author)
+        pictures = self.pictures
+        if pictures is not None:
+            pictures = replace(pictures, left=pictures.left[rows], right=pictures.right[rows])
+        return TextPairs(*texts, **arrays, windows=self.windows, author=author, pictures=pictures)
 
     def take_groups(self, chosen: np.ndarray) -> "TextPairs":
         """The chosen groups with all their texts, in the order of `chosen` int64 [k]."""

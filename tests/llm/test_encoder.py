@@ -11,12 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
+from livealign.llm.adapter_folder import adapter_sha256
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.encoder import Encoder, adapter_sha256, tokenize
+from livealign.llm.encoder import Encoder
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import copy_with_own_layers, quiet_adapters
 from livealign.llm.pooling import TELLING, WEIGHTS_FILE, write_token_weights
+from livealign.llm.prefix import tokenize
 from tests.planted.room_texts import random_adapter
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)

@@ -16,7 +16,8 @@ from livealign.llm.blocks import blocks_of
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Batch, Encoder
 from livealign.llm.encoder_spec import EncoderSpec
-from livealign.llm.ray_embedding import BlockEncoder
+from livealign.llm.prefix import Pictures
+from livealign.llm.ray_embedding import BlockEncoder, block_table
 from livealign.store import Store
 from tests.planted.room_texts import CONFIG, random_adapter, room_texts, saved_model
 
@@ -29,10 +30,17 @@ class Elsewhere:
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
 
-    def encode(self, encoder: Encoder, texts: list[str], blocks: list[np.ndarray], kinds: list[bool]) -> Iterator[Batch]:
+    def encode(
+        self,
+        encoder: Encoder,
+        texts: list[str],
+        blocks: list[np.ndarray],
+        kinds: list[bool],
+        pictures: Pictures | None = None,
+    ) -> Iterator[Batch]:
         worker = BlockEncoder(self.spec, kinds)
         for number, rows in reversed(list(enumerate(blocks))):
-            answer = worker(pa.table({"block": [number] * len(rows), "text": [texts[row] for row in rows]})).to_pylist()
+            answer = worker(block_table(number, rows, texts, pictures)).to_pylist()
             assert [row["block"] for row in answer] == [number]
             assert answer[0]["processor_seconds"] > 0
             yield rows, list(np.frombuffer(answer[0]["vectors"], np.float32).reshape(len(kinds), len(rows), -1))

@@ -6,7 +6,8 @@ import pytest
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.encoder import Encoder
+from livealign.llm.prefix import tokenize
 from livealign.llm.segment_text import WindowText, compose_text, remember, segment_texts, with_earlier
 from tests.llm.test_backbone import real_models
 

@@ -6,7 +6,8 @@ from transformers import PreTrainedTokenizerBase
 
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.llm.backbone import Backbone, load_backbone
-from livealign.llm.encoder import Encoder, tokenize
+from livealign.llm.encoder import Encoder
+from livealign.llm.prefix import tokenize
 from livealign.llm.segment_text import WindowText, compose_text
 from livealign.llm.token_budget import fit_tokens
 from tests.llm.test_backbone import real_models

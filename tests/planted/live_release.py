@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
+from livealign.llm.adapter_folder import ADAPTER_FILES
 from livealign.llm.backbone import load_backbone
-from livealign.llm.encoder import ADAPTER_FILES
 from livealign.llm.layers import copy_with_own_layers
 from livealign.llm.pooling import WEIGHTS_FILE, write_token_weights
 from livealign.profiles import load_profile

@@ -11,8 +11,8 @@ import pytest
 from livealign.config import RetuneConfig
 from livealign.errors import BackboneError, LiveAlignError
 from livealign.files import replace_json
+from livealign.llm.adapter_folder import adapter_sha256
 from livealign.llm.backbone import Backbone
-from livealign.llm.encoder import adapter_sha256
 from livealign.llm.model_folder import Identity
 from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import open_bundle, write_bundle

@@ -9,8 +9,8 @@ import pytest
 from livealign.config import FinetuneConfig, SegmentConfig
 from livealign.errors import TrainingError
 from livealign.llm.segment_text import WindowText
+from livealign.tuning.batches import batches_of
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs, words_text
-from livealign.tuning.loop import _batches
 
 SEGMENTS = SegmentConfig(token_budget=32)
 CONFIG = FinetuneConfig(steps=20, batch_size=4, broadcast_windows=3, title_share=0.4, validation_share=0.2)
@@ -64,7 +64,7 @@ def test_what_was_said_tells_neither_the_title_nor_the_minute() -> None:
 
 def test_negatives_are_broadcasts_of_the_same_author() -> None:
     pairs = choose_broadcast_pairs(broadcasts(), SEGMENTS, CONFIG)
-    batches = _batches(pairs, CONFIG)
+    batches = batches_of(pairs, CONFIG)
     drawn = [next(batches) for _ in range(20)]
     assert all(batch.n_groups == CONFIG.batch_size and len(batch) == 12 for batch in drawn)
     assert sum(len(set(batch.author)) == 1 for batch in drawn) >= 19  # what is left over of each author may make a mixed one

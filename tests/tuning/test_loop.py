@@ -17,8 +17,8 @@ from livealign.llm.packing import pack_whole
 from livealign.llm.pooling import Pooling
 from livealign.tuning.adapted_model import adapter_parameters, with_adapter
 from livealign.tuning.adapter import tune_adapter
+from livealign.tuning.batches import learning_rate_factor
 from livealign.tuning.descriptions import choose_descriptions
-from livealign.tuning.loop import learning_rate_factor
 from livealign.tuning.pairs import NO_USER, TextPairs
 from tests.planted.text_pairs import CONFIG, ENCODER, SEGMENTS, SUBJECTS, planted_marts, planted_pairs, sentence
 

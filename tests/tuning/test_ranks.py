@@ -20,8 +20,9 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.pooling import Pooling
 from livealign.tuning.adapted_model import adapter_parameters, with_adapter
 from livealign.tuning.adapter import tune_adapter
+from livealign.tuning.batches import batches_of
 from livealign.tuning.descriptions import Descriptions
-from livealign.tuning.loop import TuningLoop, _batches
+from livealign.tuning.loop import TuningLoop
 from livealign.tuning.ranks import Ranks
 from tests.planted.text_pairs import CONFIG, ENCODER, SEGMENTS, planted_pairs
 
@@ -50,7 +51,7 @@ def ready_loop(folder: Path, config: FinetuneConfig) -> TuningLoop:
 def gradient(loop: TuningLoop) -> np.ndarray:
     """The gradient of one step, [weights], and behind it the two losses."""
     packed = loop._fit_whitening(PAIRS)
-    losses = [loop._contrast(next(_batches(PAIRS, loop.config)), packed[0]), loop._describe(descriptions(), 0)]
+    losses = [loop._contrast(next(batches_of(PAIRS, loop.config)), packed[0]), loop._describe(descriptions(), 0)]
     loop.ranks.sum_gradients(loop.parameters)
     flat = [parameter.grad.flatten() for parameter in loop.parameters if parameter.grad is not None]
     return np.append(torch.cat(flat), losses)
