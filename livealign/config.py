@@ -146,9 +146,12 @@ class LexicalConfig:
 
 @dataclass(frozen=True)
 class FramesConfig:
-    """Pictures of the rooms as a source of content, where `alignment.sources` names it."""
+    """Pictures of the rooms: a source of content where `alignment.sources` names it, or tokens that the LLM reads."""
 
     backbone: str = setting("efficientnet-lite0", "efficientnet-lite0, pixels, org/name@revision, or an image model folder")
+    prefix_tokens: int = setting(
+        0, "tokens of a picture that the LLM reads before the text; 0: it reads text alone", Bounds(0, 64), unit="tokens"
+    )
 
 
 @dataclass(frozen=True)

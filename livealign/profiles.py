@@ -65,6 +65,11 @@ class Profile:
         """Plain nested dict, for manifests and reports."""
         return asdict(self)
 
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether pictures are a source of content, or tokens of the LLM."""
+        return "frames" in self.alignment.sources or self.frames.prefix_tokens > 0
+
     def of_a_release(self) -> dict[str, Any]:
         """The settings that a release depends on, as a plain nested dict.
 
@@ -72,7 +77,7 @@ class Profile:
         budget where there is none.
         """
         left_out = set(NOT_OF_A_RELEASE)
-        if "frames" not in self.alignment.sources:
+        if not self.reads_pictures:
             left_out.add("frames")
         if not self.reading.windows_per_day:
             left_out.add("reading")

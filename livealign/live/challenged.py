@@ -137,6 +137,6 @@ class ChallengedCore(AnsweringCore):
         moving, bounds = self._journal.moving, self._journal.intake.bounds
         for release, lane in self._experiment.lanes.items():
             follow_clock(lane.state, at, moved, bounds.future_ms if moving else None)
-            known = self._main.texts() if lane.same_space(self._main) else None
+            known = self._main.llm_inputs() if lane.same_space(self._main) else None
             report = run_tick(lane.state, lane.serving, at, moving, None, max(seconds_left(), 0.0), known)
             self.failed(f"encode {release}", report.error and f"challenger {release}: {report.error}")

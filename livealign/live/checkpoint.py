@@ -205,7 +205,8 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
     )
     if (content := row["content"]) is not None:
         before = None if content["before"] is None else RecentContent(parts[2], *content["before"])
-        room.content = RoomContent(content["text"], parts[0], before, RecentContent(parts[1], *content["average"]))
+        average = RecentContent(parts[1], *content["average"])
+        room.content = RoomContent(content["text"], parts[0], before, average, content.get("picture", ""))
 
 
 _ROOM = ("room_id", "author_id", "started_at", "title", "category", "language")
@@ -225,6 +226,7 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
         if content is None
         else {
             "text": content.text,
+            **({"picture": content.picture} if content.picture else {}),
             "average": content.average[1:],
             "before": None if content.before is None else content.before[1:],
         },

@@ -34,9 +34,9 @@ from livealign.events.parsing import PlacedEvent, Rejection
 from livealign.live.answers import Observer, Recommendations
 from livealign.live.apply import EventNumber, apply
 from livealign.live.checkpoint import checkpoint_arrays, read_checkpoint, write_checkpoint
+from livealign.live.closing import close_windows
 from livealign.live.contradictions import contradictions
 from livealign.live.deletion import apply_deletion, forget_user
-from livealign.live.refresh import close_windows
 from livealign.live.serving import Serving
 from livealign.live.shown_lists import records_of
 from livealign.live.startup import state_of

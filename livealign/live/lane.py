@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livealign.live.checkpoint import copied_state
 from livealign.live.recommender import Reader, without_content
 from livealign.live.serving import Serving
-from livealign.live.state.rooms import LiveView
+from livealign.live.state.rooms import LiveView, LlmInput
 from livealign.live.state.state import LiveState
 from livealign.live.states import States
 from livealign.live.takeover import take_over
@@ -55,11 +55,11 @@ class Lane:
             view = self.state.view()
             return Reading(self.serving, view, self._without_content(view) if alone else None, self._reader(view, user_id, at))
 
-    def texts(self) -> dict[str, Floats]:
-        """The vectors of the texts that the rooms' content is of."""
+    def llm_inputs(self) -> dict[LlmInput, Floats]:
+        """The vectors of what the LLM read of the rooms' last windows."""
         with self.state.lock:
             contents = [room.content for room in self.state.rooms.values()]
-        return {content.text: content.vector for content in contents if content is not None}
+        return {content.llm_input: content.vector for content in contents if content is not None}
 
     def same_space(self, other: "Lane") -> bool:
         """Whether both encoders give a text the same vector."""

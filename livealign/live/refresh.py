@@ -1,6 +1,5 @@
 """Turn closed windows into texts, vectors and codes.
 
-    close_windows(state, window)                 # collects texts; no LLM
     refresher.refresh(state, rooms_with_news(state, now), budget_seconds)
 
 A room's content is the average over its windows (`livealign.dataset.recent_content`). As in training, it is taken over the
@@ -18,24 +17,20 @@ import torch
 from numpy.typing import NDArray
 
 from livealign.config import SegmentConfig
-from livealign.dataset.features import AUTHOR_COUNTS, WINDOW_COUNTS
 from livealign.dataset.recent_content import RecentContent
-from livealign.days import DAY_MS
 from livealign.errors import BackboneError
 from livealign.ids import segment_ids
 from livealign.live.frames import pixels_of
 from livealign.live.recommender import Recommender
 from livealign.live.state.coded_windows import CodedWindow
-from livealign.live.state.rooms import N_VIEWERS, ClosedWindow, LiveRoom, RoomContent, named_counts
+from livealign.live.state.rooms import N_VIEWERS, ClosedWindow, LiveRoom, LlmInput, RoomContent, named_counts
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import OpenWindow, text_of
 from livealign.llm.content_encoder import ContentEncoder
-from livealign.llm.segment_text import compose_text, remember
+from livealign.llm.prefix import Pictures
+from livealign.llm.segment_text import compose_text
 
 Floats = NDArray[np.float32]
 
-_LONG_VIEWS = AUTHOR_COUNTS.index("long_views")
-_ALL_WINDOWS = 10  # after a longer pause only windows with events are closed one by one
 _FAILURES = 3  # a tick gives up after so many failed passes of the LLM in a row
 
 
@@ -57,26 +52,6 @@ class _Encoded(NamedTuple):
     window: ClosedWindow
     content: RoomContent
     seen: RoomContent | None  # of its picture, where it has one
-
-
-def close_windows(state: LiveState, until: int, config: SegmentConfig) -> int:
-    """Close the open windows up to `until`; each room keeps its newest one for the LLM.
-
-    Returns:
-        How many windows were replaced by a newer window of their room before they were encoded.
-    """
-    dropped = 0
-    with state.lock:
-        first = state.closed_until + 1
-        windows = list(range(first, until + 1))
-        if len(windows) > _ALL_WINDOWS:
-            with_events = [window for window in sorted(state.open) if first <= window <= until]
-            windows = sorted({*with_events, *windows[-_ALL_WINDOWS:]})
-    for window in windows:
-        dropped += _close(state, window, config)
-    with state.lock:
-        state.settle(until)
-    return dropped
 
 
 def rooms_of_value(state: LiveState, now: int) -> list[LiveRoom]:
@@ -113,26 +88,28 @@ class Refresher:
         self._threads = torch.get_num_threads()  # that the backbone was loaded with; recommending uses one
         self._one_pass = Lock()  # tokenizers are not thread-safe
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], pictures: Pictures | None = None) -> Floats:
         """Content [n, Σ sources] of n texts, in passes of at most one chunk.
 
-        Between passes other callers get their turn.
+        Between passes other callers get their turn. `pictures` are those that the LLM reads before the texts.
 
         Raises:
             BackboneError: a vector is not finite.
         """
         parts = []
         for start in range(0, len(texts), self._chunk):
+            rows = np.arange(start, min(start + self._chunk, len(texts)))
             with self._one_pass:
                 torch.set_num_threads(self._threads)
-                parts.append(self.encoder.encode(texts[start : start + self._chunk]))
+                part = None if pictures is None else pictures.take(rows)
+                parts.append(self.encoder.encode(texts[start : start + self._chunk], pictures=part))
         vectors = np.concatenate(parts) if parts else np.zeros((0, self.encoder.width), dtype=np.float32)
         if not np.isfinite(vectors).all():
             raise BackboneError("the LLM gave vectors that are not finite; look at the release's adapter")
         return vectors
 
     def see(self, pictures: Sequence[str]) -> Floats:
-        """Content [n, width] of n pictures of events; width 0 where the release reads none.
+        """Features [n, width] of n pictures of events; width 0 where the release reads none.
 
         Raises:
             BackboneError: a vector is not finite.
@@ -147,7 +124,7 @@ class Refresher:
         return vectors
 
     def refresh(
-        self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float, known: Mapping[str, Floats] | None = None
+        self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float, known: Mapping[LlmInput, Floats] | None = None
     ) -> Refreshed:
         """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
@@ -155,7 +132,7 @@ class Refresher:
         reported in `error`.
 
         Args:
-            known: vectors of texts that an encoder of the same space has encoded already.
+            known: vectors of what an encoder of the same space has read already.
         """
         done, failures, started, slowest = Refreshed(), 0, time.perf_counter(), 0.0
         for start in range(0, len(rooms), self._chunk):
@@ -175,26 +152,43 @@ class Refresher:
         done.deferred = len(rooms) - done.encoded
         return done
 
-    def _encode(self, rooms: Sequence[LiveRoom], done: Refreshed, see: bool, known: Mapping[str, Floats]) -> list[_Encoded]:
+    def read(self, windows: Sequence[ClosedWindow], seen: Mapping[str, Floats]) -> tuple[list[LlmInput], Pictures | None]:
+        """What the encoder reads of windows: texts with the names of their pictures, and these pictures.
+
+        Args:
+            seen: features of pictures by name; windows whose picture is not among them are read by their text alone.
+        """
+        texts = [compose_text(window.text, window.earlier, self.segments) for window in windows]
+        if not (seen and self.encoder.llm_reads_pictures):
+            return [LlmInput(text) for text in texts], None
+        names = ["" if window.frame is None or window.frame.name not in seen else window.frame.name for window in windows]
+        width = len(next(iter(seen.values())))
+        pictures = Pictures.of([seen[name].tobytes() if name else None for name in names], width)
+        return [LlmInput(*one) for one in zip(texts, names, strict=True)], pictures
+
+    def _encode(
+        self, rooms: Sequence[LiveRoom], done: Refreshed, see: bool, known: Mapping[LlmInput, Floats]
+    ) -> list[_Encoded]:
         windows = [(room, window) for room in rooms if (window := room.waiting) is not None]
-        texts = [compose_text(window.text, window.earlier, self.segments) for _, window in windows]
-        vectors = {text: known[text] for text in texts if text in known}
-        vectors |= {room.content.text: room.content.vector for room, _ in windows if room.content is not None}
-        new = [text for text in dict.fromkeys(texts) if text not in vectors]
         began = time.perf_counter()
+        seen = self._seen(windows) if see else {}
+        inputs, pictures = self.read([window for _, window in windows], seen)
+        vectors = {one: known[one] for one in inputs if one in known}
+        vectors |= {room.content.llm_input: room.content.vector for room, _ in windows if room.content is not None}
+        new = {one: row for row, one in enumerate(inputs) if one not in vectors}
         if new:
-            vectors |= dict(zip(new, self.encode(new), strict=True))
+            rows = np.fromiter(new.values(), np.int64, len(new))
+            beside = None if pictures is None else pictures.take(rows)
+            vectors |= dict(zip(new, self.encode([text for text, _ in new], beside), strict=True))
             done.distinct_texts += len(new)
             done.batch_sizes.append(len(new))
-        seen = self._seen(windows) if see else {}
         done.encode_seconds += time.perf_counter() - began
         encoded = []
-        for (room, window), text in zip(windows, texts, strict=True):
-            content = self._stepped(room.content, window, text, vectors[text])
+        for (room, window), llm_input in zip(windows, inputs, strict=True):
+            content = self._stepped(room.content, window, llm_input, vectors[llm_input])
             name = "" if window.frame is None else window.frame.name
-            encoded.append(
-                _Encoded(room, window, content, self._stepped(room.seen, window, name, seen[name]) if name in seen else None)
-            )
+            shown = self._stepped(room.seen, window, LlmInput(name), seen[name]) if name in seen else None
+            encoded.append(_Encoded(room, window, content, shown))
         return encoded
 
     def _seen(self, windows: Sequence[tuple[LiveRoom, ClosedWindow]]) -> dict[str, Floats]:
@@ -206,19 +200,20 @@ class Refresher:
         new = {name: picture for name, picture in frames.items() if name not in known}
         return known | dict(zip(new, self.see(list(new.values())), strict=True))
 
-    def _stepped(self, last: RoomContent | None, window: ClosedWindow, text: str, vector: Floats) -> RoomContent:
+    def _stepped(self, last: RoomContent | None, window: ClosedWindow, llm_input: LlmInput, vector: Floats) -> RoomContent:
         """The room's content with one more window."""
         before = None
         if last is not None:
             # Training averages over the windows that a user was shown, and the room's first window.
             before = last.average if window.shown_before or last.before is None else last.before
         started_at = window.text.window * 1000 * self.segments.window_seconds
-        return RoomContent(text, vector, before, RecentContent.step(before, vector, started_at, self._half_life))
+        average = RecentContent.step(before, vector, started_at, self._half_life)
+        return RoomContent(llm_input.text, vector, before, average, llm_input.picture)
 
     def _content(self, result: _Encoded) -> Floats:
         """[Σ sources] averages of texts and of pictures, zeros for pictures where the window has none."""
         text = result.content.average.average
-        if self.encoder.images is None:
+        if "frames" not in self.encoder.sources:
             return text
         unseen = np.zeros(self.encoder.width - self.encoder.text_width, dtype=np.float32)
         return np.concatenate([text, unseen if result.seen is None else result.seen.average.average])
@@ -250,55 +245,6 @@ class Refresher:
                     room.windows.pop()
             done.encoded += len(encoded)
             state.publish()
-
-
-def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
-    with state.lock:
-        happened = state.open.pop(window, {})
-        state.closed_until = window
-        viewers = state.sessions.viewers(window)
-        long_views = state.sessions.long_views((window + 1) * state.window_ms)
-        for author, user, room_id, clicked_at, at in zip(*(column.tolist() for column in long_views), strict=True):
-            state.author_counts.add(author, _LONG_VIEWS, at // DAY_MS)
-            state.list_outcomes.long_viewed(user, room_id, clicked_at)
-        state.sessions.forget(window + 1)
-    counted = dict(zip(viewers.room_id.tolist(), zip(*(column.tolist() for column in viewers[1:]), strict=True), strict=True))
-    dropped = 0
-    for room_id in {**happened, **counted}:
-        with state.lock:  # room by room, so that a recommendation need not wait for all of them
-            room = state.rooms.get(room_id)
-            if room is None:
-                continue
-            first = room.started_at // state.window_ms
-            last = max(int(state.table["ended_at"][room.row]) - 1, room.started_at) // state.window_ms
-            if not first <= window <= last:
-                continue
-            end = (window + 1) * state.window_ms
-            texts = room.texts.before(end)
-            room.texts.forget(end)
-            text = text_of(window, window - first, texts.title, texts.category, happened.get(room_id))
-            shown = any(shown_window <= window for shown_window in room.shown_in)
-            if room.waiting is not None:
-                dropped, shown = dropped + 1, room.waiting.shown_before
-            counts = _counts(happened.get(room_id), counted.get(room_id, (0, 0, 0, np.nan)))
-            frame = happened[room_id].frame if room_id in happened else None
-            room.waiting = ClosedWindow(text, room.earlier, counts, shown, frame)
-            room.shown_in = {shown_window for shown_window in room.shown_in if shown_window > window}
-            room.earlier = remember(room.earlier, text, config)
-    return dropped
-
-
-def _counts(happened: OpenWindow | None, viewers: tuple[float, float, float, float]) -> tuple[float, ...]:
-    """The counts of a window in the order of WINDOW_COUNTS."""
-    window = happened or OpenWindow()
-    counts = dict(zip(("n_viewers", "n_entered", "n_left", "retention"), viewers, strict=True))
-    counts |= {
-        "n_comments": window.n_comments,
-        "n_commenters": len(window.commenters),
-        "n_likes": window.n_likes,
-        "n_gifts": window.n_gifts,
-    }
-    return tuple(float(counts[name]) for name in WINDOW_COUNTS)
 
 
 def _number(value: float) -> float:

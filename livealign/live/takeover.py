@@ -18,7 +18,6 @@ from livealign.live.serving import Serving
 from livealign.live.startup import Snapshot
 from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent
 from livealign.live.state.state import LiveState
-from livealign.llm.segment_text import compose_text
 
 Contents = dict[int, RoomContent]  # by room id
 
@@ -69,10 +68,16 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int) -> 
         if time.perf_counter() > deadline:
             break
         chunk = rooms[start : start + step]
-        texts = [compose_text(window.text, window.earlier, config) for _, window in chunk]
-        for (room, window), text, vector in zip(chunk, texts, refresher.encode(texts), strict=True):
+        windows = [window for _, window in chunk]
+        frames = [frame for window in windows if (frame := window.frame) is not None and refresher.encoder.llm_reads_pictures]
+        pictures_of = {frame.name: frame.picture for frame in frames}
+        seen = dict(zip(pictures_of, refresher.see(list(pictures_of.values())), strict=True))
+        inputs, pictures = refresher.read(windows, seen)
+        vectors = refresher.encode([text for text, _ in inputs], pictures)
+        for (room, window), (text, picture), vector in zip(chunk, inputs, vectors, strict=True):
             started_at = window.text.window * 1000 * config.window_seconds
-            contents[room.room_id] = RoomContent(text, vector, None, RecentContent.step(None, vector, started_at, 0))
+            average = RecentContent.step(None, vector, started_at, 0)
+            contents[room.room_id] = RoomContent(text, vector, None, average, picture)
     return contents
 
 

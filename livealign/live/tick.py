@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livealign.live.answers import TickReport
-from livealign.live.refresh import Refreshed, close_windows, rooms_with_news
+from livealign.live.closing import close_windows
+from livealign.live.refresh import Refreshed, rooms_with_news
 from livealign.live.serving import Serving
-from livealign.live.state.rooms import LiveRoom
+from livealign.live.state.rooms import LiveRoom, LlmInput
 from livealign.live.state.state import LiveState
 
 Floats = NDArray[np.float32]
@@ -22,7 +23,7 @@ def run_tick(
     moving: bool,
     began: float | None,
     budget_seconds: float,
-    known: Mapping[str, Floats] | None = None,
+    known: Mapping[LlmInput, Floats] | None = None,
 ) -> TickReport:
     """Encode the windows that ended by `at` (epoch milliseconds) and publish their codes.
 
@@ -32,7 +33,7 @@ def run_tick(
         moving: False before the first event; then no day changes and no room is forgotten.
         began: `time.perf_counter()` at the start of the tick, before it waited for its turn; None for now.
         budget_seconds: of the LLM.
-        known: vectors of texts that an encoder of the same space has encoded already.
+        known: vectors of what an encoder of the same space has read already.
     """
     config, began = state.config, time.perf_counter() if began is None else began
     with state.lock:

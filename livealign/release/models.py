@@ -87,6 +87,11 @@ def sources_of(bundle: Bundle) -> tuple[str, ...]:
         raise BundleError(f"{bundle.path} does not say what its towers read ({error!r}); build the release again") from error
 
 
+def reads_pictures(bundle: Bundle) -> bool:
+    """Whether the release reads pictures: as a source of content, or by its LLM."""
+    return "frames" in sources_of(bundle) or "image_backbone" in bundle.manifest
+
+
 def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None = None) -> ContentEncoder:
     """The release's encoder of texts: a vector from each source of content.
 
@@ -105,7 +110,7 @@ def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbo
         sources,
         _load_llm(bundle, models, backbone) if "llm" in sources else None,
         Lexicon.load(bundle.file(LEXICON)) if "lexical" in sources else None,
-        _load_images(bundle, models) if "frames" in sources else None,
+        _load_images(bundle, models) if reads_pictures(bundle) else None,
     )
 
 

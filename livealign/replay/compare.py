@@ -30,7 +30,7 @@ from livealign.home import Home
 from livealign.live.core import LiveCore
 from livealign.release.bundle import SNAPSHOT, Bundle, open_bundle
 from livealign.release.contents import read_vocabulary, rows_with_content, with_snapshot
-from livealign.release.models import sources_of
+from livealign.release.models import reads_pictures, sources_of
 from livealign.release.snapshot import write_snapshot
 from livealign.replay.events import Timed, day_events, day_frames, landed_number
 from livealign.retrain.artifacts import FRAME_IDS, DayArtifacts, read_codes, read_scores, read_vectors
@@ -119,7 +119,7 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     corpus = _corpus(home, day, bundle)
     rooms = rooms_of(home.marts, day)
     events = day_events(home.landing, rooms, day)
-    if "frames" in sources_of(bundle):
+    if reads_pictures(bundle):
         # A picture comes after its room's start, which may have the same time.
         events = sorted([*events, *day_frames(home.landing, rooms, day)], key=lambda event: event.at)
     start = min([midnight(day), *(event.at for event in events)])

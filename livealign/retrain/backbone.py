@@ -33,7 +33,7 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     Raises:
         BackboneError: it is missing or incomplete, or the settings do not fit it.
     """
-    if "frames" in profile.alignment.sources:
+    if profile.reads_pictures:
         ready_images(profile.frames.backbone, models, say)
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)

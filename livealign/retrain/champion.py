@@ -172,14 +172,17 @@ def _content(champion: Bundle, corpus: Corpus, home: Home) -> NDArray[np.float32
     segments = _segments(champion)
     texts = texts_of(home.marts, segment_ids, [*corpus.train_days, corpus.day], segments)
     room_ids = corpus.segment_room_id[rows[rows > 0]]
-    vectors = encoder.encode(texts, EmbeddingCache(home.embedding_cache), room_ids)
+    cache, frames, pictures = EmbeddingCache(home.embedding_cache), None, None
+    if encoder.images is not None:
+        days = [*corpus.train_days, corpus.day]
+        frames = embed_frames(home.marts, home.landing, days, segment_ids, encoder.images, home.embedding_cache)
+        pictures = frames.beside(segment_ids) if encoder.llm_reads_pictures else None
+    vectors = encoder.encode(texts, cache, room_ids, pictures)
     names = content_names(encoder.sources)
     texts_of_sources = [name for name in names if name != FRAMES]
     parts = np.split(vectors, np.cumsum(encoder.widths)[: len(texts_of_sources)], axis=1)
     for name, part in zip(texts_of_sources, parts, strict=False):  # what is left is empty
         corpus = corpus.with_content(name, segment_ids, part)
-    if encoder.images is not None:
-        days = [*corpus.train_days, corpus.day]
-        frames = embed_frames(home.marts, home.landing, days, segment_ids, encoder.images, home.embedding_cache)
+    if frames is not None and "frames" in encoder.sources:
         corpus = corpus.with_content(FRAMES, *frames)
     return content_of(corpus, *names).vectors

@@ -15,6 +15,7 @@ from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, referenced_seg
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
 from livealign.files import replaced_directory
+from livealign.ids import segment_ids as segment_ids_of
 from livealign.llm.backbone import load_backbone
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
@@ -32,6 +33,7 @@ from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
 from livealign.tuning.pairs import TextPairs, choose_pairs
+from livealign.tuning.pictures import with_pictures
 
 INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
 EXAMPLES_SHOWN = 5
@@ -73,6 +75,28 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
     )
 
 
+def with_training_pictures(
+    pairs: TextPairs, marts: Path, landing: Path, days: Sequence[date], profile: Profile, *, models: Path, cache: Path
+) -> TextPairs:
+    """The pairs with the pictures of their windows, where `frames.prefix_tokens` is not 0.
+
+    Args:
+        landing: the folder of landed pictures.
+        cache: vectors of pictures that were seen before.
+
+    Raises:
+        TrainingError: no window of a pair has a picture.
+    """
+    if not profile.frames.prefix_tokens:
+        return pairs
+    images = load_image_encoder(profile.frames.backbone, models)
+    rooms = np.concatenate([pairs.left_room, pairs.right_room])
+    wanted = np.unique(segment_ids_of(rooms, np.concatenate([pairs.left_window, pairs.right_window])))
+    frames = embed_frames(marts, landing, days_with_segments(marts, days), wanted, images, cache)
+    sha256, tokens = images.identity.sha256, profile.frames.prefix_tokens
+    return with_pictures(pairs, frames.segment_ids, frames.vectors, tokens, sha256, profile.finetune.seed)
+
+
 def training_descriptions(
     marts: Path, days: Sequence[date], profile: Profile, captions: Path | None = None
 ) -> Descriptions | None:
@@ -111,7 +135,8 @@ def embed_segments(
 ) -> EmbeddingReport:
     """Embed the segments of a retrain by each source of content.
 
-    They are the raw and the tuned LLM, counted words, and pictures where `alignment.sources` names them.
+    They are the raw and the tuned LLM, counted words, and pictures where `alignment.sources` names them. A tuned LLM that reads
+    pictures reads that of each window.
 
     Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole; of pictures also
     `<out>/{frame_segment_ids,frames}.npy`.
@@ -133,20 +158,21 @@ def embed_segments(
         if progress:
             progress(done, total)
 
+    frames = None
+    if landing is not None and (profile.reads_pictures or encoder.projector is not None):
+        images = load_image_encoder(profile.frames.backbone, models)
+        frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)
     budget = reading_budget(marts, window, segment_ids, profile.reading.windows_per_day)
     read_texts, rooms = [texts[row] for row in budget.read.tolist()], budget.rooms[budget.read]
     store = Store.open(profile.machines.store)
     engine = _engine(profile, models, adapter, store)
-    raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, EmbeddingCache(cache, store), rooms, engine)
+    beside = None if frames is None or encoder.projector is None else frames.beside(segment_ids[budget.read])
+    raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, EmbeddingCache(cache, store), rooms, engine, beside)
     raw, tuned = budget.for_all(raw), budget.for_all(tuned)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
-    frames = None
-    if landing is not None and "frames" in profile.alignment.sources:
-        images = load_image_encoder(profile.frames.backbone, models)
-        frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)
     with replaced_directory(out) as folder:
-        if frames is not None:
+        if frames is not None and "frames" in profile.alignment.sources:
             np.save(folder / f"{FRAME_IDS}.npy", frames.segment_ids, allow_pickle=False)
             np.save(folder / f"{FRAMES}.npy", frames.vectors, allow_pickle=False)
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):

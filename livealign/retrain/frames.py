@@ -1,4 +1,4 @@
-"""The pictures of a retrain's segments: their vectors by the image encoder."""
+"""The pictures of a retrain's segments: their vectors by the image encoder, and the texts that they go with."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from livealign.dataset.columns import Ints, ints
+from livealign.dataset.columns import Ints, ints, rows_by_key
 from livealign.dataset.marts import read_mart
 from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.frames.decode import FrameError, Pixels, decode
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.image_encoder import ImageEncoder, vectors_of
+from livealign.llm.prefix import Pictures
 
 MART = "segment_frames"
 
@@ -25,6 +26,10 @@ class SegmentFrames(NamedTuple):
 
     segment_ids: Ints  # [m]
     vectors: NDArray[np.float32]  # [m, width]
+
+    def beside(self, segment_ids: Ints) -> Pictures:
+        """The pictures that the LLM reads before the texts of these segments [n]."""
+        return Pictures(self.vectors, rows_by_key(self.segment_ids, segment_ids))
 
 
 def embed_frames(

@@ -119,8 +119,8 @@ def build_bundle(
 
 
 def _image_backbone(profile: Profile, home: Home) -> dict[str, Any]:
-    """The manifest's entry of the image encoder, where pictures are a source."""
-    if "frames" not in profile.alignment.sources:
+    """The manifest's entry of the image encoder, where pictures are read."""
+    if not profile.reads_pictures:
         return {}
     return {"image_backbone": load_image_encoder(profile.frames.backbone, home.models).reference()}
 

@@ -109,6 +109,10 @@ def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Prof
             # JSON has lists where a config has tuples.
             if _plain(theirs.get(stage, {}).get(name, BEFORE.get((stage, name)))) != _plain(mine[stage][name]):
                 return f"{previous.release_id} was made with another {stage}.{name}"
+    # Earlier releases, and those that read no pictures, do not name how.
+    pictures, tokens = theirs.get("frames", {}), profile.frames.prefix_tokens
+    if pictures.get("prefix_tokens", 0) != tokens or (tokens and pictures["backbone"] != profile.frames.backbone):
+        return f"{previous.release_id} was made with an LLM that reads other pictures or none"
     return ""
 
 

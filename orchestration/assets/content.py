@@ -15,7 +15,7 @@ from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.profiles import Profile
 from livealign.release.registry import previous_release
-from livealign.retrain.content import embed_segments, training_descriptions, training_pairs
+from livealign.retrain.content import embed_segments, training_descriptions, training_pairs, with_training_pictures
 from livealign.retrain.encoder_choice import choose_encoder, with_encoder_of_release, write_encoder
 from livealign.retrain.judged_days import days_to_tune_on
 from livealign.retrain.tuning_policy import choose_tuning, continued_from, write_tuning
@@ -97,7 +97,13 @@ def _tune(
     """Tune on the pairs of these days; returns the metadata of the tuning."""
     marts = workspace.home.marts
     captions = os.environ.get("LIVEALIGN_CAPTIONS")
-    pairs = training_pairs(marts, training_days, profile)
+    home = workspace.home
+    pairs = with_training_pictures(
+        training_pairs(marts, training_days, profile),
+        *(marts, home.landing, training_days, profile),
+        models=home.models,
+        cache=home.embedding_cache,
+    )
     descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
     tune: Callable[..., TuneReport] = tune_adapter
     if profile.machines.ranks > 1:

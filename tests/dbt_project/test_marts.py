@@ -17,7 +17,7 @@ from livealign.days import end_of, partition
 from livealign.events.parsing import parse_events
 from livealign.ids import segment_id
 from livealign.live.apply import apply
-from livealign.live.refresh import close_windows
+from livealign.live.closing import close_windows
 from livealign.live.startup import Snapshot, state_of
 from livealign.live.state.coded_windows import CodedWindows
 from livealign.llm.texts import texts_of

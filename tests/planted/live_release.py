@@ -4,13 +4,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
 from livealign.llm.adapter_folder import ADAPTER_FILES
 from livealign.llm.backbone import load_backbone
+from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.layers import copy_with_own_layers
 from livealign.llm.pooling import WEIGHTS_FILE, write_token_weights
+from livealign.llm.prefix import PROJECTOR_FILE, Projector
 from livealign.profiles import load_profile
 from livealign.release.bundle import ADAPTER, open_bundle, write_bundle
 from tests.planted.marts import Planted
@@ -24,10 +27,13 @@ def plant_live_platform(marts: Path) -> Planted:
     return plant_platform(marts, users=30, rooms_per_day=16, requests_per_day=80, days=2, dim=HIDDEN)
 
 
-def with_encoder(release: PlantedRelease, out: Path, number: int = 0, **manifest: Any) -> PlantedRelease:
+def with_encoder(
+    release: PlantedRelease, out: Path, number: int = 0, llm_sees: bool = False, **manifest: Any
+) -> PlantedRelease:
     """The release with an encoder, written to the releases folder `out`.
 
-    Each `number` gives another release id. `manifest`: fields that replace those of the manifest.
+    Each `number` gives another release id. `llm_sees`: whether its LLM reads pictures, as plain pixels. `manifest`: fields that
+    replace those of the manifest.
     """
     source, profile = open_bundle(release.bundle), load_profile("tiny")
     backbone = load_backbone("tiny", Path("none"))
@@ -37,7 +43,13 @@ def with_encoder(release: PlantedRelease, out: Path, number: int = 0, **manifest
         adapted = get_peft_model(own, LoraConfig(r=2, target_modules=["q_proj"]))
         adapted.save_pretrained(folder)
         write_token_weights(torch.rand(len(backbone.tokenizer)), Path(folder))
-        adapter = {f"{ADAPTER}/{name}": Path(folder) / name for name in (*ADAPTER_FILES, WEIGHTS_FILE)}
+        names = [*ADAPTER_FILES, WEIGHTS_FILE]
+        if llm_sees:
+            images = load_image_encoder("pixels", Path("none"))
+            features = np.random.default_rng(number).random((8, images.width), np.float32)
+            Projector.fresh(backbone, features, 4, images.identity.sha256, number).save(Path(folder))
+            names, manifest = [*names, PROJECTOR_FILE], {"image_backbone": images.reference(), **manifest}
+        adapter = {f"{ADAPTER}/{name}": Path(folder) / name for name in names}
         parts: dict[str, Path | bytes] = {name: source.path / name for name in source.manifest["files"]}
         known = ("release_id", "bundle_format", "livealign", "files")
         fields = {name: value for name, value in source.manifest.items() if name not in known}

@@ -35,6 +35,13 @@ class ClosedWindow:
     frame: LiveFrame | None = None  # the window's newest picture
 
 
+class LlmInput(NamedTuple):
+    """What the LLM reads of a window; equal inputs have equal vectors."""
+
+    text: str
+    picture: str = ""  # name of the picture read before the text, if any
+
+
 @dataclass(slots=True)
 class RoomContent:
     """The content of a room's last encoded window, and averages; belongs to one release."""
@@ -43,6 +50,12 @@ class RoomContent:
     vector: Floats  # [Σ sources], of that window alone
     before: RecentContent | None  # the room's average without that window
     average: RecentContent  # the room's average with it
+    picture: str = ""  # name of the picture that the LLM read with the text, if any
+
+    @property
+    def llm_input(self) -> LlmInput:
+        """What the LLM read of the window."""
+        return LlmInput(self.text, self.picture)
 
 
 @dataclass(slots=True, eq=False)
