@@ -54,3 +54,42 @@ def gate_by(
             n_authors = len(np.unique(corpus.segment_author_id[rows[mine]]))
             report[name] = GateGroup(float(gates[mine].mean()), float(shares[mine].mean()), n_authors, len(mine))
     return report
+
+
+class SourceGate(NamedTuple):
+    """The gate of one source of content, over the segments that have content of it."""
+
+    source: str
+    over_authors: float  # the mean of the authors' means; 1 = nothing of the source is let through
+    authors: int
+    groups: dict[str, tuple[float, int]]  # by the name of the group: mean gate, segments
+
+
+def gate_by_source(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], group: NDArray[np.integer], names: Sequence[str]
+) -> list[SourceGate]:
+    """The gate of each used source, over authors and in each group of segments.
+
+    Args:
+        content: [segments, Σ sources] as the towers read it.
+        group: [segments] places in `names`.
+    """
+    if alignment.gate_mode == "id":
+        return []
+    used = [place for place in range(len(alignment.sizes.sources)) if place not in alignment.sizes.unused]
+    parts = np.split(content, np.cumsum(alignment.sizes.sources)[:-1], axis=1)
+    found = []
+    for number, place in enumerate(used):
+        rows = np.flatnonzero((parts[place] != 0).any(1))
+        if not len(rows):
+            continue
+        gates = alignment.gates(corpus.segment_author[rows], content[rows])[number].mean(1)
+        _, author = np.unique(corpus.segment_author_id[rows], return_inverse=True)
+        of_authors = np.bincount(author, gates) / np.bincount(author)
+        groups = {
+            name: (float(gates[mine].mean()), int(mine.sum()))
+            for value, name in enumerate(names)
+            if (mine := group[rows] == value).any()
+        }
+        found.append(SourceGate(alignment.source_names[place], float(of_authors.mean()), len(of_authors), groups))
+    return found

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from livealign.alignment.network import Sizes, TwoTower
-from livealign.config import AlignmentConfig
+from livealign.config import AlignmentConfig, pictures_last
 from livealign.dataset.content import pad_or_cut
 from livealign.dataset.corpus import PLATFORM_CONTENT, Corpus
 from livealign.dataset.examples import Examples
@@ -67,7 +67,7 @@ class Alignment:
     @property
     def source_names(self) -> tuple[str, ...]:
         """The names of a content row's sources: `alignment.sources`, then the platform's."""
-        return (*self.config.sources, PLATFORM_CONTENT)[: len(self.sizes.sources)]
+        return (*pictures_last(self.config.sources), PLATFORM_CONTENT)[: len(self.sizes.sources)]
 
     @torch.no_grad()
     def id_share(self, author: NDArray, content: NDArray) -> NDArray[np.float32]:

@@ -48,12 +48,14 @@ def render_report(
     title: str = "Offline evaluation",
     facts: Mapping[str, object] | None = None,
     sections: Sequence[Section] = (),
+    further: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
 
     Args:
         plots: caption → PNG. facts: name → value lines under the title (day, platform, backbone, seed, …).
         sections: further tables, e.g. seconds per stage, codebook health, the promotion.
+        further: parts that are HTML already, e.g. `evaluation.moments.moments_html`.
     """
     lines = {
         "held-out days": _days(report.days),
@@ -68,6 +70,7 @@ def render_report(
         *(_table(section) for section in _slices(report)),
         *(_table(section) for section in _tasks(report)),
         *(_table(section) for section in sections),
+        *further,
         *(_figure(caption, png) for caption, png in plots.items()),
         f"<p class='note'>{escape(GLOSSARY)}</p>",
     ]
@@ -83,9 +86,10 @@ def write_report(
     title: str = "Offline evaluation",
     facts: Mapping[str, object] | None = None,
     sections: Sequence[Section] = (),
+    further: Sequence[str] = (),
 ) -> None:
     """Write the HTML report whole: a reader sees the old file or the new one."""
-    replace_bytes(path, render_report(report, plots, title, facts, sections).encode())
+    replace_bytes(path, render_report(report, plots, title, facts, sections, further).encode())
 
 
 _WAYS = {

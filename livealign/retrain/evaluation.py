@@ -21,6 +21,7 @@ from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, seg
 from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.evaluation.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.evaluation.html import Section, write_report
+from livealign.evaluation.moments import moments_html
 from livealign.evaluation.off_policy import SELECTED, OffPolicyValue, selection_values
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
@@ -32,6 +33,8 @@ from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
 from livealign.retrain.alignment import CheckedSource, read_checks
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
+from livealign.retrain.gates import gate_sections
+from livealign.retrain.moments import NOTE, shown_moments
 from livealign.retrain.online import value_dict
 from livealign.retrain.pictures import day_pictures
 from livealign.retrain.rolling import read_not_judged, read_rolled
@@ -100,9 +103,14 @@ def evaluate_day(
         version=1,
     )
     sections = [*source_sections(report, read_checks(artifacts), config.least_users)]
+    sections += gate_sections(corpus, artifacts, characters, config)
     sections += [highlight_section(day.highlights)] if day.highlights else []
     sections += [off_policy_section(day.off_policy, report)] if day.off_policy else []
-    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections)
+    moments = []
+    if profile.reads_pictures:
+        moments = shown_moments(corpus, segments, artifacts, marts, home.landing, characters, config.seed)
+    further = [moments_html(moments, NOTE)] if moments else []
+    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections, further)
     return day
 
 

@@ -17,8 +17,8 @@ from livealign.evaluation.day_truth import DayTruth
 from livealign.files import read_json
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_vectors
+from livealign.retrain.gates import QUALITIES, by_quality
 
-_QUALITIES = ("no text", "little text", "much text")
 _MINUTE = 60_000
 
 
@@ -38,12 +38,11 @@ def day_pictures(
     """
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
     held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
-    quality = np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
     alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
     content = content_of(corpus, *content_names(alignment.config.sources)).vectors
     leans = {
         "impressions": gate_by_popularity(alignment, corpus, content),
-        "content": gate_by(alignment, corpus, content, quality, _QUALITIES),
+        "content": gate_by(alignment, corpus, content, by_quality(characters, config), QUALITIES),
     }
     gates = {name: {value: (gate.gate, gate.id_share) for value, gate in groups.items()} for name, groups in leans.items()}
     pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}

@@ -123,7 +123,7 @@ def test_a_failed_encode_keeps_the_codes_and_is_made_up_for(stage: Stage, monkey
     before = stage.core.room(1)
     stage.core.ingest(stage.platform.comments(1, "second"))
 
-    def fails(texts: Sequence[str]) -> np.ndarray:
+    def fails(texts: Sequence[str], **pictures: object) -> np.ndarray:
         raise RuntimeError("out of memory")
 
     refresher = stage.core.serving.refresher
@@ -138,7 +138,7 @@ def test_a_failed_encode_keeps_the_codes_and_is_made_up_for(stage: Stage, monkey
         assert (during.codes, during.waiting) == (before.codes, 1)
         assert stage.core.recommend(USER, 3).rooms
         assert stage.core.status().problems == ("RuntimeError: out of memory",)
-        broken.setattr(refresher.encoder, "encode", lambda texts: np.full((len(texts), 64), np.nan, dtype=np.float32))
+        broken.setattr(refresher.encoder, "encode", lambda texts, **_: np.full((len(texts), 64), np.nan, dtype=np.float32))
         assert "not finite" in str(stage.next_window().error)
     stage.next_window()
     after = stage.core.room(1)

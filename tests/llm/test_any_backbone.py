@@ -15,6 +15,7 @@ from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, copy_with_own_layers, quiet_adapters
 from livealign.llm.packing import pack_whole
 from livealign.llm.pooling import Pooling
+from livealign.llm.prefix import FIRST_ID, with_prefix
 from livealign.tuning.adapted_model import modules_to_adapt
 
 SIZES: dict[str, Any] = {
@@ -134,6 +135,36 @@ def test_each_text_of_a_batch_is_read_as_transformers_reads_it_alone(name: str) 
             place += 1
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_text_behind_tokens_of_a_picture_is_read_as_transformers_reads_both_alone(name: str) -> None:
+    model = made(EVERY[name])
+    stack = stack_of(model)
+    words = model.get_input_embeddings()
+    values = words.weight.std() * torch.randn(6, words.weight.shape[1], generator=torch.Generator().manual_seed(1))
+    pictures = [range(FIRST_ID, FIRST_ID + 3), range(FIRST_ID + 3, FIRST_ID + 6), None]  # of three tokens each
+    texts = [(picture, text) for picture in pictures for text in (*TEXTS, [])][:-1]
+    tokens = [[*(picture or ()), *text] for picture, text in texts]
+    rows, batch = pack_whole(tokens, stack.causal, torch.device("cpu"))
+    depth = stack.n_layers - 1
+    with torch.inference_mode():
+        batch = with_prefix(batch, values)
+        whole = stack.run(stack.embed(batch), batch, 0, depth)
+        entered = stack.run(stack.run(stack.embed(batch), batch, 0, 1), batch, 1, depth)
+    torch.testing.assert_close(entered, whole, rtol=1e-4, atol=1e-4)
+    found = [
+        of_text[:length]
+        for group, states in zip(batch.groups, batch.to_paths(whole), strict=True)
+        for length, of_text in zip(group.lengths.tolist(), states, strict=True)
+    ]
+    for row, states in zip(rows.tolist(), found, strict=True):
+        picture, text = texts[row]
+        seen = values[[number - FIRST_ID for number in picture or ()]]
+        with torch.inference_mode():
+            embedded = torch.cat([seen, words(torch.tensor(text, dtype=torch.long))])[None]
+            expected = model(inputs_embeds=embedded, output_hidden_states=True).hidden_states[depth][0]
+        torch.testing.assert_close(states, expected, rtol=2e-3, atol=2e-3 * float(expected.std()))
+
+
 @pytest.mark.parametrize("name", FUSED)
 def test_bfloat16_keeps_the_fused_layers(name: str) -> None:
     assert isinstance(stack_of(made(FUSED[name], torch.bfloat16)), FusedStack)
@@ -196,8 +227,9 @@ def test_a_single_layer_that_is_read_wrongly_is_noticed(change: dict[str, Any], 
 
     right = fused_layers.fused_layer
 
-    def wrong(layer: nn.Module, index: int, model: nn.Module) -> Any:
-        return replace(right(layer, index, model), **change) if index == 3 else right(layer, index, model)
+    def wrong(layer: nn.Module, index: int, model: nn.Module, differentiable: bool) -> Any:
+        found = right(layer, index, model, differentiable)
+        return replace(found, **change) if index == 3 else found
 
     model = made(FUSED["SmolLM3"] if "rotation" in change else FUSED["Mistral with a window"])
     assert isinstance(stack_of(model), FusedStack)

@@ -33,6 +33,7 @@ class Made:
     rank: int = 8
     sha256: str = "abc"
     half_life_seconds: float = 20.0
+    prefix_tokens: int = 0
 
 
 def release(releases: Path, day: str, made: Made | None = None) -> str:
@@ -42,7 +43,8 @@ def release(releases: Path, day: str, made: Made | None = None) -> str:
         profile,
         finetune=replace(profile.finetune, rank=made.rank),
         dataset=replace(profile.dataset, half_life_seconds=made.half_life_seconds),
-    ).to_dict()
+        frames=replace(profile.frames, prefix_tokens=made.prefix_tokens),
+    ).of_a_release()
     fields: dict[str, Any] = {**FIELDS, "config": config, "backbone": {"id": "planted", "sha256": made.sha256}}
     parts = {"adapter/adapter_model.safetensors": day.encode()}
     if made.last_full_tune:
@@ -93,6 +95,7 @@ def test_an_ordinary_day_keeps_the_adapter_of_the_champion(tmp_path: Path) -> No
         (Made(), "weekly", [], "a person wants it", "a person wants it"),
         (Made(rank=4), "weekly", [], "", "another finetune.rank"),
         (Made(half_life_seconds=60.0), "weekly", [], "", "another dataset.half_life_seconds"),
+        (Made(prefix_tokens=4), "weekly", [], "", "an LLM that reads other pictures or none"),
         (Made(sha256="other"), "weekly", [], "", "another backbone"),
         (Made(last_full_tune=None), "weekly", [], "", "does not say when"),
     ],
@@ -104,6 +107,15 @@ def test_what_asks_for_a_full_tune_and_what_does_not(
     assert tuning.full == bool(why), tuning.reason
     assert why in tuning.reason
     assert tuning.last_full_tune == (DAY if tuning.full else date.fromisoformat(made.last_full_tune or ""))
+
+
+def test_an_llm_that_reads_pictures_is_tuned_anew_for_another_image_encoder(tmp_path: Path) -> None:
+    bundle = open_bundle(tmp_path / release(tmp_path, "2025-06-09", Made(prefix_tokens=4)))
+    laptop = load_profile("laptop")
+    same = replace(laptop, frames=replace(laptop.frames, prefix_tokens=4))
+    assert not choose_tuning(DAY, same, BACKBONE, bundle).full
+    other = replace(same, frames=replace(same.frames, backbone="pixels"))
+    assert "other pictures" in choose_tuning(DAY, other, BACKBONE, bundle).reason
 
 
 def test_the_choice_is_kept_without_anything_that_differs_from_run_to_run(tmp_path: Path) -> None:
