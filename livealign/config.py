@@ -146,7 +146,10 @@ class LexicalConfig:
 
 @dataclass(frozen=True)
 class FramesConfig:
-    """Pictures of the rooms: a source of content where `alignment.sources` names it, or tokens that the LLM reads."""
+    """Pictures of the rooms: a source of content, or tokens that the LLM reads.
+
+    They are a source where `alignment.sources` names it.
+    """
 
     backbone: str = setting("efficientnet-lite0", "efficientnet-lite0, pixels, org/name@revision, or an image model folder")
     prefix_tokens: int = setting(

@@ -1,4 +1,4 @@
-"""Pictures that the LLM reads before the text, beside pictures as a gated source, on a retrained day.
+"""Pictures that the LLM reads, beside pictures as a gated source, on a retrained day.
 
 make retrain SET='alignment.sources=["llm","lexical","frames"]'
 python -m benchmarks.quality.seeing_llm --folder DIR --seeds 3

@@ -1,4 +1,4 @@
-"""The cost of pictures in one tick of 30 seconds: rooms with a picture each, beside the same rooms with their texts alone.
+"""One tick of rooms with a picture each, beside the same rooms with their texts alone.
 
     livealign backbone fetch efficientnet-lite0
     python -m benchmarks.speed.seeing_tick --rooms 400                     # pictures as a source of content

@@ -1,4 +1,4 @@
-"""Some moments of the held-out day as a person judges them: picture, words, codes, what came of it."""
+"""Moments of the held-out day for a person to judge: picture, words, codes, what followed."""
 
 import base64
 from collections.abc import Sequence

@@ -153,7 +153,7 @@ class Refresher:
         return done
 
     def read(self, windows: Sequence[ClosedWindow], seen: Mapping[str, Floats]) -> tuple[list[LlmInput], Pictures | None]:
-        """What the encoder reads of windows: texts with the names of their pictures, and these pictures.
+        """The encoder's inputs of windows: texts with the names of their pictures, and these.
 
         Args:
             seen: features of pictures by name; windows whose picture is not among them are read by their text alone.

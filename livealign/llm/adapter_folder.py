@@ -17,7 +17,7 @@ OWN_FILES = (WEIGHTS_FILE, PROJECTOR_FILE)  # that may lie beside them: of the p
 
 
 def adapter_sha256(adapter: Path) -> str:
-    """SHA-256 of an adapter: its weights, their scale, and its token weights and projector if any.
+    """SHA-256 of an adapter: weights, their scale, token weights and projector if any.
 
     Raises:
         BackboneError: the folder holds no adapter.

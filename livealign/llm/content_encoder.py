@@ -103,5 +103,8 @@ class ContentEncoder:
         return np.concatenate(parts, axis=1)
 
     def see(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Pictures uint8 [n, 224, 224, 3] → features float32 [n, width], of width 0 where the release reads none."""
+        """Pictures uint8 [n, 224, 224, 3] → features float32 [n, width].
+
+        The width is 0 where the release reads none.
+        """
         return np.zeros((len(pixels), 0), dtype=np.float32) if self.images is None else self.images.encode(pixels)

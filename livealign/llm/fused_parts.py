@@ -31,7 +31,10 @@ class UnknownPart(Exception):
 
 
 def fused_layer(layer: Any, index: int, model: Any, differentiable: bool = False) -> FusedLayer:
-    """One of transformers' layers as a fused one; `differentiable` leaves out products without a gradient.
+    """One of transformers' layers as a fused one.
+
+    Args:
+        differentiable: whether products without a gradient are left out.
 
     Raises:
         UnknownPart: it cannot be fused.

@@ -188,6 +188,8 @@ def _image_model(folder: Path, dtype: torch.dtype) -> Any:
     tower = getattr(model, "vision_model", model)
     if getattr(tower, "main_input_name", "") != "pixel_values" or not hasattr(tower.config, "hidden_size"):
         kind = type(model).__name__
+        if hasattr(config, "text_config") and hasattr(config, "vision_config"):
+            raise BackboneError(f"{folder} holds a {kind}, a vision-language model, and its tower is not used; use SigLIP")
         raise BackboneError(f"{folder} holds a {kind}, which reads no pictures as a list of patches; use a ViT or SigLIP")
     missing = sorted(name for name in found.get("missing_keys", ()) if not name.startswith(_UNUSED))
     if missing:

@@ -212,6 +212,11 @@ def _check_loaded(folder: Path, model: Any, found: dict[str, Any]) -> None:
     layers: Any = model.get_submodule(layers_path(model))
     if depth != len(layers) or not hasattr(model.config, "hidden_size"):
         kind = type(model).__name__
+        if hasattr(model.config, "vision_config"):
+            raise BackboneError(
+                f"{folder} holds a {kind}, a vision-language model, and its tower is not used; set a model of text as backbone "
+                "and frames.backbone with frames.prefix_tokens"
+            )
         raise BackboneError(f"{folder} holds a {kind}, whose layers are no single list; use a decoder or an encoder of text")
     extra = [name for name in others if (place := re.search(r"layers?\.(\d+)\.", name)) and int(place[1]) >= depth]
     if extra:

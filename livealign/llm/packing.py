@@ -37,7 +37,7 @@ class Prefix(NamedTuple):
     values: Tensor  # [p, hidden] what stands in the place of their embeddings
 
     def put(self, embedded: Tensor) -> Tensor:
-        """The embeddings [n, hidden] of all nodes, with those of the pictures' tokens in their places."""
+        """The embeddings [n, hidden] of all nodes, the pictures' tokens in their places."""
         return embedded.index_copy(0, self.nodes, self.values.to(embedded.dtype))
 
 

@@ -46,7 +46,7 @@ class Pictures(NamedTuple):
 
     @classmethod
     def of(cls, parts: Sequence[bytes | None], width: int) -> "Pictures":
-        """The pictures of texts whose features are given as bytes of float32; None for a text without one."""
+        """The pictures of texts, given as bytes of float32; None for a text without one."""
         place: dict[bytes, int] = {}
         row = [-1 if part is None else place.setdefault(part, len(place)) for part in parts]
         features = np.frombuffer(b"".join(place), np.float32).reshape(len(place), width)
@@ -63,7 +63,10 @@ class Pictures(NamedTuple):
 
 
 class Projector(nn.Module):
-    """Features of pictures to tokens: one hidden layer; each token is as long as a word's embedding."""
+    """A network from a picture's features to tokens, with one hidden layer.
+
+    Each token is as long as a word's embedding.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -86,7 +89,7 @@ class Projector(nn.Module):
 
     @classmethod
     def fresh(cls, backbone: Backbone, features: NDArray[np.float32], tokens: int, images: str, seed: int) -> "Projector":
-        """An untrained projector, scaled to these features [m, width] and to the backbone's embeddings."""
+        """An untrained projector, scaled to `features` [m, width] and the backbone's embeddings."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             projector = cls(features.shape[1], tokens, backbone.hidden_size, images)
@@ -157,7 +160,11 @@ def tokenize(
 
 
 def projected(batch: PackedBatch, projector: Projector, features: NDArray[np.float32]) -> PackedBatch:
-    """The batch with the tokens of those pictures that it names, of all `features` [m, width]; without a graph."""
+    """The batch with the tokens of those pictures that it names, without a graph.
+
+    Args:
+        features: of all pictures [m, width].
+    """
     named = torch.unique(batch.ids[batch.ids >= FIRST_ID] - FIRST_ID) // projector.tokens
     if not len(named):
         return batch

@@ -1,4 +1,4 @@
-"""The pictures of a retrain's segments: their vectors by the image encoder, and the texts that they go with."""
+"""The pictures of a retrain's segments: their vectors, and the texts that they go with."""
 
 from collections.abc import Callable, Sequence
 from datetime import date

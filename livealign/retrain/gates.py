@@ -23,7 +23,9 @@ def by_quality(characters: NDArray[np.int64], config: EvaluationConfig) -> NDArr
 def gate_sections(
     corpus: Corpus, artifacts: DayArtifacts, characters: NDArray[np.int64], config: EvaluationConfig
 ) -> list[Section]:
-    """The mean gate of each source, over authors and by how much was said; nothing where content is switched off.
+    """The mean gate of each source, over authors and by how much was said.
+
+    Empty where content is switched off.
 
     Args:
         characters: [segments] length of what was said in each segment.

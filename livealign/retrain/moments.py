@@ -39,7 +39,7 @@ def shown_moments(
     characters: NDArray[np.int64],
     seed: int,
 ) -> list[ShownMoment]:
-    """Ten windows with a picture; fewer where fewer rooms have one, none on a day without pictures.
+    """Ten windows with a picture, fewer where fewer rooms have one.
 
     Args:
         segments: the mart of the corpus' days, with titles and texts.
@@ -72,7 +72,10 @@ def shown_moments(
 def chosen_rows(
     candidates: NDArray[np.int64], room: NDArray[np.int64], characters: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
-    """At most MOMENTS of the segment rows, of different rooms, SILENT of them without a word, in random order."""
+    """At most MOMENTS segment rows of different rooms, in random order.
+
+    SILENT of them are without a word, if there are so many.
+    """
     order = np.random.default_rng(seed).permutation(candidates)
     order = order[np.sort(np.unique(room[order], return_index=True)[1])]
     silent, talking = order[characters[order] <= 0], order[characters[order] > 0]

@@ -1,4 +1,4 @@
-"""Texts with pictures whose colour predicts what is said: what a projector should find is known."""
+"""Pictures whose colour predicts what is said: what a projector should find is known."""
 
 import numpy as np
 from numpy.typing import NDArray
