@@ -32,7 +32,8 @@ def batches_of(pairs: TextPairs, config: FinetuneConfig) -> Iterator[TextPairs]:
 def order_of_groups(pairs: TextPairs, size: int, rng: np.random.Generator) -> np.ndarray:
     """A random order of the groups, int64.
 
-    If they have authors, each batch of `size` has a single author. The groups left over from each author come last, in mixed batches.
+    If they have authors, each batch of `size` has a single author. The groups left over from each author come last, in mixed
+    batches.
     """
     order = rng.permutation(pairs.n_groups)
     if pairs.author is None:
