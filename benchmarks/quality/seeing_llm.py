@@ -8,6 +8,7 @@ their pictures, and trains the full method on
 
 - texts: the retrain's own LLM and counted words (`text_only`),
 - gated: the same and the pictures behind a gate of their own (`text_frames`),
+- shuffled: as gated, pictures permuted among an author's segments,
 - llm: the LLM that reads pictures, and counted words,
 - both: that LLM, counted words, and the pictures behind their gate.
 
@@ -17,6 +18,7 @@ adapter and the vectors stay in the folder and are used again.
 
 import argparse
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from benchmarks.json_rows import JsonRows
 from benchmarks.quality.retrained import Retrained, add_options, kinds_of_pictures, with_frames
 from benchmarks.quality.variants import PICTURES, mean_auc, print_pairs
 from livealign.dataset.corpus import TUNED, Corpus
+from livealign.days import day_range
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.evaluation.frame import CLICK, held_out_frame
 from livealign.llm.backbone import choose_device, load_backbone, use_physical_cores
@@ -34,12 +37,13 @@ from livealign.llm.encoder import Encoder
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.texts import texts_of
 from livealign.metrics import gauc, user_auc
+from livealign.profiles import load_profile
 from livealign.ranking.variants import train_variant
 from livealign.retrain.content import training_pairs, with_training_pictures
 from livealign.retrain.frames import embed_frames
 from livealign.tuning.adapter import tune_adapter
 
-PAIRS = (("texts", "gated"), ("texts", "llm"), ("texts", "both"), ("gated", "llm"), ("gated", "both"))
+PAIRS = (("texts", "gated"), ("texts", "shuffled"), ("texts", "llm"), ("texts", "both"), ("gated", "llm"), ("gated", "both"))
 
 
 def main() -> None:
@@ -59,7 +63,7 @@ def main() -> None:
     corpus = with_frames(retrained.corpus(profile), home, profile)
     vectors = seeing_vectors(retrained._replace(profile=profile), corpus, arguments.folder)
     seeing = corpus.with_content(TUNED, corpus.segment_ids[1:], vectors)
-    variants = {"texts": (corpus, "text_only"), "gated": (corpus, "text_frames")}
+    variants = {"texts": (corpus, "text_only"), "gated": (corpus, "text_frames"), "shuffled": (corpus, "frames_shuffled")}
     variants |= {"llm": (seeing, "text_only"), "both": (seeing, "text_frames")}
     known = read_day_truth(home.archive, corpus)
     frame = held_out_frame(corpus, home.marts, profile.evaluation, known)
@@ -90,7 +94,8 @@ def seeing_vectors(retrained: Retrained, corpus: Corpus, folder: Path) -> NDArra
     home, profile = retrained.home, retrained.profile
     backbone, adapter = load_backbone(profile.backbone, home.models), folder / "adapter"
     if not adapter.exists():
-        days = list(corpus.train_days)
+        history = load_profile(profile.name).dataset.train_days  # as the retrain's own adapter, whatever the towers learn from
+        days = day_range(corpus.day - timedelta(days=history), corpus.day - timedelta(days=1))
         pairs = with_training_pictures(
             training_pairs(home.marts, days, profile),
             *(home.marts, home.landing, days, profile),

@@ -8,7 +8,8 @@ On the day that the last `make retrain` held out. Prints GAUC and its spread ove
 interval; the way from `oracle_static` to `oracle` and to `oracle_text`, as the lists were shown and for any place in the list
 (`livealign.evaluation.ceilings`); the p-value of a permutation test against `shuffled`; the gain by author popularity and by
 the quality of the streams, beside that of the ceilings; and the gain of each part over those before it: in the ranker, and of
-the gate also in the towers' own score, which retrieves rooms; and the same gains by what is said (new members, wording).
+the gate also in the towers' own score, which retrieves rooms; the same gains by what is said (new members, wording); and the
+mean gate of each source where pictures are read, by how much was said.
 """
 
 import argparse
@@ -22,19 +23,22 @@ from numpy.typing import NDArray
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
 from benchmarks.quality.retrained import kinds_of_pictures, last_held_out, with_frames, with_lexical
-from livealign.dataset.corpus import load_corpus
+from livealign.alignment.gate_report import gate_by_source
+from livealign.alignment.towers import Alignment
+from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
-from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
+from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame, read_segments, segment_characters
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.home import Home
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
-from livealign.profiles import load_profile
+from livealign.profiles import Profile, load_profile
 from livealign.ranking.variants import BY_SOURCES, OF_FRAMES, RELEASE, VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
+from livealign.retrain.gates import QUALITIES, by_quality
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 
 LLM = ("raw_llm", "tuned_llm")
@@ -113,6 +117,8 @@ def main() -> None:
             if name in GATED and trained.alignment is not None and trained.items.vectors is not None:
                 dots.setdefault(name, []).append(trained.alignment.logits(corpus.test, trained.items.vectors))
             print(f"trained {name}, seed {profile.seed + seed}", flush=True)
+            if name == "text_frames" and seed == 0 and trained.alignment is not None and trained.content is not None:
+                print_gates(trained.alignment, corpus, trained.content, home, profile, out)
     known = read_day_truth(home.archive, corpus)
     frame = held_out_frame(corpus, home.marts, profile.evaluation, known)
     kinds = kinds_of_pictures(home, corpus)
@@ -148,6 +154,20 @@ def main() -> None:
             rows = np.asarray(frame.slices[name]) == value
             print_pairs(table, frame, rows, pairs, value, out)
     out.write()
+
+
+def print_gates(
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], home: Home, profile: Profile, out: JsonRows
+) -> None:
+    """Print and record the mean gate of each source, over authors and by how much was said."""
+    characters = segment_characters(corpus, read_segments(corpus, home.marts))
+    quality = by_quality(characters, profile.evaluation)
+    for gate in gate_by_source(alignment, corpus, content, quality, QUALITIES):
+        groups = ", ".join(f"{name} {value:.3f} ({segments:,})" for name, (value, segments) in gate.groups.items())
+        print(f"gate of {gate.source}: {gate.over_authors:.3f} over {gate.authors} authors; {groups}")
+        out.add(f"gate of {gate.source}, over authors", gate.over_authors, "gate")
+        for name, (value, _) in gate.groups.items():
+            out.add(f"gate of {gate.source}, {name}", value, "gate")
 
 
 def mean_auc(seeds: Iterable[NDArray], label: NDArray, user: NDArray) -> NDArray:

@@ -292,9 +292,10 @@ class Encoder:
         if pictures is None or self.projector is None:
             yield from pack(tokenize(self.backbone, texts, self.token_budget), most, self._frozen.causal, device, least_batches)
             return
+        features = torch.from_numpy(pictures.features)
         tokens = tokenize(self.backbone, texts, self.token_budget, pictures.row, self.projector.tokens)
         for rows, batch in pack(tokens, most, self._frozen.causal, device, least_batches):
-            yield rows, projected(batch, self.projector, pictures.features)
+            yield rows, projected(batch, self.projector, features)
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
         """One float32 [texts, hidden] for each kind, in the batch's order."""

@@ -49,7 +49,7 @@ class Pictures(NamedTuple):
         """The pictures of texts, given as bytes of float32; None for a text without one."""
         place: dict[bytes, int] = {}
         row = [-1 if part is None else place.setdefault(part, len(place)) for part in parts]
-        features = np.frombuffer(b"".join(place), np.float32).reshape(len(place), width)
+        features = np.frombuffer(bytearray().join(place), np.float32).reshape(len(place), width)
         return cls(features, np.array(row, np.int64))
 
     def take(self, rows: NDArray[np.integer]) -> "Pictures":
@@ -159,21 +159,20 @@ def tokenize(
     return [ids or [_filler(backbone.tokenizer)] for ids in tokens]
 
 
-def projected(batch: PackedBatch, projector: Projector, features: NDArray[np.float32]) -> PackedBatch:
-    """The batch with the tokens of those pictures that it names, without a graph.
+def projected(batch: PackedBatch, projector: Projector, features: Tensor) -> PackedBatch:
+    """The batch with the tokens of those pictures that it names, and of no others.
 
     Args:
-        features: of all pictures [m, width].
+        features: of all pictures [m, width] that `tokenize` numbered.
     """
-    named = torch.unique(batch.ids[batch.ids >= FIRST_ID] - FIRST_ID) // projector.tokens
-    if not len(named):
+    ours = batch.ids >= FIRST_ID
+    numbers = batch.ids[ours] - FIRST_ID
+    rows, place = torch.unique(numbers // projector.tokens, return_inverse=True)
+    if not len(rows):
         return batch
-    rows = torch.unique(named)
-    with torch.no_grad():
-        values = projector(torch.from_numpy(features[rows.cpu().numpy()]).to(batch.ids.device))
-        every = values.new_zeros(int(rows[-1] + 1) * projector.tokens, values.shape[1])
-        every.view(-1, projector.tokens, values.shape[1])[rows] = values.view(len(rows), projector.tokens, -1)
-    return with_prefix(batch, every)
+    numbers = place * projector.tokens + numbers % projector.tokens
+    renumbered = replace(batch, ids=batch.ids.masked_scatter(ours, FIRST_ID + numbers))
+    return with_prefix(renumbered, projector(features[rows.to(features.device)].to(batch.ids.device)))
 
 
 def with_prefix(batch: PackedBatch, values: Tensor) -> PackedBatch:

@@ -30,7 +30,7 @@ from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.layers import LayerStack, Stack
 from livealign.llm.packing import PackedBatch, pack_whole
 from livealign.llm.pooling import Pooling
-from livealign.llm.prefix import FIRST_ID, Pictures, Projector, tokenize, with_prefix
+from livealign.llm.prefix import FIRST_ID, Pictures, Projector, projected, tokenize
 from livealign.tuning.batches import batches_of, learning_rate_factor, order_of_groups
 from livealign.tuning.descriptions import Descriptions, description_loss
 from livealign.tuning.losses import contrastive_loss, false_negatives, whitening
@@ -60,7 +60,7 @@ class PackedTexts(NamedTuple):
     """Packed texts with their hidden states after the frozen layers.
 
     `order` int64 [texts] is the row of each text among the pooled vectors. With pictures there are no states, because they
-    change with the projector; `features` [m, width] are then the pictures' own.
+    change with the projector; `features` [m, width] are then those of all pictures.
     """
 
     batch: PackedBatch
@@ -266,7 +266,7 @@ class TuningLoop:
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)
         order = torch.from_numpy(np.argsort(rows)).to(self.backbone.device)
         if features is not None and bool((batch.ids >= FIRST_ID).any()):
-            return PackedTexts(batch, None, order, torch.from_numpy(features).to(self.backbone.device))
+            return PackedTexts(batch, None, order, torch.from_numpy(features))
         with torch.no_grad():
             shared = self.frozen.run(self.frozen.embed(batch), batch, 0, self.first)
         return PackedTexts(batch, shared, order)
@@ -276,7 +276,7 @@ class TuningLoop:
         batch, shared = packed.batch, packed.shared
         with self._number_type():
             if packed.features is not None and self.projector is not None:
-                batch = with_prefix(batch, self.projector(packed.features))
+                batch = projected(batch, self.projector, packed.features)
                 shared = self.adapted.run(self.adapted.embed(batch), batch, 0, self.first)
             assert shared is not None
             return self.adapted.read(shared, batch, self.first, self.last, self.pooling)[packed.order]

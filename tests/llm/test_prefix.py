@@ -22,7 +22,7 @@ from livealign.llm.fused_layers import FusedStack
 from livealign.llm.layers import LayerStack, copy_with_own_layers
 from livealign.llm.packing import pack_whole
 from livealign.llm.pooling import TELLING, Pooling, write_token_weights
-from livealign.llm.prefix import FIRST_ID, PROJECTOR_FILE, Pictures, Projector, tokenize, with_prefix
+from livealign.llm.prefix import FIRST_ID, PROJECTOR_FILE, Pictures, Projector, projected, tokenize, with_prefix
 from livealign.llm.ray_embedding import BlockEncoder, block_table
 from tests.planted.coloured_texts import IMAGES, TOKENS, WIDTH, pictures_of
 from tests.planted.room_texts import random_adapter
@@ -99,6 +99,22 @@ def test_the_fused_layers_and_the_models_own_pass_read_the_same_pictures(backbon
         halves = plain.run(plain.run(plain.embed(batch), batch, 0, 1), batch, 1, 2)
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(Pooling(pooling)(batch, halves), found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_pictures_of_a_batch_are_projected(backbone):
+    features = np.random.default_rng(1).normal(size=(40, WIDTH)).astype(np.float32)
+    projector, asked = Projector.fresh(backbone, features, TOKENS, IMAGES, 3), []
+    row = np.array([37, 3, -1, 37])
+    _, batch = pack_whole(tokenize(backbone, ["a", "b", "c", ""], 64, row, TOKENS), True, backbone.device)
+    projector.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    with torch.no_grad():
+        found = projected(batch, projector, torch.from_numpy(features)).prefix
+        expected = with_prefix(batch, projector(torch.from_numpy(features))).prefix
+    assert asked == [2, 40]
+    assert torch.equal(found.nodes, expected.nodes)
+    torch.testing.assert_close(found.values, expected.values)
+    _, blind = pack_whole(tokenize(backbone, ["a"], 64), True, backbone.device)
+    assert projected(blind, projector, torch.from_numpy(features)) is blind
 
 
 def test_a_vector_does_not_depend_on_what_else_is_in_the_batch(backbone, adapter):
