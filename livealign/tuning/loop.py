@@ -128,6 +128,9 @@ class TuningLoop:
                 done.description_losses.append(self._describe(self.descriptions, step))
             if not all(map(math.isfinite, (done.losses[-1], *done.description_losses[-1:]))):
                 raise TrainingError(f"the tuning loss is {done.losses[-1]} at step {step}; lower finetune.learning_rate")
+            for parameter in self.parameters:
+                if parameter.grad is None:  # a batch without pictures does not reach the projector
+                    parameter.grad = torch.zeros_like(parameter)
             self.ranks.sum_gradients(self.parameters)
             clip_grad_norm_(self.parameters, config.max_gradient_norm)
             self.optimizer.step()

@@ -80,6 +80,22 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(backbone, tmp_path)
     assert tune_adapter(backbone, others, SEGMENTS, ENCODER, config, tmp_path / "c").resumed_at == 0
 
 
+def test_batches_without_a_picture_are_saved_and_resumed_too(backbone, tmp_path):
+    pairs = coloured_pairs(200)
+    few = np.where(np.arange(200) < 3, np.arange(200), -1)  # three pictures among two hundred pairs
+    texts = [f"text {row}" if row >= 3 else "" for row in range(200)]
+    pairs = replace(pairs, left=texts, pictures=replace(pairs.pictures, left=few))
+    config = replace(CONFIG, steps=3, save_every=1, batch_size=4, validation_share=0.0)
+
+    def killed(done: int, _: int) -> None:
+        if done == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        tune_adapter(backbone, pairs, SEGMENTS, ENCODER, config, tmp_path / "a", progress=killed)
+    assert tune_adapter(backbone, pairs, SEGMENTS, ENCODER, config, tmp_path / "a").resumed_at == 2
+
+
 def test_a_warm_start_continues_from_the_projector_and_a_copy_keeps_it(backbone, tmp_path):
     config = replace(CONFIG, steps=4, warm_steps=1, learning_rate=1e-9)
     tune_adapter(backbone, coloured_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a")
