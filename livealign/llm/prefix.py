@@ -58,8 +58,9 @@ class Pictures(NamedTuple):
 
     def parts(self) -> list[bytes | None]:
         """The features of each text's picture as bytes, None for a text without one."""
-        of_pictures = [features.tobytes() for features in np.ascontiguousarray(self.features, np.float32)]
-        return [None if row < 0 else of_pictures[row] for row in self.row.tolist()]
+        named = np.unique(self.row[self.row >= 0]).tolist()
+        of_picture = {row: np.ascontiguousarray(self.features[row], np.float32).tobytes() for row in named}
+        return [of_picture.get(row) for row in self.row.tolist()]
 
 
 class Projector(nn.Module):

@@ -14,6 +14,7 @@ from livealign.config import DatasetConfig
 from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, referenced_segments
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
+from livealign.errors import BackboneError
 from livealign.files import replaced_directory
 from livealign.ids import segment_ids as segment_ids_of
 from livealign.llm.backbone import load_backbone
@@ -145,6 +146,9 @@ def embed_segments(
         previous: the release whose adapter the day's continued from; its lexicon is continued too.
         learn_until: the last day that the lexicon may be learned from; None for the day before `day`.
         landing: the folder of landed pictures; None leaves pictures out.
+
+    Raises:
+        BackboneError: the adapter does not fit the backbone, or was tuned with the pictures of another image encoder.
     """
     profile = with_encoder_of(profile, adapter)
     segment_ids = referenced_segments(marts, day, dataset)
@@ -161,6 +165,8 @@ def embed_segments(
     frames = None
     if landing is not None and (profile.reads_pictures or encoder.projector is not None):
         images = load_image_encoder(profile.frames.backbone, models)
+        if encoder.projector is not None and encoder.projector.images != images.identity.sha256:
+            raise BackboneError(f"the adapter was tuned with pictures of another encoder than {images.name}; tune it fully")
         frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)
     budget = reading_budget(marts, window, segment_ids, profile.reading.windows_per_day)
     read_texts, rooms = [texts[row] for row in budget.read.tolist()], budget.rooms[budget.read]

@@ -8,20 +8,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from livealign.dataset.corpus import FRAMES, RAW, TUNED
 from livealign.dataset.marts import read_mart
 from livealign.days import partition
+from livealign.errors import BackboneError
 from livealign.frames.decode import picture_name, webp_of
 from livealign.ids import segment_ids
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import Encoder
+from livealign.llm.pooling import write_token_weights
+from livealign.llm.prefix import Projector
 from livealign.profiles import load_profile
 from livealign.retrain.content import embed_segments, with_training_pictures
 from livealign.tuning.adapter import tune_adapter
 from livealign.tuning.pairs import NO_USER, TextPairs
 from tests.planted.marts import Planted
 from tests.planted.release import plant_platform, planted_picture
+from tests.planted.room_texts import random_adapter
 from tests.retrain.test_engines import add_texts
 
 TINY = load_profile("tiny")
@@ -106,6 +111,15 @@ def test_segments_are_embedded_with_their_pictures_by_the_tuned_llm_alone(worksp
     change = np.abs(seeing[TUNED] - blind[TUNED]).max(axis=1)
     assert (change[has] > 1e-3).all()
     assert (change[~has] < 1e-4).all()
+
+
+def test_an_adapter_of_another_image_encoder_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    backbone = load_backbone("tiny", workspace.root, device="cpu")
+    adapter = random_adapter(backbone, tmp_path / "adapter")
+    write_token_weights(torch.ones(backbone.vocabulary), adapter)
+    Projector.fresh(backbone, np.ones((2, 192), np.float32), 4, "another", 3).save(adapter)
+    with pytest.raises(BackboneError, match="pictures of another encoder than pixels; tune it fully"):
+        workspace.embed(adapter, tmp_path / "out", workspace.landing)
 
 
 def test_the_settings_of_a_release_name_how_pictures_are_read() -> None:
