@@ -162,7 +162,12 @@ def print_gates(
     """Print and record the mean gate of each source, over authors and by how much was said."""
     characters = segment_characters(corpus, read_segments(corpus, home.marts))
     quality = by_quality(characters, profile.evaluation)
-    for gate in gate_by_source(alignment, corpus, content, quality, QUALITIES):
+    sources = (
+        *(source for source in profile.alignment.sources if source != "frames"),
+        "frames",
+        "platform",
+    )  # of `text_frames`
+    for gate in gate_by_source(alignment, corpus, content, quality, QUALITIES, sources):
         groups = ", ".join(f"{name} {value:.3f} ({segments:,})" for name, (value, segments) in gate.groups.items())
         print(f"gate of {gate.source}: {gate.over_authors:.3f} over {gate.authors} authors; {groups}")
         out.add(f"gate of {gate.source}, over authors", gate.over_authors, "gate")

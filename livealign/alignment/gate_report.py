@@ -66,14 +66,21 @@ class SourceGate(NamedTuple):
 
 
 def gate_by_source(
-    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], group: NDArray[np.integer], names: Sequence[str]
+    alignment: Alignment,
+    corpus: Corpus,
+    content: NDArray[np.float32],
+    group: NDArray[np.integer],
+    names: Sequence[str],
+    sources: Sequence[str] = (),
 ) -> list[SourceGate]:
     """The gate of each used source, over authors and in each group of segments.
 
     Args:
         content: [segments, Σ sources] as the towers read it.
         group: [segments] places in `names`.
+        sources: names of the content's sources, where they are not those of the towers' own settings.
     """
+    sources = sources or alignment.source_names
     if alignment.gate_mode == "id":
         return []
     used = [place for place in range(len(alignment.sizes.sources)) if place not in alignment.sizes.unused]
@@ -91,5 +98,5 @@ def gate_by_source(
             for value, name in enumerate(names)
             if (mine := group[rows] == value).any()
         }
-        found.append(SourceGate(alignment.source_names[place], float(of_authors.mean()), len(of_authors), groups))
+        found.append(SourceGate(sources[place], float(of_authors.mean()), len(of_authors), groups))
     return found
