@@ -4,7 +4,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.speed.frames --pictures 64
 
 Prints one row (JSON): pictures a second of EfficientNet-Lite0 as the retrain and the service run it, beside its layers one
-after another in float32, batch norms apart, on the same pictures; how far the features of both are apart; and decoding alone.
+after another in float32, batch norms apart, on the same pictures; how far the features of both are apart; and decoding and
+writing alone.
 Pictures are scenes of the simulator.
 """
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.json_rows import JsonRows, add_json_option
 from benchmarks.speed.rows import comparison, cost_of, in_turns, show
-from livealign.frames.decode import decode
+from livealign.frames.decode import decode, webp_of
 from livealign.frames.efficientnet import STAGES, same_padding
 from livealign.home import Home
 from livealign.llm.image_encoder import load_image_encoder
@@ -49,6 +50,7 @@ def main() -> None:
     centred = mine - theirs.mean(axis=0), theirs - theirs.mean(axis=0)
     cosine = (centred[0] * centred[1]).sum(1) / np.linalg.norm(centred[0], axis=1) / np.linalg.norm(centred[1], axis=1)
     decoding = min(cost_of(lambda: [decode(picture) for picture in data]).cpu for _ in range(arguments.repeats))
+    writing = min(cost_of(lambda: [webp_of(picture) for picture in pixels]).cpu for _ in range(arguments.repeats))
     costs = in_turns(
         lambda: cost_of(lambda: encoder.encode(pixels)),
         lambda: cost_of(lambda: layer_by_layer(weights, torch.from_numpy(pixels))),
@@ -58,6 +60,7 @@ def main() -> None:
     facts = {
         "pictures a CPU second": (len(pixels) / ours, "pictures/s"),
         "decoded a CPU second": (len(pixels) / decoding, "pictures/s"),
+        "written a CPU second, as they land": (len(pixels) / writing, "pictures/s"),
         "cosine to float32, median": (float(np.median(cosine)), "cosine"),
     }
     work = (float(len(pixels)), float(len(pixels)), "pictures/s")
