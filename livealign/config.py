@@ -320,6 +320,12 @@ class LiveConfig:
     checkpoint_seconds: float = setting(
         300.0, "between two checkpoints; a restart reads the events since", POSITIVE, unit="seconds"
     )
+    reader_lease_seconds: float = setting(
+        10.0, "a reader that shares the rooms of a Redis log counts as gone after so long", Bounds(2, 25), unit="seconds"
+    )
+    release_wait_seconds: float = setting(
+        60.0, "a ranker waits at most so long until the readers have read a new release's rooms", AMOUNT, unit="seconds"
+    )
     champion_poll_seconds: float = setting(1.0, "between two looks at the champion pointer", POSITIVE, unit="seconds")
     experiment_level: float = setting(
         0.05, "probability that an experiment ever finds a difference where there is none, all its metrics together", PART

@@ -13,6 +13,7 @@ from livealign.errors import LiveAlignError
 from livealign.files import FIRST_FORMAT, read_json, replace_json
 
 FOLDER_FORMAT = "format.json"
+VECTORS_FORMAT = 1  # of the vectors that readers publish (`livealign.live.shared.read_window`)
 
 
 def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAlignError) -> None:

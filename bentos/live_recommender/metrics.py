@@ -15,7 +15,7 @@ from typing import Any
 from bentos.live_recommender.experiment_metrics import ExperimentMetrics
 from bentos.live_recommender.json_logs import log
 from livealign.events.parsing import Rejection
-from livealign.live.answers import Outcome, ShadowComparison, TickReport
+from livealign.live.answers import Outcome, ShadowComparison, SharedReport, TickReport
 
 _MILLISECONDS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 45.0, 60.0)
@@ -84,6 +84,13 @@ class Metrics:
         self._rejections = Counter("livealign_rejections_total", "Events that were not taken", ["reason"])
         self._takeovers = Counter("livealign_takeovers_total", "Releases taken over while running")
         self._release = gauge("livealign_release", "1 for the release in service", ["release_id"])
+        self._readers = gauge("livealign_readers", "Readers alive that share the rooms of a Redis log")
+        self._owned = gauge("livealign_rooms_owned", "Rooms that this process reads, at its last tick")
+        self._published = Counter("livealign_vectors_published_total", "Windows that this process has read and published")
+        self._followed = Counter("livealign_vectors_followed_total", "Windows that other processes have read and rooms have")
+        self._delays = Histogram(
+            "livealign_vectors_delay_seconds", "From the end of a followed window until its vector came", buckets=_STALENESS
+        )
         self.experiments = ExperimentMetrics(gauge)
         self._failures = Counter("livealign_failures_total", "What went wrong and was survived", ["what"])
         self._requests = Counter("livealign_http_requests_total", "HTTP requests", ["route", "status"])
@@ -145,6 +152,15 @@ class Metrics:
         """Record the list of a challenger in the shadow."""
         self.experiments.shadowed(comparison)
         log("shadow", **comparison._asdict())
+
+    def shared(self, report: SharedReport) -> None:
+        """Record one step in which vectors were published and followed."""
+        self._readers.set(report.readers)
+        self._owned.set(report.rooms_owned)
+        self._published.inc(report.published)
+        self._followed.inc(report.followed)
+        for delay in report.delays_seconds:
+            self._delays.observe(delay)
 
     def failed(self, what: str, detail: str) -> None:
         """Record a failure that the core survives."""

@@ -6,6 +6,7 @@
 | `LIVEALIGN_RELEASES` | a releases folder whose champion is followed while the service runs | none: the release stays |
 | `LIVEALIGN_EVENT_LOG` | the folder of the event log, on a disk that lasts | `LIVEALIGN_HOME/archive/served` |
 | `LIVEALIGN_REDIS_URL` | a Redis server that holds the event log instead | none |
+| `LIVEALIGN_ROLE` | `reader`, `ranker` or `both`, where processes share a Redis log (docs/live.md) | `both` |
 | `LIVEALIGN_MODELS` | a folder of backbones, looked through after those packed in the Bento | `LIVEALIGN_HOME/models` |
 """
 
@@ -16,10 +17,12 @@ from pathlib import Path
 
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.live.answers import ROLES, Role
 
 ROOT = Path(__file__).resolve().parents[2]  # of the Bento's code, or of the source tree
 PACKED_BUNDLE, PACKED_MODELS = ROOT / "bundle", ROOT / "models"
 CHECKPOINT = "checkpoint"
+ROLE_VARIABLE = "LIVEALIGN_ROLE"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Settings:
     event_log: Path  # with a Redis server it holds only the checkpoint
     redis_url: str | None
     models: tuple[Path, ...]  # in the order in which a backbone is looked up by its hash
+    role: Role = "both"
 
     @property
     def checkpoint(self) -> Path:
@@ -42,7 +46,7 @@ class Settings:
         """The settings in the environment variables.
 
         Raises:
-            LiveAlignError: no variable says where to keep events.
+            LiveAlignError: no variable says where to keep events, or the role is none or needs a Redis server.
         """
         root = Path(environment["LIVEALIGN_HOME"]).absolute() if environment.get("LIVEALIGN_HOME") else None
 
@@ -55,4 +59,16 @@ class Settings:
         own = named("LIVEALIGN_MODELS") or (None if root is None else Home(root, "served").models)
         models = tuple(folder for folder in (PACKED_MODELS, own) if folder is not None)
         redis_url = environment.get("LIVEALIGN_REDIS_URL") or None
-        return cls(named("LIVEALIGN_BUNDLE") or PACKED_BUNDLE, named("LIVEALIGN_RELEASES"), event_log, redis_url, models)
+        role = _role(environment.get(ROLE_VARIABLE) or "both", redis_url)
+        return cls(named("LIVEALIGN_BUNDLE") or PACKED_BUNDLE, named("LIVEALIGN_RELEASES"), event_log, redis_url, models, role)
+
+
+def _role(text: str, redis_url: str | None) -> Role:
+    role = next((role for role in ROLES if role == text), None)
+    if role is None:
+        raise LiveAlignError(f"{ROLE_VARIABLE} is {text[:40]!r}; set it to {', '.join(ROLES)}, or leave it out")
+    if role != "both" and redis_url is None:
+        raise LiveAlignError(
+            f"{ROLE_VARIABLE} is {role}, and readers and rankers share a log in Redis; set LIVEALIGN_REDIS_URL too"
+        )
+    return role

@@ -5,6 +5,7 @@ Only the serving process imports this module.
 
 import logging
 import time
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -15,6 +16,8 @@ from livealign.events.log import EventLog, Log
 from livealign.events.redis_log import RedisLog
 from livealign.live.answers import Observer, SegmentText
 from livealign.live.core import LiveCore
+from livealign.live.shared.reading import SharedReading
+from livealign.live.steady_clock import SteadyClock
 from livealign.release.registry import champion_path
 from livealign.settings import load_settings
 
@@ -35,19 +38,25 @@ def open_core(settings: Settings, observer: Observer) -> LiveCore:
     """
     threadpool_limits(1, user_api="blas")
     config = load_settings().profile.live
-    events: Log = RedisLog.open(settings.redis_url) if settings.redis_url else EventLog(settings.event_log)
-    try:
+    redis = RedisLog.open(settings.redis_url) if settings.redis_url else None
+    events: Log = redis or EventLog(settings.event_log)
+
+    def opened(bundle: Path) -> LiveCore:
+        clock = SteadyClock()
+        shared = None if redis is None else SharedReading(redis.client, settings.role, config, clock)
         return LiveCore.open(
-            settings.bundle, events, settings.models, config, observer=observer, checkpoint=settings.checkpoint
+            bundle, events, settings.models, config, clock, observer, checkpoint=settings.checkpoint, shared=shared
         )
+
+    try:
+        return opened(settings.bundle)
     except BundleError as error:
         if settings.releases is None:
             events.close()
             raise
         log("failure", logging.ERROR, what="bundle", detail=str(error))
     try:
-        champion = champion_path(settings.releases)
-        return LiveCore.open(champion, events, settings.models, config, observer=observer, checkpoint=settings.checkpoint)
+        return opened(champion_path(settings.releases))
     except BundleError:
         events.close()
         raise
@@ -58,6 +67,8 @@ def warm_up(core: LiveCore) -> float:
     started = time.perf_counter()
     for content in (True, False):
         core.recommend(STRANGER, 10, content=content, record=False)
+    if core.serving.followed:
+        return round(time.perf_counter() - started, 3)
     try:
         core.embed([SegmentText(title="warm up")])
     except BackboneError as error:  # it serves with the codes it has; /version and /status show it

@@ -15,7 +15,7 @@ is lost.
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
@@ -188,13 +188,24 @@ class RedisLog:
         """Close the connections."""
         self.client.close()
 
-    @contextmanager
-    def _read(self) -> Iterator[None]:
-        """Errors of the package as one of ours."""
-        try:
-            yield
-        except _package().RedisError as error:
-            raise EventLogError(f"{self.stream} cannot be read ({error}); look at the Redis server") from error
+    def _read(self) -> AbstractContextManager[None]:
+        return redis_errors(f"{self.stream} cannot be read")
+
+
+@contextmanager
+def redis_errors(what: str) -> Iterator[None]:
+    """Raise the package's errors as one of ours.
+
+    Args:
+        what: the beginning of the message: what could not be done.
+
+    Raises:
+        EventLogError: the server is unreachable, full or read-only.
+    """
+    try:
+        yield
+    except _package().RedisError as error:
+        raise EventLogError(f"{what} ({error}); look at the Redis server") from error
 
 
 def _package() -> Any:

@@ -62,6 +62,10 @@ class AnsweringCore:
         """The releases that rank for a user and are not shown."""
         return []
 
+    def _is_read(self, serving: Serving) -> bool:
+        """Whether the rooms of a release are read, by this process or by another."""
+        return serving.refresher is not None
+
     def recommend(
         self,
         user_id: int,
@@ -97,7 +101,7 @@ class AnsweringCore:
         lane, arm = self._lane_of(user_id)
         serving, view, alone, reader = lane.read(user_id, asked_at, alone=not content)
         answer = serving.recommender.recommend(alone or view, reader, request)
-        if serving.refresher is None:
+        if not self._is_read(serving):
             answer = answer._replace(fallbacks=(*answer.fallbacks, "no_refresh"))
         if record and content and at is None and answer.rooms and self._journal.moving:
             answer = answer._replace(arm=arm if arm is not None and arm.release == answer.model_version else None)

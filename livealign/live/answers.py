@@ -4,7 +4,7 @@ Cheap to import: this module needs no model.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ Fallback = Literal[
     "old_content",  # a room of the list waits for the LLM: its content is of an earlier window
     "no_refresh",  # the backbone is missing: rooms keep their codes
 ]
+
+
+Role = Literal["both", "reader", "ranker"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Said(NamedTuple):
@@ -157,6 +161,30 @@ class CoreStatus(NamedTuple):
     staleness_p99_seconds: float | None
     log_behind_records: int  # impressions that are not in the log yet
     from_snapshot: bool  # no event has come yet: rooms and time are those of the release's snapshot
+    role: Role = "both"
+    readers: int | None = None  # alive that share the rooms; None: this process reads every room itself
+    rooms_owned: int | None = None  # that this process reads
+    vectors_age_seconds: float | None = None  # since windows of other readers came; None before the first
+
+
+class SharedStatus(NamedTuple):
+    """The part of this process in the reading that several processes share."""
+
+    role: Role
+    readers: int  # alive
+    rooms_owned: int  # by this process, at its last tick
+    vectors_age_seconds: float | None  # since windows of other readers came; None before the first
+
+
+class SharedReport(NamedTuple):
+    """The counts of one step in which vectors were published and followed, all releases together."""
+
+    readers: int  # alive; these two are of the champion
+    rooms_owned: int  # by this process, at its last tick
+    published: int  # windows
+    followed: int  # windows
+    delays_seconds: tuple[float, ...]  # of the followed windows: from their end until now
+    problems: tuple[str, ...]
 
 
 class ShadowComparison(NamedTuple):
@@ -213,12 +241,15 @@ class Observer(Protocol):
     def shadowed(self, comparison: ShadowComparison) -> None:
         """The list of a challenger in the shadow was compared."""
 
+    def shared(self, report: SharedReport) -> None:
+        """Vectors were published and followed, where several processes share the reading; several times a second."""
+
     def failed(self, what: str, detail: str) -> None:
         """An error that the core survives.
 
         Args:
-            what: encode, log, takeover, challenger, challengers, checkpoint or backbone; refresh, journal, champion or shadow
-                for an unexpected error in the thread of that name.
+            what: encode, log, takeover, challenger, challengers, checkpoint, backbone or vectors; refresh, journal, champion,
+                shadow or vectors for an unexpected error in the thread of that name.
         """
 
 
@@ -232,6 +263,7 @@ class SilentObserver:
     def took_over(self, release_id: str, seconds: float) -> None: ...
     def challenged(self, releases: Sequence[str]) -> None: ...
     def shadowed(self, comparison: ShadowComparison) -> None: ...
+    def shared(self, report: SharedReport) -> None: ...
     def failed(self, what: str, detail: str) -> None: ...
 
 

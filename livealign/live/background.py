@@ -11,6 +11,7 @@ from livealign.live.answers import TickReport
 from livealign.live.journal import Journal
 from livealign.live.state.state import LiveState
 
+_SHARE_SECONDS = 0.2  # between two looks at what other processes have read
 _LOOK_SECONDS = 0.5  # between looks at the clock: a clock other than the wall clock may jump
 
 
@@ -24,6 +25,7 @@ class Core(Protocol):
     def follow_champion(self, releases: Path) -> bool: ...
     def follow_challengers(self, releases: Path) -> bool: ...
     def compare_shadow(self) -> bool: ...
+    def share(self) -> bool: ...
     def failed(self, what: str, error: str | None) -> None: ...
 
 
@@ -40,7 +42,7 @@ class Background:
         """Start the threads; without `releases` no champion is followed."""
         self._saved_at = time.monotonic()
         self._ticked = self._window()
-        work = [("refresh", self._refresh), ("journal", self._keep_journal)]
+        work = [("refresh", self._refresh), ("journal", self._keep_journal), ("vectors", self._share)]
         if releases is not None:
             work += [("champion", lambda: self._follow(releases)), ("shadow", self._compare)]
         self._threads = [Thread(target=self._guarded, args=job, name=f"livealign-{job[0]}", daemon=True) for job in work]
@@ -88,6 +90,9 @@ class Background:
         self._stop.wait(self._config.log_flush_seconds)
         self._journal.flush()
         self._journal.follow()
+
+    def _share(self) -> None:
+        self._stop.wait(_SHARE_SECONDS if self._core.share() else None)
 
     def _follow(self, releases: Path) -> None:
         self._stop.wait(self._config.champion_poll_seconds)

@@ -14,7 +14,9 @@ from livealign.live.experiment import Experiment, ExperimentReport, report_of
 from livealign.live.journal import Journal
 from livealign.live.lane import Lane, joined
 from livealign.live.moved_clock import follow_clock
-from livealign.live.serving import open_serving
+from livealign.live.serving import Serving, open_serving
+from livealign.live.shared.reading import SharedReading
+from livealign.live.state.rooms import LiveRoom
 from livealign.live.tick import run_tick
 from livealign.release.challengers import Challengers, read_challengers
 
@@ -30,9 +32,10 @@ class ChallengedCore(AnsweringCore):
         config: LiveConfig,
         clock: Callable[[], float],
         observer: Observer,
+        shared: SharedReading | None,
     ) -> None:
         super().__init__(main, journal, config, clock, observer)
-        self._models = models
+        self._models, self._shared = models, shared
         self._ticking, self._changing = Lock(), Lock()  # one refresh, one change of what is served at a time
         self._experiment = Experiment()
         self._unread: str | None = None  # why the file of challengers could not be read, at the last look
@@ -57,7 +60,7 @@ class ChallengedCore(AnsweringCore):
                 self._unread = unread
             if about is not None and about.champion != self._main.serving.release_id:
                 about = None  # the champion is not taken over yet
-            if about == self._experiment.about:
+            if about == self._experiment.about or (about is not None and not self._are_read(about)):
                 return False
             self._serve(about, releases)
             return True
@@ -71,6 +74,38 @@ class ChallengedCore(AnsweringCore):
     def compare_shadow(self, seconds: float = 0.5) -> bool:
         """Compare the next shadowed list; returns False if none came in time."""
         return self._shadows.compare(seconds)
+
+    def share(self) -> bool:
+        """Publish what this process has read and follow what others have; returns False if it reads alone."""
+        if self._shared is None:
+            return False
+        report = self._shared.step([self._main, *self._experiment.lanes.values()])
+        self.failed("vectors", "; ".join(report.problems) or None)
+        self._observer.shared(report)
+        return True
+
+    def _opened(self, bundle: Path) -> Serving:
+        """A release to be served next to the champion, or after it."""
+        reads = self._shared is None or self._shared.reads
+        return open_serving(bundle, self._models, self._config, self._clock, self._main.serving, reads=reads)
+
+    def _is_read(self, serving: Serving) -> bool:
+        by_others = self._shared is not None and self._shared.is_read(serving.release_id)
+        return by_others or super()._is_read(serving)
+
+    def _own_rooms(self, rooms: Sequence[LiveRoom]) -> list[LiveRoom]:
+        """Those of the rooms that this process reads now."""
+        if self._shared is None:
+            return list(rooms)
+        return self._shared.of(self.serving.release_id).own(self.state, rooms)
+
+    def _are_read(self, about: Challengers) -> bool:
+        """Whether the challengers' rooms are read, where other processes read them."""
+        return self._shared is None or all(
+            self._shared.may_take_over(one.release, self._main)
+            for one in about.challengers
+            if one.release not in self._experiment.lanes
+        )
 
     def _lane_of(self, user_id: int) -> tuple[Lane, Arm | None]:
         lane, arm = self._experiment.serves(user_id)
@@ -96,9 +131,11 @@ class ChallengedCore(AnsweringCore):
     def _load(self, bundle: Path) -> None:
         release, running, main = bundle.name, self._experiment, self._main
         try:
-            fresh = open_serving(bundle, self._models, self._config, self._clock, main.serving)
+            fresh = self._opened(bundle)
             with self._ticking:
-                lane = joined(main, fresh, self._journal.states, self.now())
+                lane = joined(main, fresh, self._journal.states, self.now(), self._own_rooms)
+            if self._shared is not None:
+                self._shared.of(release).follow(lane)
         except (BundleError, OSError) as error:
             self.failed(f"challenger {release}", f"challenger {release} is not served: {error}")
             self._experiment = Experiment(running.about, running.lanes, running.refused | {release})
@@ -138,5 +175,6 @@ class ChallengedCore(AnsweringCore):
         for release, lane in self._experiment.lanes.items():
             follow_clock(lane.state, at, moved, bounds.future_ms if moving else None)
             known = self._main.llm_inputs() if lane.same_space(self._main) else None
-            report = run_tick(lane.state, lane.serving, at, moving, None, max(seconds_left(), 0.0), known)
+            shared = None if self._shared is None else self._shared.of(release)
+            report = run_tick(lane.state, lane.serving, at, moving, None, max(seconds_left(), 0.0), known, shared)
             self.failed(f"encode {release}", report.error and f"challenger {release}: {report.error}")

@@ -35,6 +35,8 @@ from livealign.live.journal import Journal
 from livealign.live.lane import Lane
 from livealign.live.moved_clock import follow_clock
 from livealign.live.serving import Serving, open_serving
+from livealign.live.shared.read_window import take
+from livealign.live.shared.reading import SharedReading
 from livealign.live.state.state import LiveState
 from livealign.live.steady_clock import SteadyClock
 from livealign.live.takeover import take_over
@@ -57,8 +59,9 @@ class LiveCore(ChallengedCore):
         config: LiveConfig,
         clock: Callable[[], float],
         observer: Observer,
+        shared: SharedReading | None = None,
     ) -> None:
-        super().__init__(Lane(serving, state), journal, models, config, clock, observer)
+        super().__init__(Lane(serving, state), journal, models, config, clock, observer, shared)
         self._last: TickReport | None = None
         self._problems: dict[str, str] = {} if serving.problem is None else {"backbone": serving.problem}
         self._refused = ""  # id of the champion that could not be taken over
@@ -76,6 +79,7 @@ class LiveCore(ChallengedCore):
         *,
         checkpoint: Path | None = None,
         number: EventNumber = landed_number,
+        shared: SharedReading | None = None,
     ) -> "LiveCore":
         """Load a release, and restore rooms and histories from its snapshot and the log.
 
@@ -89,16 +93,20 @@ class LiveCore(ChallengedCore):
             checkpoint: file in which the state is saved from time to time, so that a start reads few events; None reads the
                 whole log. A file that cannot be read is reported to the observer and not used.
             number: gives the ids under which events land (`live.apply`).
+            shared: the reading that processes with the same log share; None: this one reads every room.
 
         Raises:
             BundleError: the bundle is missing or damaged.
             EventLogError: the log cannot be read.
         """
         config, observer, clock = config or LiveConfig(), observer or SilentObserver(), clock or SteadyClock()
-        serving = open_serving(bundle, models, config, clock)
+        serving = open_serving(bundle, models, config, clock, reads=shared is None or shared.reads)
+        if shared is not None:
+            config = shared.state_config(serving.release_id)
         journal = Journal(log, config, clock, observer, checkpoint, number)
-        state = journal.restored(serving)
-        return cls(serving, state, journal, models, config, clock, observer)
+        core = cls(serving, journal.restored(serving), journal, models, config, clock, observer, shared)
+        core.share()
+        return core
 
     # Events in
 
@@ -177,8 +185,11 @@ class LiveCore(ChallengedCore):
             view, users = self.state.view(), len(self.state.users)
         jump = self._clock.problem() if isinstance(self._clock, SteadyClock) else None
         problems = (*self._problems.values(), *self._journal.problems(), *([jump] if jump else []))
-        behind, moving = self._journal.behind(), self._journal.moving
-        return status_of(view, self.now(), self._last, self.serving.release_id, users, problems, behind, moving)
+        behind, moving, release_id = self._journal.behind(), self._journal.moving, self.serving.release_id
+        if not self._is_read(self.serving) and self.serving.followed:
+            problems = (*problems, f"no reader of {release_id} is alive: rooms are not refreshed; start a reader")
+        status = status_of(view, self.now(), self._last, release_id, users, problems, behind, moving)
+        return status if self._shared is None else status._replace(**self._shared.status(release_id)._asdict())
 
     # As time passes
 
@@ -194,7 +205,8 @@ class LiveCore(ChallengedCore):
             moved = self._clock.take_moved() if isinstance(self._clock, SteadyClock) else 0.0
             follow_clock(self.state, at, moved, self._journal.intake.bounds.future_ms if self._journal.moving else None)
             budget, started = self._config.tick_budget_seconds, time.perf_counter()
-            report = run_tick(self.state, self.serving, at, self._journal.moving, began, budget)
+            shared = None if self._shared is None else self._shared.of(self.serving.release_id)
+            report = run_tick(self.state, self.serving, at, self._journal.moving, began, budget, None, shared)
             self._tick_challengers(at, moved, lambda: budget - (time.perf_counter() - started))
         self._last = report
         self._note("encode", report.error)
@@ -218,8 +230,9 @@ class LiveCore(ChallengedCore):
                 began = time.perf_counter()
                 fresh = None  # a challenger in service needs no loading
                 if champion not in self._experiment.lanes:
-                    path = champion_path(releases)
-                    fresh = open_serving(path, self._models, self._config, self._clock, self.serving)
+                    if self._shared is not None and not self._shared.may_take_over(champion, self._main):
+                        return False
+                    fresh = self._opened(champion_path(releases))
             except (BundleError, OSError) as error:
                 self._note("takeover", str(error))
                 self._refused = champion or ""
@@ -227,9 +240,7 @@ class LiveCore(ChallengedCore):
             if fresh is None:
                 self._promoted(champion)
             else:
-                main = self._main
-                with self._ticking:
-                    take_over(main.state, main.serving, fresh, self.now(), lambda: main.swap(fresh))
+                self._take_over(fresh)
             self._note("takeover", None)
             self._note("backbone", self.serving.problem)
             self._refused = ""
@@ -243,6 +254,8 @@ class LiveCore(ChallengedCore):
     def stop(self) -> None:
         """Stop the threads, write a checkpoint and the waiting lists, and close the log; repeatable."""
         self._background.stop()
+        if self._shared is not None:
+            self._shared.close()
         with self._ticking:
             self._journal.close(self.serving.release_id)
 
@@ -256,6 +269,17 @@ class LiveCore(ChallengedCore):
         self._note(what, error)
 
     # Helpers
+
+    def _take_over(self, fresh: Serving) -> None:
+        main = self._main
+        read = [] if self._shared is None else self._shared.published(fresh)
+
+        def swap() -> None:
+            main.swap(fresh)
+            take(main.state, read, self.now())
+
+        with self._ticking:
+            take_over(main.state, main.serving, fresh, self.now(), swap, self._own_rooms)
 
     def _note(self, what: str, error: str | None) -> None:
         if error is None:

@@ -16,6 +16,8 @@ def embed_segments(serving: Serving, segments: Sequence[SegmentText]) -> Embedde
     Raises:
         BackboneError: the release's backbone is not on this machine.
     """
+    if serving.followed:
+        raise BackboneError("this process ranks and loads no language model; ask a reader")
     if serving.refresher is None:
         raise BackboneError(serving.problem or "the release has no encoder")
     config = serving.refresher.segments

@@ -15,7 +15,7 @@ from livealign.live.serving import Serving
 from livealign.live.state.rooms import LiveView, LlmInput
 from livealign.live.state.state import LiveState
 from livealign.live.states import States
-from livealign.live.takeover import take_over
+from livealign.live.takeover import OwnRooms, take_over
 
 Floats = NDArray[np.float32]
 
@@ -89,13 +89,13 @@ class Lane:
         return cached[1]
 
 
-def joined(main: Lane, fresh: Serving, states: States, now: int) -> Lane:
+def joined(main: Lane, fresh: Serving, states: States, now: int, own: OwnRooms = list) -> Lane:
     """A lane for another release beside `main`: a copy of its state, taken over by the release.
 
     Its rooms are encoded as in a takeover (`live.takeover`). No refresh may run meanwhile; events and lists go on.
 
     Args:
-        now: epoch milliseconds.
+        now: epoch milliseconds. own: those of the rooms that this process encodes.
 
     Raises:
         BundleError: the release's snapshot cannot be read.
@@ -103,6 +103,6 @@ def joined(main: Lane, fresh: Serving, states: States, now: int) -> Lane:
     with states.copying() as copy:
         state = copied_state(copy.arrays, main.state.config, main.serving.recommender.encode_authors)
         lane = Lane(fresh, state)
-        take_over(state, main.serving, fresh, now, lambda: None)
+        take_over(state, main.serving, fresh, now, lambda: None, own)
         copy.join(state)
     return lane

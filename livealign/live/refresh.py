@@ -124,7 +124,12 @@ class Refresher:
         return vectors
 
     def refresh(
-        self, state: LiveState, rooms: Sequence[LiveRoom], budget_seconds: float, known: Mapping[LlmInput, Floats] | None = None
+        self,
+        state: LiveState,
+        rooms: Sequence[LiveRoom],
+        budget_seconds: float,
+        known: Mapping[LlmInput, Floats] | None = None,
+        published: Callable[[Sequence[LiveRoom]], None] = lambda rooms: None,
     ) -> Refreshed:
         """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
@@ -133,6 +138,7 @@ class Refresher:
 
         Args:
             known: vectors of what an encoder of the same space has read already.
+            published: receives the rooms of each chunk that was published.
         """
         done, failures, started, slowest = Refreshed(), 0, time.perf_counter(), 0.0
         for start in range(0, len(rooms), self._chunk):
@@ -148,6 +154,7 @@ class Refresher:
                 continue
             failures = 0
             self._publish(state, encoded, done)
+            published([result.room for result in encoded])
             slowest = max(slowest, time.perf_counter() - began)
         done.deferred = len(rooms) - done.encoded
         return done
@@ -240,9 +247,8 @@ class Refresher:
                 if room.waiting is window:
                     room.waiting = None
                     state.table["waiting"][room.row] = False
-                room.windows.appendleft(CodedWindow(segment, end, content.text, path, named_counts(window.counts)))
-                while len(room.windows) > state.config.windows_kept:
-                    room.windows.pop()
+                coded = CodedWindow(segment, end, content.text, path, named_counts(window.counts))
+                room.add_coded(coded, state.config.windows_kept)
             done.encoded += len(encoded)
             state.publish()
 

@@ -20,7 +20,8 @@ class Serving:
 
     recommender: Recommender
     refresher: Refresher | None
-    problem: str | None  # why there is no refresher, if there is none
+    problem: str | None  # why there is no refresher, if there should be one
+    followed: bool = False  # other processes read the rooms; this one has no encoder
 
     @property
     def release_id(self) -> str:
@@ -30,6 +31,8 @@ class Serving:
     @property
     def segments(self) -> SegmentConfig:
         """The release's settings for the texts of windows."""
+        if self.followed:
+            return SegmentConfig(**self.recommender.bundle.manifest["config"]["segments"])
         return SegmentConfig() if self.refresher is None else self.refresher.segments
 
     @property
@@ -57,11 +60,20 @@ class Serving:
 
 
 def open_serving(
-    bundle: Path, models: Path | Sequence[Path], config: LiveConfig, clock: Callable[[], float], previous: Serving | None = None
+    bundle: Path,
+    models: Path | Sequence[Path],
+    config: LiveConfig,
+    clock: Callable[[], float],
+    previous: Serving | None = None,
+    *,
+    reads: bool = True,
 ) -> Serving:
     """Verify a bundle and load its models and encoder.
 
     A backbone that `previous` has loaded is used again.
+
+    Args:
+        reads: False loads no encoder: other processes read the rooms.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -69,6 +81,8 @@ def open_serving(
     recommender = Recommender.open(bundle, config)
     if "config" not in recommender.bundle.manifest:
         raise BundleError(f"{bundle} does not say how it was made; build the release again")
+    if not reads:
+        return Serving(recommender, None, None, followed=True)
     loaded = None if previous is None or previous.refresher is None else previous.refresher.encoder.backbone
     try:
         encoder = load_encoder(recommender.bundle, models, loaded)

@@ -6,7 +6,7 @@ ticks after it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,15 +20,18 @@ from livealign.live.state.rooms import ClosedWindow, LiveRoom, RoomContent
 from livealign.live.state.state import LiveState
 
 Contents = dict[int, RoomContent]  # by room id
+OwnRooms = Callable[[Sequence[LiveRoom]], list[LiveRoom]]
 
 
-def take_over(state: LiveState, previous: Serving, fresh: Serving, now: int, swap: Callable[[], None]) -> None:
+def take_over(
+    state: LiveState, previous: Serving, fresh: Serving, now: int, swap: Callable[[], None], own: OwnRooms = list
+) -> None:
     """Prepare the new release beside the running one, then swap under the state's lock.
 
     No refresh may run meanwhile.
 
     Args:
-        now: epoch milliseconds. swap: puts `fresh` in service.
+        now: epoch milliseconds. swap: puts `fresh` in service. own: those of the rooms that this process encodes.
 
     Raises:
         BundleError: the release's snapshot cannot be read.
@@ -36,7 +39,7 @@ def take_over(state: LiveState, previous: Serving, fresh: Serving, now: int, swa
     snapshot = fresh.snapshot()
     with state.lock:
         coded_windows = state.coded_windows.recoded(snapshot.coded_windows, snapshot.of_segment)
-    contents = _contents(state, previous, fresh, now)
+    contents = _contents(state, previous, fresh, now, own)
     with state.lock:
         coded_windows.catch_up(state.coded_windows, snapshot.coded_windows, snapshot.of_segment)
         state.coded_windows = coded_windows
@@ -52,7 +55,7 @@ def adopt(state: LiveState, fresh: Serving, snapshot: Snapshot) -> None:
     state.publish()
 
 
-def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int) -> Contents:
+def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int, own: OwnRooms) -> Contents:
     """Contents of the rooms by the new encoder; those of most value, if time is short."""
     refresher = fresh.refresher
     if refresher is None:
@@ -62,7 +65,7 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int) -> 
             return {room.room_id: room.content for room in state.rooms.values() if room.content is not None}
     contents: Contents = {}
     deadline, config = time.perf_counter() + state.config.takeover_seconds, refresher.segments
-    rooms = [(room, window) for room in rooms_of_value(state, now) if (window := _newest(room)) is not None]
+    rooms = [(room, window) for room in own(rooms_of_value(state, now)) if (window := _newest(room)) is not None]
     step = max(1, state.config.encode_chunk // 2)
     for start in range(0, len(rooms), step):
         if time.perf_counter() > deadline:

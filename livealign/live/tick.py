@@ -10,6 +10,7 @@ from livealign.live.answers import TickReport
 from livealign.live.closing import close_windows
 from livealign.live.refresh import Refreshed, rooms_with_news
 from livealign.live.serving import Serving
+from livealign.live.shared.release import Share, SharedRelease
 from livealign.live.state.rooms import LiveRoom, LlmInput
 from livealign.live.state.state import LiveState
 
@@ -24,6 +25,7 @@ def run_tick(
     began: float | None,
     budget_seconds: float,
     known: Mapping[LlmInput, Floats] | None = None,
+    shared: SharedRelease | None = None,
 ) -> TickReport:
     """Encode the windows that ended by `at` (epoch milliseconds) and publish their codes.
 
@@ -34,6 +36,7 @@ def run_tick(
         began: `time.perf_counter()` at the start of the tick, before it waited for its turn; None for now.
         budget_seconds: of the LLM.
         known: vectors of what an encoder of the same space has read already.
+        shared: where several processes share the reading; then only this one's rooms are encoded.
     """
     config, began = state.config, time.perf_counter() if began is None else began
     with state.lock:
@@ -44,24 +47,27 @@ def run_tick(
             state.compact()
     until = int(at - 1000 * config.lateness_seconds) // state.window_ms - 1
     dropped = close_windows(state, until, serving.segments)
-    rooms = rooms_with_news(state, at)
+    share = Share(rooms_with_news(state, at))
+    if shared is not None:
+        share = shared.share(state, share.rooms, (until + 1) * state.window_ms)
+    rooms = share.rooms
     done = Refreshed(deferred=len(rooms))
     if serving.refresher is not None:
-        done = serving.refresher.refresh(state, rooms, budget_seconds, known)
-    ages = [*done.ages_ms, *_defer(state, rooms, at)]
+        done = serving.refresher.refresh(state, rooms, budget_seconds, known, *(() if shared is None else (shared.read,)))
+    ages = [*done.ages_ms, *share.ages_ms, *_defer(state, [*rooms, *share.late], at)]
     return TickReport(
         at=at,
         rooms_with_news=len(rooms),
         encoded=done.encoded,
         deferred=done.deferred,
         distinct_texts=done.distinct_texts,
-        windows_waiting=done.deferred,
+        windows_waiting=done.deferred + len(share.late),
         windows_dropped=dropped,
         seconds=time.perf_counter() - began,
         encode_seconds=done.encode_seconds,
         batch_sizes=tuple(done.batch_sizes),
         staleness_seconds=(np.array(ages) / 1000).astype(np.float32),
-        degraded=done.deferred > 0,
+        degraded=done.deferred > 0 or bool(share.late),
         error=done.error,
     )
 

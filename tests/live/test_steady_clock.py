@@ -188,7 +188,7 @@ def test_a_problem_of_a_thread_ends_when_its_step_succeeds() -> None:
         changed.set()
 
     journal = SimpleNamespace(flush=lambda: None, follow=follow)
-    core = SimpleNamespace(state=SimpleNamespace(window_ms=30_000), tick=lambda: None, failed=failed)
+    core = SimpleNamespace(state=SimpleNamespace(window_ms=30_000), tick=lambda: None, share=lambda: False, failed=failed)
     threads = Background(core, journal, LiveConfig(log_flush_seconds=0.01), lambda: 1_000.0)  # type: ignore[arg-type]
     threads.start(None)
     try:

@@ -10,8 +10,9 @@ from livealign.config import LiveConfig
 from livealign.events.followed_log import FollowedLog
 from livealign.events.log import START, EventLog, Log
 from livealign.events.models import event_of
-from livealign.live.answers import ShadowComparison, SilentObserver, TickReport
+from livealign.live.answers import ShadowComparison, SharedReport, SilentObserver, TickReport
 from livealign.live.core import LiveCore
+from livealign.live.shared.reading import SharedReading
 from tests.planted.release import PlantedRelease
 
 CONFIG = LiveConfig(publish_seconds=0.0, exploration_share=0.0, max_same_code=100)
@@ -37,6 +38,7 @@ class Told(SilentObserver):
     failures: list[tuple[str, str]] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
     shadows: list[ShadowComparison] = field(default_factory=list)
+    steps: list[SharedReport] = field(default_factory=list)
 
     def events(self, outcomes: Mapping[tuple[str, Any], int]) -> None:
         self.outcomes.update(outcomes)
@@ -49,6 +51,9 @@ class Told(SilentObserver):
 
     def shadowed(self, comparison: ShadowComparison) -> None:
         self.shadows.append(comparison)
+
+    def shared(self, report: SharedReport) -> None:
+        self.steps.append(report)
 
     def took_over(self, release_id: str, seconds: float) -> None:
         self.releases.append(release_id)
@@ -88,7 +93,14 @@ class Stage:
     core: LiveCore
 
     @classmethod
-    def open(cls, release: PlantedRelease, folder: Path, config: LiveConfig = CONFIG, log: Log | None = None) -> "Stage":
+    def open(
+        cls,
+        release: PlantedRelease,
+        folder: Path,
+        config: LiveConfig = CONFIG,
+        log: Log | None = None,
+        shared: SharedReading | None = None,
+    ) -> "Stage":
         clock = Clock(release.taken_at / 1000 + 60)
         clock.now -= clock.now % 30  # the beginning of a window
         told = Told()
@@ -100,6 +112,7 @@ class Stage:
             clock,
             told,
             checkpoint=folder / "state" / "checkpoint.npz",
+            shared=shared,
         )
         return cls(release, folder, clock, Platform(clock), told, core)
 

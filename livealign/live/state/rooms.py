@@ -82,6 +82,12 @@ class LiveRoom:
         """Take a picture; the newest one stays."""
         self.frame = newest(self.frame, frame)
 
+    def add_coded(self, window: CodedWindow, kept: int) -> None:
+        """Add the newest encoded window; at most `kept` stay."""
+        self.windows.appendleft(window)
+        while len(self.windows) > kept:
+            self.windows.pop()
+
     @property
     def title(self) -> str | None:
         """The latest title."""

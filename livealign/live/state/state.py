@@ -59,6 +59,7 @@ class LiveState:
         self.config, self.coded_windows, self.users, self.sessions = config, coded_windows, users, sessions
         self.user_counts, self.author_counts = user_counts, author_counts
         self.window_ms = window_ms
+        self.most_rooms = config.max_rooms
         self.clock = clock  # the latest time of any event
         self.closed_until = clock // window_ms - 1  # the last window that is over
         self.late_events = 0
@@ -131,7 +132,7 @@ class LiveState:
             if started_at > room.started_at:
                 self._change_room(room, RoomText(started_at, title, category), language)
             return room
-        if len(self.rooms) >= self.config.max_rooms:
+        if len(self.rooms) >= self.most_rooms:
             self._remove(self.rooms.popitem(last=False)[1])
         row = self.table.append(
             room_id=room_id,
