@@ -55,8 +55,8 @@ ui: setup ## Dagster's UI on 127.0.0.1:3001: the asset graph, its schedule and s
 drift-ui: setup ## Evidently's UI on 127.0.0.1:3003: the drift of each day as a trend
 	$(BIN)/evidently ui --workspace $(LIVEALIGN_HOME)/reports/drift_trend --host 127.0.0.1 --port 3003
 
-serve: setup ## the champion's Bento on 127.0.0.1:$(PORT); its live wall is the page at /
-	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT)
+serve: setup ## the champion's Bento on 127.0.0.1:$(PORT); its live wall is the page at / (ROLE=reader|ranker: docs/live.md)
+	$(BIN)/python -m bentos serve --platform $(PLATFORM) --port $(PORT) $(if $(ROLE),--role $(ROLE))
 
 demo: setup ## serve, and play a landed day into it as if it happened now: SPEED=4 DAY=YYYY-MM-DD
 	$(BIN)/python -m bentos demo --platform $(PLATFORM) --port $(PORT) --speed $(or $(SPEED),1) $(if $(DAY),--day $(DAY))

@@ -27,6 +27,7 @@ from livealign.cli.command import path_error
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.partitions import landed_days
+from livealign.live.answers import ROLES
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
                 smoke = smoke_test(built.path, arguments.timeout, arguments.models)
                 print(json.dumps({"tag": built.tag, "path": str(built.path), "smoke": asdict(smoke)}))
             case "serve":
-                serve(Home.from_environment(arguments.platform), arguments.host, arguments.port)
+                serve(Home.from_environment(arguments.platform), arguments.host, arguments.port, arguments.role)
             case "feed":
                 _feed(arguments, arguments.url, os.environ.get(WRITE_VARIABLE, "").split(",")[0])
             case "demo":
@@ -115,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--models", type=Path, help="folder of the backbones, to try the refresh too")
     build.add_argument("--backbone", type=Path, help="a backbone's folder to pack, for a Bento that needs nothing beside it")
     server = commands.add_parser("serve", help="serve the champion's Bento")
+    server.add_argument(
+        "--role", choices=ROLES, help="of this process, where several share a log in Redis (default: LIVEALIGN_ROLE, else both)"
+    )
     player = commands.add_parser("feed", help="play a landed day into a running service")
     player.add_argument("--url", default="http://127.0.0.1:3000")
     demo = commands.add_parser("demo", help="serve the champion and play a landed day into it")

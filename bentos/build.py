@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import bentos
@@ -90,13 +91,15 @@ def bentoml_settings(store: Path) -> dict[str, str]:
 def requirements() -> list[str]:
     """The packages that `livealign` needs, at the versions of this environment.
 
-    A Bento then runs with the versions that it was tried with. BentoML adds itself.
+    A Bento then runs with the versions that it was tried with. BentoML adds itself. `redis` is there if it is installed: a
+    reader or ranker (docs/live.md) needs it.
     """
     names = [
         re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
         for requirement in importlib.metadata.requires("livealign") or ()
         if "extra ==" not in requirement
     ]
+    names += ["redis"] if find_spec("redis") else []
     # A local version such as 2.13.0+cpu is one machine's build; the container takes the public one.
     return sorted(f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names)
 

@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 from bentos.build import bentoml_command, bentoml_environment
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
+from bentos.live_recommender.settings import ROLE_VARIABLE
 from bentos.live_recommender.start_check import WAIT_SECONDS
 from bentos.smoke import is_ready
 from livealign.errors import LiveAlignError
 from livealign.home import Home
+from livealign.live.answers import Role
 from livealign.release.registry import champion_path
 from livealign.settings import CONFIG_VARIABLE, load_settings, settings_path
 
@@ -54,8 +56,11 @@ def serving_environment(home: Home) -> dict[str, str]:
     return {**folders, "OMP_WAIT_POLICY": "PASSIVE", **bentoml_environment(home.bento_store)}
 
 
-def serve(home: Home, host: str, port: int) -> NoReturn:
+def serve(home: Home, host: str, port: int, role: Role | None = None) -> NoReturn:
     """Replace this process by the champion's BentoML server.
+
+    Args:
+        role: of the process, where several share a log in Redis; None for that of the environment.
 
     Raises:
         LiveAlignError: it could not start.
@@ -63,6 +68,8 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
     load_settings()  # a mistake raises here, not in a server that never gets ready
     refuse_address(host, port)
     command, environment = _command(home, host, port), serving_environment(home)
+    if role is not None:
+        environment[ROLE_VARIABLE] = role
     if not ApiKeys.from_environment().writers:
         print(
             f"{WRITE_VARIABLE} is not set: lists and rooms can be read, events are refused. To send events, start it with\n"

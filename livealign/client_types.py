@@ -629,6 +629,14 @@ class Status(TypedDict):
     log_behind_records: int
     # No event has come yet: rooms and time are those of the release's snapshot.
     from_snapshot: bool
+    # A reader makes the vectors of rooms, a ranker has them from readers, and one that is both does both.
+    role: Literal["both", "reader", "ranker"]
+    # Alive that share the rooms; null: this process reads every room itself.
+    readers: int | None
+    # Rooms that this process reads, where several share them.
+    rooms_owned: int | None
+    # Since vectors of other readers came; null before the first.
+    vectors_age_seconds: float | None
     # Accepted, over the last half minute.
     events_per_second: float
     # Recommendations, over the last half minute.

@@ -304,7 +304,7 @@ class LiveConfig:
         6 * 3_600.0, "a room without any event for so long has ended", POSITIVE, unit="seconds"
     )
     windows_kept: int = setting(6, "encoded windows kept of each room, to look at", COUNT, unit="windows")
-    max_rooms: int = setting(50_000, "rooms kept at most", COUNT, unit="rooms")
+    max_rooms: int = setting(50_000, "rooms kept at most, for each reader that shares them", COUNT, unit="rooms")
     max_users: int = setting(200_000, "users with a history; those who engaged longest ago give way", COUNT, unit="users")
     max_coded_windows: int = setting(400_000, "vectors that rooms and histories share", COUNT, unit="vectors")
     event_ids: int = setting(1_000_000, "event ids remembered, to find duplicates", COUNT, unit="ids")

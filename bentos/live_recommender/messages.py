@@ -266,6 +266,12 @@ class Status(BaseModel):
     staleness_p99_seconds: float | None
     log_behind_records: int = Field(description="Impressions that are not in the log yet.")
     from_snapshot: bool = Field(description="No event has come yet: rooms and time are those of the release's snapshot.")
+    role: Literal["both", "reader", "ranker"] = Field(
+        description="A reader makes the vectors of rooms, a ranker has them from readers, and one that is both does both."
+    )
+    readers: int | None = Field(description="Alive that share the rooms; null: this process reads every room itself.")
+    rooms_owned: int | None = Field(description="Rooms that this process reads, where several share them.")
+    vectors_age_seconds: float | None = Field(description="Since vectors of other readers came; null before the first.")
     events_per_second: float = Field(description="Accepted, over the last half minute.")
     lists_per_second: float = Field(description="Recommendations, over the last half minute.")
 

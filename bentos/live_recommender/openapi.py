@@ -104,7 +104,7 @@ def _paths(now: int) -> Json:
                 "rooms are logged as impressions under the request id.",
                 "RecommendResponse",
                 body=("RecommendRequest", {"user_id": 17, "k": 5, "surface": "home"}),
-                refusals=("413", "415"),
+                refusals=("413", "415", "421"),
                 open_to_readers=True,
             )
         },
@@ -114,7 +114,7 @@ def _paths(now: int) -> Json:
                 "A list for each of at most 100 viewers, in their order.",
                 "RecommendManyResponse",
                 body=("RecommendManyRequest", {"user_ids": [17, 18], "k": 5}),
-                refusals=("413", "415"),
+                refusals=("413", "415", "421"),
                 open_to_readers=True,
             )
         },

@@ -177,7 +177,7 @@ class SharedStatus(NamedTuple):
 
 
 class SharedReport(NamedTuple):
-    """The counts of one step in which vectors were published and followed, all releases together."""
+    """The counts of one step of publishing and following vectors, over all releases."""
 
     readers: int  # alive; these two are of the champion
     rooms_owned: int  # by this process, at its last tick
@@ -242,7 +242,10 @@ class Observer(Protocol):
         """The list of a challenger in the shadow was compared."""
 
     def shared(self, report: SharedReport) -> None:
-        """Vectors were published and followed, where several processes share the reading; several times a second."""
+        """Vectors were published and followed, where processes share the reading.
+
+        Called several times a second.
+        """
 
     def failed(self, what: str, detail: str) -> None:
         """An error that the core survives.

@@ -9,7 +9,7 @@ from livealign.config import LiveConfig
 from livealign.errors import BundleError
 from livealign.evaluation.tallies import Arm
 from livealign.live.answering import AnsweringCore
-from livealign.live.answers import Observer
+from livealign.live.answers import Observer, Role
 from livealign.live.experiment import Experiment, ExperimentReport, report_of
 from livealign.live.journal import Journal
 from livealign.live.lane import Lane, joined
@@ -44,6 +44,11 @@ class ChallengedCore(AnsweringCore):
     def failed(self, what: str, error: str | None) -> None:
         """Record a problem, or with None that it is over."""
 
+    @property
+    def role(self) -> Role:
+        """The part of this process where several share the reading of rooms."""
+        return "both" if self._shared is None else self._shared.role
+
     def follow_challengers(self, releases: Path) -> bool:
         """Serve the challengers that the releases folder names; returns whether anything changed.
 
@@ -76,7 +81,10 @@ class ChallengedCore(AnsweringCore):
         return self._shadows.compare(seconds)
 
     def share(self) -> bool:
-        """Publish what this process has read and follow what others have; returns False if it reads alone."""
+        """Publish what this process has read, and follow what others have.
+
+        Returns False if this process reads alone.
+        """
         if self._shared is None:
             return False
         report = self._shared.step([self._main, *self._experiment.lanes.values()])
@@ -135,6 +143,7 @@ class ChallengedCore(AnsweringCore):
             with self._ticking:
                 lane = joined(main, fresh, self._journal.states, self.now(), self._own_rooms)
             if self._shared is not None:
+                self._shared.of(release).look(fresh)
                 self._shared.of(release).follow(lane)
         except (BundleError, OSError) as error:
             self.failed(f"challenger {release}", f"challenger {release} is not served: {error}")

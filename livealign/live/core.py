@@ -272,7 +272,7 @@ class LiveCore(ChallengedCore):
 
     def _take_over(self, fresh: Serving) -> None:
         main = self._main
-        read = [] if self._shared is None else self._shared.published(fresh)
+        read = [] if self._shared is None else self._shared.join(fresh)
 
         def swap() -> None:
             main.swap(fresh)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -126,6 +127,7 @@ def test_a_bento_takes_the_exact_versions_of_this_environment() -> None:
     pins = dict(line.split("==") for line in requirements())
     assert pins["torch"].replace(".", "").isdigit()  # no local build such as +cpu
     assert {"numpy", "pyarrow", "safetensors", "torch"} <= pins.keys()
+    assert ("redis" in pins) == (find_spec("redis") is not None)  # readers and rankers need it
 
 
 @pytest.fixture(scope="module")

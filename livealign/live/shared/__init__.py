@@ -1,1 +1,1 @@
-"""Reading shared by several processes on one Redis: who reads which room, and the vectors that come of it."""
+"""The reading of rooms, shared by several processes on one Redis log."""

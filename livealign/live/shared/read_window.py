@@ -1,4 +1,4 @@
-"""One window of a room as a reader publishes it: text, counts, vector, codes, and the room's content so far.
+"""One window of a room as a reader publishes it: text, counts, vector, codes, content.
 
     data = to_bytes(read_window(state, room))
     take(state, [from_bytes(data)])            # in another process, whose room then has the same content
@@ -52,7 +52,10 @@ class Taken(NamedTuple):
 
 
 def read_window(state: LiveState, room: LiveRoom) -> ReadWindow | None:
-    """The newest encoded window of a room, or None if it has none; the caller holds the state's lock."""
+    """The newest encoded window of a room, or None if it has none.
+
+    The caller holds the state's lock.
+    """
     if room.content is None:
         return None
     row = int(state.table["coded_row"][room.row])
@@ -70,9 +73,9 @@ def read_window(state: LiveState, room: LiveRoom) -> ReadWindow | None:
 
 
 def take(state: LiveState, windows: Sequence[ReadWindow], now: int) -> Taken:
-    """Give rooms the content that another process has read; the caller holds the state's lock, and publishes the view.
+    """Give rooms the content that another process has read.
 
-    What is older than the room's content is left out.
+    What is older than the room's content is left out. The caller holds the state's lock, and publishes the view.
 
     Args:
         now: epoch milliseconds.
@@ -100,7 +103,10 @@ def take(state: LiveState, windows: Sequence[ReadWindow], now: int) -> Taken:
 
 
 def settle(state: LiveState, room: LiveRoom) -> None:
-    """Let a room wait no more for a window that its content is of; the caller holds the state's lock."""
+    """Let a room wait no more for a window that its content is of.
+
+    The caller holds the state's lock.
+    """
     waiting = room.waiting
     if waiting is None or room.content is None:
         return

@@ -1,4 +1,4 @@
-"""The reading of rooms as several processes share it: the role of this one, and its part in each release.
+"""The role of a process in the shared reading, and its part in each release.
 
 A *reader* turns closed windows into vectors and codes, for its share of the rooms, and publishes them. A *ranker* follows them
 and loads no language model. A process that is *both* reads its share and follows the others'.
@@ -111,11 +111,11 @@ class SharedReading:
         Raises:
             EventLogError: the server is unreachable.
         """
-        if self.reads:
-            return True
         now = time.monotonic()
         with self._gate:
             waited = now - self._wanted_since.setdefault(release_id, now)
+        if self.reads:
+            return True
         before = self.of(lane.serving.release_id).published_rooms()
         with lane.state.lock:
             table, at = lane.state.table, int(1000 * self._clock())
@@ -123,13 +123,17 @@ class SharedReading:
         read = len(rooms & self.of(release_id).published_rooms())
         return read >= _READ_SHARE * len(rooms) or waited >= self._config.release_wait_seconds
 
-    def published(self, serving: Serving) -> list[ReadWindow]:
-        """What readers have published so far with a release that is about to be taken over.
+    def join(self, serving: Serving) -> list[ReadWindow]:
+        """Join the readers of a release that is about to be taken over, if this process reads.
+
+        Returns what they have published so far.
 
         Raises:
             EventLogError: the server is unreachable.
         """
-        return self.of(serving.release_id).fetch(serving)[0]
+        shared = self.of(serving.release_id)
+        shared.look(serving)
+        return shared.fetch(serving)[0]
 
     def close(self) -> None:
         """Give up this process's share of the rooms, so that others read them at their next tick."""

@@ -1,4 +1,4 @@
-"""One release's rooms as several processes share them: this one's share, what it publishes, and what it follows."""
+"""One release's rooms in the shared reading: the share of a process, and what it follows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The part of a tick's rooms that this process reads, and what became of the others since the last tick."""
+    """The rooms of a tick that this process reads, and what became of the others."""
 
     rooms: list[LiveRoom]
     late: Sequence[LiveRoom] = ()  # rooms of other readers, which have not read them for a whole tick
@@ -117,15 +117,14 @@ class SharedRelease:
 
     # Redis
 
-    def look(self, *, reads: bool) -> None:
-        """Look at who is alive, and renew the lease if this process reads; at most once a second.
+    def look(self, serving: Serving) -> None:
+        """Look at who is alive; a process that can read renews its lease, or joins.
 
         Raises:
             EventLogError: the server is unreachable; the readers of the last look count on.
         """
-        if self._looked is None or time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self.readers = self._leases.renew() if reads else self._leases.alive()
-            self._looked = time.monotonic()
+        self.readers = self._leases.alive() if serving.refresher is None else self._leases.renew()
+        self._looked = time.monotonic()
 
     def alive(self) -> int:
         """The number of readers that are alive now.
@@ -136,21 +135,23 @@ class SharedRelease:
         return len(self._leases.alive())
 
     def step(self, lane: Lane) -> Step:
-        """Follow what others have read, and publish what this process has.
+        """Follow what others have read, and publish what this process has read.
+
+        Once a second it looks at who is alive.
 
         Raises:
-            EventLogError: the server is unreachable; nothing is lost.
+            EventLogError: the server is unreachable; nothing is lost, and the readers of the last look count on.
         """
-        self.look(reads=lane.serving.refresher is not None)
+        if self._looked is None or time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self.look(lane.serving)
+            self._forget(lane.state)
         step = self.follow(lane)
         if not self._begun:  # others may not have what this process has
             with lane.state.lock:
                 rooms = list(lane.state.rooms.values())
             self.read([room for room in self.own(lane.state, rooms) if room.content is not None])
             self._begun = True
-        published = self._publish(lane)
-        self._forget(lane.state)
-        return step._replace(published=published)
+        return step._replace(published=self._publish(lane))
 
     def follow(self, lane: Lane) -> Step:
         """Give the rooms of a lane what others have read.

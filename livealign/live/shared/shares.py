@@ -15,7 +15,9 @@ Ints = NDArray[np.int64]
 
 
 def owners(room_ids: Ints, readers: Sequence[str]) -> Ints:
-    """The place in `readers` of each room's reader [n]; it does not depend on the order of the readers.
+    """The place in `readers` of each room's reader [n].
+
+    Which reader a room has does not depend on their order.
 
     Raises:
         ValueError: there is no reader.

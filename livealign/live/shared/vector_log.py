@@ -1,4 +1,4 @@
-"""The vectors of one release in Redis: each room's newest window, and a stream that says which rooms are new.
+"""The vectors of one release in Redis: each room's newest window, and which are new.
 
 A hash holds the newest window of each room, so that it does not grow with time. A stream holds the ids of the rooms in the
 order in which they were read. A process that follows it fetches the newest windows of these rooms; one that is late skips those
@@ -56,7 +56,9 @@ class VectorLog:
             transaction.execute()
 
     def news(self, after: bytes | None) -> News:
-        """The rooms that others have read after a position; all rooms if it is None, or no longer in the stream.
+        """The rooms that others have read after a position.
+
+        All rooms, if the position is None or no longer in the stream.
 
         Raises:
             EventLogError: the server is unreachable.
