@@ -8,7 +8,7 @@ by its route, outcome, size and time, never by its text.
 import logging
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,7 @@ class AdmissionSettings:
     limits: Limits | None = None
     metrics: Metrics | None = None
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)  # routes that other processes answer, and what is said
 
     def knows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether a request carries one of the API keys."""
@@ -147,6 +148,8 @@ class AdmissionMiddleware:
             if refusal is not None:
                 challenge = ((b"www-authenticate", b"Bearer"),) if refusal.status == 401 else ()
                 raise Refused(refusal.status, refusal.error, challenge)
+        if route in self.settings.elsewhere:
+            raise Refused(421, self.settings.elsewhere[route])
         if scope["method"] == "POST" and route in MAX_BYTES:
             raw = plain_body(await _body(route, headers, receive), headers, MAX_BYTES[route])
             scope[BODY] = raw if route == "/frames" else _decoded(raw)

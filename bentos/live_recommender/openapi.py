@@ -49,7 +49,7 @@ def document(bentoml_document: Json, prefix: str = "") -> Json:
     embed = bentoml_document["paths"]["/embed"]["post"]
     embed["responses"] = {"200": embed["responses"][200]}  # BentoML's refusals are not the middleware's
     embed["requestBody"]["content"]["application/json"]["example"] = {"segments": [EXAMPLE_SEGMENT]}
-    embed |= {**with_refusals(embed, "413", "415", "503"), "operationId": "embed"}
+    embed |= {**with_refusals(embed, "413", "415", "421", "503"), "operationId": "embed"}
     of_bentoml = bentoml_document["components"]["schemas"]
     schemas = {**{name: of_bentoml[name] for name in ("Segment", "EmbeddedSegment")}, **schemas_of()}
     return {

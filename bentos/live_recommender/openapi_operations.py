@@ -12,7 +12,7 @@ _REFUSALS = {
     "408": "The headers or the body did not come in time.",
     "413": "Too much at once.",
     "415": "The body is not JSON, or no picture.",
-    "421": "This process is a reader and makes no lists; ask a ranker.",
+    "421": "This process is a reader and makes no lists, or a ranker and embeds nothing; ask another.",
     "422": "No event of the batch was taken, and `rejections` says why; or the picture was not, and `error` does.",
     "404": "No such room now.",
     "431": "The headers are larger than 16 KB.",

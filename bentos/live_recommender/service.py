@@ -23,7 +23,7 @@ from bentos.live_recommender.messages import MAX_SEGMENTS, EmbeddedSegment, Segm
 from bentos.live_recommender.metrics import process_metrics
 from bentos.live_recommender.path_prefix import PathPrefixMiddleware
 from bentos.live_recommender.routes import make_app
-from bentos.live_recommender.settings import ROOT, Settings
+from bentos.live_recommender.settings import ELSEWHERE, ROOT, Settings
 from bentos.live_recommender.start_check import check_start
 from bentos.live_recommender.supervision import end_service, end_with_supervisor, supervise
 from bentos.live_recommender.trusted_proxies import TrustedProxies
@@ -100,6 +100,7 @@ class LiveRecommender:
         self._warm_up, self._warm = warm_up, threading.Event()
         self.endpoints = Endpoints(self.core, limits, self._metrics)
         ADMISSION.limits, ADMISSION.metrics, ADMISSION.proxies = limits, self._metrics, TrustedProxies.from_environment()
+        ADMISSION.elsewhere = ELSEWHERE[self._settings.role]
 
     def _get_warm(self) -> None:
         try:

@@ -23,6 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]  # of the Bento's code, or of the sou
 PACKED_BUNDLE, PACKED_MODELS = ROOT / "bundle", ROOT / "models"
 CHECKPOINT = "checkpoint"
 ROLE_VARIABLE = "LIVEALIGN_ROLE"
+_NO_LISTS = "this process is a reader and makes no lists; ask a ranker"
+ELSEWHERE: dict[Role, dict[str, str]] = {
+    "both": {},
+    "reader": {"/recommend": _NO_LISTS, "/recommend/many": _NO_LISTS},
+    "ranker": {"/embed": "this process is a ranker and has no language model; ask a reader"},
+}
+"""By role: the routes that processes of another role answer, and what a client is told."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from livealign.config import LiveConfig
 from livealign.errors import BundleError
 from livealign.evaluation.tallies import Arm
 from livealign.live.answering import AnsweringCore
-from livealign.live.answers import Observer, Role
+from livealign.live.answers import Observer
 from livealign.live.experiment import Experiment, ExperimentReport, report_of
 from livealign.live.journal import Journal
 from livealign.live.lane import Lane, joined
@@ -43,11 +43,6 @@ class ChallengedCore(AnsweringCore):
     @abstractmethod
     def failed(self, what: str, error: str | None) -> None:
         """Record a problem, or with None that it is over."""
-
-    @property
-    def role(self) -> Role:
-        """The part of this process where several share the reading of rooms."""
-        return "both" if self._shared is None else self._shared.role
 
     def follow_challengers(self, releases: Path) -> bool:
         """Serve the challengers that the releases folder names; returns whether anything changed.
