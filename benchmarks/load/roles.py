@@ -87,7 +87,7 @@ def processes(readers: int, rankers: int, variables: dict[str, str], share: floa
 
 
 def measure(readers: int, rankers: int, bundle: Path, models: Path, share: float, news: int, seconds: float) -> Result:
-    """One set of processes on a Redis of its own: its highest rate, then staleness at a steady rate."""
+    """One set of processes on a Redis of its own: its highest rate, then its staleness."""
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
         redis = RedisServer(Path(folder)).start(*DURABLE)
         variables = {"LIVEALIGN_BUNDLE": str(bundle), "LIVEALIGN_MODELS": str(models), "LIVEALIGN_REDIS_URL": redis.url}
