@@ -171,8 +171,10 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     )
     state.closed_until = about["closed_until"]
     state.outcomes = RoomOutcomes.from_plain(about["outcomes"])
+    state.most_rooms = max(config.max_rooms, len(arrays["contents"]))  # none gives way, also where fewer are kept by now
     for row, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
         _restore_room(state, row, parts)
+    state.most_rooms = config.max_rooms
     for name, column in _part(arrays, "rooms").items():
         state.table[name][:] = column
     for room in sorted(state.rooms.values(), key=lambda room: room.heard_at):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,15 @@ def test_no_byte_that_flips_is_more_than_a_file_that_cannot_be_read(tmp_path: Pa
         except LiveAlignError:
             refused += 1
     assert refused > 250
+
+
+def test_more_rooms_than_are_kept_by_now_are_restored_and_give_way_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.npz"
+    write_checkpoint(path, checkpoint_arrays(busy_state(), "r1", Position(3, 40), RecentIds(9)))
+    state = read_checkpoint(path, replace(CONFIG, max_rooms=1), of_authors).state
+    assert list(state.rooms) == [8, 7]
+    state.start_room(9, 90, 50_000, None, None, None)
+    assert list(state.rooms) == [7, 9]
 
 
 def test_a_state_of_the_older_format_is_read_with_the_latest_title_and_category(tmp_path: Path) -> None:

@@ -101,9 +101,8 @@ class SharedReading:
     def may_take_over(self, release_id: str, lane: Lane) -> bool:
         """Whether a ranker may serve a release: the readers have read its rooms, or took too long.
 
-        Read are nine of ten of the live rooms that were read with the champion.
-
-        A reader may always: it reads them itself.
+        They have, when nine of ten of the live rooms that were read with the champion are read with it. A reader may always:
+        it reads them itself.
 
         Args:
             lane: of the champion in service.

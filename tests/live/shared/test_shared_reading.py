@@ -12,6 +12,7 @@ import pytest
 from livealign.errors import BackboneError, EventLogError
 from livealign.events.redis_log import RedisLog
 from livealign.live.answers import Role, SegmentText
+from livealign.live.shared.leases import Reader
 from livealign.live.shared.reading import SharedReading
 from livealign.live.shared.release import SharedRelease
 from livealign.live.shared.vector_log import KEY
@@ -130,6 +131,25 @@ def talk_in(world: tuple[Stage, ...], word: str) -> None:
         window(*world)
 
 
+def test_a_reader_counts_from_the_first_window_that_ends_well_after_it_joined(opens: Opens) -> None:
+    stage = opens("reader")
+    stage.start_rooms(*ROOMS)
+    shared, rooms, ended_at = shared_release(stage), list(stage.core.state.rooms.values()), 1_000_000
+    (me,) = shared.readers
+    old, fresh = Reader(me.name, ended_at - 60_000), Reader("fresh", ended_at - 4_999)
+    shared.readers = (fresh, old)
+    assert shared.own(stage.core.state, rooms, ended_at) == rooms
+    assert 0 < len(shared.own(stage.core.state, rooms, ended_at + 30_000)) < len(rooms)
+    shared.readers = (fresh._replace(name=me.name), old._replace(name="old"))
+    assert shared.own(stage.core.state, rooms, ended_at) == []
+    shared.readers = (fresh._replace(name=me.name),)  # the first of all
+    assert shared.own(stage.core.state, rooms, ended_at) == rooms
+    shared.readers = ()  # nobody was seen yet
+    assert shared.own(stage.core.state, rooms, ended_at) == rooms
+    shared.readers = (old._replace(name="old"),)  # its own lease has ended
+    assert shared.own(stage.core.state, rooms, ended_at) == []
+
+
 def test_a_ranker_has_no_language_model_and_says_so(opens: Opens) -> None:
     ranker = opens("ranker")
     assert ranker.core.serving.refresher is None
@@ -239,6 +259,19 @@ def test_rooms_that_are_over_leave_redis(opens: Opens, log: RedisLog) -> None:
     reader.core.tick()
     step(reader)
     assert not {str(room).encode() for room in ROOMS} & set(log.client.hkeys(key))  # type: ignore[arg-type]
+
+
+def test_a_reader_without_its_backbone_leaves_all_rooms_to_others(
+    opens: Opens, releases: list[PlantedRelease], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    (plain,) = (releases[0].bundle.parent.parent / "plain" / "releases").glob("2*-*")
+    log = RedisLog.open(redis_server.url)
+    stage = Stage.open(
+        releases[0]._replace(bundle=plain), tmp_path / "plain", CONFIG, log, SharedReading(log.client, "reader", CONFIG)
+    )
+    assert stage.core.status().readers == 0
+    assert "no_refresh" in stage.core.recommend(STRANGER, 3).fallbacks
+    stage.core.stop()
 
 
 def test_max_rooms_counts_for_each_reader(opens: Opens) -> None:
