@@ -54,6 +54,8 @@ def run_tick(
     done = Refreshed(deferred=len(rooms))
     if serving.refresher is not None:
         done = serving.refresher.refresh(state, rooms, budget_seconds, known, *(() if shared is None else (shared.read,)))
+    if shared is not None and done.error and not done.encoded:
+        shared.rest()
     ages = [*done.ages_ms, *share.ages_ms, *_defer(state, [*rooms, *share.late], at)]
     return TickReport(
         at=at,

@@ -20,6 +20,7 @@ from livealign.live.state.state import LiveState
 if TYPE_CHECKING:
     from redis import Redis
 
+_REST_SECONDS = 300.0
 _LOOK_SECONDS = 1.0  # between two looks at who is alive
 _SETTLED_MS = 5_000  # a reader counts from the first window that ends so long after it joined: all have seen it by then
 _MOST_UNKNOWN = 100_000  # rooms that others have read and this process has not heard of
@@ -45,7 +46,7 @@ class Share(NamedTuple):
 class SharedRelease:
     """The part of this process in the reading of one release's rooms.
 
-    `share` and `read` are for the tick; the others talk to Redis, in another thread.
+    `share`, `rest` and `read` are for the tick; the others talk to Redis, in another thread.
 
     Args:
         name: of this process.
@@ -61,6 +62,7 @@ class SharedRelease:
         self._leases = Leases(client, release_id, name, lease_seconds or 0.0)
         self._vectors = VectorLog(client, release_id, name)
         self._looked: float | None = None  # at who is alive; on the monotonic clock
+        self._rests_until = 0.0  # on the monotonic clock
         self._position: bytes | None = None
         self._begun = False
         self._known: set[int] = set()  # ids of rooms with a published window
@@ -100,7 +102,7 @@ class SharedRelease:
         """The rooms of this reader among these."""
         if not self._reads:
             return []
-        readers = self.readers or (Reader(self._name, 0),)  # nobody was seen yet
+        readers = self.readers or (Reader(self._name, 0),)  # nobody else was seen
         if window_ended_at is not None:
             readers = tuple(one for one in readers if one.joined_at <= window_ended_at - _SETTLED_MS) or readers
         names = [reader.name for reader in readers]
@@ -109,6 +111,13 @@ class SharedRelease:
         mine = set(every[owners(every, names) == names.index(self._name)].tolist()) if self._name in names else set()
         self.owned = len(mine)
         return [room for room in rooms if room.room_id in mine]
+
+    def rest(self) -> None:
+        """Leave the rooms to other readers for a while, because this one fails.
+
+        Without other readers it goes on trying.
+        """
+        self._rests_until = time.monotonic() + _REST_SECONDS
 
     def read(self, rooms: Sequence[LiveRoom]) -> None:
         """Have the newest windows of rooms published at the next step."""
@@ -123,8 +132,13 @@ class SharedRelease:
         Raises:
             EventLogError: the server is unreachable; the readers of the last look count on.
         """
-        self.readers = self._leases.alive() if serving.refresher is None else self._leases.renew()
-        self._looked = time.monotonic()
+        now = time.monotonic()
+        if serving.refresher is None or now < self._rests_until:
+            self._leases.leave()
+            self.readers = self._leases.alive()
+        else:
+            self.readers = self._leases.renew()
+        self._looked = now
 
     def alive(self) -> int:
         """The number of readers that are alive now.

@@ -1,7 +1,7 @@
 """Several cores on one Redis log: each window is read once, rankers follow, and releases are never mixed."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -272,6 +272,31 @@ def test_a_reader_without_its_backbone_leaves_all_rooms_to_others(
     assert stage.core.status().readers == 0
     assert "no_refresh" in stage.core.recommend(STRANGER, 3).fallbacks
     stage.core.stop()
+
+
+def test_a_reader_whose_model_fails_leaves_its_rooms_to_others_and_alone_goes_on_trying(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = opens("reader"), opens("reader")
+    broken.start_rooms(*ROOMS)
+    talk(broken, sound)
+    assert broken.core.serving.refresher is not None
+
+    def fails(texts: Sequence[str]) -> np.ndarray:
+        raise RuntimeError("the GPU is gone")
+
+    monkeypatch.setattr(broken.core.serving.refresher, "encode", fails)
+    first = window(broken, sound)
+    assert first[0] == 0
+    assert 0 < first[1] < len(ROOMS)
+    talk(sound, broken, word="goal")
+    assert window(broken, sound) == [0, len(ROOMS)]
+    assert [stage.core.status().readers for stage in (broken, sound)] == [1, 1]
+    sound.core.stop()
+    talk(broken, word="boss")
+    broken.clock.now += 30
+    report = broken.core.tick()
+    assert (report.rooms_with_news, report.error) == (len(ROOMS), "RuntimeError: the GPU is gone")
 
 
 def test_max_rooms_counts_for_each_reader(opens: Opens) -> None:
