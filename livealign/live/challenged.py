@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from livealign.config import LiveConfig
-from livealign.errors import BundleError
+from livealign.errors import BundleError, EventLogError
 from livealign.evaluation.tallies import Arm
 from livealign.live.answering import AnsweringCore
 from livealign.live.answers import Observer
@@ -137,13 +138,14 @@ class ChallengedCore(AnsweringCore):
             fresh = self._opened(bundle)
             with self._ticking:
                 lane = joined(main, fresh, self._journal.states, self.now(), self._own_rooms)
-            if self._shared is not None:
-                self._shared.of(release).look(fresh)
-                self._shared.of(release).follow(lane)
         except (BundleError, OSError) as error:
             self.failed(f"challenger {release}", f"challenger {release} is not served: {error}")
             self._experiment = Experiment(running.about, running.lanes, running.refused | {release})
             return
+        if self._shared is not None:
+            with suppress(EventLogError):  # the next step tries again
+                self._shared.of(release).look(fresh)
+                self._shared.of(release).follow(lane)
         self._shadows.forget(release)
         self.failed(f"challenger {release}", fresh.problem and f"challenger {release}: {fresh.problem}")
         self._experiment = Experiment(running.about, {**running.lanes, release: lane}, running.refused)

@@ -129,7 +129,7 @@ class Refresher:
         rooms: Sequence[LiveRoom],
         budget_seconds: float,
         known: Mapping[LlmInput, Floats] | None = None,
-        published: Callable[[Sequence[LiveRoom]], None] = lambda rooms: None,
+        published: Callable[[Sequence[LiveRoom]], None] | None = None,
     ) -> Refreshed:
         """Encode the waiting windows of rooms in order, and publish them chunk by chunk.
 
@@ -154,7 +154,8 @@ class Refresher:
                 continue
             failures = 0
             self._publish(state, encoded, done)
-            published([result.room for result in encoded])
+            if published is not None:
+                published([result.room for result in encoded])
             slowest = max(slowest, time.perf_counter() - began)
         done.deferred = len(rooms) - done.encoded
         return done

@@ -53,7 +53,7 @@ def run_tick(
     rooms = share.rooms
     done = Refreshed(deferred=len(rooms))
     if serving.refresher is not None:
-        done = serving.refresher.refresh(state, rooms, budget_seconds, known, *(() if shared is None else (shared.read,)))
+        done = serving.refresher.refresh(state, rooms, budget_seconds, known, None if shared is None else shared.read)
     if shared is not None and done.error and not done.encoded:
         shared.rest()
     ages = [*done.ages_ms, *share.ages_ms, *_defer(state, [*rooms, *share.late], at)]
