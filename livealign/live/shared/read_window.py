@@ -129,6 +129,7 @@ def to_bytes(window: ReadWindow) -> bytes:
         "codes": window.codes,
         "dim": len(window.vector),
         "text": content.text,
+        "picture": content.picture,
         "averages": [[average.weight, average.started_at] for average in averages],
     }
     encoded = json.dumps(header, separators=(",", ":")).encode()
@@ -167,7 +168,7 @@ def _parsed(header: dict[str, Any], numbers: Floats, dim: int, levels: int) -> R
         RecentContent(part.copy(), float(weight), int(started_at))
         for part, (weight, started_at) in zip(parts[1:], averages, strict=True)
     )
-    content = RoomContent(str(header["text"]), parts[0].copy(), before[0] if before else None, average)
+    content = RoomContent(str(header["text"]), parts[0].copy(), before[0] if before else None, average, str(header["picture"]))
     room_id, author_id, segment_id, ended_at = (
         int(header[name]) for name in ("room_id", "author_id", "segment_id", "ended_at")
     )

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,9 @@ def same(one: ReadWindow, other: ReadWindow) -> bool:
 def test_a_window_arrives_as_it_was_sent(stage: Stage) -> None:
     first = talked(stage, "rook takes", "schöner Zug 🙂")
     assert same(sent(first), first)
-    assert sent(first).content.text == first.content.text
+    assert sent(first).content.llm_input == first.content.llm_input
+    beside = first._replace(content=replace(first.content, picture="a name"))
+    assert sent(beside).content.picture == "a name"
     assert first.content.before is None
     listed = [room.room_id for room in stage.core.recommend(7, 5).rooms]  # a window that was shown is averaged over
     assert 1 in listed
