@@ -282,7 +282,7 @@ def test_a_reader_whose_model_fails_leaves_its_rooms_to_others_and_alone_goes_on
     talk(broken, sound)
     assert broken.core.serving.refresher is not None
 
-    def fails(texts: Sequence[str]) -> np.ndarray:
+    def fails(texts: Sequence[str], pictures: object = None) -> np.ndarray:
         raise RuntimeError("the GPU is gone")
 
     monkeypatch.setattr(broken.core.serving.refresher, "encode", fails)
