@@ -19,6 +19,7 @@ from livealign.llm.layers import LayerStack
 from livealign.llm.model_folder import Identity, identity_of, load_folder, vocabulary_of
 from livealign.llm.tiny_backbone import make_tiny_backbone
 
+INT8_FLAGS = {"avx512_vnni", "amx_int8"}  # as /proc/cpuinfo names them
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo names them on x86 and Arm
 
 
@@ -137,6 +138,12 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda" or not BFLOAT16_FLAGS.isdisjoint(_cpu_flags()):
         return torch.bfloat16
     return torch.float32
+
+
+def int8_serves() -> bool:
+    """Whether this processor multiplies int8 in hardware, and bfloat16 for all that is no product."""
+    flags = _cpu_flags()
+    return not INT8_FLAGS.isdisjoint(flags) and not BFLOAT16_FLAGS.isdisjoint(flags) and torch.backends.mkldnn.is_available()
 
 
 def choose_batch_tokens(device: torch.device, dtype: torch.dtype) -> int:

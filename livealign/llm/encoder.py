@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from livealign.config import EncoderConfig, SegmentConfig
+from livealign.config import INT8, EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
 from livealign.llm.adapter_folder import adapter_sha256, merged
-from livealign.llm.backbone import Backbone, choose_batch_tokens
+from livealign.llm.backbone import Backbone, choose_batch_tokens, int8_serves
 from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
 from livealign.llm.fitting import check_length, layers_of, with_layers
 from livealign.llm.fused_layers import FusedStack, stack_of
+from livealign.llm.int8 import INT8_FORMAT, LINES, with_int8
 from livealign.llm.layers import Stack, copy_with_own_layers
 from livealign.llm.packing import PackedBatch, pack
 from livealign.llm.pooling import Pooling, token_weights_sha256
@@ -70,8 +71,8 @@ class Encoder:
         self.token_budget = tokens
         self.adapter_sha256 = adapter_sha256
         self.pooling, self.projector = pooling, projector
-        self._frozen = stack_of(backbone.model, last=self.last)
-        self._adapted = adapted
+        self._frozen = self._in_number_type(stack_of(backbone.model, last=self.last))
+        self._adapted = None if adapted is None else self._in_number_type(adapted)
 
     @classmethod
     def load(
@@ -82,8 +83,8 @@ class Encoder:
         Only the adapted layers are copied; the rest shares the backbone's memory.
 
         Raises:
-            BackboneError: the backbone has no such exit layer or reads no such long texts, the adapter does not fit it, or the
-                pooling needs weights that the adapter lacks.
+            BackboneError: the backbone has no such exit layer or reads no such long texts, the adapter does not fit it, the
+                pooling needs weights that the adapter lacks, or int8 does not suit the processor or the backbone.
         """
         first, last = layers_of(backbone, config)
         segments = segments or SegmentConfig()
@@ -110,7 +111,8 @@ class Encoder:
 
         That is: weights, adapter, number type, layers, pooling and token budget.
         """
-        settings = {name: value for name, value in asdict(self.config).items() if name not in ("batch_tokens", "choice")}
+        apart = ("batch_tokens", "choice", "number_type")
+        settings = {name: value for name, value in asdict(self.config).items() if name not in apart}
         if not tuned:
             del settings["first_adapted_layer"]  # the raw vector does not depend on it
         identity = {
@@ -122,6 +124,8 @@ class Encoder:
             "encoder": settings,
             "token_budget": self.token_budget,
         }
+        if self.config.number_type == INT8:
+            identity["products"] = f"{INT8}, {INT8_FORMAT}"
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
 
     def encode(
@@ -183,6 +187,15 @@ class Encoder:
             for matrix, result in zip(vectors, self._forward(batch, list(kinds)), strict=True):
                 matrix[rows] = result
         return vectors
+
+    def _in_number_type(self, stack: Stack) -> Stack:
+        if self.config.number_type != INT8:
+            return stack
+        if not int8_serves():
+            raise BackboneError("encoder.number_type = int8: this processor has no products of int8; set it to auto")
+        if self.projector is not None:  # its steps are those of texts
+            raise BackboneError("encoder.number_type = int8 reads no pictures; set it to auto, or frames.prefix_tokens to 0")
+        return with_int8(stack, tokenize(self.backbone, LINES, self.token_budget))
 
     def _encode(
         self,

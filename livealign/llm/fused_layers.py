@@ -49,7 +49,7 @@ class FusedStack:
 
     def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
         """Hidden states [nodes, hidden] after layers first..last-1."""
-        rotations = self._rotations(hidden, batch)
+        rotations = self.rotations(hidden, batch)
         for layer in self.layers[first:last]:
             if self.checkpoint_layers and torch.is_grad_enabled():
                 hidden = checkpoint(layer, hidden, batch, rotations, use_reentrant=False)
@@ -67,11 +67,11 @@ class FusedStack:
         if layer.after_mlp is not None:
             return pooling(batch, self.run(hidden, batch, first, last))
         hidden = self.run(hidden, batch, first, last - 1)
-        hidden = layer.attend(hidden, batch, self._rotations(hidden, batch))
+        hidden = layer.attend(hidden, batch, self.rotations(hidden, batch))
         activations = pooling(batch, layer.activations(hidden))
         return pooling(batch, hidden) + layer.down(activations.to(hidden.dtype)).float()
 
-    def _rotations(self, hidden: Tensor, batch: PackedBatch) -> Rotations:
+    def rotations(self, hidden: Tensor, batch: PackedBatch) -> Rotations:
         """Cosine and sine of each node, [n, 1, rotated / 2], for each name of a rotation."""
         longest = max(group.nodes.shape[1] for group in batch.groups)
         positions = torch.arange(longest, device=hidden.device)[None]

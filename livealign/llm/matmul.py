@@ -44,6 +44,7 @@ class OneDnnProduct(Product):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, input_scale: Tensor | None = None, halves: bool = False) -> None:
         super().__init__(weight, bias)
+        self.input_scale = input_scale
         if input_scale is not None:
             weight = (weight.float() * input_scale.float()).to(weight.dtype)
         parts = 2 if halves else 1

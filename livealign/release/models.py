@@ -8,6 +8,7 @@ for a release whose other models this code no longer reads, so a new format does
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,10 +16,10 @@ import torch
 
 from livealign.alignment.towers import Alignment
 from livealign.codes.codebook import Codebook
-from livealign.config import EncoderConfig, SegmentConfig
+from livealign.config import AUTO, EncoderConfig, SegmentConfig
 from livealign.dataset.examples import KnownIds
 from livealign.errors import BackboneError, BundleError
-from livealign.llm.backbone import Backbone, load_backbone, load_identified
+from livealign.llm.backbone import Backbone, int8_serves, load_backbone, load_identified
 from livealign.llm.backbone_names import PIXELS, TINY
 from livealign.llm.content_encoder import ContentEncoder
 from livealign.llm.encoder import Encoder
@@ -126,6 +127,8 @@ def _load_llm(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone 
         encoder, segments = EncoderConfig(**config["encoder"]), SegmentConfig(**config["segments"])
     except (KeyError, TypeError) as error:
         raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
+    if not int8_serves():  # made on another kind of machine: served in the numbers that this one has
+        encoder = replace(encoder, number_type=AUTO)
     if backbone is None or not backbone.identity.is_called(wanted["sha256"]):
         backbone = _backbone(bundle.release_id, wanted, [models] if isinstance(models, Path) else list(models))
     return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
