@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.number_types --segments 512 --repeats 7
 
-Raw and tuned vectors of the same texts, in turns, on one thread. The texts are those of a tick, made by the simulator's grammar;
+Raw and tuned vectors of the same texts, in turns, on one thread. The texts are those of a tick, by the simulator's grammar;
 the adapter is a fresh one. Prints a row (JSON) for the whole pass and one for the products alone (2,048 rows, the widest weight
 of a layer). `encoder.number_type = "int8"` is worth setting where the first, by processor seconds, is at least 1.4. Cosines are
 to the vectors in float32, less their mean.
