@@ -10,7 +10,8 @@ Machines that share nothing else share it.
             embedding_cache/<encoder version>/<shard>.parquet  champions/<platform>.json
 
 Whatever a name's hash stands for never changes, so each object is written by one upload and appears whole; nothing is renamed
-or locked, and work that is done twice writes the same. The champion's pointer alone is replaced. Credentials of S3 come from
+or locked, and work that is done twice writes the same. The champion's pointer alone is replaced, and small shards alone are
+deleted, once a larger one holds their rows. Credentials of S3 come from
 the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
 """
 
@@ -22,6 +23,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
@@ -101,18 +103,32 @@ class Store:
         if not self.has(name):
             self._patiently(write)
 
-    def fetch_file(self, name: str, file: Path) -> None:
-        """Write an object's bytes to a file, whole or not at all."""
+    def fetch_file(self, name: str, file: Path) -> bool:
+        """Write an object's bytes to a file, whole or not at all; False if there is no such object."""
 
-        def read() -> None:
+        def read() -> bool:
             temporary = file.with_name(_temporary(file.name))
-            with self.filesystem.open_input_stream(self._path(name)) as source, temporary.open("wb") as out:
+            try:
+                source = self.filesystem.open_input_stream(self._path(name))
+            except FileNotFoundError:
+                return False
+            with source, temporary.open("wb") as out:
                 while block := source.read(_CHUNK):
                     out.write(block)
             temporary.replace(file)
+            return True
 
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._patiently(read)
+        return self._patiently(read)
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if there is one of this name."""
+
+        def remove() -> None:
+            with suppress(FileNotFoundError):
+                self.filesystem.delete_file(self._path(name))
+
+        self._patiently(remove)
 
     def put_folder(self, kind: str, name: str, folder: Path) -> None:
         """Write a folder as `<kind>/<name>.tar`, unless it is there."""
@@ -137,7 +153,8 @@ class Store:
             )
         with tempfile.TemporaryDirectory(prefix="livealign-") as scratch, replaced_directory(folder) as fresh:
             archive = Path(scratch, "folder.tar")
-            self.fetch_file(f"{kind}/{name}.tar", archive)
+            if not self.fetch_file(f"{kind}/{name}.tar", archive):
+                raise LiveAlignError(f"{self.where} lost {kind}/{name}.tar while it was fetched; run again")
             _read_archive(archive, fresh, f"{self.where}/{kind}/{name}.tar")
 
     def _path(self, name: str) -> str:

@@ -4,7 +4,7 @@ make retrain && .venv/bin/python -m benchmarks.quality.number_types --windows 12
 
 With the adapter of the last retrain, on the day that it held out. Windows: words alone, tuned vectors, whitened, the mean
 reciprocal rank of `livealign backbone compare`; the interval is over authors. GAUC: every text of the retrain is read again in
-int8; towers, codes and ranker are trained on those vectors and on the retrain's own; the interval is over users, of the mean over
+int8; towers, codes and ranker are trained on those vectors and on the retrain's; the interval is over users, of the mean over
 the seeds. The content check is left out, so that content is always used. `--seeds 0` leaves GAUC out.
 """
 

@@ -141,7 +141,7 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 
 
 def int8_serves() -> bool:
-    """Whether this processor multiplies int8 in hardware, and bfloat16 for all that is no product."""
+    """Whether this processor multiplies int8 in hardware, and bfloat16 too."""
     flags = _cpu_flags()
     return not INT8_FLAGS.isdisjoint(flags) and not BFLOAT16_FLAGS.isdisjoint(flags) and torch.backends.mkldnn.is_available()
 

@@ -2,14 +2,14 @@
 
 Later days embed only texts that are new. With a store (`livealign.store`) machines share the shards: those of others are
 fetched before the cache is read, new ones are put there. A shard is named by the keys in it, so machines never write different
-ones of one name.
+ones of one name. `livealign.llm.compaction` merges small ones.
 """
 
 import hashlib
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ class CacheVersion:
 
     def __init__(self, folder: Path, width: int, store: Store | None = None) -> None:
         self.folder, self.store, self._stored = folder, store, f"{SHARDS}/{folder.name}"
+        self.width = width
         self.schema = pa.schema([("key", pa.binary(16)), ("vector", pa.list_(pa.float32(), width))])
         self._keys: list[bytes] = []
         self._vectors: list[np.ndarray] = []
@@ -71,17 +72,29 @@ class CacheVersion:
 
         Those rows of `missing` [n] become False.
         """
-        if self.store is not None:
-            for name in self.store.names(self._stored):
-                if not (self.folder / name).exists():
-                    self.store.fetch_file(f"{self._stored}/{name}", self.folder / name)
+        self.fetch()
         rows = {key: row for row, key in enumerate(keys)}
-        for file in sorted(self.folder.glob("[!.]*.parquet")):
-            for shard_keys, values in self._read(file):
-                known = [(rows[key], index) for index, key in enumerate(shard_keys) if key in rows]
-                if known:
-                    into, outof = np.array(known).T
-                    vectors[into], missing[into] = values[outof], False
+        done: set[Path] = set()
+        # A compaction may replace shards by a larger one meanwhile; it appears before they go.
+        while left := [file for file in self.files() if file not in done]:
+            done.update(left)
+            for file in left:
+                for shard_keys, values in self.read(file):
+                    known = [(rows[key], index) for index, key in enumerate(shard_keys) if key in rows]
+                    if known:
+                        into, outof = np.array(known).T
+                        vectors[into], missing[into] = values[outof], False
+
+    def fetch(self) -> None:
+        """Fetch the store's shards that this machine lacks."""
+        lost = self.store is not None
+        while lost and self.store is not None:  # again, where a compaction on another machine replaced one meanwhile
+            absent = [name for name in self.store.names(self._stored) if not (self.folder / name).exists()]
+            lost = not all(self.store.fetch_file(f"{self._stored}/{name}", self.folder / name) for name in absent)
+
+    def files(self) -> list[Path]:
+        """The shards that are on this machine, sorted."""
+        return sorted(self.folder.glob("[!.]*.parquet"))
 
     def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
         """Add new vectors; they reach the disk in shards of about FLUSH_ROWS rows and at `flush`."""
@@ -94,25 +107,48 @@ class CacheVersion:
         """Write the vectors appended since the last flush as one shard."""
         if not self._keys:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         values = np.concatenate(self._vectors).astype(np.float32, copy=False)
-        column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
-        table = pa.table([pa.array(self._keys, pa.binary(16)), column], schema=self.schema)
-        name = hashlib.blake2b(b"".join(self._keys), digest_size=12).hexdigest()
-        # The host too: machines may share this folder.
-        temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{socket.gethostname()}.{os.getpid()}"
-        pq.write_table(table, temporary, compression="none", use_dictionary=False)
-        temporary.replace(self.folder / f"{name}.parquet")
-        if self.store is not None:
-            self.store.put_file(f"{self._stored}/{name}.parquet", self.folder / f"{name}.parquet")
+        self.write(self._keys, [(self._keys, values)])
         self._keys, self._vectors = [], []
 
-    def _read(self, file: Path) -> list[tuple[list[bytes], np.ndarray]]:
+    def write(self, keys: Sequence[bytes], parts: Iterable[tuple[Sequence[bytes], np.ndarray]]) -> Path:
+        """Write one shard of these keys, here and in the store, and return its file.
+
+        Args:
+            parts: (keys, float32 [keys, width]) of row groups, one after another.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.blake2b(b"".join(keys), digest_size=12).hexdigest()
+        # The host too: machines may share this folder.
+        temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{socket.gethostname()}.{os.getpid()}"
+        with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
+            for part_keys, values in parts:
+                column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
+                writer.write_table(pa.table([pa.array(part_keys, pa.binary(16)), column], schema=self.schema))
+        file = self.folder / f"{name}.parquet"
+        temporary.replace(file)
+        if self.store is not None:
+            self.store.put_file(f"{self._stored}/{file.name}", file)
+        return file
+
+    def delete(self, file: Path) -> None:
+        """Delete a shard whose rows another one holds, here and in the store."""
+        if self.store is not None:
+            self.store.delete(f"{self._stored}/{file.name}")
+        file.unlink(missing_ok=True)
+
+    def read(self, file: Path) -> list[tuple[list[bytes], np.ndarray]]:
+        """(keys, mapped float32 [keys, width]) of the row groups of a shard.
+
+        They are none if it is gone. A damaged one is removed.
+        """
         try:
             table = pq.read_table(file, schema=self.schema, memory_map=True)
+        except FileNotFoundError:
+            return []
         except (pa.ArrowInvalid, OSError) as error:
             logger.warning("embedding cache: %s is damaged and was removed, its texts are embedded again (%s)", file, error)
-            file.unlink()
+            file.unlink(missing_ok=True)
             return []
         width = self.schema.field("vector").type.list_size
         return [

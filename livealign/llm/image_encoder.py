@@ -31,6 +31,7 @@ from livealign.frames.decode import Pixels
 from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
 from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cores
 from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
+from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
 
@@ -104,6 +105,7 @@ def vectors_of(
             progress(len(distinct) - len(rows) + start + len(batch), len(distinct))
     if shard is not None:
         shard.flush()
+        compact(shard)
     place = {name: row for row, name in enumerate(distinct)}
     return vectors[[place[name] for name in names]] if len(names) else vectors
 

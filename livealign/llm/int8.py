@@ -1,4 +1,6 @@
-"""Matrix products of 8-bit integers, for a processor that multiplies them twice as fast as bfloat16 (oneDNN).
+"""Matrix products of 8-bit integers (oneDNN), for processors with VNNI or AMX.
+
+They multiply twice as many of them a second as of bfloat16.
 
     stack = with_int8(stack, tokens)      # the fused layers of `stack`, their products in int8
 
@@ -42,9 +44,9 @@ INT8_FORMAT = 1  # raise it when the same model would get other products
 
 
 class Int8Product(Product):
-    """A product in int8, for inference only: rows [n, inputs] in bfloat16 → [n, outputs] in bfloat16.
+    """A product in int8: rows [n, inputs] → [n, outputs], both bfloat16.
 
-    Each row is rounded to steps of its own, a 126th of its largest number.
+    It is for inference only. Each row is rounded to steps of its own, a 126th of its largest number.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -65,9 +67,9 @@ class Int8Product(Product):
 
 
 class NormedInt8Product(Product):
-    """The same for rows of a norm: they are alike in length, so all have the same steps and come in those.
+    """A product in int8 of the rows that a norm gives.
 
-    So activation, bias and factors are applied while a result is still in registers. A number beyond the 127 steps is cut. With
+    They are alike in length, so all have the same steps and come in those. Then activation, bias and factors are applied while a result is still in registers. A number beyond the 127 steps is cut. With
     `halves` only `gated` works.
     """
 

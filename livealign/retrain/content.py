@@ -18,6 +18,7 @@ from livealign.errors import BackboneError
 from livealign.files import replaced_directory
 from livealign.ids import segment_ids as segment_ids_of
 from livealign.llm.backbone import load_backbone
+from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.image_encoder import load_image_encoder
@@ -173,7 +174,10 @@ def embed_segments(
     store = Store.open(profile.machines.store)
     engine = _engine(profile, models, adapter, store)
     beside = None if frames is None or encoder.projector is None else frames.beside(segment_ids[budget.read])
-    raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, EmbeddingCache(cache, store), rooms, engine, beside)
+    known = EmbeddingCache(cache, store)
+    raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, known, rooms, engine, beside)
+    for kind in (False, True):
+        compact(known.shard(encoder.version(kind), encoder.hidden_size))
     raw, tuned = budget.for_all(raw), budget.for_all(tuned)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
