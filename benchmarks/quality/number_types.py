@@ -1,4 +1,4 @@
-"""What int8 costs: how well windows find their broadcast, and GAUC, against the machine's float type.
+"""The quality of int8 against floats: how well windows find their broadcast, and GAUC.
 
 make retrain && .venv/bin/python -m benchmarks.quality.number_types --windows 1200 --seeds 3
 

@@ -69,8 +69,8 @@ class Int8Product(Product):
 class NormedInt8Product(Product):
     """A product in int8 of the rows that a norm gives.
 
-    They are alike in length, so all have the same steps and come in those. Then activation, bias and factors are applied while a result is still in registers. A number beyond the 127 steps is cut. With
-    `halves` only `gated` works.
+    They are alike in length, so all have the same steps and come in those. Then activation, bias and factors are applied while
+    a result is still in registers. A number beyond the 127 steps is cut. With `halves` only `gated` works.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, halves: bool = False) -> None:

@@ -37,7 +37,8 @@ def with_embeddings(corpus: Corpus, embeddings: Path) -> Corpus:
     """
 
     def read(*names: str) -> list[NDArray]:
-        return [np.load(embeddings / f"{name}.npy", allow_pickle=False) for name in names]
+        # Mapped: the corpus has a copy of its own rows, so the files as a whole need no memory.
+        return [np.load(embeddings / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
 
     try:
         segment_ids, raw, tuned = read("segment_ids", RAW, TUNED)
