@@ -1,9 +1,9 @@
 """The quality of int8 against floats: how well windows find their broadcast, and GAUC.
 
-make retrain && .venv/bin/python -m benchmarks.quality.number_types --windows 1200 --seeds 3
+make retrain && .venv/bin/python -m benchmarks.quality.number_types --windows 1200 --days 3 --seeds 2
 
 With the adapter of the last retrain, on the day that it held out. Windows: words alone, tuned vectors, whitened, the mean
-reciprocal rank of `livealign backbone compare`; the interval is over authors. GAUC: every text of the retrain is read again in
+reciprocal rank of `livealign backbone compare`; the interval is over authors. GAUC: every text of the days is read again in
 int8; towers, codes and ranker are trained on those vectors and on the retrain's; the interval is over users, of the mean over
 the seeds. The content check is left out, so that content is always used. `--seeds 0` leaves GAUC out.
 """
@@ -62,7 +62,7 @@ def main() -> None:
         out.add(f"{name}: windows find their broadcast and author", float(measures.score.mean()), "mean reciprocal rank")
     show(out, f"{INT8} over {floats}: windows", scores[INT8], scores[floats], np.ones(len(scores[INT8])))
     if arguments.seeds:
-        ids = np.load(retrained.embeddings / "segment_ids.npy", allow_pickle=False)
+        ids = corpus.segment_ids[1:]
         texts = texts_of(home.marts, ids, days, profile.segments)
         vectors = encoders[INT8].encode_raw_and_tuned(texts, cache=EmbeddingCache(home.embedding_cache))
         read = corpus

@@ -3,8 +3,8 @@
     python -m benchmarks.speed.number_types --segments 512 --repeats 7
 
 Raw and tuned vectors of the same texts, in turns, on one thread. The texts are those of a tick, by the simulator's grammar;
-the adapter is a fresh one. Prints a row (JSON) for the whole pass and one for the products alone (2,048 rows, the widest weight
-of a layer). `encoder.number_type = "int8"` is worth setting where the first, by processor seconds, is at least 1.4. Cosines are
+the adapter is a fresh one. Prints a row (JSON) for the whole pass and two for the products alone (2,048 rows, the weight of a
+gate). `encoder.number_type = "int8"` is worth setting where the first, by processor seconds, is at least 1.4. Cosines are
 to the vectors in float32, less their mean.
 """
 
@@ -25,7 +25,7 @@ from livealign.config import INT8
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import Encoder
-from livealign.llm.int8 import Int8Product
+from livealign.llm.int8 import Int8Product, NormedInt8Product
 from livealign.llm.matmul import OneDnnProduct, Product
 from livealign.profiles import load_profile
 
@@ -67,25 +67,27 @@ def main() -> int:
         out,
     )
     weight = backbone.model.get_submodule("layers.0.mlp.gate_proj").get_parameter("weight")
-    of_products, flops = in_turns(*product_costs(weight), arguments.repeats), 2e-9 * TIMES * ROWS * weight.numel()
-    show(comparison("products in int8 ÷ in bfloat16, quantization included", "", *of_products, (flops, flops, "G/s")), out)
+    flops = 2e-9 * TIMES * ROWS * weight.numel()
+    for name, product in (
+        ("rows of a norm", NormedInt8Product(weight.float(), None)),
+        ("other rows", Int8Product(weight.float(), None)),
+    ):
+        costs = in_turns(product_cost(product, weight), product_cost(OneDnnProduct(weight, None), weight), arguments.repeats)
+        show(comparison(f"product in int8 ÷ in bfloat16, {name}, rounding included", "", *costs, (flops, flops, "G/s")), out)
     out.write()
     return 0
 
 
-def product_costs(weight: torch.Tensor) -> tuple[Callable[[], Cost], Callable[[], Cost]]:
-    """The cost of TIMES products in int8, and of as many in bfloat16."""
+def product_cost(product: Product, weight: torch.Tensor) -> Callable[[], Cost]:
+    """The cost of TIMES products with this weight."""
     rows = torch.randn(ROWS, weight.shape[1], generator=torch.Generator().manual_seed(1)).bfloat16()
 
-    def of(product: Product) -> Callable[[], Cost]:
-        def products() -> None:
-            with torch.inference_mode():
-                for _ in range(TIMES):
-                    product(rows)
+    def products() -> None:
+        with torch.inference_mode():
+            for _ in range(TIMES):
+                product(rows)
 
-        return lambda: cost_of(products)
-
-    return of(Int8Product(weight.float(), None)), of(OneDnnProduct(weight, None))
+    return lambda: cost_of(products)
 
 
 def cosines_to(reference: np.ndarray, vectors: np.ndarray) -> np.ndarray:

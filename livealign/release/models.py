@@ -127,10 +127,10 @@ def _load_llm(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone 
         encoder, segments = EncoderConfig(**config["encoder"]), SegmentConfig(**config["segments"])
     except (KeyError, TypeError) as error:
         raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
-    if not int8_serves():  # made on another kind of machine: served in the numbers that this one has
-        encoder = replace(encoder, number_type=AUTO)
     if backbone is None or not backbone.identity.is_called(wanted["sha256"]):
         backbone = _backbone(bundle.release_id, wanted, [models] if isinstance(models, Path) else list(models))
+    if not int8_serves() or backbone.device.type != "cpu":  # made on another kind of machine: in the numbers of this one
+        encoder = replace(encoder, number_type=AUTO)
     return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
 
 
