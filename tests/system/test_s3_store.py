@@ -13,12 +13,14 @@ import pytest
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
+from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder
 from livealign.llm.encoder_spec import EncoderSpec
 from livealign.release.registry import read_champion
 from livealign.release.shared_champion import follow_champion, put_champion
 from livealign.store import Store
+from tests.llm.test_compaction import SHARDS, VERSION, holds_all, version_in, written
 from tests.planted.room_texts import CONFIG, random_adapter, room_texts, saved_model
 from tests.release.test_shared_champion import release
 from tests.support.odd_store import OddStore
@@ -81,6 +83,24 @@ def test_vectors_of_one_machine_are_the_cache_of_another_and_so_is_the_encoder(
     )
     assert seen == [(len(set(texts)),) * 2]
     assert all(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_small_shards_of_two_machines_become_one_object(store: Store, tmp_path: Path) -> None:
+    one, other = (written(tmp_path / name, store, shards) for name, shards in (("one", range(6)), ("other", range(6, SHARDS))))
+    for version in (one, other, one, other):
+        compact(version, least_shards=2)
+    assert len(store.names(f"embedding_cache/{VERSION}")) == len(one.files()) == len(other.files()) == 1
+    assert holds_all(one)
+    assert holds_all(version_in(tmp_path / "third", store))
+
+
+def test_an_object_that_is_gone_is_no_error_and_is_not_waited_for(store: Store, tmp_path: Path) -> None:
+    store.put("there", b"1")
+    patient = replace(store, waits=(1e9,))
+    for _ in range(2):
+        patient.delete("there")
+    assert patient.fetch_file("there", tmp_path / "file") is False
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_server_that_is_away_for_20_seconds_is_waited_for(server: S3Server, store: Store, tmp_path: Path) -> None:
