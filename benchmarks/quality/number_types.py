@@ -5,20 +5,24 @@ make retrain && .venv/bin/python -m benchmarks.quality.number_types --windows 12
 With the adapter of the last retrain, on the day that it held out. Windows: words alone, tuned vectors, whitened, the mean
 reciprocal rank of `livealign backbone compare`; the interval is over authors. GAUC: every text of the days is read again in
 int8; towers, codes and ranker are trained on those vectors and on the retrain's; the interval is over users, of the mean over
-the seeds. The content check is left out, so that content is always used. `--seeds 0` leaves GAUC out.
+the seeds. The content check is left out, so that content is always used. `--seeds 0` leaves GAUC out. `--stored`
+measures what a file of half the size would cost: the retrain's vectors, rounded.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows
 from benchmarks.quality.reading_budget import SOURCES, mean_auc
 from benchmarks.quality.retrained import Retrained, add_options
 from livealign.config import INT8
-from livealign.dataset.corpus import RAW, TUNED
+from livealign.dataset.columns import rows_by_key
+from livealign.dataset.corpus import RAW, TUNED, Corpus
 from livealign.dataset.marts import read_mart
 from livealign.llm.backbone import load_backbone, use_physical_cores
 from livealign.llm.embedding_cache import EmbeddingCache
@@ -36,6 +40,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1_200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--content", choices=SOURCES, default="llm", help="the LLM beside counted words, or alone")
+    parser.add_argument("--stored", nargs="*", choices=("float16", "bfloat16"), default=[], help="rounds the retrain's vectors")
     add_options(parser)
     arguments = parser.parse_args()
     use_physical_cores()
@@ -62,19 +67,39 @@ def main() -> None:
         out.add(f"{name}: windows find their broadcast and author", float(measures.score.mean()), "mean reciprocal rank")
     show(out, f"{INT8} over {floats}: windows", scores[INT8], scores[floats], np.ones(len(scores[INT8])))
     if arguments.seeds:
-        ids = corpus.segment_ids[1:]
+        ids, variant = corpus.segment_ids[1:], SOURCES[arguments.content]
         texts = texts_of(home.marts, ids, days, profile.segments)
+        corpora = {floats: corpus}
+        for name in arguments.stored:
+            corpora[f"stored in {name}"] = with_vectors(corpus, ids, [rounded(one, name) for one in own(retrained, ids)])
         vectors = encoders[INT8].encode_raw_and_tuned(texts, cache=EmbeddingCache(home.embedding_cache))
-        read = corpus
-        for name, of_kind in zip((RAW, TUNED), vectors, strict=True):
-            read = read.with_content(name, ids, of_kind)
-        variant = SOURCES[arguments.content]
-        aucs = {name: mean_auc(variant, one, profile, arguments.seeds) for name, one in ((floats, corpus), (INT8, read))}
-        for name, auc in aucs.items():
-            print(f"{name}: GAUC {gauc(auc):.4f}")
+        corpora[INT8] = with_vectors(corpus, ids, vectors)
+        baseline = None
+        for name, one in corpora.items():
+            auc = mean_auc(variant, one, profile, arguments.seeds)
+            baseline = baseline or auc
+            print(f"{name}: GAUC {gauc(auc):.4f}", flush=True)
             out.add(f"{name}: GAUC of {variant}", gauc(auc), "GAUC")
-        show(out, f"{INT8} over {floats}: GAUC", aucs[INT8].auc, aucs[floats].auc, aucs[floats].impressions)
+            show(out, f"{name} over {floats}: GAUC", auc.auc, baseline.auc, baseline.impressions)
     out.write()
+
+
+def own(retrained: Retrained, ids: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    """The retrain's own raw and tuned vectors of these segments."""
+    rows = rows_by_key(np.load(retrained.embeddings / "segment_ids.npy", allow_pickle=False), ids)
+    return [np.load(retrained.embeddings / f"{name}.npy", allow_pickle=False)[rows] for name in (RAW, TUNED)]
+
+
+def rounded(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """The vectors as a file of this number type would give them back."""
+    return torch.from_numpy(vectors).to(getattr(torch, name)).float().numpy()
+
+
+def with_vectors(corpus: Corpus, ids: NDArray[np.int64], vectors: Sequence[NDArray[np.float32]]) -> Corpus:
+    """The corpus with other raw and tuned vectors."""
+    for name, of_kind in zip((RAW, TUNED), vectors, strict=True):
+        corpus = corpus.with_content(name, ids, of_kind)
+    return corpus
 
 
 def show(out: JsonRows, name: str, ours: NDArray, theirs: NDArray, weights: NDArray) -> None:
