@@ -34,7 +34,7 @@ RATES = {
     "towers": Rate(37_000, "examples of one epoch", "python -m benchmarks.speed.heads --days 2"),
     "ranker": Rate(47_000, "examples of one epoch", "python -m benchmarks.speed.heads --days 2"),
     "corpus": Rate(268, "bytes an impression", "pytest tests/dataset/test_corpus.py -k 280"),
-    "vectors": Rate(4 * (576 + 576 + 512), "bytes a window in float32: raw, tuned, counted words", "livealign settings"),
+    "vectors": Rate(4 * (576 + 576 + 128), "bytes a window in float32: raw, tuned, counted words", "livealign settings"),
     "refresh": Rate(75, "rooms", "make bench ONLY=tick"),
 }
 
