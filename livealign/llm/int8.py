@@ -1,6 +1,6 @@
 """Matrix products of 8-bit integers (oneDNN), for processors with VNNI or AMX.
 
-They multiply twice as many of them a second as of bfloat16.
+Such a processor multiplies twice as many of them a second as numbers in bfloat16.
 
     stack = with_int8(stack, tokens)      # the fused layers of `stack`, their products in int8
 
@@ -51,8 +51,7 @@ class Int8Product(Product):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         """Args: `weight` [outputs, inputs] in float32, with all factors of the rows in it."""
-        super().__init__(weight.to(torch.bfloat16), bias)
-        self._prepared = _Prepared(weight, None)
+        self.bias, self._prepared = bias, _Prepared(weight, None)  # the float weight is not kept
 
     def __call__(self, rows: Tensor) -> Tensor:
         steps, scale = _steps(rows)
@@ -75,8 +74,7 @@ class NormedInt8Product(Product):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, halves: bool = False) -> None:
         """Args: `weight` [outputs, inputs] in float32, with the steps and all factors of the rows in it."""
-        super().__init__(weight.to(torch.bfloat16), bias)
-        parts = 2 if halves else 1
+        self.bias, parts = bias, 2 if halves else 1
         biases = [None] * parts if bias is None else bias.chunk(parts)
         self._parts = [_Prepared(part, of_part) for part, of_part in zip(weight.chunk(parts), biases, strict=True)]
 
