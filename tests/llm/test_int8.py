@@ -18,6 +18,8 @@ from livealign.llm.int8 import LINES, Int8Product, NormedInt8Product, with_int8
 from livealign.llm.layer_ops import GELU, SILU
 from livealign.llm.layers import LayerStack
 from livealign.llm.matmul import Product
+from livealign.llm.pooling import MEAN, Pooling
+from livealign.llm.prefix import Projector
 from livealign.llm.tiny_backbone import make_tiny_backbone
 from tests.planted.room_texts import random_adapter, room_texts
 
@@ -164,3 +166,10 @@ def test_a_processor_without_int8_is_refused_in_one_line(backbone: Backbone, mon
     monkeypatch.setattr(encoder, "int8_serves", lambda: False)
     with pytest.raises(BackboneError, match="this processor has no products of int8; set it to auto"):
         Encoder.load(backbone, None, INTEGERS)
+
+
+@needs_int8
+def test_a_model_that_reads_pictures_is_refused(backbone: Backbone) -> None:
+    projector = Projector(12, 4, backbone.hidden_size, "an image encoder")
+    with pytest.raises(BackboneError, match="reads no pictures; set it to auto"):
+        Encoder(backbone, None, None, Pooling(MEAN), INTEGERS, 64, projector)
