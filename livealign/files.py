@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.errors import LiveAlignError
+from livealign.full_disk import is_full_disk
 
 TEMPORARY_PREFIX = ".tmp-"
 FIRST_FORMAT = 1  # of whatever names none
@@ -37,9 +38,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         yield temporary
     except BaseException as error:
         shutil.rmtree(temporary)
-        if isinstance(error, OSError) and error.errno is None and "requested and" in str(error):
-            # NumPy's words after a write that was cut short: "77824 requested and 24544 written".
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        _name_on_full_disk(error, path)
         raise
     if path.exists():
         # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
@@ -48,6 +47,27 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(old)
     else:
         temporary.rename(path)
+
+
+@contextmanager
+def removed_on_error(temporary: Path, path: Path) -> Iterator[None]:
+    """Remove the file if the block raises: half a file on a full disk would only keep it full.
+
+    Args:
+        path: the place that the file was meant for, which the error of a full disk names.
+    """
+    try:
+        yield
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        _name_on_full_disk(error, path)
+        raise
+
+
+def _name_on_full_disk(error: BaseException, path: Path) -> None:
+    """Raise an error that names the path in place of one of a full disk that names none, as most libraries' are."""
+    if is_full_disk(error) and not isinstance(error, LiveAlignError) and getattr(error, "filename", None) is None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 @contextmanager
@@ -76,11 +96,12 @@ def replace_bytes(path: Path, data: bytes) -> None:
     """Write the file whole and durably, or leave the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with removed_on_error(temporary, path):
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
 
 def replace_json(path: Path, value: Any, version: int | None = None) -> None:

@@ -31,7 +31,8 @@ from typing import IO, Any, TypeVar
 import pyarrow.fs as pafs
 
 from livealign.errors import LiveAlignError
-from livealign.files import TEMPORARY_PREFIX, file_sha256, refuse_newer, replaced_directory
+from livealign.files import TEMPORARY_PREFIX, file_sha256, refuse_newer, removed_on_error, replaced_directory
+from livealign.full_disk import full_disk_line
 
 T = TypeVar("T")
 
@@ -112,10 +113,11 @@ class Store:
                 source = self.filesystem.open_input_stream(self._path(name))
             except FileNotFoundError:
                 return False
-            with source, temporary.open("wb") as out:
-                while block := source.read(_CHUNK):
-                    out.write(block)
-            temporary.replace(file)
+            with removed_on_error(temporary, file):
+                with source, temporary.open("wb") as out:
+                    while block := source.read(_CHUNK):
+                        out.write(block)
+                temporary.replace(file)
             return True
 
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -167,15 +169,20 @@ class Store:
     def _write(self, name: str, source: IO[bytes]) -> None:
         """On S3 an object appears when its stream is closed; in a folder a file appears when it is renamed."""
         path, local = self._path(name), isinstance(self.filesystem, pafs.LocalFileSystem)
-        target = str(Path(path).with_name(_temporary(Path(path).name))) if local else path
-        if local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
         source.seek(0)
-        with self.filesystem.open_output_stream(target) as out:
+        if not local:
+            self._copy(source, path)
+            return
+        target = Path(path).with_name(_temporary(Path(path).name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with removed_on_error(target, Path(path)):
+            self._copy(source, str(target))
+            target.replace(path)
+
+    def _copy(self, source: IO[bytes], path: str) -> None:
+        with self.filesystem.open_output_stream(path) as out:
             while block := source.read(_CHUNK):
                 out.write(block)
-        if local:
-            Path(target).replace(path)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """The result of the work, tried again while the store cannot be reached."""
@@ -183,6 +190,8 @@ class Store:
             try:
                 return work()
             except OSError as error:
+                if full := full_disk_line(error, Path(self.root)):
+                    raise LiveAlignError(full) from error
                 if wait is None or any(name in str(error) for name in LASTING):
                     raise LiveAlignError(f"the store {self.where} cannot be reached ({_one_line(error)}); run again") from error
                 time.sleep(wait)

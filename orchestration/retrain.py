@@ -28,6 +28,7 @@ from livealign.cli.command import ProfileOption, SetOption, given_flags, run_com
 from livealign.console import styled
 from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
+from livealign.full_disk import full_disk_line
 from livealign.home import Home
 from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
@@ -44,7 +45,7 @@ from orchestration.runs.closing_table import print_closing_table
 from orchestration.runs.code_location import runs_shown_by_the_ui
 from orchestration.runs.dagster_private import MAX_RETRIES_TAG
 from orchestration.runs.failures import failed_run, unexpected_error
-from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, open_instance
+from orchestration.runs.instance import LAUNCHED_BY, fail_dead_runs, lost_database, open_instance
 from orchestration.runs.stage import console
 
 # The terminal shows the stages and one line for a failure; Dagster's events are in the instance, stacks in a file.
@@ -96,9 +97,10 @@ def main(
         write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
         print_closing_table(workspace)
     except LiveAlignError as error:
-        failed = str(error)
+        failed = full_disk_line(error) or str(error)
     except Exception as error:
-        failed = unexpected_error(error, failure_log())
+        full = full_disk_line(error, home_root())
+        failed = full or lost_database(error) or unexpected_error(error, failure_log())
     # Raise after the blocks: an error that lives until the process ends keeps its frames alive, for example a DuckDB
     # connection, which DuckDB then reports as leaked.
     if failed:
@@ -110,7 +112,12 @@ def failure_log() -> Path:
 
     It can be written before a workspace exists.
     """
-    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute() / "logs" / "retrain.log"
+    return home_root() / "logs" / "retrain.log"
+
+
+def home_root() -> Path:
+    """LIVEALIGN_HOME, whether it may be used or not."""
+    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
 
 
 def parse_day(text: str) -> date:

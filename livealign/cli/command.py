@@ -11,6 +11,7 @@ from rich.markup import escape
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from livealign.errors import LiveAlignError
+from livealign.full_disk import full_disk_line
 from livealign.settings import GivenValue
 
 ProfileOption = Annotated[
@@ -57,7 +58,7 @@ def run_command(app: typer.Typer) -> None:
     try:
         code: Any = app(standalone_mode=False)
     except LiveAlignError as error:
-        say_error(str(error))
+        say_error(full_disk_line(error) or str(error))
         code = 1
     except OSError as error:
         say_error(path_error(error))
@@ -69,11 +70,19 @@ def run_command(app: typer.Typer) -> None:
         code = error.exit_code
     except typer.Abort:
         code = 130
+    except Exception as error:
+        full = full_disk_line(error)  # not all libraries raise an OSError for it
+        if full is None:
+            raise
+        say_error(full)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def path_error(error: OSError) -> str:
     """The system's refusal, the file and the remedy, on one line; a long file name is cut."""
+    if full := full_disk_line(error):
+        return " ".join(full.split())
     where = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
     return " ".join(f"{where}{error.strerror or error}".split()) + "; name another file or folder, or change its permissions"
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from livealign.files import TEMPORARY_PREFIX
+from livealign.files import TEMPORARY_PREFIX, removed_on_error
 from livealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -121,12 +121,13 @@ class CacheVersion:
         name = hashlib.blake2b(b"".join(keys), digest_size=12).hexdigest()
         # The host too: machines may share this folder.
         temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{socket.gethostname()}.{os.getpid()}"
-        with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
-            for part_keys, values in parts:
-                column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
-                writer.write_table(pa.table([pa.array(part_keys, pa.binary(16)), column], schema=self.schema))
         file = self.folder / f"{name}.parquet"
-        temporary.replace(file)
+        with removed_on_error(temporary, file):
+            with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
+                for part_keys, values in parts:
+                    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
+                    writer.write_table(pa.table([pa.array(part_keys, pa.binary(16)), column], schema=self.schema))
+            temporary.replace(file)
         if self.store is not None:
             self.store.put_file(f"{self._stored}/{file.name}", file)
         return file

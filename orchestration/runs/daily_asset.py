@@ -13,6 +13,7 @@ import subprocess
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -33,6 +34,7 @@ from dagster import (
 )
 
 from livealign.errors import LiveAlignError
+from livealign.full_disk import full_disk_line
 from orchestration.partitions import days
 from orchestration.resources import Workspace
 from orchestration.runs.changes import with_changes
@@ -80,7 +82,7 @@ def daily_asset(
         name = compute.__name__
 
         def run_stage(context: AssetExecutionContext, workspace: ResourceParam[Workspace]) -> MaterializeResult:
-            with retry_transient_errors(retried):
+            with retry_transient_errors(workspace.home.workspace, retried):
                 result = compute(context, workspace)
             return MaterializeResult(metadata=reported(context, workspace, stage or name, result.metadata or {}))
 
@@ -135,10 +137,11 @@ def rounded(value: Any) -> Any:
 
 
 @contextmanager
-def retry_transient_errors(retried: bool = True) -> Iterator[None]:
+def retry_transient_errors(workspace: Path, retried: bool = True) -> Iterator[None]:
     """Leave transient errors to the asset's retry policy; fail the step at once on any other.
 
     Args:
+        workspace: its folder, which a full disk is named by where the error names no file.
         retried: the asset has a retry policy.
     """
     try:
@@ -154,6 +157,8 @@ def retry_transient_errors(retried: bool = True) -> Iterator[None]:
         forget_locals(error)
         if is_transient(error):
             raise
+        if full := full_disk_line(error, workspace):
+            raise Failure(full, allow_retries=False) from LiveAlignError(full)
         raise Failure(str(error) or type(error).__name__, allow_retries=False) from error
 
 

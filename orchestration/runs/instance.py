@@ -1,15 +1,20 @@
 """The persistent Dagster instance of a workspace, and what a killed run leaves in it."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+from livealign.errors import LiveAlignError
 from livealign.files import replace_bytes
 from livealign.home import Home
 
 LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
+POSTGRES_HOST = "DAGSTER_POSTGRES_HOST"
+POSTGRES_OTHERS = ("DAGSTER_POSTGRES_USER", "DAGSTER_POSTGRES_PASSWORD", "DAGSTER_POSTGRES_DB")
 
 # One slot in each pool: the only pool guards the warehouse file, which allows one writer. A run whose process dies gives its
 # slots back and is started again. A run whose step fails is not: the step's own retry policy decides.
@@ -38,12 +43,49 @@ freshness:
 """
 
 
+# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one: the containers, or several machines.
+POSTGRES_YAML = """\
+storage:
+  postgres:
+    postgres_db:
+      hostname:
+        env: DAGSTER_POSTGRES_HOST
+      port:
+        env: DAGSTER_POSTGRES_PORT
+      username:
+        env: DAGSTER_POSTGRES_USER
+      password:
+        env: DAGSTER_POSTGRES_PASSWORD
+      db_name:
+        env: DAGSTER_POSTGRES_DB
+"""
+
+
 def prepare_dagster_home(home: Home) -> None:
-    """Write the instance's settings and set DAGSTER_HOME for this process and its children."""
+    """Write the instance's settings and set DAGSTER_HOME for this process and its children.
+
+    Raises:
+        LiveAlignError: a PostgreSQL server is named, and one of its other variables or the package is missing.
+    """
+    wanted = DAGSTER_YAML
+    if os.environ.get(POSTGRES_HOST):
+        _check_postgres()
+        os.environ.setdefault("DAGSTER_POSTGRES_PORT", "5432")
+        wanted = POSTGRES_YAML + DAGSTER_YAML
     settings = home.dagster / "dagster.yaml"
-    if not settings.exists() or settings.read_text() != DAGSTER_YAML:
-        replace_bytes(settings, DAGSTER_YAML.encode())
+    if not settings.exists() or settings.read_text() != wanted:
+        replace_bytes(settings, wanted.encode())
     os.environ["DAGSTER_HOME"] = str(home.dagster)
+
+
+def _check_postgres() -> None:
+    missing = [name for name in POSTGRES_OTHERS if not os.environ.get(name)]
+    if missing:
+        raise LiveAlignError(f"{POSTGRES_HOST} is set and {', '.join(missing)} not; set all of them, or none for SQLite")
+    if importlib.util.find_spec("dagster_postgres") is None:
+        raise LiveAlignError(
+            f"{POSTGRES_HOST} is set, and the package dagster-postgres is missing; install the extra `postgres`"
+        )
 
 
 @contextmanager
@@ -52,6 +94,25 @@ def open_instance(home: Home) -> Iterator[DagsterInstance]:
     prepare_dagster_home(home)
     with DagsterInstance.get() as instance:
         yield instance
+
+
+def lost_database(error: BaseException | None) -> str | None:
+    """The line for an error that a PostgreSQL server which does not answer caused; None for any other error.
+
+    Dagster tries for about ten seconds before it raises.
+    """
+    if not os.environ.get(POSTGRES_HOST):
+        return None
+    while error is not None:
+        if isinstance(error, OperationalError | InterfaceError):
+            where = f"{os.environ[POSTGRES_HOST]}:{os.environ.get('DAGSTER_POSTGRES_PORT', '5432')}"
+            reason = " ".join(str(error.orig).split())[:200]
+            return (
+                f"Dagster's database, PostgreSQL at {where}, does not answer ({reason}); "
+                "look at the server, then run again, which continues"
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def fail_dead_runs(instance: DagsterInstance, job_names: set[str]) -> int:
