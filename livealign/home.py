@@ -137,21 +137,29 @@ class Home:
         """DAGSTER_HOME: runs, events and schedules of this platform."""
         return self.workspace / "dagster"
 
-    def activate(self) -> None:
+    def activate(self) -> str | None:
         """Make the workspace and link the folders at the top of the home to it.
 
         Safe to repeat at any time.
 
+        Returns:
+            A sentence if the links led to another platform until now.
+
         Raises:
             LiveAlignError: LIVEALIGN_HOME cannot be written, or something else is in the way.
         """
+        link = self.root / WORKSPACE_FOLDERS[0]
         try:
+            previous = link.readlink().parent.name if link.is_symlink() else self.platform
             self._make_folders()
         except OSError as error:
             where = error.filename or self.root
             raise LiveAlignError(
                 f"LIVEALIGN_HOME={self.root}: {where} cannot be made ({error.strerror}); name a folder that can be written"
             ) from error
+        if previous == self.platform:
+            return None
+        return f"landing/, releases/ and the other links in {self.root} now lead to {self.platform}, no longer to {previous}"
 
     def _make_folders(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)

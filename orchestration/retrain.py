@@ -90,7 +90,8 @@ def main(
         workspace = Workspace.from_environment(flags)
         export_flags(flags)  # to the definitions, which load the settings again
         refuse_findings(check_retrain(workspace.home, workspace.archive, workspace.profile.backbone), _warn)
-        workspace.home.activate()
+        if moved := workspace.home.activate():
+            _print_step(moved)
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
             last_day = prepare(workspace, asked_day)
             retrain(workspace, instance, last_day, {ACCEPT: accept} if accept else {})

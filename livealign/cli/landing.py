@@ -136,7 +136,9 @@ def validate(
 
 
 def land(
-    archive: Annotated[Path, typer.Option(help="folder of the platform's archive")],
+    archive: Annotated[
+        Path | None, typer.Option(help="folder of the platform's archive; default: LIVEALIGN_HOME/archive/PLATFORM")
+    ] = None,
     platform: KnownPlatform = None,
     days: DaysOption = None,
     start: StartOption = None,
@@ -153,9 +155,16 @@ def land(
     from livealign.platforms.registry import recognise
 
     config = landing_config(set_, max_rejected)
+    if archive is None:
+        if platform is None:
+            raise LiveAlignError("neither --archive nor --platform is given; name the archive's folder, or whose archive it is")
+        archive = Home.from_environment(platform).archive
+        if not archive.is_dir():
+            raise LiveAlignError(f"{archive}, the folder of {platform}'s archive, is not there; name another by --archive")
     hand_on_start(start, archive, platform)
     home = Home.from_environment(platform or recognise(archive))
-    home.activate()
+    if moved := home.activate():
+        console.say(moved)
     with progress_bar("landing") as advance:
         summary = land_archive(home.platform, archive, home.landing, day_span(days), progress=advance, config=config)
     shown = table("table", "read", "landed", "rejected", "share", "reasons")

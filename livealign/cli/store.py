@@ -44,7 +44,8 @@ def follow(
     from livealign.release.shared_champion import follow_champion
 
     opened, home, said = _opened(profile, set_), Home.from_environment(platform), ""
-    home.activate()
+    if turned := home.activate():
+        console.say(turned)
     try:
         while True:
             try:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH
 from livealign.errors import ArchiveError
-from livealign.events.log_files import CLOSED, log_files, read_lines
+from livealign.events.log_files import CLOSED, OPEN, log_files, read_lines
 from livealign.events.models import (
     Event,
     Frame,
@@ -112,6 +112,11 @@ def recognises(archive: Path) -> bool:
 def notes(archive: Path) -> list[str]:
     """The notes that a user should read before landing."""
     return ["what the service received and what it showed; the file that it still writes to is not read"]
+
+
+def ignored(archive: Path, relative_path: str) -> bool:
+    """Whether a file is the service's own: the log's lock, its open file, or the progress of an export."""
+    return relative_path in ("lock", "exported.json") or relative_path.endswith(OPEN)
 
 
 def count_events(archive: Path) -> EventCount:

@@ -137,7 +137,7 @@ def rounded(value: Any) -> Any:
 
 
 @contextmanager
-def retry_transient_errors(workspace: Path, retried: bool = True) -> Iterator[None]:
+def retry_transient_errors(workspace: Path | None = None, retried: bool = True) -> Iterator[None]:
     """Leave transient errors to the asset's retry policy; fail the step at once on any other.
 
     Args:

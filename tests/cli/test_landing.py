@@ -13,6 +13,7 @@ import pytest
 import tests.planted.kuaishou_archives as make
 from livealign.cli import main as cli
 from livealign.console import PlainConsole, styled, table
+from livealign.events.log import EventLog
 from livealign.home import Home
 from livealign.platforms.registry import land
 from livealign.simulation.config import MANIFEST
@@ -243,3 +244,29 @@ def test_the_console_prints_every_string_as_it_is(capsys, text):
     plain = text.replace("\x07", "\\x07").replace("\udcff", "\\udcff")
     assert said.count(plain) == 6
     assert "[head]" in said
+
+
+def test_without_an_archive_the_platforms_own_folder_is_landed_and_moved_links_are_said(tmp_path, run, home):
+    write_parquet_logs(tmp_path / "a", {DAY: [ISO.format(12, "Z")] * 4})
+    assert run("land", "--archive", str(tmp_path / "a"), "--platform", "simulator")[0] == 0
+    assert "neither --archive nor --platform" in run("land")[1]
+    code, said = run("land", "--platform", "served")
+    assert code == 1
+    assert str(home / "archive" / "served") in said
+    with EventLog(home / "archive" / "served") as log:
+        start = {
+            "kind": "room_started",
+            "event_id": "1",
+            "at": NOON,
+            "room_id": 1,
+            "author_id": 2,
+            "title": "hi",
+            "category": "x",
+        }
+        log.append([json.dumps(start).encode()])
+    code, said = run("land", "--platform", "served")
+    assert code == 0
+    assert f"links in {home} now lead to served, no longer to simulator" in " ".join(said.split())
+    assert "1 days of platform served" in said
+    assert "not read" not in said
+    assert "now lead to" not in run("land", "--platform", "served")[1]

@@ -67,7 +67,9 @@ def picture(folder: Path) -> None:
 
 def process(folder: Path) -> None:
     with (folder / "x").open("wb") as out:
-        done = subprocess.run(["head", "-c", "1000000", "/dev/zero"], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            ["head", "-c", "1000000", "/dev/zero"], stdout=out, stderr=subprocess.PIPE, text=True, check=False
+        )
     raise LiveAlignError(f"the process that writes {folder / 'x'} failed: {done.stderr.strip()}")
 
 
