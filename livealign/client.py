@@ -34,6 +34,7 @@ from livealign.client_types import (
     KnownUsers,
     RecommendManyResponse,
     RecommendResponse,
+    RejectedEvent,
     Room,
     RoomPage,
     Segment,
@@ -158,16 +159,20 @@ class Client:
     def events(self, events: Sequence[SentEvent]) -> IngestResponse:
         """Send events, in batches that the service takes; the rejections name their places.
 
+        An event that is no JSON, or larger than a batch, is among the rejections and not sent.
+
         Raises:
             ClientError: a batch could not be sent; those before it are on disk, and all may be sent again.
         """
-        whole: IngestResponse = {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
-        for start, body in _bodies(events):
+        encoded, unsendable = _encoded(events)
+        whole: IngestResponse = {"accepted": 0, "duplicate": 0, "rejected": len(unsendable), "rejections": unsendable}
+        for places, body in _bodies(encoded):
             answer = cast(IngestResponse, self._call("POST", "/events", body, accepts=(200, 422)))
             whole["accepted"] += answer["accepted"]
             whole["duplicate"] += answer["duplicate"]
             whole["rejected"] += answer["rejected"]
-            whole["rejections"] += [{**rejected, "place": start + rejected["place"]} for rejected in answer["rejections"]]
+            whole["rejections"] += [{**rejected, "place": places[rejected["place"]]} for rejected in answer["rejections"]]
+        whole["rejections"].sort(key=lambda rejected: rejected["place"])
         return whole
 
     def send_frame(self, room_id: int, picture: bytes, at: int | str | None = None, kind: str = "image/jpeg") -> FrameResponse:
@@ -275,18 +280,41 @@ def _records_nothing(wanted: Mapping[str, Any]) -> bool:
     return wanted.get("record") is False or wanted.get("at") is not None or wanted.get("content") is False
 
 
-def _bodies(events: Sequence[SentEvent]) -> Iterator[tuple[int, bytes]]:
-    """(place of its first event, body) of each batch, within the service's bounds; each event is encoded once."""
-    start, batch, size = 0, list[bytes](), 0
+def _encoded(events: Sequence[SentEvent]) -> tuple[list[tuple[int, bytes]], list[RejectedEvent]]:
+    """(place, JSON) of each event, and a rejection for each that no body can hold."""
+    encoded, rejected = list[tuple[int, bytes]](), list[RejectedEvent]()
     for place, event in enumerate(events):
-        encoded = json.dumps(event).encode()
-        if batch and (len(batch) == MAX_EVENTS or size + len(encoded) > BATCH_BYTES):
-            yield start, _body(batch)
-            start, batch, size = place, [], 0
-        batch.append(encoded)
-        size += len(encoded) + 1
+        try:
+            content = json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            rejected.append(_unsendable(place, event, f"the event cannot be written as JSON: {error}"))
+            continue
+        if len(content) > BATCH_BYTES:
+            detail = f"the event has {len(content):,} bytes; at most {BATCH_BYTES:,} are sent"
+            rejected.append(_unsendable(place, event, detail))
+        else:
+            encoded.append((place, content))
+    return encoded, rejected
+
+
+def _unsendable(place: int, event: Any, detail: str) -> RejectedEvent:
+    event_id = event.get("event_id") if isinstance(event, dict) else None
+    known = event_id if isinstance(event_id, str) else None
+    return {"place": place, "event_id": known, "reason": "invalid", "detail": detail[:300]}
+
+
+def _bodies(encoded: Sequence[tuple[int, bytes]]) -> Iterator[tuple[list[int], bytes]]:
+    """(places of its events, body) of each batch, within the service's bounds."""
+    places, batch, size = list[int](), list[bytes](), 0
+    for place, content in encoded:
+        if batch and (len(batch) == MAX_EVENTS or size + len(content) > BATCH_BYTES):
+            yield places, _body(batch)
+            places, batch, size = [], [], 0
+        places.append(place)
+        batch.append(content)
+        size += len(content) + 1
     if batch:
-        yield start, _body(batch)
+        yield places, _body(batch)
 
 
 def _body(encoded: list[bytes]) -> bytes:

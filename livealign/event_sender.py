@@ -20,7 +20,7 @@ class EventSender:
         client: with a key that may write.
         every: seconds after which waiting events are sent at the latest.
         most: events that may wait; `send` raises beyond it, so that a dead service does not fill the memory.
-        rejected: receives the events that the service rejected, from the thread.
+        rejected: receives the events that the service rejected, or that cannot be sent, from the thread.
 
     Raises:
         ClientError: at the end of the block, if events could not be sent; `unsent` holds them. An error of `rejected` ends the
@@ -37,13 +37,16 @@ class EventSender:
     ) -> None:
         self._client, self._every, self._rejected = client, every, rejected
         self._waiting: Queue[SentEvent] = Queue(most)
-        self._over = threading.Event()
+        self._begun, self._over = False, threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-sender", daemon=True)
         self.accepted = self.duplicate = self.rejected = 0
         self.unsent: list[SentEvent] = []
         self._problem: Exception | None = None
 
     def __enter__(self) -> "EventSender":
+        if self._begun:
+            raise ClientError("this EventSender was used already; make another for each `with` block")
+        self._begun = True
         self._thread.start()
         return self
 
@@ -57,10 +60,14 @@ class EventSender:
         """Queue an event.
 
         Raises:
-            ClientError: too many events wait, or the thread has ended because the service refused a batch.
+            ClientError: too many events wait, the thread has ended because the service refused a batch, or the call is outside
+                the `with` block, where nothing would send the event.
         """
         if self._problem is not None:
             raise self._problem
+        if not self._begun or self._over.is_set():
+            when = "after its `with` block has ended" if self._begun else "before its `with` block"
+            raise ClientError(f"an event was given to an EventSender {when}, which sends it; call `send` inside the block")
         try:
             self._waiting.put_nowait(event)
         except Full:

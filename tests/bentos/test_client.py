@@ -214,7 +214,7 @@ def test_large_events_are_sent_in_batches_of_bounded_bytes() -> None:
     sent = [body["events"] for _, body in Scripted.asked]
     assert [event for batch in sent for event in batch] == events
     assert len(sent) > 1
-    assert all(len(json.dumps(batch)) <= BATCH_BYTES + 1_000 for batch in sent)
+    assert all(len(json.dumps(batch, ensure_ascii=False).encode()) <= BATCH_BYTES + 1_000 for batch in sent)
 
 
 def test_events_whose_answer_was_lost_are_sent_again_and_a_list_is_not() -> None:
@@ -249,11 +249,58 @@ def test_a_service_that_is_away_is_waited_for_and_then_named(client: Client) -> 
 
 def test_events_that_could_not_be_sent_are_given_back() -> None:
     with scripted(*([503] * 100)) as url:
-        sender = EventSender(Client(url, patience=0.2), every=0.05, most=3)
-        for number in range(3):
-            sender.send(like(str(number), 1))
-        with pytest.raises(ClientError, match="3 events wait"):
-            sender.send(like("3", 1))
-        with pytest.raises(ClientError, match="503: busy"), sender:
-            time.sleep(0.5)
-    assert [event["event_id"] for event in sender.unsent] == ["0", "1", "2"]
+        sender = EventSender(Client(url, patience=2), every=0.05, most=3)
+
+        def send_too_many() -> None:
+            with sender:
+                sender.send(like("0", 1))
+                while not Scripted.asked:  # the thread tries to send the first
+                    time.sleep(0.01)
+                for number in range(1, 4):
+                    sender.send(like(str(number), 1))
+                with pytest.raises(ClientError, match="3 events wait"):
+                    sender.send(like("4", 1))
+
+        with pytest.raises(ClientError, match="503: busy"):
+            send_too_many()
+    assert [event["event_id"] for event in sender.unsent] == ["0", "1", "2", "3"]
+
+
+def test_an_event_that_no_body_can_hold_is_rejected_alone(client: Client) -> None:
+    client.events([started(8)])
+    odd: list[Any] = [
+        like("fine", 8),
+        {**like("a set", 8), "count": {1, 2}},
+        {**like("no number", 8), "count": float("nan")},
+        {**like("half a character", 8), "text": "\ud800"},
+        {**like("large", 8), "text": "x" * BATCH_BYTES},
+        {"event_id": object()},
+        like("nowhere", 4714),
+        like("fine too", 8),
+    ]
+    answer = client.events(odd)
+    assert (answer["accepted"], answer["rejected"]) == (2, 6)
+    assert [(one["place"], one["event_id"], one["reason"]) for one in answer["rejections"]] == [
+        *((1, "a set", "invalid"), (2, "no number", "invalid"), (3, "half a character", "invalid"), (4, "large", "invalid")),
+        *((5, None, "invalid"), (6, "nowhere", "unknown_room")),
+    ]
+    assert "not JSON serializable" in answer["rejections"][0]["detail"]
+    rejected: list[str | None] = []
+    with EventSender(client, every=0.05, rejected=lambda event, why: rejected.append(why["event_id"])) as sender:
+        for event in (odd[1], like("after", 8)):
+            sender.send(event)
+    assert (rejected, sender.accepted, sender.rejected, sender.unsent) == (["a set"], 1, 1, [])
+
+
+def test_a_sender_outside_its_block_takes_no_event(client: Client) -> None:
+    client.events([started(9)])
+    sender = EventSender(client)
+    with pytest.raises(ClientError, match="before its `with` block"):
+        sender.send(like("early", 9))
+    with sender:
+        sender.send(like("in time", 9))
+    with pytest.raises(ClientError, match="after its `with` block has ended"):
+        sender.send(like("late", 9))
+    with pytest.raises(ClientError, match="was used already"), sender:
+        pass
+    assert sender.accepted == 1
