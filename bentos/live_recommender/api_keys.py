@@ -3,7 +3,7 @@
 | variable | what its keys may do | if it is not set |
 |---|---|---|
 | `LIVEALIGN_API_KEYS` | everything: send events, have lists logged as impressions, read | writing is off |
-| `LIVEALIGN_READ_KEYS` | read | reading needs no key |
+| `LIVEALIGN_READ_KEYS` | read | reading needs no key; a wrong key is refused all the same |
 
 Keys are separated by commas, spaces or line breaks. A request carries one as `Authorization: Bearer <key>` or as
 `X-API-Key: <key>`.
@@ -30,6 +30,9 @@ class Refusal:
 
     status: int  # 401: no key or a wrong one; 403: a key that may only read, or the service has no keys
     error: str
+
+
+WRONG_KEY = Refusal(401, "the API key is wrong: it is none that this service knows; copy it again, whole")
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,18 @@ class ApiKeys:
             return None
         if _is_one_of(key, self.readers):
             return Refusal(403, f"this key may only read; send one of {WRITE_VARIABLE}")
-        return Refusal(401, "this API key is not known")
+        return WRONG_KEY
 
     def refuses_read(self, headers: Headers) -> Refusal | None:
-        """The refusal of a request to read; None if it may."""
-        if not self.readers:
-            return None
+        """The refusal of a request to read; None if it may.
+
+        A wrong key is refused also where reading needs none: who sends a key believes that their lists are logged.
+        """
         key = request_key(headers)
         if key is None:
-            return Refusal(401, f"reading needs an API key here: send one {HOW}")
-        known = _is_one_of(key, self.readers + self.writers)
-        return None if known else Refusal(401, "this API key is not known")
+            return Refusal(401, f"reading needs an API key here: send one {HOW}") if self.readers else None
+        known = self.readers + self.writers
+        return None if not known or _is_one_of(key, known) else WRONG_KEY
 
 
 def request_key(headers: Headers) -> bytes | None:

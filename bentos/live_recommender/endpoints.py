@@ -19,12 +19,13 @@ from starlette.responses import Response
 from bentos.live_recommender.admission import BODY, Limits, Refused
 from bentos.live_recommender.experiment_messages import experiments_json
 from bentos.live_recommender.json_answers import recommended_json, room_json, status_json, timestamp, user_json
-from bentos.live_recommender.list_requests import RecommendManyRequest, RecommendRequest
+from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest
 from bentos.live_recommender.messages import MAX_EVENTS, MAX_ROOMS, MAX_SEARCH, MAX_USERS
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
 from livealign.events.intake import IngestReport
 from livealign.events.models import milliseconds_of
+from livealign.field_errors import plain_error
 from livealign.frames.decode import FrameError
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
@@ -240,9 +241,10 @@ class Endpoints:
 async def invalid(_: Request, error: Exception) -> Response:
     """The 400 answer that names the wrong fields, never their values, which are a user's."""
     assert isinstance(error, ValidationError)
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    reason = f"{'.'.join(map(str, details[0]['loc'])) or 'the body'}: {details[0]['msg']}"
-    return _json({"error": reason, "detail": details}, 400)
+    fields = {*RecommendRequest.model_fields, *RecommendManyRequest.model_fields, *Filter.model_fields}
+    found = error.errors(include_url=False, include_input=False)
+    details = [{"type": one["type"], "loc": one["loc"], "msg": plain_error(one, "the body", fields)} for one in found]
+    return _json({"error": details[0]["msg"], "detail": details}, 400)
 
 
 async def refused(_: Request, error: Exception) -> Response:

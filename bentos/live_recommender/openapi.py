@@ -220,6 +220,16 @@ def _paths(now: int) -> Json:
     }
 
 
+def query_parameters() -> dict[str, frozenset[str]]:
+    """The names of the query parameters that each path takes."""
+    return {
+        path: frozenset(
+            one["name"] for operation in methods.values() for one in operation["parameters"] if one["in"] == "query"
+        )
+        for path, methods in _paths(0).items()
+    }
+
+
 def example_events(now: int) -> list[Json]:
     """A short broadcast that has just begun: one event of each kind.
 

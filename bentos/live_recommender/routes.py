@@ -1,6 +1,6 @@
 """The routes that the service mounts beside BentoML's endpoints, and the page at `/`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from starlette.routing import Route
 
 from bentos.live_recommender.admission import Refused
 from bentos.live_recommender.endpoints import Endpoints, invalid, refused
-from bentos.live_recommender.openapi import document
+from bentos.live_recommender.openapi import document, query_parameters
 from bentos.live_recommender.path_prefix import path_prefix
 from bentos.live_recommender.wall_files import WALL_FILES
+from livealign.field_errors import nearest
 
 # The page connects to this service alone, runs only its own script, and may not be framed.
 _POLICY = (
@@ -39,8 +40,11 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
         bentoml_document: returns the OpenAPI document of BentoML's own endpoints.
     """
 
+    takes = query_parameters()
+
     def asks(name: str) -> Handler:
         async def handler(request: Request) -> Response:
+            refuse_unknown_parameters(request, takes)
             answer: Response = await getattr(endpoints(), name)(request)
             return answer
 
@@ -70,6 +74,23 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
         *(Route(path, _file(*about), methods=["GET"]) for path, about in WALL_FILES.items()),
     ]
     return Starlette(routes=routes, exception_handlers={ValidationError: invalid, Refused: refused})
+
+
+def refuse_unknown_parameters(request: Request, takes: Mapping[str, frozenset[str]]) -> None:
+    """Refuse a query parameter that the path does not take, which would be ignored in silence.
+
+    Args:
+        takes: path → names of its parameters; a path that is not there takes any.
+
+    Raises:
+        Refused: there is one; the reason names it and the nearest that there is.
+    """
+    path = request.scope["route"].path
+    known = takes.get(path)
+    for name in request.query_params if known is not None else ():
+        if name not in known:
+            there = f"the parameters are {', '.join(sorted(known))}" if known else "it takes none"
+            raise Refused(400, f"{path} has no query parameter {name[:60]!r}{nearest(name, known) or f'; {there}'}")
 
 
 def _file(file: Path, media_type: str) -> Handler:

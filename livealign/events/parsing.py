@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from livealign.events.models import MINUTE_MS, Event, SentEvent
+from livealign.field_errors import plain_error
 
 _TaggedSent = Annotated[SentEvent, Field(discriminator="kind")]
 _SENT: TypeAdapter[SentEvent] = TypeAdapter(_TaggedSent)
+_FIELDS = {str(model.model_fields["kind"].default): frozenset(model.model_fields) for model in get_args(SentEvent)}
 _BATCH: TypeAdapter[list[SentEvent]] = TypeAdapter(list[_TaggedSent])
 
 
@@ -94,6 +96,7 @@ def _event_id(item: Any) -> str | None:
 
 def _detail(error: ValidationError) -> str:
     """The first error, by field; never the value, which is a user's."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    return f"{where}: {first['msg']}"[:300] if where else str(first["msg"])[:300]
+    first = error.errors(include_url=False, include_input=False)[0]
+    kind = str(first["loc"][0]) if first["loc"] else ""  # the first part of the place is the kind
+    article = "an" if kind[:1] in "aeiou" else "a"
+    return plain_error(first, f"{article} {kind}" if kind else "the event", _FIELDS.get(kind, ()), skip=1)

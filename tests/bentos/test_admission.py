@@ -33,8 +33,8 @@ def test_without_keys_everybody_reads_and_nobody_writes() -> None:
     ("headers", "status", "says"),
     [
         ({}, 401, "Bearer"),
-        (bearer("wrong" * 5), 401, "not known"),
-        (bearer(WRITER[:-1]), 401, "not known"),
+        (bearer("wrong" * 5), 401, "the API key is wrong"),
+        (bearer(WRITER[:-1]), 401, "the API key is wrong"),
         ({"X-API-Key": READER}, 403, "only read"),
         (bearer(WRITER), 200, None),
         ({"X-API-Key": WRITER}, 200, None),
@@ -70,6 +70,18 @@ def test_reading_is_guarded_where_read_keys_are_set() -> None:
     assert client.post("/recommend", json={}).status_code == 401
     for path in ("/", "/wall/main.js", "/wall/base.css", "/healthz", "/readyz"):
         assert client.get(path).status_code == 200  # holds nothing of the platform's
+
+
+def test_a_wrong_key_is_refused_also_where_reading_needs_none() -> None:
+    """A sender with a mistyped key would believe that their lists are logged."""
+    client = client_of({WRITE_VARIABLE: WRITER})
+    assert client.get("/rooms").status_code == 200
+    wrong = [WRITER[:-1], WRITER + "x", WRITER.upper(), "x", ""]
+    answers = [client.post("/recommend", json={}, headers=bearer(key)) for key in wrong]
+    assert [answer.status_code for answer in answers] == [401] * len(wrong)
+    (said,) = {answer.json()["error"] for answer in answers}  # the same, however near to the true key
+    assert said.startswith("the API key is wrong")
+    assert client.get("/", headers=bearer("x")).status_code == 200  # the page holds nothing of the platform's
 
 
 def test_a_key_that_can_be_guessed_is_refused_at_the_start() -> None:
@@ -157,7 +169,8 @@ def test_events_have_a_rate_of_their_own() -> None:
 
 def test_requests_without_a_key_use_up_no_rate_of_those_with_one() -> None:
     client = client_of({WRITE_VARIABLE: WRITER}, requests=RateLimit(1.0, clock=lambda: 0.0))
-    assert [client.get("/rooms", headers=bearer("guessed" * 3)).status_code for _ in range(3)] == [200, 200, 429]
+    assert [client.get("/rooms", headers=bearer("guessed" * 3)).status_code for _ in range(3)] == [401, 401, 429]
+    assert client.get("/rooms").status_code == 429
     keyed = [client.get("/rooms", headers=bearer(WRITER)).status_code for _ in range(3)]
     assert keyed == [200, 200, 429]
 

@@ -70,6 +70,84 @@ def test_a_batch_is_told_what_became_of_each_event(client: TestClient) -> None:
     assert (again.status_code, again.json()["duplicate"]) == (200, 1)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("GET", "/rooms?limt=5", "/rooms has no query parameter 'limt'; is limit meant?"),
+        ("GET", "/rooms?limit=5&Offset=1", "/rooms has no query parameter 'Offset'; is offset meant?"),
+        ("GET", "/rooms?xyz=1", "/rooms has no query parameter 'xyz'; the parameters are limit, offset, search"),
+        ("GET", "/rooms/1?k=3", "/rooms/{room_id} has no query parameter 'k'; it takes none"),
+        ("GET", "/similar/1?K=3", "/similar/{room_id} has no query parameter 'K'; the parameters are k"),
+        ("GET", "/explain/1?user=3", "/explain/{room_id} has no query parameter 'user'; is user_id meant?"),
+        ("GET", "/users?limit=1&limits=2", "/users has no query parameter 'limits'; is limit meant?"),
+        ("GET", "/status?verbose=1", "/status has no query parameter 'verbose'; it takes none"),
+        ("POST", "/recommend?k=3", "/recommend has no query parameter 'k'; it takes none"),
+        ("POST", "/events?key=3", "/events has no query parameter 'key'; it takes none"),
+    ],
+)
+def test_a_query_parameter_that_there_is_not_is_named_with_the_nearest(
+    method: str, path: str, says: str, client: TestClient
+) -> None:
+    body = {"user_id": 1} if path.startswith("/recommend") else {"events": []}
+    answer = client.request(method, path, json=body if method == "POST" else None, headers=WRITER)
+    assert (answer.status_code, answer.json()) == (400, {"error": says})
+
+
+def test_probes_and_scrapers_may_add_parameters(client: TestClient) -> None:
+    for path in ("/metrics", "/docs.json", "/", "/readyz"):
+        assert client.get(f"{path}?probe=1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"text": ...}, "text is missing"),
+        ({"text": 17}, "text has to be text"),
+        ({"text": ""}, "text has to have at least 1 characters"),
+        ({"text": "x" * 2_001}, "text has more than 2000 characters"),
+        ({"room_id": "7"}, "room_id has to be a whole number"),
+        ({"room_id": 7.5}, "room_id has to be a whole number"),
+        ({"room_id": -1}, "room_id has to be at least 0"),
+        ({"at": "yesterday"}, "at: not a time: give epoch milliseconds or ISO 8601 text"),
+        ({"is_bot": "perhaps"}, "is_bot has to be true or false"),
+        ({"txt": "hi"}, "a comment has no field txt; is text meant?"),
+        ({"xyzzy": "hi"}, "a comment has no field xyzzy"),
+        ({"kind": "coment"}, "kind is none of those that there are; is comment meant?"),
+        ({"kind": ...}, "kind is missing"),
+        ({"kind": 3}, "kind is none of those that there are"),
+        (None, "the event has to be a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_an_event_is_said_in_plain_words(
+    changed: dict[str, Any] | None, says: str, client: TestClient
+) -> None:
+    event: Any = 17
+    if changed is not None:
+        event = {name: value for name, value in {**comment("words"), **changed}.items() if value is not ...}
+    (rejection,) = send(client, event).json()["rejections"]
+    assert (rejection["reason"], rejection["detail"]) == ("invalid", says)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "user_id is missing"),
+        ({"user_id": 1, "k": 0}, "k has to be at least 1"),
+        ({"user_id": 1, "K": 3}, "the body has no field K"),
+        ({"user_id": 1, "exlude": []}, "the body has no field exlude; is exclude meant?"),
+        ({"user_id": 1, "filter": {"category": ["x"]}}, "filter has no field category; is categories meant?"),
+        ({"user_id": 1, "exclude": [1, "x"]}, "exclude.1 has to be a whole number"),
+        ({"user_id": 1, "at": "noon"}, "at has to be a time: epoch seconds or ISO 8601 text"),
+        ({"user_id": 1, "at": "1999-01-01T00:00:00"}, "at: must lie between the years 2000 and 2200"),
+        ([], "the body has to be a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_in_plain_words(body: Any, says: str, client: TestClient) -> None:
+    answer = client.post("/recommend", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, says)
+    assert answer.json()["detail"][0]["msg"] == says
+
+
 def test_a_batch_of_which_nothing_is_taken_is_refused(client: TestClient) -> None:
     answer = send(client, comment("d-1", text="x" * 2_001), comment("d-2", user_id=-1))
     assert answer.status_code == 422
