@@ -165,10 +165,17 @@ class Client:
             ClientError: a batch could not be sent; those before it are on disk, and all may be sent again.
         """
         encoded, unsendable = _encoded(events)
-        whole: IngestResponse = {"accepted": 0, "duplicate": 0, "rejected": len(unsendable), "rejections": unsendable}
+        whole: IngestResponse = {
+            "accepted": 0,
+            "late": 0,
+            "duplicate": 0,
+            "rejected": len(unsendable),
+            "rejections": unsendable,
+        }
         for places, body in _bodies(encoded):
             answer = cast(IngestResponse, self._call("POST", "/events", body, accepts=(200, 422)))
             whole["accepted"] += answer["accepted"]
+            whole["late"] += answer["late"]
             whole["duplicate"] += answer["duplicate"]
             whole["rejected"] += answer["rejected"]
             whole["rejections"] += [{**rejected, "place": places[rejected["place"]]} for rejected in answer["rejections"]]

@@ -99,8 +99,8 @@ class ExperimentArm(TypedDict):
     share: float
     # Of its first list.
     since: str
-    # 0 outside of an experiment, where users are not counted.
-    users: int
+    # Null outside of an experiment, where users are not counted.
+    users: int | None
     counts: OutcomeCounts
     # By name: ctr, long_views_per_list, gifts_per_list.
     metrics: dict[str, OnlineMetric]
@@ -127,10 +127,10 @@ class ShadowLists(TypedDict):
     lists: int
     # Lists that came faster than they could be compared.
     left_out: int
-    # Mean share of a list that the challenger would have shown too.
-    overlap: float
-    # Mean of Kendall's tau, of the rooms that were shown.
-    rank_correlation: float
+    # Mean share of a list that the challenger would have shown too; null before any.
+    overlap: float | None
+    # Mean of Kendall's tau, of the rooms that were shown; null while `ranked` is 0.
+    rank_correlation: float | None
     # Lists with at least two rooms, which have a rank correlation.
     ranked: int
 
@@ -264,9 +264,11 @@ class RejectedEvent(TypedDict):
 
 
 class IngestResponse(TypedDict):
-    """The outcome of a batch; the three counts add up to its size."""
+    """The outcome of a batch; accepted, duplicate and rejected add up to its size."""
 
     accepted: int
+    # Of the accepted: their windows were closed, so they change no room.
+    late: int
     duplicate: int
     rejected: int
     rejections: list[RejectedEvent]

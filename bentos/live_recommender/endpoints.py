@@ -112,6 +112,7 @@ class Endpoints:
             raise Refused(503, reason, ((b"retry-after", b"5"),)) from error
         content = {
             "accepted": len(report.accepted),
+            "late": report.late,
             "duplicate": report.duplicate,
             "rejected": len(report.rejected),
             "rejections": [rejection._asdict() for rejection in report.rejected],

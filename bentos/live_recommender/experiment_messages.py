@@ -37,7 +37,7 @@ class ExperimentArm(BaseModel):
     challenger: bool
     share: float = Field(description="Of the users.")
     since: datetime = Field(description="Of its first list.")
-    users: int = Field(description="0 outside of an experiment, where users are not counted.")
+    users: int | None = Field(description="Null outside of an experiment, where users are not counted.")
     counts: OutcomeCounts
     metrics: dict[str, OnlineMetric] = Field(description="By name: ctr, long_views_per_list, gifts_per_list.")
 
@@ -62,8 +62,10 @@ class ShadowLists(BaseModel):
 
     lists: int
     left_out: int = Field(description="Lists that came faster than they could be compared.")
-    overlap: float = Field(description="Mean share of a list that the challenger would have shown too.")
-    rank_correlation: float = Field(description="Mean of Kendall's tau, of the rooms that were shown.")
+    overlap: float | None = Field(description="Mean share of a list that the challenger would have shown too; null before any.")
+    rank_correlation: float | None = Field(
+        description="Mean of Kendall's tau, of the rooms that were shown; null while `ranked` is 0."
+    )
     ranked: int = Field(description="Lists with at least two rooms, which have a rank correlation.")
 
 
@@ -103,7 +105,7 @@ def experiments_json(report: "ExperimentReport") -> dict[str, Any]:
         ],
         "arms": [_arm(arm) for arm in report.arms],
         "differences": [one._asdict() for one in report.differences],
-        "alone": [_arm(arm) for arm in report.alone],
+        "alone": [{**_arm(arm), "users": None} for arm in report.alone],
     }
 
 

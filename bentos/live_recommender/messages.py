@@ -81,12 +81,13 @@ class RejectedEvent(BaseModel):
 
 
 class IngestResponse(BaseModel):
-    """The outcome of a batch; the three counts add up to its size.
+    """The outcome of a batch; accepted, duplicate and rejected add up to its size.
 
     Accepted and duplicate events are on disk.
     """
 
     accepted: int
+    late: int = Field(description="Of the accepted: their windows were closed, so they change no room.")
     duplicate: int
     rejected: int
     rejections: list[RejectedEvent]

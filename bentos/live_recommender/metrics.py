@@ -81,6 +81,7 @@ class Metrics:
         )
         self._fallbacks = Counter("livealign_fallbacks_total", "What lists had to do without", ["kind"])
         self._events = Counter("livealign_events_total", "Events received", ["kind", "outcome"])
+        self._late = Counter("livealign_late_events_total", "Accepted events whose windows were closed: they change no room")
         self._rejections = Counter("livealign_rejections_total", "Events that were not taken", ["reason"])
         self._takeovers = Counter("livealign_takeovers_total", "Releases taken over while running")
         self._release = gauge("livealign_release", "1 for the release in service", ["release_id"])
@@ -103,6 +104,9 @@ class Metrics:
     def events(self, outcomes: Mapping[tuple[str, Outcome], int]) -> None:
         """Record a batch: number of events by (kind, outcome)."""
         for (kind, outcome), count in outcomes.items():
+            if outcome == "late":  # they are counted as accepted already
+                self._late.inc(count)
+                continue
             self._events.labels(kind, outcome).inc(count)
             if outcome == "accepted":
                 self.events_rate.add(count)

@@ -104,6 +104,8 @@ class LiveRecommender:
 
     def _get_warm(self) -> None:
         try:
+            if self._settings.releases is not None:
+                self.core.follow_challengers(self._settings.releases)  # their users' lists are theirs from the first on
             seconds = self._warm_up(self.core)
             self.core.start(self._settings.releases)
         except Exception as error:

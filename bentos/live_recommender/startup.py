@@ -21,8 +21,6 @@ from livealign.live.steady_clock import SteadyClock
 from livealign.release.registry import champion_path
 from livealign.settings import load_settings
 
-STRANGER = 2**62  # no platform's user
-
 
 def open_core(settings: Settings, observer: Observer) -> LiveCore:
     """A live core with its rooms and histories, not yet ticking.
@@ -65,8 +63,7 @@ def open_core(settings: Settings, observer: Observer) -> LiveCore:
 def warm_up(core: LiveCore) -> float:
     """Run every model once, so that the first request is not slow; returns the seconds it took."""
     started = time.perf_counter()
-    for content in (True, False):
-        core.recommend(STRANGER, 10, content=content, record=False)
+    core.warm_up()
     if core.serving.followed:
         return round(time.perf_counter() - started, 3)
     try:

@@ -27,6 +27,7 @@ class IngestReport(NamedTuple):
     accepted: list[Event]  # in the log, in the order of the batch
     duplicate: int  # events that the log had already
     rejected: list[Rejection]
+    late: int = 0  # of the accepted: they change no room, because their windows were closed
 
 
 class Receiver(Protocol):
@@ -35,15 +36,16 @@ class Receiver(Protocol):
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
         """The events of a batch that the state cannot use and the log must not keep."""
 
-    def receive(self, events: Sequence[Event]) -> None:
-        """Apply events that have just been appended to the log."""
+    def receive(self, events: Sequence[Event]) -> int:
+        """Apply events that have just been appended to the log; returns how many came after their windows were closed."""
 
 
 class _NoReceiver:
     def rejections(self, events: Sequence[PlacedEvent]) -> list[Rejection]:
         return []
 
-    def receive(self, events: Sequence[Event]) -> None: ...
+    def receive(self, events: Sequence[Event]) -> int:
+        return 0
 
 
 class RecentIds:
@@ -135,5 +137,5 @@ class EventIntake:
             new = [placed.event for placed in fresh.values()]
             self.log.append([record_of(event) for event in new])
             self.recent_ids.add(fresh)
-            self.receiver.receive(new)
-        return IngestReport(new, duplicate, rejected)
+            late = self.receiver.receive(new)
+        return IngestReport(new, duplicate, rejected, late)

@@ -33,6 +33,8 @@ from livealign.live.serving import Serving
 from livealign.live.shadow import Shadows
 from livealign.live.state.state import LiveState
 
+STRANGER = 2**62  # no platform's user
+
 
 class AnsweringCore:
     """The reading half of `LiveCore`: it answers, and never waits for the LLM."""
@@ -110,6 +112,13 @@ class AnsweringCore:
             self._shadows.add(shadows, request, answer)
         self._observer.recommended(answer.seconds or {}, answer.fallbacks)
         return answer
+
+    def warm_up(self) -> None:
+        """Rank once with content and once without, so that the first list is not slow; nothing counts these lists."""
+        at = self.now()
+        for content in (True, False):
+            serving, view, alone, reader = self._main.read(STRANGER, at, alone=not content)
+            serving.recommender.recommend(alone or view, reader, Request(at, 10, content=content))
 
     def embed(self, segments: Sequence[SegmentText]) -> EmbeddedSegments:
         """Embeddings, aligned vectors and codes of segments from outside the state.

@@ -202,13 +202,16 @@ class ShadowSummary(NamedTuple):
 
     lists: int
     left_out: int  # because lists came faster than they could be compared
-    overlap: float  # mean
-    rank_correlation: float  # mean over `ranked`
+    overlap: float | None  # mean; None before the first comparison
+    rank_correlation: float | None  # mean over `ranked`; None without any
     ranked: int
 
 
+NOT_COMPARED = ShadowSummary(0, 0, None, None, 0)
+
+
 Stage = Literal["user", "candidates", "rank", "compose"]
-Outcome = Literal["accepted", "duplicate", "rejected"]
+Outcome = Literal["accepted", "duplicate", "rejected", "late"]
 
 
 class Observer(Protocol):
@@ -220,7 +223,8 @@ class Observer(Protocol):
     def events(self, outcomes: Mapping[tuple[str, Outcome], int]) -> None:
         """Counts of one batch of events, by (kind, outcome).
 
-        Duplicates and rejected items are counted under the kind "any".
+        Duplicates, rejected items and, of the accepted, those that came after their windows were closed ("late") are counted
+        under the kind "any".
         """
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:

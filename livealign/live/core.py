@@ -127,6 +127,8 @@ class LiveCore(ChallengedCore):
         if report.rejected:
             outcomes["any", "rejected"] += len(report.rejected)
             self._observer.rejected(report.rejected)
+        if report.late:
+            outcomes["any", "late"] += report.late
         self._observer.events(outcomes)
         return report
 
@@ -165,7 +167,7 @@ class LiveCore(ChallengedCore):
         event = frame_event(room_id, room.author_id, int(self._clock() * 1000) if at is None else at, data)
         report = self._journal.intake.take(event)
         outcome: Outcome = "accepted" if report.accepted else "duplicate" if report.duplicate else "rejected"
-        self._observer.events(Counter({("frame", outcome): 1}))
+        self._observer.events(Counter({("frame", outcome): 1} | ({("any", "late"): 1} if report.late else {})))
         if report.rejected:
             raise FrameError(report.rejected[0].reason, report.rejected[0].detail)
         return outcome

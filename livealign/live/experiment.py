@@ -7,7 +7,7 @@ from typing import NamedTuple
 from livealign.config import LiveConfig
 from livealign.evaluation.list_metrics import ArmReport, Difference, arm_reports, differences, of_experiment
 from livealign.evaluation.tallies import Arm
-from livealign.live.answers import ShadowSummary
+from livealign.live.answers import NOT_COMPARED, ShadowSummary
 from livealign.live.lane import Lane
 from livealign.release.challengers import Challengers, point_of
 
@@ -91,7 +91,7 @@ def report_of(main: Lane, running: Experiment, shadows: Mapping[str, ShadowSumma
     for one in () if about is None else about.challengers:
         lane = running.lanes.get(one.release)
         waiting = 0 if lane is None else int(lane.state.view().waiting.sum())
-        compared = shadows.get(one.release, ShadowSummary(0, 0, 0.0, 0.0, 0)) if one.shadow else None
+        compared = shadows.get(one.release, NOT_COMPARED) if one.shadow else None
         challengers.append(ChallengerReport(one.release, one.share, one.shadow, lane is not None, waiting, compared))
     return ExperimentReport(
         main.serving.release_id,

@@ -145,10 +145,12 @@ class Journal:
         rejected = [Rejection(placed.place, placed.event.event_id, "unknown_room", detail) for placed in unknown]
         return [*rejected, *contradictions(state, events, {placed.place for placed in unknown})]
 
-    def receive(self, events: Sequence[Event]) -> None:
-        """Apply events that have just been logged, in the order of time."""
+    def receive(self, events: Sequence[Event]) -> int:
+        """Apply events that have just been logged, in the order of time; returns how many came after their windows."""
+        late = self._current().late_events
         self._happened(sorted(events, key=lambda event: event.at))
         self.moving = self.moving or bool(events)
+        return self._current().late_events - late
 
     def follow(self) -> None:
         """Apply the events that other processes have appended to a shared log."""

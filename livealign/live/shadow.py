@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from livealign.live.answers import Observer, Recommendations, ShadowComparison, ShadowSummary
+from livealign.live.answers import NOT_COMPARED, Observer, Recommendations, ShadowComparison, ShadowSummary
 from livealign.live.lane import Lane, Reading
 from livealign.live.recommender import Request
 
@@ -69,20 +69,25 @@ class Shadows:
 
     def _count(self, release: str, found: ShadowComparison | None) -> None:
         with self._gate:
-            old = self._summaries.get(release, ShadowSummary(0, 0, 0.0, 0.0, 0))
+            old = self._summaries.get(release, NOT_COMPARED)
             if found is None:
                 new = old._replace(left_out=old.left_out + 1)
             else:
-                ranked = old.ranked + (found.rank_correlation is not None)
                 new = ShadowSummary(
                     old.lists + 1,
                     old.left_out,
-                    old.overlap + (found.overlap - old.overlap) / (old.lists + 1),
-                    old.rank_correlation
-                    + (0.0 if found.rank_correlation is None else (found.rank_correlation - old.rank_correlation) / ranked),
-                    ranked,
+                    _mean(old.overlap, old.lists, found.overlap),
+                    _mean(old.rank_correlation, old.ranked, found.rank_correlation),
+                    old.ranked + (found.rank_correlation is not None),
                 )
             self._summaries[release] = new
+
+
+def _mean(mean: float | None, count: int, value: float | None) -> float | None:
+    """The mean of `count` values and one more, which may be missing."""
+    if value is None:
+        return mean
+    return value if mean is None else mean + (value - mean) / (count + 1)
 
 
 def compared(release: str, reading: Reading, request: Request, shown: Recommendations) -> ShadowComparison:

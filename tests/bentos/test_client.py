@@ -173,7 +173,9 @@ class Scripted(BaseHTTPRequestHandler):
             return
         if step == "answer and close":
             self.close_connection, step = True, 200
-        answer = {"accepted": 1, "duplicate": 0, "rejected": 0, "rejections": []} if step == 200 else {"error": "busy"}
+        answer = (
+            {"accepted": 1, "late": 0, "duplicate": 0, "rejected": 0, "rejections": []} if step == 200 else {"error": "busy"}
+        )
         content = json.dumps(answer).encode()
         self.send_response(int(step))
         if step == 429:

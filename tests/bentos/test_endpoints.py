@@ -242,7 +242,7 @@ def test_a_user_is_deleted_by_those_who_may_write(client: TestClient) -> None:
 
 
 def test_an_empty_batch_is_a_batch(client: TestClient) -> None:
-    assert send(client).json() == {"accepted": 0, "duplicate": 0, "rejected": 0, "rejections": []}
+    assert send(client).json() == {"accepted": 0, "late": 0, "duplicate": 0, "rejected": 0, "rejections": []}
 
 
 @pytest.mark.parametrize(

@@ -130,10 +130,13 @@ def test_a_shadow_is_compared_and_never_shown(client: TestClient, folder: Path, 
     champion, challenger = names
     serve(folder, challenger, 1.0, shadow=True)
     until(lambda: [one["loaded"] for one in report(client)["challengers"]] == [True])
+    nothing = {"lists": 0, "left_out": 0, "overlap": None, "rank_correlation": None, "ranked": 0}
+    assert report(client)["challengers"][0]["compared"] == nothing
     assert {listed(client, user)["model_version"] for user in range(20)} == {champion}
     until(lambda: report(client)["challengers"][0]["compared"]["lists"] == 20)
     found = report(client)
     assert (found["experiment"], found["arms"], found["differences"]) == (None, [], [])
+    assert [(arm["release_id"], arm["users"]) for arm in found["alone"]] == [(champion, None)]
     assert 0 <= found["challengers"][0]["compared"]["overlap"] <= 1
     assert f'livealign_shadowed_lists_total{{release_id="{challenger}"}} 20.0' in client.get("/metrics").text
 

@@ -67,6 +67,19 @@ def test_cards_show_what_is_said_and_no_prompt_and_follow_the_next_window(wall: 
     until(lambda: all("bakes bread" in text for text in wall.texts("#rooms .speech")), TICK_SECONDS, "what is said now")
 
 
+def test_a_silent_room_is_not_heard_just_now(wall: Wall) -> None:
+    """Its subject is new, for a silent room is read too; its words are old, or there are none."""
+    said = """const done = arguments[0]; import("/wall/words.js").then(({ freshness }) =>
+        done([freshness(2, null), freshness(2, 600), freshness(2, 3), freshness(90, 600), freshness(null, null)]));"""
+    assert [tuple(one.values()) for one in wall.browser.execute_async_script(said)] == [
+        ("Nothing said yet", "fresh"),
+        ("Heard 10 minutes ago", "fresh"),
+        ("Heard just now", "fresh"),
+        ("Heard 10 minutes ago", "old"),
+        ("Known by its streamer alone", "none"),
+    ]
+
+
 def test_the_first_user_is_a_real_one_and_another_one_can_be_typed(wall: Wall) -> None:
     known = [str(user["user_id"]) for user in wall.server.request("GET", "/users?limit=40")[1]["users"]]
     assert wall.script("document.getElementById('user').value") in known
@@ -160,6 +173,18 @@ EXPERIMENTS: dict[str, Any] = {
             {"release_id": "behind", "share": 0.0, "shadow": True, "compared": {"lists": 1, "overlap": 0.5}},
         ],
     },
+    "shadow": {
+        "champion": "r" * 90,
+        "arms": [],
+        "alone": [{**ARM, "release_id": "r" * 90, "share": 1.0, "users": None, "metrics": {"ctr": {"value": 0.12}}}],
+        "challengers": [{"release_id": "behind", "share": 1.0, "shadow": True, "compared": {"lists": 0, "overlap": None}}],
+    },
+    "loading": {
+        "champion": "r" * 90,
+        "arms": [],
+        "alone": [],
+        "challengers": [{"release_id": MARKUP, "share": 0.05, "shadow": False, "compared": None}],
+    },
     "list": [
         {"release": "r" * 90, "share": 0.95, "shadow": False, "lists": 1200, "ctr": 0.12, "ctr_low": 0.1, "ctr_high": 0.14},
         {"release": MARKUP, "share": 0.05, "lists": None, "ctr": None, "more": {}},
@@ -170,8 +195,21 @@ EXPERIMENTS: dict[str, Any] = {
 }
 
 
+THREE = (
+    ["12 % clicks (10 % to 14 %)", "no clicks measured yet", "50 % of a list would be its own too"],
+    ["95 % of the users · 1,200 lists", None, "in the shadow · 1 list"],
+)
+SHOWN: dict[str, tuple[list[str], list[str | None]]] = {
+    "experiment": THREE,
+    "list": THREE,
+    "shadow": (["12 % clicks", "nobody sees its lists"], ["1,200 lists", "in the shadow · 0 lists"]),
+    "loading": (["no clicks measured yet"] * 2, ["", "5 % of the users"]),
+}
+
+
 @pytest.mark.parametrize("form", EXPERIMENTS)
 def test_releases_side_by_side_are_shown_in_each_form_and_break_nothing(form: str, wall: Wall) -> None:
+    rates, shares = SHOWN[form]
     answers = {"docs.json": {"paths": {"/experiments": {}}}, "experiments": EXPERIMENTS[form]}
     source = f"""const answers = {json.dumps(answers)}, real = window.fetch;
         window.fetch = (path, ...more) => path in answers
@@ -179,15 +217,14 @@ def test_releases_side_by_side_are_shown_in_each_form_and_break_nothing(form: st
     planted = wall.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
     try:
         wall.open()
-        until(lambda: len(wall.texts("#experiment-rows li")) == 3, 10, "a row for each release")
-        assert wall.texts("#experiment-rows .rate") == [
-            "12 % clicks (10 % to 14 %)",
-            "no clicks measured yet",
-            "50 % of a list would be its own too",
+        until(lambda: len(wall.texts("#experiment-rows li")) == len(rates), 10, "a row for each release")
+        assert wall.browser.find_element("id", "experiments").is_displayed()
+        assert wall.texts("#experiment-rows .rate") == rates
+        shown = wall.texts("#experiment-rows .share")
+        assert [words for words, wanted in zip(shown, shares, strict=True) if wanted is not None] == [
+            wanted for wanted in shares if wanted is not None
         ]
-        assert wall.texts("#experiment-rows .share")[0] == "95 % of the users · 1,200 lists"
-        assert wall.texts("#experiment-rows .share")[2] == "in the shadow · 1 list"
-        assert wall.texts("#experiment-rows strong")[1] == MARKUP
+        assert wall.texts("#experiment-rows strong")[1] == ("behind" if form == "shadow" else MARKUP)
         assert wall.script("document.documentElement.scrollWidth") <= 1440
     finally:
         wall.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", planted)

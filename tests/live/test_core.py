@@ -70,6 +70,14 @@ def test_a_full_disk_acknowledges_nothing_and_lists_are_still_made(stage: Stage,
     assert [event.kind for event in logged(stage.folder)] == ["room_started", "list_shown", *["impression"] * 3, "comment"]
 
 
+def test_a_warm_up_counts_as_no_list(stage: Stage) -> None:
+    stage.start_rooms(1, 2)
+    stage.core.warm_up()
+    assert (stage.told.lists, stage.core.status().log_behind_records) == (0, 0)
+    stage.core.recommend(USER, 3)
+    assert stage.told.lists == 1
+
+
 def test_a_room_that_is_silent_for_long_is_not_live_until_its_next_event_also_after_a_restart(stage: Stage) -> None:
     assert stage.core.status().from_snapshot
     stage.start_rooms(1, 2)

@@ -44,12 +44,14 @@ def test_a_late_event_is_logged_and_not_counted(stage: Stage) -> None:
     late = stage.platform.comments(1, "slow network")
     stage.core.ingest(stage.platform.comments(1, "in time"))
     stage.next_window()
-    assert len(stage.core.ingest(late).accepted) == 1
-    assert stage.core.state.late_events == 1
+    report = stage.core.ingest(late)
+    assert (len(report.accepted), report.late) == (1, 1)
+    assert stage.core.state.late_events == stage.told.outcomes["any", "late"] == 1
     assert stage.next_window().rooms_with_news == 0
     room = stage.core.room(1)
     assert room is not None
     assert room.windows[0].counts["n_comments"] == 1
+    assert stage.core.ingest(stage.platform.comments(1, "in time again")).late == 0
 
 
 def test_a_window_has_the_title_and_category_that_its_room_had_when_it_ended(stage: Stage) -> None:

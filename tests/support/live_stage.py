@@ -1,7 +1,7 @@
 """A live core on a log of its own, a clock moved by hand, and a platform that says things."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,13 @@ class Told(SilentObserver):
     releases: list[str] = field(default_factory=list)
     shadows: list[ShadowComparison] = field(default_factory=list)
     steps: list[SharedReport] = field(default_factory=list)
+    lists: int = 0
 
     def events(self, outcomes: Mapping[tuple[str, Any], int]) -> None:
         self.outcomes.update(outcomes)
+
+    def recommended(self, seconds: Mapping[str, float], fallbacks: Sequence[str]) -> None:
+        self.lists += 1
 
     def ticked(self, report: TickReport) -> None:
         self.ticks.append(report)

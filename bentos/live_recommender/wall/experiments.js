@@ -17,10 +17,16 @@ export async function showExperiments() {
   }
 }
 
-// The arms of the experiment, and behind them the releases in the shadow; of a plain list its members.
+// The arms of the experiment, and behind them the releases in the shadow; of a plain list its members. Where the champion has
+// no arm, because its challengers are in the shadow or are being loaded, it stands there with its lists.
 function rowsOf(answer) {
-  const arms = Array.isArray(answer) ? answer : answer?.arms || [];
-  const shadows = (answer?.challengers || []).filter((one) => one?.shadow);
+  const challengers = answer?.challengers || [];
+  let arms = Array.isArray(answer) ? answer : answer?.arms || [];
+  if (!arms.length && challengers.length) {
+    const champion = (answer.alone || []).find((one) => one?.release_id === answer.champion);
+    arms = [{ ...champion, release_id: answer.champion, share: null }, ...challengers.filter((one) => !one?.shadow)];
+  }
+  const shadows = challengers.filter((one) => one?.shadow);
   const compared = shadows.map((one) => ({ ...one, share: null, lists: one.compared?.lists, overlap: one.compared?.overlap }));
   return [...arms, ...compared].map(row).filter((one) => one.release);
 }

@@ -58,7 +58,7 @@ function showRoom(card, room, at) {
   put(node, ".about", `${count(room.viewers)} watching · on for ${span(60 * Math.max(1, Math.floor(begun / 60)))}`);
   showSubject(card, room);
   showSaid(node.querySelector(".said"), room.said);
-  const age = freshness(room.content_age_seconds);
+  const age = freshness(room.content_age_seconds, room.said ? (at - Date.parse(room.said.ended_at)) / 1000 : null);
   put(node, ".age-words", age.words);
   node.querySelector(".age").dataset.state = age.state;
   showFrame(node.querySelector(".frame"), room);

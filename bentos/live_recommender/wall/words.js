@@ -25,9 +25,11 @@ export function ago(seconds) {
   return hours < 48 ? `${many(hours, "hour")} ago` : `${Math.round(hours / 24)} days ago`;
 }
 
-export function freshness(seconds) {
-  if (seconds === null) return { words: "Known by its streamer alone", state: "none" };
-  return { words: `Heard ${ago(seconds)}`, state: seconds <= FRESH_SECONDS ? "fresh" : "old" };
+// How old the words and the subject of a room are: a silent room is read again and again, and nothing is heard.
+export function freshness(content, heard) {
+  if (content === null) return { words: "Known by its streamer alone", state: "none" };
+  const state = content <= FRESH_SECONDS ? "fresh" : "old";
+  return { words: heard === null ? "Nothing said yet" : `Heard ${ago(heard)}`, state };
 }
 
 // The path of names, and how sure it is: as sure as the least sure level down to the last name.
