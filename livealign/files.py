@@ -119,24 +119,28 @@ def read_json(
     remedy: str = "run `make retrain`, which writes it",
     newest: int = FIRST_FORMAT,
     error: type[LiveAlignError] = LiveAlignError,
+    *,
+    replaces: bool = False,
 ) -> Any:
     """A JSON file that LiveAlign wrote, without its version.
 
     Args:
         remedy: the end of the error's text: how to write the file again.
+        replaces: the remedy takes a damaged file away; otherwise the text asks for that first.
         newest: the newest version that the caller reads.
 
     Raises:
         error: it is missing, damaged, or of a newer version.
     """
+    mend = remedy if replaces else f"delete it, then {remedy}"
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise error(f"{path} is missing; {remedy}") from None
     except ValueError as damage:
-        raise error(f"{path} is damaged ({damage}); delete it, then {remedy}") from damage
+        raise error(f"{path} is damaged ({damage}); {mend}") from damage
     if isinstance(value, dict):
-        refuse_newer(path, value.pop("format", FIRST_FORMAT), newest, f"delete it, then {remedy}", error)
+        refuse_newer(path, value.pop("format", FIRST_FORMAT), newest, mend, error)
     return value
 
 

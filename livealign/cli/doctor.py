@@ -19,6 +19,7 @@ from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import adapter_of
+from livealign.release.challengers import read_challengers
 from livealign.release.registry import read_champion
 from livealign.settings import load_settings
 
@@ -127,8 +128,18 @@ def workspace_facts(home: Home) -> dict[str, str]:
         "platform": home.platform,
         "landed days": f"{len(days)}, {days[0]} to {days[-1]}" if days else "0",
         "champion": champion,
+        "challengers": _served(home),
         "free on disk": f"{shutil.disk_usage(home.root).free / (1 << 30):.1f} GiB",
     }
+
+
+def _served(home: Home) -> str:
+    try:
+        found = read_challengers(home.releases)
+    except LiveAlignError:
+        return "cannot be read"  # a finding says why
+    served = [] if found is None else found.challengers
+    return ", ".join(f"{one.release} {'in the shadow, ' if one.shadow else ''}{one.share:.2%}" for one in served) or "none"
 
 
 def print_facts(facts: Facts, findings: "Sequence[Finding]") -> None:

@@ -10,16 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
-from livealign.console import PlainConsole, table
-from livealign.errors import LiveAlignError
+from livealign.console import PlainConsole, styled, table
+from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import read_manifest
-from livealign.release.challengers import Challengers, read_challengers
+from livealign.release.challengers import read_challengers
 from livealign.release.challengers import serve as serve_beside
 from livealign.release.challengers import stop as stop_serving
 from livealign.release.decisions import read_decision
 from livealign.release.lineage import bento_of, explain, lineage_of
-from livealign.release.registry import Release, champion_line, list_releases
+from livealign.release.registry import CHALLENGERS, Release, champion_line, list_releases, read_champion
 from livealign.release.registry import promote as move_to
 from livealign.release.registry import rollback as move_back
 from livealign.release.retention import plan_pruning
@@ -27,6 +27,7 @@ from livealign.release.retention import prune as remove
 from livealign.settings import load_settings
 
 console = PlainConsole()
+WIDE = 120  # columns; in a narrower terminal long texts stand below a table, not in it
 releases_app = typer.Typer(help="The releases, and what is served beside the champion.")
 
 PlatformOption = Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help="the platform whose workspace is meant")]
@@ -46,19 +47,27 @@ def releases(context: typer.Context, platform: PlatformOption = "simulator") -> 
     if context.invoked_subcommand is not None:
         return
     home = Home.from_environment(platform)
-    line = champion_line(home.releases)
+    line, found = champion_line(home.releases), list_releases(home.releases)
+    console.say(str(home.releases))
+    if not found:
+        console.say("there is no release yet; run `make retrain`")
+        return
+    wide, below = console.width >= WIDE, []
     shown = table("")
     for name in ("release", "held out", "GAUC"):
         shown.add_column(name, no_wrap=True)
-    for name in ("decided", "made from"):
+    for name in ("decided", "made from") if wide else ("decided",):
         shown.add_column(name, overflow="fold")
-    for release in list_releases(home.releases):
+    for release in found:
         mark = "★" if release.is_champion else "↩" if release.release_id in line else ""
-        shown.add_row(mark, release.release_id, *_cells(home, release))
-    console.say(str(home.releases))
+        *cells, made = _cells(home, release)
+        shown.add_row(mark, release.release_id, *cells, *((made,) if wide else ()))
+        below.append(f"{release.release_id} ← {made}")
     console.print(shown)
-    console.say("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
-    _say_served(read_challengers(home.releases))
+    for text in () if wide else below:
+        console.print(text)
+    console.print("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
+    _say_served(home)
 
 
 @releases_app.command()
@@ -74,7 +83,9 @@ def serve(
 
     It is verified first; a running service follows within seconds. `livealign promote` ends the experiment.
     """
-    _say_served(serve_beside(Home.from_environment(platform).releases, challenger, share, shadow=shadow))
+    home = Home.from_environment(platform)
+    serve_beside(home.releases, challenger, share, shadow=shadow)
+    _say_served(home)
 
 
 @releases_app.command()
@@ -83,7 +94,9 @@ def stop(
     platform: PlatformOption = "simulator",
 ) -> None:
     """Serve a challenger no more; its users get the champion's lists."""
-    _say_served(stop_serving(Home.from_environment(platform).releases, challenger))
+    home = Home.from_environment(platform)
+    stop_serving(home.releases, challenger)
+    _say_served(home)
 
 
 def explain_release(
@@ -94,10 +107,15 @@ def explain_release(
     """Show how two releases differ: data, code, settings, parts, metrics, decision."""
     home = Home.from_environment(platform)
     found = explain(home.releases, first, second)
-    shown = table("", first, second)
-    for one in found:
-        shown.add_row(one.what, _said(one.first), _said(one.second))
-    console.print(shown)
+    if console.width >= WIDE:
+        shown = table("", first, second)
+        for one in found:
+            shown.add_row(one.what, _said(one.first), _said(one.second))
+        console.print(shown)
+    else:  # a table of long names and hashes would break them
+        console.print(f"{first} → {second}")
+        for one in found:
+            console.print(f"{one.what}: {_said(one.first)} → {_said(one.second)}")
     console.say(f"{len(found)} differences")
     for release_id in (first, second):
         made = lineage_of(read_manifest(home.releases / release_id), home)
@@ -109,13 +127,18 @@ def promote(
     platform: PlatformOption = "simulator",
     reason: ReasonOption = "",
 ) -> None:
-    """Make a release the champion without asking the promotion rule.
+    """Make a release the champion without asking the promotion rule, and end an experiment.
 
     It is verified first; a damaged release is refused.
     """
     home = Home.from_environment(platform)
+    running = (home.releases / CHALLENGERS).exists()
     move_to(home.releases, release, reason or "by hand")
+    if (home.releases / CHALLENGERS).exists():  # it was the champion already, and is chosen above its challengers
+        stop_serving(home.releases)
     _say_champion(home, release)
+    if running:
+        console.say("the experiment has ended: no challenger is served any more")
 
 
 def rollback(
@@ -193,9 +216,16 @@ def _say_champion(home: Home, release_id: str) -> None:
         console.say("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
 
 
-def _say_served(served: Challengers | None) -> None:
+def _say_served(home: Home) -> None:
+    """What is served; a file of challengers that cannot be read is named, and nothing else fails for it."""
+    try:
+        served = read_challengers(home.releases)
+    except BundleError as error:
+        console.say(styled(("! ", "bold yellow"), str(error)))
+        return
     if served is None:
-        console.say("the champion serves alone")
+        champion = read_champion(home.releases)
+        console.say("the champion serves alone" if champion else "there is no champion; `livealign promote RELEASE` makes one")
         return
     for one in served.challengers:
         console.say(f"{one.release} {'shadows' if one.shadow else 'serves'} {one.share:.2%} of the users")

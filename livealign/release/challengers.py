@@ -31,7 +31,7 @@ from livealign.release.registry import CHALLENGERS, read_champion
 FORMAT = 1
 MOST = 3  # challengers at once: each has a state of its own
 LEAST_SHARE, LARGEST_SHARE = 1e-4, 0.9  # of one challenger, and of all that are shown: the champion is always compared with
-_REMEDY = "run `livealign releases stop`, then serve the challengers again"
+_REMEDY = "run `livealign releases stop`, which removes it, then serve the challengers again"
 _LAST_MOMENT = 253_402_300_799_000  # epoch milliseconds of the end of the year 9999
 _TOLERANCE = 1e-9
 
@@ -86,7 +86,7 @@ def read_challengers(releases: Path) -> Challengers | None:
     file = releases / CHALLENGERS
     if not file.exists():
         return None
-    content = read_json(file, _REMEDY, FORMAT, BundleError)
+    content = read_json(file, _REMEDY, FORMAT, BundleError, replaces=True)
     try:
         found = Challengers(
             str(content["champion"]),

@@ -21,6 +21,7 @@ from livealign.llm.backbone_names import TINY, can_be_fetched, fetched_folder, f
 from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.memory import usable_memory
 from livealign.platforms.registry import EXPECTED, adapter_of
+from livealign.release.challengers import read_challengers
 from livealign.release.registry import read_champion
 from livealign.retrain.artifacts import DayArtifacts
 
@@ -63,6 +64,7 @@ def check_retrain(home: Home, archive: Path | None, backbone: str | None, alone:
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _other_run(home) if alone else iter(()),
         lambda: _raised(lambda: read_champion(home.releases)),
+        lambda: (replace(one, stops=False) for one in _raised(lambda: read_challengers(home.releases))),
         lambda: _archive(home.platform, archive),
         lambda: _backbone(backbone, home.models),
         lambda: _raised(choose_device),

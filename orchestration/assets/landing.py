@@ -57,7 +57,7 @@ def landing(context: AssetExecutionContext, workspace: ResourceParam[Workspace])
     """
     landed_days = [date.fromisoformat(key) for key in context.partition_keys]
     home = workspace.home
-    with retry_transient_errors(), stage(context, workspace, "landing"):
+    with retry_transient_errors(workspace.home.landing), stage(context, workspace, "landing"):
         config = workspace.profile.landing
         summary = land(home.platform, workspace.archive, home.landing, landed_days, config=config)
         for line in warnings(summary):

@@ -117,6 +117,7 @@ def retention(context: AssetExecutionContext, workspace: Workspace) -> Materiali
             "removed": len(removed),
             "bytes": sum(item.bytes for item in removed),
             "protected_releases": ", ".join(planned.protected) or "none",
+            "problems": "; ".join(planned.problems) or "none",
             "what": MetadataValue.md(
                 "\n".join(f"- {item.kind}: `{item.path.name}`, {item.reason}" for item in removed) or "nothing"
             ),

@@ -51,7 +51,7 @@ def warehouse_assets(project: DbtProject) -> AssetsDefinition:
         events: list[Any] = []
         try:
             with (
-                retry_transient_errors(workspace.home.workspace),
+                retry_transient_errors(workspace.home.warehouse),
                 stage(context, workspace, "warehouse"),
                 dbt_output_to(context, workspace.home.warehouse / "dbt.log"),
             ):

@@ -137,11 +137,11 @@ def rounded(value: Any) -> Any:
 
 
 @contextmanager
-def retry_transient_errors(workspace: Path | None = None, retried: bool = True) -> Iterator[None]:
+def retry_transient_errors(folder: Path, retried: bool = True) -> Iterator[None]:
     """Leave transient errors to the asset's retry policy; fail the step at once on any other.
 
     Args:
-        workspace: its folder, which a full disk is named by where the error names no file.
+        folder: where the stage writes; a full disk is named by it where the error names no file.
         retried: the asset has a retry policy.
     """
     try:
@@ -157,7 +157,7 @@ def retry_transient_errors(workspace: Path | None = None, retried: bool = True) 
         forget_locals(error)
         if is_transient(error):
             raise
-        if full := full_disk_line(error, workspace):
+        if full := full_disk_line(error, folder):
             raise Failure(full, allow_retries=False) from LiveAlignError(full)
         raise Failure(str(error) or type(error).__name__, allow_retries=False) from error
 

@@ -1,19 +1,21 @@
 """The release commands as a person types them: what they list, what they move, what they refuse."""
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from livealign.cli import main as cli
 from livealign.cli.releases import no_retrain_running
 from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
-from livealign.release.bundle import write_bundle
+from livealign.release.bundle import read_manifest, write_bundle
 from livealign.release.decisions import write_decision
 from livealign.release.lineage import explain, lineage_of
 from livealign.release.promotion import Decision
-from livealign.release.registry import list_releases, promote, read_champion, read_history
+from livealign.release.registry import CHALLENGERS, list_releases, promote, read_champion, read_history
 from tests.release.test_bundle import FIELDS
 
 
@@ -167,3 +169,56 @@ def test_a_challenger_is_served_listed_and_stopped(home: Home, capsys: pytest.Ca
     assert "the champion serves alone" in run(capsys, "releases", "stop", two)
     with pytest.raises(BundleError, match="is the champion"):
         run(capsys, "releases", "serve", one, "--share", "0.05")
+
+
+def test_without_a_release_or_a_champion_nothing_is_said_to_serve(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no release yet; run `make retrain`" in run(capsys, "releases")
+    assert "serves alone" not in run(capsys, "releases")
+    make(home, 8, 0.61)
+    assert "there is no champion; `livealign promote RELEASE` makes one" in run(capsys, "releases")
+
+
+def test_promoting_the_champion_ends_the_experiment(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    promote(home.releases, one)
+    run(capsys, "releases", "serve", two, "--share", "0.05")
+    assert "the experiment has ended" in run(capsys, "promote", one)
+    assert "the champion serves alone" in run(capsys, "releases")
+    assert "the experiment" not in run(capsys, "promote", one)
+    run(capsys, "releases", "serve", one if read_champion(home.releases) == two else two, "--share", "0.05")
+    assert "the experiment has ended" in run(capsys, "promote", two)
+    assert "the champion serves alone" in run(capsys, "releases")
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": 99}', '{"challengers": 3}'])
+def test_a_damaged_file_of_challengers_is_named_and_its_remedy_is_enough(
+    content: str, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make(home, 8, 0.61)
+    promote(home.releases, one)
+    file = home.releases / CHALLENGERS
+    file.write_text(content)
+    for command in (["releases"], ["prune", "--dry-run"], ["doctor"]):
+        with contextlib.suppress(typer.Exit):  # the doctor misses an archive
+            cli.app(command, standalone_mode=False)
+        said = " ".join(capsys.readouterr().out.split())
+        assert str(file) in said, command
+        assert "delete it" not in said
+        assert "run `livealign releases stop`, which removes it, then serve the challengers again" in said
+    assert "the champion serves alone" in run(capsys, "releases", "stop")
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_a_narrow_terminal_breaks_no_name_and_no_hash(
+    columns: str, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    promote(home.releases, one)
+    listed, explained = run(capsys, "releases"), run(capsys, "explain-release", one, two)
+    wanted = [one, two, "0.6400", lineage_of(read_manifest(home.releases / two), home).ranker]
+    assert [text for text in wanted if text not in listed] == []
+    wanted = [one, two, "metric.gauc: 0.6100 → 0.6400", "adapter/adapter_model.safetensors", "ranker.safetensors"]
+    assert [text for text in wanted if text not in explained] == []
+    assert max(len(line) for line in (listed + explained).splitlines() if not line.startswith("/")) <= int(columns)

@@ -127,7 +127,7 @@ def interrupted(error: BaseException) -> BaseException:
 def test_what_a_run_meets_while_it_is_being_ended_is_not_tried_again() -> None:
     assert not daily.is_transient(interrupted(subprocess.TimeoutExpired("dbt", 2)))
     for error in (DagsterExecutionInterruptedError(), KeyboardInterrupt(), interrupted(ConnectionError("down"))):
-        with pytest.raises(Failure) as failure, daily.retry_transient_errors():
+        with pytest.raises(Failure) as failure, daily.retry_transient_errors(Path()):
             raise error
         assert not failure.value.allow_retries
 

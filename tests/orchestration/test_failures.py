@@ -108,7 +108,7 @@ def failed_job(error: Exception, instance: DagsterInstance) -> str:
 
     @asset
     def broken() -> None:
-        with retry_transient_errors():
+        with retry_transient_errors(Path()):
             raise error
 
     defs = Definitions(assets=[broken], jobs=[define_asset_job("nightly_job", [broken])])
@@ -161,7 +161,7 @@ def test_a_failed_step_holds_nothing_of_its_functions_and_its_stack_can_be_read(
         except ValueError as error:
             raise LiveAlignError("a stage failed") from error
 
-    with pytest.raises(Failure) as raised, retry_transient_errors():
+    with pytest.raises(Failure) as raised, retry_transient_errors(Path()):
         work()
     assert [one() for one in held] == [None, None]
     stack = "".join(traceback.format_exception(raised.value))
@@ -188,12 +188,12 @@ def test_a_failed_dbt_test_is_one_line_and_is_not_tried_again() -> None:
         "dbt failed: 35 of 77 FAIL 11 ledger_is_conserved [FAIL 11 in 0.38s] Got 11 results, configured to fail if != 0; "
         "dbt's log is /home/target/dbt.log"
     )
-    with pytest.raises(Failure) as raised, retry_transient_errors():
+    with pytest.raises(Failure) as raised, retry_transient_errors(Path()):
         raise error
     assert not raised.value.allow_retries
 
 
 def test_a_warehouse_that_another_process_holds_is_tried_again() -> None:
     error = dbt_failure(DagsterDbtCliRuntimeError(DBT.format(said='ERROR Could not set lock on file "warehouse.duckdb"')))
-    with pytest.raises(LiveAlignError), retry_transient_errors():
+    with pytest.raises(LiveAlignError), retry_transient_errors(Path()):
         raise error
