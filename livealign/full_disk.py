@@ -6,6 +6,7 @@ words.
 
 import errno
 import re
+import shutil
 from pathlib import Path
 
 from livealign.errors import LiveAlignError
@@ -42,6 +43,8 @@ def _line(error: BaseException, folder: Path | None) -> str:
     if isinstance(error, LiveAlignError):  # it says what was being done
         text = str(error)
         return text if REMEDY in text else f"{text}; {REMEDY}"
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a copied folder: (from, to, why) of each file
+        return f"{error.args[0][0][1]}: No space left on device; {REMEDY}"
     quoted = _QUOTED_PATH.search(str(error))
     of_system = getattr(error, "filename2", None) or getattr(error, "filename", None)  # a copy names its source first
     named = of_system or (quoted[1] if quoted else folder)

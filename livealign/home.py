@@ -41,7 +41,7 @@ class Home:
         Raises:
             LiveAlignError: the folder has a name that DuckDB cannot read from, or the platform is no name.
         """
-        root = Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
+        root = home_root()
         refuse_odd(root)
         return cls(root, platform or os.environ.get("LIVEALIGN_PLATFORM", "simulator"))
 
@@ -170,6 +170,11 @@ class Home:
                 replace_link(link, target)
             else:
                 raise LiveAlignError(f"{link} is in the way: it should be a link to {target}; move it away and run again")
+
+
+def home_root() -> Path:
+    """LIVEALIGN_HOME, whether it may be used or not."""
+    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
 
 
 def refuse_odd(root: Path) -> None:

@@ -29,7 +29,7 @@ from livealign.console import styled
 from livealign.dataset.marts import built_days
 from livealign.errors import ArchiveError, LiveAlignError
 from livealign.full_disk import full_disk_line
-from livealign.home import Home
+from livealign.home import Home, home_root
 from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
 from livealign.retrain.backbone import ready_backbone
@@ -114,11 +114,6 @@ def failure_log() -> Path:
     It can be written before a workspace exists.
     """
     return home_root() / "logs" / "retrain.log"
-
-
-def home_root() -> Path:
-    """LIVEALIGN_HOME, whether it may be used or not."""
-    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
 
 
 def parse_day(text: str) -> date:

@@ -86,8 +86,10 @@ def refuse_unknown_parameters(request: Request, takes: Mapping[str, frozenset[st
         Refused: there is one; the reason names it and the nearest that there is.
     """
     path = request.scope["route"].path
-    known = takes.get(path)
-    for name in request.query_params if known is not None else ():
+    if path not in takes:
+        return
+    known = takes[path]
+    for name in request.query_params:
         if name not in known:
             there = f"the parameters are {', '.join(sorted(known))}" if known else "it takes none"
             raise Refused(400, f"{path} has no query parameter {name[:60]!r}{nearest(name, known) or f'; {there}'}")

@@ -12,6 +12,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from livealign.errors import LiveAlignError
 from livealign.full_disk import full_disk_line
+from livealign.home import home_root
 from livealign.settings import GivenValue
 
 ProfileOption = Annotated[
@@ -47,6 +48,7 @@ def write_new(out: Path, text: str, flag: str) -> None:
     except FileExistsError as error:
         raise LiveAlignError(f"{out} exists already and stays as it is; name another file by {flag}") from error
     except OSError as error:
+        out.unlink(missing_ok=True)  # what a full disk left of it, so that the next try finds no file
         raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by {flag}") from error
 
 
@@ -58,7 +60,7 @@ def run_command(app: typer.Typer) -> None:
     try:
         code: Any = app(standalone_mode=False)
     except LiveAlignError as error:
-        say_error(full_disk_line(error) or str(error))
+        say_error(full_disk_line(error, home_root()) or str(error))
         code = 1
     except OSError as error:
         say_error(path_error(error))
@@ -71,7 +73,7 @@ def run_command(app: typer.Typer) -> None:
     except typer.Abort:
         code = 130
     except Exception as error:
-        full = full_disk_line(error)  # not all libraries raise an OSError for it
+        full = full_disk_line(error, home_root())  # not all libraries raise an OSError for it
         if full is None:
             raise
         say_error(full)
@@ -81,7 +83,7 @@ def run_command(app: typer.Typer) -> None:
 
 def path_error(error: OSError) -> str:
     """The system's refusal, the file and the remedy, on one line; a long file name is cut."""
-    if full := full_disk_line(error):
+    if full := full_disk_line(error, home_root()):
         return " ".join(full.split())
     where = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
     return " ".join(f"{where}{error.strerror or error}".split()) + "; name another file or folder, or change its permissions"

@@ -101,7 +101,10 @@ class RedisExport:
 
     def _save_progress(self, stream: Position, file: Position) -> None:
         self.stream, self.file = stream, file
-        replace_json(self.files.folder / STATE, {"stream": list(stream), "file": list(file)}, version=1)
+        try:
+            replace_json(self.files.folder / STATE, {"stream": list(stream), "file": list(file)}, version=1)
+        except OSError as error:
+            raise EventLogError(f"{self.files.folder / STATE} cannot be written ({error.strerror}); free some space") from error
 
     def _trim(self) -> int:
         oldest_ms = self.log.now_ms() - int(self.keep_seconds * 1000)

@@ -32,6 +32,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def empty(folder: Path) -> None:
+    for old in folder.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+
+
 def duckdb_copy(folder: Path) -> None:
     with duckdb.connect() as connection:
         rows = connection.sql("select range a, random() b from range(200000)")
@@ -61,6 +69,13 @@ def copied(folder: Path) -> None:
     shutil.copy(outside, folder / "x")
 
 
+def copied_folder(folder: Path) -> None:
+    outside = folder.parent / "folder"
+    outside.mkdir(exist_ok=True)
+    (outside / "big").write_bytes(BIG.tobytes())
+    shutil.copytree(outside, folder / "copied")
+
+
 def picture(folder: Path) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (600, 600, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "x.png")
@@ -78,7 +93,7 @@ WRITERS: tuple[Callable[[Path], object], ...] = (
     lambda folder: np.savez(folder / "x.npz", a=BIG),
     lambda folder: save_file({"a": BIG}, folder / "x.safetensors"),
     lambda folder: (folder / "x").write_bytes(BIG.tobytes()),
-    *(duckdb_copy, duckdb_table, sqlite_rows, arrow_stream, copied, picture, process),
+    *(duckdb_copy, duckdb_table, sqlite_rows, arrow_stream, copied, copied_folder, picture, process),
 )
 
 
@@ -86,8 +101,7 @@ WRITERS: tuple[Callable[[Path], object], ...] = (
 def test_whatever_a_library_calls_it_one_line_names_the_place_and_the_remedy(
     write: Callable[[Path], object], disk: Path
 ) -> None:
-    for old in disk.iterdir():
-        old.unlink()
+    empty(disk)
     with pytest.raises(Exception) as raised:  # noqa: PT011  each library has its own
         write(disk)
     wrapped = RuntimeError("a stage failed")
@@ -110,8 +124,7 @@ def test_other_errors_are_no_full_disk(error: Exception | None) -> None:
 def test_a_folder_and_a_file_that_did_not_fit_are_named_and_leave_the_old_and_no_rest(
     write: Callable[[Path], object], disk: Path
 ) -> None:
-    for old in disk.iterdir():
-        old.unlink()
+    empty(disk)
     replace_bytes(disk / "file", b"old")
     with pytest.raises(OSError, match=r"No space left on device: .*/folder'"), replaced_directory(disk / "folder") as folder:
         write(folder)
@@ -122,8 +135,7 @@ def test_a_folder_and_a_file_that_did_not_fit_are_named_and_leave_the_old_and_no
 
 
 def test_a_full_store_is_not_waited_for_and_keeps_what_it_has(disk: Path, tmp_path: Path) -> None:
-    for old in disk.iterdir():
-        old.unlink()
+    empty(disk)
     store = Store(str(disk), pafs.LocalFileSystem(), str(disk), waits=(3_600.0,))  # a wait would end the test by its time limit
     store.put("pointer", b"old")
     with pytest.raises(LiveAlignError, match=r"/pointer: No space left on device; `livealign prune`"):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,33 @@ def stop_orphans(home: Home) -> None:
     """End the servers that a killed smoke test left behind: it could not stop them itself."""
     for process in processes_of(home):
         process.kill()
+
+
+def environment_of(home: Path, **variables: str) -> dict[str, str]:
+    """The environment of a process that works in the home; nothing of ours but what is given."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
+    return plain | {"LIVEALIGN_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200", **variables}
+
+
+def retrain(home: Path, archive: Path, *options: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, str]:
+    """`python -m orchestration.retrain` as a process, its exit code and what it said."""
+    command = [*before, sys.executable, "-m", "orchestration.retrain", "--archive", str(archive), *options]
+    environment = environment_of(home, **variables)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def retrain_until(
+    stage: str, do: Callable[[], object], home: Path, archive: Path, *options: str, **variables: str
+) -> tuple[int, list[str]]:
+    """The same; `do` is called once, when the stage begins. Returns the exit code and the lines."""
+    command = [sys.executable, "-m", "orchestration.retrain", "--archive", str(archive), "--profile", "tiny", *options]
+    said: list[str] = []
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, env=environment_of(home, **variables), text=True, **pipes) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.rstrip("\n"))
+            if f"▶ {stage} " in line and not any(f"▶ {stage} " in earlier for earlier in said[:-1]):
+                do()
+    return process.returncode, said

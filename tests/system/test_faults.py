@@ -1,9 +1,8 @@
-"""Faults in a retrain: SIGTERM and kill -9 at every stage, full disks, damaged files, jumping clocks.
+"""Faults in a retrain: SIGTERM and kill -9 at every stage, damaged files, read-only folders, jumping clocks.
 
 All with real processes on the tiny graph. One workspace is built undisturbed; every case works on a copy of it.
 """
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -33,16 +32,18 @@ from tests.support.fault_workspaces import (
     challenger_of,
     champion_of,
     copy,
+    environment_of,
     files_of,
     landed_files,
     processes_of,
+    retrain,
     stop_orphans,
 )
+from tests.support.small_disk import mounted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
 KILLED_BY_TIME = {"warehouse": 3.0, "bento": 3.0}  # seconds; they work in processes of their own
 OTHER_MODEL = {"ranker": {"epochs": 2, "seed": 3}}  # a challenger that is not the champion
-FULL_DISK_STAGES = ("landing", "ranker", "bundle", "promotion", "warehouse", "llm_adapter", "segment_embeddings")
 
 
 @pytest.fixture(scope="module")
@@ -198,48 +199,6 @@ def test_a_corrupt_landing_file_stops_dbt_and_everything_after_it(server: Server
     assert landed_files(home) == landed_files(base.home)
 
 
-@contextlib.contextmanager
-def mounted(target: Path, *arguments: str) -> Iterator[None]:
-    """Something mounted on the folder; the test is skipped where this may not be done."""
-    target.mkdir(parents=True, exist_ok=True)
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a small or read-only file system")
-    done = subprocess.run([mount, *arguments, str(target)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"mounting is not allowed on this machine: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run([str(shutil.which("umount")), "--lazy", str(target)], check=True)
-
-
-def test_a_full_disk_fails_the_stage_and_leaves_what_was_there(server: Server, base: Base, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    with mounted(disk, "-t", "tmpfs", "-o", "size=96m", "tmpfs"):
-        home = copy(base.home, disk / "home")
-        elsewhere = tmp_path / "dagster"  # Dagster's own database needs room to say what failed
-        (home.workspace / "dagster").rename(disk / "moved")
-        shutil.move(disk / "moved", elsewhere)
-        (home.workspace / "dagster").symlink_to(elsewhere)
-        before = files_of(home)
-        with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-            while filler.write(b"x" * 4_096):
-                pass
-        went_on = set()  # stages whose results are there already, or are second names of files
-        for stage in FULL_DISK_STAGES:
-            answer = server.run(home, stage, profile=OTHER_MODEL)
-            if answer["ok"]:
-                went_on.add(stage)
-            assert answer["ok"] or "No space left" in answer["error"], f"{stage}: {answer['error']}"
-            assert_all_whole(home)
-            assert files_of(home) == before
-        assert not went_on & {"landing", "ranker", "bundle", "promotion"}
-        (disk / "filler").unlink()
-        server.must(home, "landing", "ranker", "bundle")
-        assert files_of(home) == before
-
-
 def test_a_read_only_releases_folder_fails_the_promotion_and_the_champion_stays(
     server: Server, challenged: Home, tmp_path: Path
 ) -> None:
@@ -256,21 +215,11 @@ def test_a_read_only_releases_folder_fails_the_promotion_and_the_champion_stays(
     assert read_decision(home.releases, challenger_of(home)) is not None
 
 
-def retrain(home: Path, archive: Path, *options: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, str]:
-    """`python -m orchestration.retrain` as a process, its exit code and what it said."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
-    environment |= {"LIVEALIGN_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200", **variables}
-    command = [*before, sys.executable, "-m", "orchestration.retrain", "--archive", str(archive), *options]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_a_retrain_in_the_background_that_is_told_to_end_ends_in_dbt_and_starts_nothing_again(
     server: Server, tmp_path: Path
 ) -> None:
     """A shell has what it starts in the background ignore SIGINT, by which dbt is ended."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
-    environment |= {"LIVEALIGN_HOME": str(tmp_path / "home"), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200"}
+    environment = environment_of(tmp_path / "home")
     command = [sys.executable, "-m", "orchestration.retrain", "--archive", str(server.archive), "--profile", "tiny"]
     background = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
     with subprocess.Popen(

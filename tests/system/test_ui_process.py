@@ -3,119 +3,47 @@
 Every asset then shows what it is, what it depends on, how long it took and what changed.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bentos.smoke import free_port
 from livealign.home import Home
 from livealign.release.bundle import open_bundle
 from livealign.release.registry import champion_path
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from orchestration.runs.daily_asset import OWNERS
+from tests.support.ui_process import ENDED, REPOSITORY, Ui, ui_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole retrains, several in one test
 
-ROOT = Path(__file__).parents[2]
-REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "orchestration.definitions"}
-ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-PATIENCE = 900.0  # seconds, for all runs together on a busy machine
 
 ASSETS = """{ assetNodes {
   assetKey { path } description groupName kinds opVersion isPartitioned dependencyKeys { path }
   owners { ... on TeamAssetOwner { team } }
   assetMaterializations(limit: 1) { partition metadataEntries { label __typename } }
 } }"""
-RUNS = "{ runsOrError { ... on Runs { results { runId status jobName tags { key value } } } } }"
 BACKFILL = """mutation ($it: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $it) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-LAUNCH = """mutation ($it: ExecutionParams!) { launchRun(executionParams: $it) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 SWITCH_ON = """mutation ($it: ScheduleSelector!) { startSchedule(scheduleSelector: $it) {
   __typename ... on PythonError { message } } }"""
 
 
-@dataclass(frozen=True)
-class Ui:
-    """The running UI of a workspace with four landed days, the last of them yesterday."""
-
-    port: int
-    home: Home
-    days: list[date]
-    log: Path
-
-    def ask(self, query: str, it: Any = None) -> Any:
-        body = json.dumps({"query": query, "variables": {"it": it}}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql", body, headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  our own URL
-            found = json.load(answer)
-        assert not found.get("errors"), found["errors"]
-        return found["data"]
-
-    def runs(self, job: str) -> list[dict[str, Any]]:
-        return [run for run in self.ask(RUNS)["runsOrError"]["results"] if run["jobName"] == job]
-
-    def until(self, done: Callable[[], bool], what: str) -> None:
-        started = time.monotonic()
-        while not done():
-            assert time.monotonic() - started < PATIENCE, f"not within {PATIENCE} s: {what}\n{self.log.read_text()[-4000:]}"
-            time.sleep(1)
-
-
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """The running UI of a workspace with four landed days, the last of them yesterday."""
     folder = tmp_path_factory.mktemp("ui")
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     config = replace(SimulationConfig.tiny(), days=4, broadcasts=84, first_day=yesterday - timedelta(days=3))
     simulate(config, folder / "archive")
-    port, log = free_port(), folder / "ui.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEALIGN_", "DAGSTER_"))}
-    environment |= {
-        "LIVEALIGN_HOME": str(folder / "home"),
-        "LIVEALIGN_ARCHIVE": str(folder / "archive"),
-        "LIVEALIGN_PROFILE": "tiny",
-        "LIVEALIGN_NIGHTLY": "* * * * *",  # instead of 03:00
-        "LIVEALIGN_REPORTS_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "orchestration.ui", "--port", str(port)]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    running = Ui(port, Home(folder / "home", "simulator"), config.dates, log)
-    try:
-        running.until(lambda: _answers(running, process), "the UI answers")
-        yield running
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _answers(running: Ui, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, running.log.read_text()[-4000:]
-    try:
-        return bool(running.ask("{ version }"))
-    except OSError:
-        return False
+    every_minute = {"LIVEALIGN_NIGHTLY": "* * * * *"}  # instead of 03:00
+    with ui_process(
+        Home(folder / "home", "simulator"), folder / "archive", config.dates, folder / "ui.log", **every_minute
+    ) as ui:
+        yield ui
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +69,8 @@ def _ended(runs: list[dict[str, Any]], least: int) -> bool:
 @pytest.fixture(scope="module")
 def retrained(history: Ui) -> Ui:
     """At once: yesterday by hand, yesterday again by the schedule, and a backfill of two days of the history."""
-    ui, job = history, {"jobName": "daily_retrain", **REPOSITORY}
-    tags = [{"key": "dagster/partition", "value": str(ui.days[3])}]
-    by_hand = ui.ask(LAUNCH, {"selector": job, "runConfigData": {}, "executionMetadata": {"tags": tags}})["launchRun"]
-    assert by_hand["__typename"] == "LaunchRunSuccess", by_hand
+    ui = history
+    ui.launch("daily_retrain", ui.days[3])
     _backfill(ui, ui.days[:2])
     switched_on = ui.ask(SWITCH_ON, {"scheduleName": "nightly", **REPOSITORY})["startSchedule"]
     assert switched_on["__typename"] == "ScheduleStateResult", switched_on
