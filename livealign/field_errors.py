@@ -1,4 +1,4 @@
-"""Errors of pydantic's validation in plain words: the field, what is wrong with it, what it takes.
+"""pydantic's validation errors in plain words: the field, and what is wrong with it.
 
 The values themselves are never repeated, because they are a user's.
 """

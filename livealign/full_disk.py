@@ -19,7 +19,9 @@ _QUOTED_PATH = re.compile(r"[\"'](/[^\"'\\]+)\\?[\"']")  # DuckDB writes some of
 
 
 def full_disk_line(error: BaseException | None, folder: Path | None = None) -> str | None:
-    """The line for an error that a full disk caused, itself or by one of its causes; None for any other error.
+    """The line for an error that a full disk caused; None for any other.
+
+    Its causes are looked at too.
 
     Args:
         folder: is named where no error names a file.

@@ -37,7 +37,11 @@ class Receiver(Protocol):
         """The events of a batch that the state cannot use and the log must not keep."""
 
     def receive(self, events: Sequence[Event]) -> int:
-        """Apply events that have just been appended to the log; returns how many came after their windows were closed."""
+        """Apply events that have just been appended to the log.
+
+        Returns:
+            How many came after their windows were closed.
+        """
 
 
 class _NoReceiver:

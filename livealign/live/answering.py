@@ -114,7 +114,10 @@ class AnsweringCore:
         return answer
 
     def warm_up(self) -> None:
-        """Rank once with content and once without, so that the first list is not slow; nothing counts these lists."""
+        """Rank once with content and once without, so that the first list is not slow.
+
+        Nothing counts these lists.
+        """
         at = self.now()
         for content in (True, False):
             serving, view, alone, reader = self._main.read(STRANGER, at, alone=not content)

@@ -146,7 +146,11 @@ class Journal:
         return [*rejected, *contradictions(state, events, {placed.place for placed in unknown})]
 
     def receive(self, events: Sequence[Event]) -> int:
-        """Apply events that have just been logged, in the order of time; returns how many came after their windows."""
+        """Apply events that have just been logged, in the order of time.
+
+        Returns:
+            How many came after their windows were closed.
+        """
         late = self._current().late_events
         self._happened(sorted(events, key=lambda event: event.at))
         self.moving = self.moving or bool(events)

@@ -115,7 +115,7 @@ def notes(archive: Path) -> list[str]:
 
 
 def ignored(archive: Path, relative_path: str) -> bool:
-    """Whether a file is the service's own: the log's lock, its open file, or the progress of an export."""
+    """Whether a file is the log's own: its lock, its open file, the progress of an export."""
     return relative_path in ("lock", "exported.json") or relative_path.endswith(OPEN)
 
 

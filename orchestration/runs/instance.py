@@ -97,7 +97,7 @@ def open_instance(home: Home) -> Iterator[DagsterInstance]:
 
 
 def lost_database(error: BaseException | None) -> str | None:
-    """The line for an error that a PostgreSQL server which does not answer caused; None for any other error.
+    """The line for an error of a PostgreSQL server that does not answer; None for others.
 
     Dagster tries for about ten seconds before it raises.
     """

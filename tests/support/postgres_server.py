@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own on 127.0.0.1, with its data in a temporary folder; it can be killed and started again."""
+"""A PostgreSQL server of a test's own on 127.0.0.1, which can be killed and started again."""
 
 import contextlib
 import os
@@ -18,7 +18,10 @@ PATIENCE_SECONDS = 60.0
 
 
 def binaries() -> Path | None:
-    """The folder of `initdb` and `postgres`, which Debian keeps off the path; None where they are not installed."""
+    """The folder of `initdb` and `postgres`; None where they are not installed.
+
+    Debian keeps them off the path.
+    """
     found = shutil.which("initdb")
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return Path(found).parent if found else next((folder for folder in folders if (folder / "initdb").exists()), None)
