@@ -85,7 +85,7 @@ def words_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConf
     A word is new if no room of the reference says it. A word counts once in a room, however often it is said.
 
     The threshold is the largest of three: the mean of chance plus the floor, the score that chance exceeds only with
-    probability `false_alarms / tests`, and the largest share of a reference day against the others. With fewer than three
+    probability `false_alarms / tests`, and the largest share that a reference day had (`_quiet_days`). With fewer than three
     rooms on a side it is 1, which no score exceeds.
 
     Args:
@@ -109,13 +109,26 @@ def words_test(reference: pd.DataFrame, current: pd.DataFrame, config: DriftConf
 
 
 def _quiet_days(reference: pd.DataFrame, config: DriftConfig) -> float:
-    """The largest share of new words of a reference day against the other reference days; 0 if there are too few days."""
-    room = _rooms(reference)
-    day = reference["dt"].to_numpy()[np.unique(room, return_index=True)[1]]  # [R]
-    if len(set(day)) < config.quiet_days:
+    """The largest share of new words that a reference day had; 0 if there are too few days.
+
+    Of each day against all others, and of the last days against those before them: where rooms always speak of what no day
+    before spoke of, and speak of it again, only the days before show how much is new on a quiet day.
+    """
+    days = sorted(set(reference["dt"]))
+    if len(days) < config.quiet_days:
         return 0.0
-    cells = _Cells.of(room, reference["word"].array)
-    return float(cells.new_share(np.array([day != quiet for quiet in sorted(set(day))])).max())
+    last = days[max(config.quiet_days, len(days) - config.quiet_days) :]
+    shares = [_share_of_days(reference, days)]
+    shares += [_share_of_days(reference[reference["dt"] <= day], [day]) for day in last]
+    return max(shares)
+
+
+def _share_of_days(words: pd.DataFrame, days: Sequence[str]) -> float:
+    """The largest share of new words of one of the days against all other days of `words`."""
+    room = _rooms(words)
+    day = words["dt"].to_numpy()[np.unique(room, return_index=True)[1]]  # [R]
+    cells = _Cells.of(room, words["word"].array)
+    return float(cells.new_share(np.array([day != one for one in days])).max())
 
 
 def _rooms(words: pd.DataFrame) -> NDArray[np.int64]:

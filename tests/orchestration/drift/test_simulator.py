@@ -9,7 +9,7 @@ import pytest
 
 from livealign.operation_config import DriftConfig
 from livealign.simulation.archive import simulate
-from livealign.simulation.config import SimulationConfig
+from livealign.simulation.config import NEW_WORDS, SimulationConfig
 from livealign.simulation.topics import TOPICS
 from livealign.simulation.world import TREND_TOPIC
 from orchestration.drift.columns import day_frame
@@ -44,9 +44,9 @@ def judge(marts: SimulatedMarts, days: list[date], day: date, out: Path) -> Drif
     return drift_report(side(days, held_out), side([day], day), CONFIG, out)
 
 
-def platform(folder: Path, seed: int, shift_day: int, days: int) -> tuple[SimulatedMarts, list[date]]:
-    """A platform of a closed vocabulary: in the open world every day has words that no day before had."""
-    config = SimulationConfig(users=600, seed=seed, shift_day=shift_day, days=days, new_words=0.0)
+def platform(folder: Path, seed: int, shift_day: int, days: int, new_words: float = 0.0) -> tuple[SimulatedMarts, list[date]]:
+    """A platform of a closed vocabulary, or of the open world, where every day has words that no day before had."""
+    config = SimulationConfig(users=600, seed=seed, shift_day=shift_day, days=days, new_words=new_words)
     simulate(config, folder / "archive")
     return simulated_marts(folder / "archive", folder / "marts", REFERENCE_DAYS, seed), config.dates
 
@@ -62,6 +62,16 @@ def test_the_planted_shift_is_found_on_its_day_and_its_new_words_are_named_first
         assert result.columns["surprise"].drifted, f"seed {seed}: {result.sentence()}"
         examples = set(result.columns[first].examples)
         assert len(examples & NEW_TOPIC_WORDS) >= len(examples) / 2, f"seed {seed}: {sorted(examples)}"
+
+
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_in_the_open_world_the_words_of_an_ordinary_day_are_no_drift_and_a_trend_is(seed: int, tmp_path: Path) -> None:
+    """With the new words that the simulator has by default."""
+    for shift_day, drifts in ((99, False), (REFERENCE_DAYS, True)):
+        folder = tmp_path / str(shift_day)
+        marts, days = platform(folder, seed, shift_day=shift_day, days=REFERENCE_DAYS + 1, new_words=NEW_WORDS)
+        result = judge(marts, days[:REFERENCE_DAYS], days[REFERENCE_DAYS], folder / "report")
+        assert result.columns["new_words"].drifted is drifts, f"{result.sentence()} {result.columns['new_words']}"
 
 
 def test_of_twenty_quiet_days_at_most_one_raises_an_alarm(tmp_path: Path) -> None:

@@ -127,6 +127,26 @@ def test_days_that_differ_among_themselves_raise_the_threshold(tmp_path: Path) -
     assert careless.score > 2 * careless.threshold
 
 
+def test_where_each_day_has_new_words_that_stay_only_more_of_them_are_drift(tmp_path: Path) -> None:
+    """Some days a new guest appears, whom later days speak of too: against all other days no day has anything new."""
+    days = [DAY + timedelta(days=back) for back in range(6)]
+
+    def day_of(number: int, guests: int) -> dict[int, str]:
+        appeared = [0, 1, 2, 3, 3, 4][number]  # the fifth day has no guest of its own
+        known = " ".join(spell(one) for one in range(appeared + 1))
+        fresh = " ".join(spell(1_000 + one) for one in range(guests))
+        return dict.fromkeys(range(number * 100, number * 100 + 25), f"hello everyone welcome {known} {fresh}")
+
+    for number, day in enumerate(days):
+        write(tmp_path, day, day_of(number, 0))
+    reference = room_words(tmp_path, days[:5], CONFIG)
+    ordinary = words_test(reference, room_words(tmp_path, days[5:], CONFIG), CONFIG)
+    assert 0 < ordinary.score <= ordinary.threshold
+    write(tmp_path / "flooded", days[5], day_of(5, 5))
+    flooded = words_test(reference, room_words(tmp_path / "flooded", days[5:], CONFIG), CONFIG)
+    assert flooded.score > 2 * flooded.threshold
+
+
 def test_an_empty_side_is_told_as_words_that_came_or_went(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     silent = room_words(write(tmp_path / "silent", DAY, dict.fromkeys(range(10), None)), [DAY], CONFIG)
