@@ -15,7 +15,7 @@ from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, referenced_seg
 from livealign.dataset.marts import read_mart
 from livealign.days import day_range
 from livealign.errors import BackboneError
-from livealign.files import replaced_directory
+from livealign.files import replace_json, replaced_directory
 from livealign.ids import segment_ids as segment_ids_of
 from livealign.llm.backbone import load_backbone
 from livealign.llm.compaction import compact
@@ -30,7 +30,7 @@ from livealign.retrain.artifacts import FRAME_IDS
 from livealign.retrain.encoder_choice import with_encoder_of
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
-from livealign.retrain.reading_budget import reading_budget
+from livealign.retrain.reading_budget import RECORD, reading_budget
 from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
@@ -141,7 +141,7 @@ def embed_segments(
     pictures reads that of each window.
 
     Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole; of pictures also
-    `<out>/{frame_segment_ids,frames}.npy`.
+    `<out>/{frame_segment_ids,frames}.npy`, and of a reading budget `<out>/reading.json`.
 
     Args:
         previous: the release whose adapter the day's continued from; its lexicon is continued too.
@@ -188,6 +188,8 @@ def embed_segments(
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         lexicon.save(folder / LEXICON)
+        if profile.reading.windows_per_day:
+            replace_json(folder / RECORD, budget.record(profile.reading.windows_per_day), version=1)
     return EmbeddingReport(
         segments=len(segment_ids),
         read=len(read_texts),

@@ -26,7 +26,7 @@ from livealign.evaluation.off_policy import SELECTED, OffPolicyValue, selection_
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.evaluation.report_plots import gain_by_slice, reliability_plot, variants_bar
 from livealign.evaluation.shown_lists import ShownImpressions, shown_impressions
-from livealign.files import replace_json
+from livealign.files import read_json, replace_json
 from livealign.home import Home
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile
@@ -37,6 +37,7 @@ from livealign.retrain.gates import gate_sections
 from livealign.retrain.moments import NOTE, shown_moments
 from livealign.retrain.online import value_dict
 from livealign.retrain.pictures import day_pictures
+from livealign.retrain.reading_budget import RECORD, reading_line
 from livealign.retrain.rolling import read_not_judged, read_rolled
 
 
@@ -89,13 +90,14 @@ def evaluate_day(
         {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
         off_policy_values(shown_impressions(home.landing, marts, corpus.day), corpus, by_variant),
     )
-    window, not_judged = data_window(corpus), read_not_judged(artifacts)
+    window, not_judged, reading = data_window(corpus), read_not_judged(artifacts), read_reading(artifacts)
     replace_json(
         artifacts.evaluation / "evaluation.json",
         {
             "data_window": window,
             **report.to_summary(),
             **({"not_judged": not_judged} if not_judged else {}),
+            **({"reading": reading} if reading else {}),
             "calibration": _calibration(report, judged, config),
             "highlights": {name: metrics.to_dict() for name, metrics in day.highlights.items()},
             "off_policy": {name: value_dict(value) for name, value in day.off_policy.items()},
@@ -110,8 +112,15 @@ def evaluate_day(
     if profile.reads_pictures:
         moments = shown_moments(corpus, segments, artifacts, marts, home.landing, characters, config.seed)
     further = [moments_html(moments, NOTE)] if moments else []
-    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", window, sections, further)
+    facts = {**window, **({"reading budget": reading_line(reading)} if reading else {})}
+    write_report(report, day.pictures, report_file, f"Offline evaluation of {corpus.day}", facts, sections, further)
     return day
+
+
+def read_reading(artifacts: DayArtifacts) -> dict[str, int | float] | None:
+    """The record of the day's reading budget; None where all windows were read."""
+    file = artifacts.embeddings / RECORD
+    return dict(read_json(file)) if file.exists() else None
 
 
 def off_policy_values(

@@ -10,7 +10,7 @@ read, as a room has in the live service when a refresh runs out of time; a room 
 The choice for a day depends on that day's marts alone: the next retrain chooses the same windows, whose vectors are cached.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,17 @@ from livealign.dataset.columns import ints, milliseconds, rows_by_key
 from livealign.dataset.marts import built_days, read_mart
 from livealign.days import DAY_MS, midnight
 from livealign.llm.texts import days_with_segments
+
+RECORD = "reading.json"  # beside the vectors of a day
+
+
+def reading_line(record: Mapping[str, int | float]) -> str:
+    """The effect of a reading budget as one line for people."""
+    return (
+        f"{record['read']:,} of {record['windows']:,} windows were read (reading.windows_per_day = "
+        f"{record['windows_per_day']:,}); of the impressions {record['impressions_with_read_window']:.1%} are of a window that "
+        f"was read, and {record['impressions_with_vector']:.1%} of one with a vector"
+    )
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,16 @@ class ReadingBudget:
         """Share of impressions whose window has a vector, own or last; 1 without impressions."""
         shown = int(self.impressions.sum())
         return float(self.impressions[self.source >= 0].sum() / shown) if shown else 1.0
+
+    def record(self, windows_per_day: int) -> dict[str, int | float]:
+        """What the budget leaves, as `reading.json` and the summary of the day have it."""
+        return {
+            "windows_per_day": windows_per_day,
+            "windows": len(self.source),
+            "read": len(self.read),
+            "impressions_with_read_window": round(self.read_share, 4),
+            "impressions_with_vector": round(self.covered_share, 4),
+        }
 
     def for_all(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """The vectors [n, d] of all windows, from those of the read ones [r, d].

@@ -63,6 +63,7 @@ def write_summary(home: Home, day: date, profile: Profile, total_seconds: float 
         },
         "variants": evaluation["variants"],
         "oracle": evaluation["oracle"],
+        **({"reading": evaluation["reading"]} if "reading" in evaluation else {}),
         "differences_to_id_only": evaluation["differences"],
         "source_gains": evaluation.get("source_gains", {}),
         "share_of_the_moment_won": evaluation["ceiling_shares"],

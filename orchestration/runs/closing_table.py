@@ -9,6 +9,7 @@ from livealign.console import styled
 from livealign.evaluation.certainty import TOO_FEW, with_interval
 from livealign.evaluation.report import BASELINE
 from livealign.metrics import Interval
+from livealign.retrain.reading_budget import reading_line
 from orchestration.resources import Workspace
 from orchestration.runs.stage import console
 
@@ -19,6 +20,8 @@ def print_closing_table(workspace: Workspace) -> None:
     console.print()
     console.print(_variants_table(summary))
     console.print(_stages_table(summary))
+    if "reading" in summary:
+        console.say(f"Reading  {reading_line(summary['reading'])}")
     promotion = summary["promotion"]
     console.say(styled((promotion["decision"], "bold"), f": {promotion['reason']}"))
     latest = workspace.home.root / "reports" / "latest"

@@ -20,6 +20,7 @@ from livealign.evaluation.certainty import with_interval
 from livealign.evaluation.day_truth import WINDOW_MILLISECONDS
 from livealign.evaluation.frame import held_out_frame, read_segments
 from livealign.evaluation.shown_lists import shown_impressions
+from livealign.files import replace_json
 from livealign.home import Home
 from livealign.landing.schema import TABLES
 from livealign.metrics import Interval
@@ -29,6 +30,7 @@ from livealign.retrain.alignment import CheckedSource, align, encode
 from livealign.retrain.artifacts import SCORES, DayArtifacts
 from livealign.retrain.evaluation import DayReport, evaluate_day, off_policy_section, off_policy_values, source_sections
 from livealign.retrain.pictures import segment_subjects
+from livealign.retrain.reading_budget import RECORD, reading_line
 from tests.planted.marts import Planted, plant_marts
 from tests.planted.release import WORDS
 from tests.planted.truth import plant_truth
@@ -36,6 +38,13 @@ from tests.planted.truth import plant_truth
 PROFILE = load_profile("tiny")
 MARTS = "platforms/planted/warehouse/marts"
 EVERY_DAY = (f"{MARTS}/segments", f"{MARTS}/segment_highlights", "archive/truth/segments")
+READING = {
+    "windows_per_day": 5,
+    "windows": 90,
+    "read": 15,
+    "impressions_with_read_window": 0.5,
+    "impressions_with_vector": 0.75,
+}
 HELD_OUT_DAY = (f"{MARTS}/interactions", "archive/truth/impressions", "archive/truth/tastes")
 
 
@@ -84,6 +93,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     for folder, name, sure in ((artifacts.ranker, SCORES, 0.6), (artifacts.comparison, "id_only.npy", 0.1)):
         folder.mkdir(parents=True)
         np.save(folder / name, (sure * clicks + (1 - sure) * noise).astype(np.float32))
+    replace_json(artifacts.embeddings / RECORD, READING, version=1)
     with threadpool_limits(1):  # the data are small: more threads would only wait for each other
         align(corpus, PROFILE, artifacts)
         encode(corpus, PROFILE, artifacts, ["words"] * (len(corpus.segment_ids) - 1))
@@ -193,3 +203,8 @@ def test_the_day_is_read_off_policy_where_its_lists_were_logged(evaluated: Evalu
     assert [row[0] for row in section.rows] == ["all candidates", RELEASE, "noise"]
     gauc = evaluated.report.evaluation.variants[RELEASE].gauc
     assert section.rows[1][1] == f"{gauc:.4f}"
+
+
+def test_the_effect_of_a_reading_budget_is_in_the_report_and_for_machines(evaluated: Evaluated) -> None:
+    assert json.loads((evaluated.root / "artifacts" / "evaluation" / "evaluation.json").read_text())["reading"] == READING
+    assert reading_line(READING) in (evaluated.root / "report.html").read_text()

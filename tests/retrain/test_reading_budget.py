@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.days import partition
-from livealign.retrain.reading_budget import reading_budget
+from livealign.retrain.reading_budget import reading_budget, reading_line
 
 DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -62,6 +62,18 @@ def test_each_days_most_shown_windows_are_read_and_the_others_have_their_rooms_l
     assert budget.source.tolist() == [-1, 1, 1, -1, 4, 4, 6, 7, -1]
     assert budget.read_share == pytest.approx(10 / 13)  # 5 + 4 + 1 of 13 impressions
     assert budget.covered_share == pytest.approx(12 / 13)  # all but the first window of room 1
+    record = budget.record(2)
+    assert record == {
+        "windows_per_day": 2,
+        "windows": 9,
+        "read": 4,
+        "impressions_with_read_window": 0.7692,
+        "impressions_with_vector": 0.9231,
+    }
+    assert reading_line(record) == (
+        "4 of 9 windows were read (reading.windows_per_day = 2); of the impressions 76.9% are of a window that was read, "
+        "and 92.3% of one with a vector"
+    )
     vectors = budget.for_all(np.array([[11.0], [21.0], [30.0], [31.0]], np.float32))
     assert vectors.ravel().tolist() == [0, 11, 11, 0, 21, 21, 30, 31, 0]
 
