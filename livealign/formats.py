@@ -7,6 +7,7 @@ A JSON document names its version in its member `format` (`files.replace_json`, 
 file of its own, `format.json`. What has no version is of the first, so files from before versions are read as ever.
 """
 
+import json
 from pathlib import Path
 
 from livealign.errors import LiveAlignError
@@ -16,13 +17,14 @@ FOLDER_FORMAT = "format.json"
 VECTORS_FORMAT = 1  # of the vectors that readers publish (`livealign.live.shared.read_window`)
 
 
-def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAlignError) -> None:
+def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAlignError, newest: int = FIRST_FORMAT) -> None:
     """Refuse a folder that a newer version of LiveAlign wrote.
 
     One without a version is of the first.
 
     Args:
         remedy: the end of the error's text: how to get a folder of this version.
+        newest: the newest version that the caller reads.
 
     Raises:
         error: the folder is of a newer format, or its version cannot be read.
@@ -30,16 +32,17 @@ def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAl
     file = folder / FOLDER_FORMAT
     try:
         if file.is_file():
-            read_json(file, remedy, error=error)
+            read_json(file, remedy, newest, error)
     except OSError as problem:  # such as a name that is too long
         raise error(f"{str(file)[:200]} cannot be read ({problem.strerror}); {remedy}") from problem
 
 
-def mark_folder(folder: Path) -> None:
-    """Write down the version of the folder's files, once.
+def mark_folder(folder: Path, version: int = FIRST_FORMAT) -> None:
+    """Write down the version of the folder's files, once; an older folder becomes one of this version.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written. ValueError: it cannot be read; `check_folder` says so in a line.
     """
-    if not (folder / FOLDER_FORMAT).is_file():
-        replace_json(folder / FOLDER_FORMAT, {}, FIRST_FORMAT)
+    file = folder / FOLDER_FORMAT
+    if not file.is_file() or json.loads(file.read_bytes()).get("format", FIRST_FORMAT) < version:
+        replace_json(file, {}, version)

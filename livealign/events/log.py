@@ -22,7 +22,18 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from livealign.errors import EventLogError
-from livealign.events.log_files import CLOSED, OPEN, TORN, check_log, erase_records, file_number, log_files, read_lines, recover
+from livealign.events.log_files import (
+    CLOSED,
+    FORMAT,
+    OPEN,
+    TORN,
+    check_log,
+    erase_records,
+    file_number,
+    log_files,
+    read_lines,
+    recover,
+)
 from livealign.files import sync_directory
 from livealign.formats import mark_folder
 
@@ -111,7 +122,7 @@ class EventLog:
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mark_folder(self.folder)
+            mark_folder(self.folder, FORMAT)
             for path in self.folder.glob(f"events-*{OPEN}"):
                 recover(path)
         except BlockingIOError as error:

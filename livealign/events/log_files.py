@@ -3,7 +3,7 @@
     <folder>/events-00000007.open    the file that is written to
     <folder>/events-00000006.log     closed: no record will be added
     <folder>/torn/                   bytes of a write that a crash cut short
-    <folder>/format.json             the version of these files and of the records in them (livealign.formats)
+    <folder>/format.json             the version of these files and of the records in them (`FORMAT`, livealign.formats)
 
     {"kind":"erased"}                a record that was erased: as long as it was, so that positions stay
 
@@ -21,6 +21,7 @@ from livealign.errors import EventLogError
 from livealign.files import replace_bytes, sync_directory
 from livealign.formats import check_folder
 
+FORMAT = 2  # 2: with the records `list_shown`, which the first cannot read
 OPEN, CLOSED, TORN = ".open", ".log", "torn"
 _NAME = re.compile(r"events-(\d{8})\.(?:open|log)")
 _ERASED = b'{"kind":"erased"}'
@@ -41,7 +42,7 @@ def check_log(folder: Path) -> None:
     Raises:
         EventLogError: it did.
     """
-    check_folder(folder, "choose another folder for the event log", EventLogError)
+    check_folder(folder, "choose another folder for the event log", EventLogError, FORMAT)
 
 
 def log_files(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from livealign.events.models import (
     ROOMLESS,
     Event,
     ListShown,
+    Record,
     RoomEnded,
     RoomStarted,
     UserDeleted,
@@ -75,6 +76,7 @@ class Journal:
         self._behind, self._gate, self._closed = 0, Lock(), False
         self._problem: str | None = None  # of the log
         self._unsaved: str | None = None  # why the last checkpoint was not written
+        self._unknown = False  # whether a record could not be read
 
     # A start
 
@@ -114,8 +116,10 @@ class Journal:
     def _read(self, since: int, serving: Serving) -> None:
         state, ahead = self._current(), self.intake.bounds.future_ms // self._current().window_ms + 1
         for position, record in self._log.read(self._position):
-            event = event_of(record)
+            event = self._known(record)
             self._position, self.moving = position, True
+            if event is None:
+                continue
             if isinstance(event, UserDeleted):
                 apply_deletion(state, event)
                 continue
@@ -166,7 +170,9 @@ class Journal:
         fresh: list[Event | ListShown] = []
         for position, record in self._log.read(self._position):
             self._position = position
-            event = event_of(record)
+            event = self._known(record)
+            if event is None:
+                continue
             if isinstance(event, UserDeleted):
                 if event.user_key not in self._current().deleted:
                     self.states.change(partial(apply_deletion, record=event))
@@ -175,6 +181,20 @@ class Journal:
                 self.intake.recent_ids.add([event.event_id])
         self._happened(fresh)
         self.moving = self.moving or bool(fresh)
+
+    def _known(self, record: bytes) -> Record | None:
+        """The event of a record; None for one of a kind that this version does not know, which is reported once.
+
+        A log in Redis has no version: another machine may write it with a newer LiveAlign.
+        """
+        try:
+            return event_of(record)
+        except ValueError:
+            if not self._unknown:
+                what = "the log has records that this version cannot read; they are left out, so update this process"
+                self._observer.failed("log", what)
+            self._unknown = True
+            return None
 
     # Shown lists
 

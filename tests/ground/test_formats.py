@@ -59,18 +59,36 @@ READERS: dict[str, tuple[Callable[[Path], object], type[LiveAlignError]]] = {
 }
 
 
+NEWEST = {"event log": 2, "event log's files": 2}  # others: 1
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_folder_of_a_later_version_is_refused_and_not_touched(reader: str, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    replace_json(folder / FOLDER_FORMAT, {}, version=2)
+    folder, newest = tmp_path / "folder", NEWEST.get(reader, 1)
+    replace_json(folder / FOLDER_FORMAT, {}, version=newest + 1)
     (folder / "champion").write_text(f"{RELEASE}\n")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     read, error = READERS[reader]
     with pytest.raises(error) as raised:
         read(folder)
-    refused(str(raised.value), folder / FOLDER_FORMAT)
+    refused(str(raised.value), folder / FOLDER_FORMAT, str(newest + 1), newest)
     left = {path: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
     assert left == before
+
+
+def test_an_event_log_of_the_first_version_is_read_and_becomes_one_of_this(tmp_path: Path) -> None:
+    """A reader of the first version then refuses it in a line: it cannot read the records of shown lists."""
+    with EventLog(tmp_path) as log:
+        log.append([b"1"])
+    replace_json(tmp_path / FOLDER_FORMAT, {}, version=1)
+    assert len(log_files(tmp_path)) == 1
+    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": 1}  # reading changes nothing
+    with EventLog(tmp_path) as log:
+        assert [record for _, record in log.read()] == [b"1"]
+    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": 2}
+    with pytest.raises(EventLogError) as raised:
+        check_folder(tmp_path, "choose another folder", EventLogError)
+    refused(str(raised.value), tmp_path / FOLDER_FORMAT)
 
 
 def test_a_promotion_leaves_releases_of_a_later_version(tmp_path: Path) -> None:
@@ -103,8 +121,8 @@ def test_what_is_written_to_these_folders_says_its_version(tmp_path: Path) -> No
     land(tmp_path / "landing")
     EventLog(tmp_path / "log").close()
     promote(tmp_path / "releases", release(tmp_path / "releases", 8))
-    for folder in (tmp_path / "landing", tmp_path / "log", tmp_path / "releases"):
-        assert json.loads((folder / FOLDER_FORMAT).read_text()) == {"format": 1}
+    for folder, version in (("landing", 1), ("log", 2), ("releases", 1)):
+        assert json.loads((tmp_path / folder / FOLDER_FORMAT).read_text()) == {"format": version}
 
 
 def test_a_document_is_read_without_its_version_and_one_without_a_version_is_of_the_first(tmp_path: Path) -> None:
@@ -173,9 +191,9 @@ def test_every_document_that_is_written_has_a_version() -> None:
     assert bare == []
 
 
-def refused(message: str, file: Path, found: str = "2") -> None:
+def refused(message: str, file: Path, found: str = "2", newest: int = 1) -> None:
     """One line that names the file, both versions, and what to do."""
     assert message.startswith(str(file))
     assert "\n" not in message
     assert f"has format '{found}'" in message
-    assert "reads formats up to 1; use the version of LiveAlign that wrote it, or " in message
+    assert f"reads formats up to {newest}; use the version of LiveAlign that wrote it, or " in message

@@ -196,3 +196,19 @@ def test_the_background_refreshes_logs_and_follows_until_it_is_stopped(releases:
     assert [event.kind for event in logged(tmp_path)].count("impression") == 2
     assert (tmp_path / "state" / "checkpoint.npz").exists()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("livealign-")]
+
+
+def test_records_of_a_newer_version_in_a_log_without_a_version_are_left_out_and_reported_once(
+    releases: list[PlantedRelease], tmp_path: Path
+) -> None:
+    stage = Stage.open(releases[0], tmp_path)
+    stage.start_rooms(1)
+    stage.core.stop()
+    with EventLog(tmp_path / "log") as log:
+        log.append([b'{"kind":"of_tomorrow","event_id":"x","at":1}'] * 2)
+    (tmp_path / "state" / "checkpoint.npz").unlink()
+    again = stage.again()
+    assert [what for what, _ in again.told.failures] == ["log"]
+    assert "update this process" in again.told.failures[0][1]
+    assert again.core.room(1) is not None
+    again.core.stop()
