@@ -67,7 +67,7 @@ def releases(context: typer.Context, platform: PlatformOption = "simulator") -> 
     for text in () if wide else below:
         console.print(text)
     console.print("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
-    _say_served(home)
+    say_served(home)
 
 
 @releases_app.command()
@@ -85,7 +85,7 @@ def serve(
     """
     home = Home.from_environment(platform)
     serve_beside(home.releases, challenger, share, shadow=shadow)
-    _say_served(home)
+    say_served(home)
 
 
 @releases_app.command()
@@ -96,7 +96,7 @@ def stop(
     """Serve a challenger no more; its users get the champion's lists."""
     home = Home.from_environment(platform)
     stop_serving(home.releases, challenger)
-    _say_served(home)
+    say_served(home)
 
 
 def explain_release(
@@ -216,7 +216,7 @@ def _say_champion(home: Home, release_id: str) -> None:
         console.say("its Bento is gone: `make serve` needs one, so run `make retrain` for its day before the next start")
 
 
-def _say_served(home: Home) -> None:
+def say_served(home: Home) -> None:
     """What is served; a file of challengers that cannot be read is named, and nothing else fails for it."""
     try:
         served = read_challengers(home.releases)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from livealign.cli.command import ProfileOption, SetOption, given_flags
-from livealign.cli.releases import PlatformOption
+from livealign.cli.releases import PlatformOption, say_served
 from livealign.console import PlainConsole
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -19,14 +19,15 @@ store = typer.Typer(help="The champion in the store of several machines (machine
 
 @store.command()
 def put(platform: PlatformOption = "simulator", profile: ProfileOption = None, set_: SetOption = None) -> None:
-    """Copy the champion to the store, and point the machines that follow to it.
+    """Copy the champion and its challengers to the store, and point the machines that follow to them.
 
-    A promotion of a retrain does it by itself; after `promote` and `rollback` run this.
+    A promotion of a retrain does it by itself; after `promote`, `rollback`, `releases serve` and `releases stop` run this.
     """
     from livealign.release.shared_champion import put_champion
 
-    opened = _opened(profile, set_)
-    console.say(f"{opened.where} holds {put_champion(opened, Home.from_environment(platform))}; machines that follow fetch it")
+    opened, home = _opened(profile, set_), Home.from_environment(platform)
+    console.say(f"{opened.where} holds {put_champion(opened, home)}; machines that follow fetch it")
+    say_served(home)
 
 
 @store.command()
@@ -37,25 +38,29 @@ def follow(
     once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 10.0,
 ) -> None:
-    """Make the store's champion this machine's, again and again; its service follows.
+    """Make the store's champion and challengers this machine's, again and again; its service follows.
 
     While the store is away or holds a damaged release, the champion stays and one line says why.
     """
-    from livealign.release.shared_champion import follow_champion
+    from livealign.release.shared_champion import follow_challengers, follow_champion
 
     opened, home, said = _opened(profile, set_), Home.from_environment(platform), ""
     if turned := home.activate():
         console.say(turned)
     try:
         while True:
+            moved, changed, problem = None, False, ""
             try:
-                moved, problem = follow_champion(opened, home), ""
+                moved = follow_champion(opened, home)
+                changed = follow_challengers(opened, home)
             except LiveAlignError as error:
                 if once:
                     raise
-                moved, problem = None, str(error)
+                problem = str(error)
             if moved:
                 console.say(f"the champion is {moved}")
+            if changed:
+                say_served(home)
             if problem and problem != said:
                 console.say(problem)
             said = problem

@@ -86,7 +86,19 @@ def read_challengers(releases: Path) -> Challengers | None:
     file = releases / CHALLENGERS
     if not file.exists():
         return None
-    content = read_json(file, _REMEDY, FORMAT, BundleError, replaces=True)
+    found = challengers_of(read_json(file, _REMEDY, FORMAT, BundleError, replaces=True), file, _REMEDY)
+    return found if found.challengers and found.champion == read_champion(releases) else None
+
+
+def challengers_of(content: Any, where: Path | str, remedy: str) -> Challengers:
+    """What the content of such a file says.
+
+    Args:
+        content: decoded, without its format. where: names it in errors. remedy: the end of an error's text.
+
+    Raises:
+        BundleError: it is not what `serve` writes.
+    """
     try:
         found = Challengers(
             str(content["champion"]),
@@ -99,10 +111,10 @@ def read_challengers(releases: Path) -> Challengers | None:
             ),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{file} cannot be read ({error!r}); {_REMEDY}") from error
+        raise BundleError(f"{where} cannot be read ({error!r}); {remedy}") from error
     if wrong := _fault(found):
-        raise BundleError(f"{file} {wrong}; {_REMEDY}")
-    return found if found.challengers and found.champion == read_champion(releases) else None
+        raise BundleError(f"{where} {wrong}; {remedy}")
+    return found
 
 
 def _flag(value: object) -> bool:

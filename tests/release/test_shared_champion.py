@@ -9,8 +9,9 @@ from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import load_backbone
 from livealign.release.bundle import open_bundle, write_bundle
-from livealign.release.registry import promote, read_champion, read_history, rollback
-from livealign.release.shared_champion import follow_champion, put_champion
+from livealign.release.challengers import read_challengers, serve, stop
+from livealign.release.registry import CHALLENGERS, promote, read_champion, read_history, rollback
+from livealign.release.shared_champion import follow_challengers, follow_champion, put_champion
 from livealign.store import Store
 from tests.planted.room_texts import saved_model
 
@@ -97,3 +98,52 @@ def test_a_platform_follows_its_own_champion(store: Store, homes: tuple[Home, Ho
     put_champion(store, homes[0])
     with pytest.raises(BundleError, match="has no champion of twitch"):
         follow_champion(store, Home(tmp_path / "serves", "twitch"))
+
+
+def test_another_machine_serves_the_same_challengers_to_the_same_users(store: Store, homes: tuple[Home, Home]) -> None:
+    here, there = homes
+    first, second = release(here, b"first"), release(here, b"second")  # the second is the champion
+    put_champion(store, here)
+    follow_champion(store, there)
+    assert not follow_challengers(store, there)
+    served = serve(here.releases, first, 0.3)
+    put_champion(store, here)
+    assert follow_champion(store, there) is None
+    assert follow_challengers(store, there)
+    assert not follow_challengers(store, there)
+    assert read_challengers(there.releases) == served == read_challengers(here.releases)
+    assert open_bundle(there.releases / first).manifest == open_bundle(here.releases / first).manifest
+    stop(here.releases)
+    put_champion(store, here)
+    assert follow_challengers(store, there)
+    assert read_challengers(there.releases) is None
+    assert read_champion(there.releases) == second
+    (here.releases / CHALLENGERS).write_text("{")
+    assert put_champion(store, here) == second  # a promotion must reach the others all the same
+    assert not follow_challengers(store, there)
+
+
+def test_challengers_of_another_champion_and_damaged_ones_change_nothing(store: Store, homes: tuple[Home, Home]) -> None:
+    here, there = homes
+    first, second = release(here, b"first"), release(here, b"second")
+    serve(here.releases, first, 0.3)
+    put_champion(store, here)
+    follow_champion(store, there)
+    whole = store.get("challengers/simulator.json")
+    assert whole is not None
+    for content, says in (
+        (b"{", "is damaged"),
+        (b"[]", "is damaged"),
+        (b'{"format": 99}', "has format '99'"),
+        (whole.replace(b"0.3", b"7.0"), "names"),
+        (whole.replace(first.encode(), b"../../etc"), "names"),
+    ):
+        store.put("challengers/simulator.json", content)
+        with pytest.raises(BundleError, match=says):
+            follow_challengers(store, there)
+    of_another = whole.replace(f'"champion": "{second}"'.encode(), b'"champion": "2025-01-01-000000000000"')
+    store.put("challengers/simulator.json", of_another)
+    assert not follow_challengers(store, there)
+    assert read_challengers(there.releases) is None
+    store.put("challengers/simulator.json", whole)
+    assert follow_challengers(store, there)
