@@ -38,7 +38,9 @@ def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAl
 
 
 def mark_folder(folder: Path, version: int = FIRST_FORMAT) -> None:
-    """Write down the version of the folder's files, once; an older folder becomes one of this version.
+    """Write down the version of the folder's files, once.
+
+    An older folder becomes one of this version.
 
     Raises:
         OSError: the file cannot be written. ValueError: it cannot be read; `check_folder` says so in a line.

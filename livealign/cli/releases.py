@@ -217,7 +217,7 @@ def _say_champion(home: Home, release_id: str) -> None:
 
 
 def say_served(home: Home) -> None:
-    """What is served; a file of challengers that cannot be read is named, and nothing else fails for it."""
+    """Say what is served; a file of challengers that cannot be read is named."""
     try:
         served = read_challengers(home.releases)
     except BundleError as error:

@@ -19,7 +19,7 @@ store = typer.Typer(help="The champion in the store of several machines (machine
 
 @store.command()
 def put(platform: PlatformOption = "simulator", profile: ProfileOption = None, set_: SetOption = None) -> None:
-    """Copy the champion and its challengers to the store, and point the machines that follow to them.
+    """Copy the champion and its challengers to the store, for the machines that follow.
 
     A promotion of a retrain does it by itself; after `promote`, `rollback`, `releases serve` and `releases stop` run this.
     """
@@ -38,7 +38,9 @@ def follow(
     once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 10.0,
 ) -> None:
-    """Make the store's champion and challengers this machine's, again and again; its service follows.
+    """Make the store's champion and challengers this machine's, again and again.
+
+    Its service follows.
 
     While the store is away or holds a damaged release, the champion stays and one line says why.
     """

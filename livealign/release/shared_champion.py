@@ -1,4 +1,4 @@
-"""The champion and its challengers in the store, put there by one machine and followed by others.
+"""The champion and its challengers in the store, which other machines follow.
 
     put_champion(store, home)        # after a promotion, a rollback, or another choice of challengers
     follow_champion(store, home)     # on a machine that shares no folder with it: its own pointer moves
