@@ -91,8 +91,9 @@ def follow_champion(store: Store, home: Home) -> str | None:
 
 
 def follow_challengers(store: Store, home: Home) -> bool:
-    """Serve the store's challengers beside the champion, to the same users; returns whether that changed.
+    """Serve the store's challengers beside the champion, to the same users.
 
+    Returns whether that changed.
     A file that belongs to another champion than this machine's is left for the next look.
 
     Raises:
