@@ -43,7 +43,8 @@ freshness:
 """
 
 
-# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one: the containers, or several machines.
+# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one: the containers, or several machines. Without a scheme
+# SQLAlchemy 2.1 takes psycopg 3, which dagster-postgres does not bring.
 POSTGRES_YAML = """\
 storage:
   postgres:
@@ -58,6 +59,7 @@ storage:
         env: DAGSTER_POSTGRES_PASSWORD
       db_name:
         env: DAGSTER_POSTGRES_DB
+      scheme: postgresql+psycopg2
 """
 
 

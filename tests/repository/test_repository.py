@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
+from sqlalchemy import create_engine
 
-from orchestration.runs.instance import DAGSTER_YAML
+from orchestration.runs.instance import DAGSTER_YAML, POSTGRES_YAML
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -120,6 +121,10 @@ def test_the_containers_instance_is_the_machines_instance_on_postgres(tmp_path: 
         monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", value)
     config, _ = dagster_instance_config(str(tmp_path))  # Dagster's own check
     assert config["storage"]["postgres"]["postgres_db"]["hostname"] == {"env": "DAGSTER_POSTGRES_HOST"}
+    here = yaml.safe_load(POSTGRES_YAML)["storage"]["postgres"]["postgres_db"]
+    assert config["storage"]["postgres"]["postgres_db"] == {**here, "port": 5432}
+    driver = create_engine(f"{here['scheme']}://dagster:x@postgres:5432/dagster").dialect.driver  # which the extra brings
+    assert driver == "psycopg2"
     environment = compose()["services"]["daemon"]["environment"]
     assert {f"DAGSTER_POSTGRES_{name}" for name in names} <= environment.keys()
     here = yaml.safe_load(DAGSTER_YAML)
