@@ -190,7 +190,7 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
                 detail = f"{path} cannot be read after row {line - 1} ({error}); fetch it again"
                 raise UnreadableFileError("unreadable_file", detail) from error
             if part is None:
-                break
+                return
             rows = pa.Table.from_batches([part]).select(list(kinds))
             yield judge(rows, np.arange(line, line + len(rows)), kinds)
             line += len(rows)

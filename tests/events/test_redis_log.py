@@ -178,6 +178,7 @@ def test_an_export_trims_only_what_is_old_and_in_the_files(log: RedisLog, tmp_pa
     assert records(log) == [b"1", b"2"]
     export.keep_seconds = -1  # everything is old
     assert export.step().trimmed == 2
+    assert export.step() == (0, 0, 0)
     log.append([b"3"])
     assert records(log) == [b"3"]
     export.close()
