@@ -71,7 +71,7 @@ def test_a_silent_room_is_not_heard_just_now(wall: Wall) -> None:
     """Its subject is new, for a silent room is read too; its words are old, or there are none."""
     said = """const done = arguments[0]; import("/wall/words.js").then(({ freshness }) =>
         done([freshness(2, null), freshness(2, 600), freshness(2, 3), freshness(90, 600), freshness(null, null)]));"""
-    assert [tuple(one.values()) for one in wall.browser.execute_async_script(said)] == [
+    assert [(one["words"], one["state"]) for one in wall.browser.execute_async_script(said)] == [
         ("Nothing said yet", "fresh"),
         ("Heard 10 minutes ago", "fresh"),
         ("Heard just now", "fresh"),
@@ -203,7 +203,7 @@ SHOWN: dict[str, tuple[list[str], list[str | None]]] = {
     "experiment": THREE,
     "list": THREE,
     "shadow": (["12 % clicks", "nobody sees its lists"], ["1,200 lists", "in the shadow · 0 lists"]),
-    "loading": (["no clicks measured yet"] * 2, ["", "5 % of the users"]),
+    "loading": (["no clicks measured yet"] * 2, ["", "5.0 % of the users"]),
 }
 
 
