@@ -1,5 +1,6 @@
 """A full disk on a small tmpfs, as each library that writes reports it."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -115,6 +116,11 @@ def test_whatever_a_library_calls_it_one_line_names_the_place_and_the_remedy(
         assert line.endswith(REMEDY)
 
 
+def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
+    error = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(tmp_path / "x"))
+    assert full_disk_line(error) == f"{tmp_path / 'x'}: No space left on device; {REMEDY}"
+
+
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("77 requested and 5 written"), None])
 def test_other_errors_are_no_full_disk(error: Exception | None) -> None:
     assert full_disk_line(error) is None
@@ -149,5 +155,7 @@ def test_a_full_store_is_not_waited_for_and_keeps_what_it_has(disk: Path, tmp_pa
     elsewhere.put_folder("releases", "x", tmp_path / "folder")
     with pytest.raises(OSError, match=r"No space left on device: .*/fetched"):
         elsewhere.fetch_folder("releases", "x", disk / "fetched")
+    with pytest.raises(LiveAlignError, match="No space left"):
+        elsewhere.fetch_file("releases/x.tar", disk / "x.tar")
     left = [path.relative_to(disk).as_posix() for path in disk.rglob("*") if path.is_file()]
     assert left == ["pointer"]

@@ -33,9 +33,9 @@ def homes(tmp_path: Path) -> tuple[Home, Home]:
     return homes
 
 
-def release(home: Home, content: bytes) -> str:
+def release(home: Home, content: bytes, model: str = "planted") -> str:
     """Write a bundle and its Bento, and promote it."""
-    backbone = load_backbone(str(home.models / "planted"), home.models, device="cpu")
+    backbone = load_backbone(str(home.models / model), home.models, device="cpu")
     fields = {
         "data_window": {"start": "2025-06-01", "end": "2025-06-07"},
         "platform": "simulator",
@@ -102,7 +102,10 @@ def test_a_platform_follows_its_own_champion(store: Store, homes: tuple[Home, Ho
 
 def test_another_machine_serves_the_same_challengers_to_the_same_users(store: Store, homes: tuple[Home, Home]) -> None:
     here, there = homes
-    first, second = release(here, b"first"), release(here, b"second")  # the second is the champion
+    saved_model(here.models / "other")
+    weights = here.models / "other" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))  # another model than the champion's
+    first, second = release(here, b"first", "other"), release(here, b"second")  # the second is the champion
     put_champion(store, here)
     follow_champion(store, there)
     assert not follow_challengers(store, there)
@@ -113,6 +116,8 @@ def test_another_machine_serves_the_same_challengers_to_the_same_users(store: St
     assert not follow_challengers(store, there)
     assert read_challengers(there.releases) == served == read_challengers(here.releases)
     assert open_bundle(there.releases / first).manifest == open_bundle(here.releases / first).manifest
+    wanted = open_bundle(here.releases / first).manifest["backbone"]["sha256"]
+    assert load_backbone(str(there.models / wanted), there.models, device="cpu").sha256 == wanted
     stop(here.releases)
     put_champion(store, here)
     assert follow_challengers(store, there)
