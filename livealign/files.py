@@ -38,7 +38,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         yield temporary
     except BaseException as error:
         shutil.rmtree(temporary)
-        _name_on_full_disk(error, path)
+        name_on_full_disk(error, path)
         raise
     if path.exists():
         # A folder cannot be renamed over a full one: the old one steps aside first, under a name that no reader looks for.
@@ -60,12 +60,15 @@ def removed_on_error(temporary: Path, path: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        _name_on_full_disk(error, path)
+        name_on_full_disk(error, path)
         raise
 
 
-def _name_on_full_disk(error: BaseException, path: Path) -> None:
-    """Raise an error that names the path in place of one of a full disk that names none, as most libraries' are."""
+def name_on_full_disk(error: BaseException, path: Path) -> None:
+    """Raise an error of a full disk that names the path, in place of one that names none.
+
+    Most libraries name none. Any other error raises nothing.
+    """
     if is_full_disk(error) and not isinstance(error, LiveAlignError) and getattr(error, "filename", None) is None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from livealign import __version__
 from livealign.errors import BundleError
-from livealign.files import exclusive, file_sha256, sync_directory
+from livealign.files import exclusive, file_sha256, name_on_full_disk, sync_directory
 
 CODED_SEGMENTS = "coded_segments.npz"
 ALIGNMENT = "alignment.safetensors"
@@ -112,8 +112,9 @@ def write_bundle(out_root: Path, parts: Mapping[str, Path | bytes], manifest_fie
                 sync_directory(folder)
             temporary.chmod(0o755)  # mkdtemp's 0o700 would hide the release from a service that runs as another user
             return _put_in_place(temporary, out_root / release_id)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            name_on_full_disk(error, out_root / temporary.name)
             raise
 
 

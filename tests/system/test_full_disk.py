@@ -13,7 +13,7 @@ from tests.support.fault_server import STAGES
 from tests.support.fault_workspaces import Base, Server, assert_all_whole, champion_of, copy, files_of, retrain_until
 from tests.support.small_disk import fill, small_disk
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a retrain whose every stage is tried three times
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a retrain whose every stage is tried three times
 LINKS = {"marts"}  # second names of files that the stage before has written: they take no room
 IN_THE_MIDDLE = 64 << 10  # bytes that are left: less than most stages write
 # Stages that have put something in place before the rest did not fit: the record of a decision, then the summary of the day.

@@ -1,0 +1,60 @@
+"""Where Dagster keeps its runs: SQLite in the workspace, or a PostgreSQL server that variables name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy.exc import OperationalError
+
+from livealign.errors import LiveAlignError
+from livealign.home import Home
+from orchestration.runs.instance import DAGSTER_YAML, lost_database, prepare_dagster_home
+
+NAMES = {"HOST": "db.example", "USER": "dagster", "PASSWORD": "secret-of-the-database", "DB": "dagster"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in (*NAMES, "PORT"):
+        monkeypatch.delenv(f"DAGSTER_POSTGRES_{name}", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", "of somebody else")
+    return Home(tmp_path, "simulator")
+
+
+def settings_of(home: Home) -> str:
+    prepare_dagster_home(home)
+    return (home.dagster / "dagster.yaml").read_text()
+
+
+def test_the_variables_decide_and_no_secret_is_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dagster_postgres", reason="the optional extra `postgres` is not installed")
+    assert settings_of(home) == DAGSTER_YAML
+    for name, value in NAMES.items():
+        monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", value)
+    text = settings_of(home)
+    assert yaml.safe_load(text)["storage"]["postgres"]["postgres_db"]["hostname"] == {"env": "DAGSTER_POSTGRES_HOST"}
+    assert "secret-of-the-database" not in text
+    monkeypatch.delenv("DAGSTER_POSTGRES_HOST")
+    assert settings_of(home) == DAGSTER_YAML
+
+
+def test_a_server_without_its_other_variables_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "db.example")
+    monkeypatch.setenv("DAGSTER_POSTGRES_USER", "dagster")
+    with pytest.raises(LiveAlignError, match="DAGSTER_POSTGRES_PASSWORD, DAGSTER_POSTGRES_DB not; set all of them"):
+        prepare_dagster_home(home)
+
+
+def test_a_lost_server_is_named_and_other_errors_are_not_its_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = OperationalError("select 1", {}, Exception("connection refused\n\tIs it running?"))
+    wrapped = RuntimeError("too many retries")
+    wrapped.__cause__ = refused
+    assert lost_database(wrapped) is None  # SQLite
+    monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "db.example")
+    line = lost_database(wrapped)
+    assert line is not None
+    assert "\n" not in line
+    assert line.startswith(
+        "Dagster's database, PostgreSQL at db.example:5432, does not answer (connection refused Is it running?)"
+    )
+    assert lost_database(ValueError("another")) is None
