@@ -15,8 +15,9 @@ NAMES = {"HOST": "db.example", "USER": "dagster", "PASSWORD": "secret-of-the-dat
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    for name in (*NAMES, "PORT"):
+    for name in NAMES:
         monkeypatch.delenv(f"DAGSTER_POSTGRES_{name}", raising=False)
+    monkeypatch.setenv("DAGSTER_POSTGRES_PORT", "5432")  # which is set where it is missing
     monkeypatch.setenv("DAGSTER_HOME", "of somebody else")
     return Home(tmp_path, "simulator")
 
