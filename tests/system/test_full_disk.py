@@ -1,4 +1,4 @@
-"""A full disk at each stage of a retrain, and under a whole retrain with Dagster's own database on it."""
+"""A full disk at each stage of a retrain."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from livealign.full_disk import REMEDY
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 from tests.support.fault_server import STAGES
-from tests.support.fault_workspaces import Base, Server, assert_all_whole, champion_of, copy, files_of, retrain_until
+from tests.support.fault_workspaces import Base, Server, assert_all_whole, champion_of, copy, files_of
 from tests.support.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a retrain whose every stage is tried three times
@@ -62,19 +62,3 @@ def test_each_stage_fails_in_one_line_leaves_what_was_there_and_goes_on_when_the
         assert ended == LINKS
         assert files_of(home) == files_of(base.home)
         assert champion_of(home) == champion_of(base.home)
-
-
-def test_a_retrain_whose_disk_fills_up_under_it_ends_in_one_line_and_the_next_one_ends_well(tmp_path: Path) -> None:
-    """Dagster's database is on the disk too, so even what failed can hardly be written down."""
-    simulate(SimulationConfig.tiny(), tmp_path / "archive")
-    with small_disk(tmp_path / "disk", "1300m") as disk:
-        for stage in ("warehouse", "ranker"):
-            code, said = retrain_until(stage, lambda: fill(disk), disk / "home", tmp_path / "archive")
-            (disk / "filler").unlink()
-            assert code == 1
-            assert not any("Traceback" in line for line in said)
-            assert "No space left on device" in said[-1], said[-3:]
-            assert REMEDY in said[-1]
-            assert str(disk) in said[-1]
-        code, said = retrain_until("landing", lambda: None, disk / "home", tmp_path / "archive")
-        assert code == 0, said[-3:]
