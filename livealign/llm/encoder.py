@@ -293,7 +293,8 @@ class Encoder:
     ) -> Iterator[tuple[np.ndarray, PackedBatch]]:
         """(rows of `texts`, batch) of each block in turn, whatever the number of cores."""
         for block in blocks:
-            seen = None if pictures is None else pictures.take(block)
+            # Numbered within the block: their numbers order the texts, and with them the sums of a batch.
+            seen = None if pictures is None else pictures.take(block).renumbered()
             for rows, batch in self._packed([texts[row] for row in block], seen, least_batches=1):
                 yield block[rows], batch
 

@@ -41,7 +41,7 @@ _ABOUT = "livealign"  # the one key of the file's metadata: the order of several
 class Pictures(NamedTuple):
     """The pictures of n texts."""
 
-    features: NDArray[np.float32]  # [m, width] of distinct pictures
+    features: NDArray[np.float32]  # [m, width]
     row: NDArray[np.int64]  # [n] place of each text's picture in `features`, −1 for a text without one
 
     @classmethod
@@ -55,6 +55,10 @@ class Pictures(NamedTuple):
     def take(self, rows: NDArray[np.integer]) -> "Pictures":
         """The pictures of the chosen texts."""
         return self._replace(row=self.row[rows])
+
+    def renumbered(self) -> "Pictures":
+        """The same pictures, each once, in the order in which the texts name them."""
+        return Pictures.of(self.parts(), self.features.shape[1])
 
     def parts(self) -> list[bytes | None]:
         """The features of each text's picture as bytes, None for a text without one."""

@@ -189,6 +189,19 @@ def test_another_process_encodes_pictures_with_the_same_bits(backbone, adapter, 
     assert [one.tobytes() for one in here] == [one.tobytes() for one in there]
 
 
+def test_the_bits_do_not_depend_on_how_pictures_are_numbered(backbone, adapter):
+    encoder, rng = Encoder.load(backbone, adapter, CONFIG), np.random.default_rng(4)
+    texts = [" ".join(rng.choice(["chess", "gg", "host:", "welcome", "666"], 9)) for _ in range(200)]
+    features = pictures_of(["chess", "noodles"] * 6).features
+    row, rooms = rng.integers(-1, len(features), len(texts)), np.arange(len(texts)) // 50
+    # The same pictures in another order, each of them twice.
+    other = np.concatenate([features[::-1], features])
+    again = np.where(row < 0, -1, np.where(rng.random(len(row)) < 0.5, len(features) - 1 - row, len(features) + row))
+    one = encoder.encode(texts, rooms=rooms, pictures=Pictures(features, row))
+    two = encoder.encode(texts, rooms=rooms, pictures=Pictures(other, again))
+    assert one.tobytes() == two.tobytes()
+
+
 def test_the_projector_is_the_same_after_it_was_read_back_and_its_file_has_the_same_bytes(backbone, tmp_path):
     projector = Projector.fresh(backbone, PICTURES.features, TOKENS, IMAGES, 3)
     for name in ("one", "two"):
