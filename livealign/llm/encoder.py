@@ -27,7 +27,7 @@ from livealign.llm.adapter_folder import adapter_sha256, merged
 from livealign.llm.backbone import Backbone, choose_batch_tokens, int8_serves
 from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
-from livealign.llm.fitting import check_length, layers_of, with_layers
+from livealign.llm.fitting import check_length, check_number_type, layers_of, with_layers
 from livealign.llm.fused_layers import FusedStack, stack_of
 from livealign.llm.int8 import INT8_FORMAT, LINES, with_int8
 from livealign.llm.layers import Stack, copy_with_own_layers
@@ -193,8 +193,7 @@ class Encoder:
             return stack
         if not int8_serves():
             raise BackboneError("encoder.number_type = int8: this processor has no products of int8; set it to auto")
-        if self.projector is not None:  # its steps are those of texts
-            raise BackboneError("encoder.number_type = int8 reads no pictures; set it to auto, or frames.prefix_tokens to 0")
+        check_number_type(self.config, 0 if self.projector is None else self.projector.tokens)
         return with_int8(stack, tokenize(self.backbone, LINES, self.token_budget))
 
     def _encode(

@@ -1,4 +1,4 @@
-"""The fit of an encoder's settings to a backbone: its layers, and the length of a text.
+"""The fit of an encoder's settings to a backbone: its layers, its numbers, and the length of a text.
 
 Layers may be set as shares of the depth, so that a setting fits a backbone whose number of layers nobody looked up.
 """
@@ -6,7 +6,7 @@ Layers may be set as shares of the depth, so that a setting fits a backbone whos
 from dataclasses import replace
 from typing import Any
 
-from livealign.config import EncoderConfig
+from livealign.config import INT8, EncoderConfig
 from livealign.errors import BackboneError
 from livealign.llm.backbone import Backbone
 
@@ -56,3 +56,16 @@ def check_length(backbone: Backbone, budget: int, of_picture: int = 0) -> None:
         raise BackboneError(
             f"segments.token_budget = {budget}, but '{backbone.name}' reads at most {fits} tokens of a text; set it to {fits}"
         )
+
+
+def check_number_type(config: EncoderConfig, of_picture: int) -> None:
+    """Refuse int8 for an LLM that reads pictures: the steps of int8 are those of texts.
+
+    Args:
+        of_picture: tokens of a picture; 0 for an LLM that reads texts alone.
+
+    Raises:
+        BackboneError: both are set.
+    """
+    if of_picture and config.number_type == INT8:
+        raise BackboneError("encoder.number_type = int8 reads no pictures; set it to auto, or frames.prefix_tokens to 0")

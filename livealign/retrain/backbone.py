@@ -9,6 +9,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.backbone_names import can_be_fetched
 from livealign.llm.encoder import Encoder
 from livealign.llm.fetch import fetch_backbone
+from livealign.llm.fitting import check_length, check_number_type
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.pooling import MEAN
 from livealign.profiles import Profile
@@ -38,6 +39,9 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)
     backbone = load_backbone(profile.backbone, models)
+    # Pictures are read by an adapter that does not exist yet, too: what would fail after its tuning fails here.
+    check_length(backbone, profile.segments.token_budget, profile.frames.prefix_tokens)
+    check_number_type(profile.encoder, profile.frames.prefix_tokens)
     # A telling mean needs weights of an adapter that does not exist yet; everything else is as in the retrain. Layers that a
     # retrain will choose are within the whole depth.
     config = replace(profile.encoder, pooling=MEAN)

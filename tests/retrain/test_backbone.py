@@ -34,3 +34,13 @@ def test_settings_that_do_not_fit_the_backbone_are_refused(tmp_path: Path) -> No
         ready_backbone(laptop, tmp_path, print)
     gpu = replace(load_profile("gpu"), backbone=laptop.backbone)
     ready_backbone(gpu, tmp_path, print)
+
+
+def test_an_llm_that_reads_pictures_is_refused_before_it_is_tuned(tmp_path: Path) -> None:
+    tiny = load_profile("tiny")
+    seeing = replace(tiny, frames=replace(tiny.frames, prefix_tokens=4))
+    ready_backbone(seeing, tmp_path, print)
+    with pytest.raises(BackboneError, match="at most 508 tokens of a text; set it to 508"):
+        ready_backbone(replace(seeing, segments=replace(tiny.segments, token_budget=512)), tmp_path, print)
+    with pytest.raises(BackboneError, match=r"int8 reads no pictures; set it to auto, or frames\.prefix_tokens to 0"):
+        ready_backbone(replace(seeing, encoder=replace(tiny.encoder, number_type="int8")), tmp_path, print)
