@@ -57,10 +57,11 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
         asked = context.run.tags.get(RETUNE, "")
         profile = with_encoder_of_release(profile, before)
         tuning = choose_tuning(day, profile, backbone, before, drifted_days(workspace, day), asked, read_until)
-        layers = "As in the release before."
+        layers = "As in the previous release."
         if profile.encoder.choice == AUTO and tuning.full:
+            # From the settings: the previous release's layers may be those of another backbone.
             with progress("comparing layers") as advance:
-                encoder, layers = choose_encoder(profile, backbone, workspace.home.marts, read, advance)
+                encoder, layers = choose_encoder(workspace.profile, backbone, workspace.home.marts, read, advance)
             profile = replace(profile, encoder=encoder)
         if tuning.warm_start is not None and not tuning.steps:
             copy_adapter(tuning.warm_start, artifacts.adapter)

@@ -10,14 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from livealign.config import EncoderConfig
+from livealign.dataset.corpus import RAW, TUNED
 from livealign.errors import TrainingError
 from livealign.llm.backbone import load_backbone
 from livealign.profiles import Profile, load_profile
 from livealign.release.bundle import Bundle
+from livealign.retrain.content import embed_segments
 from livealign.retrain.encoder_choice import choose_encoder, with_encoder_of, with_encoder_of_release, write_encoder
 from livealign.tuning.backbone_comparison import Candidate, choose, compare_layers
 from livealign.tuning.comparison_sample import choose_windows
 from tests.planted.broadcasts import FIRST_DAY, WINDOWS, planted_broadcasts, write_broadcasts
+from tests.planted.release import plant_platform
+from tests.planted.room_texts import random_adapter
+from tests.retrain.test_engines import add_texts
 
 DAYS = [FIRST_DAY, FIRST_DAY + timedelta(days=1)]
 
@@ -82,3 +87,22 @@ def test_a_kept_adapter_keeps_the_layers_that_were_chosen_for_it() -> None:
     by_settings = cast(Bundle, SimpleNamespace(manifest={"config": {"encoder": theirs | {"choice": "set"}}}))
     assert with_encoder_of_release(profile_with("auto"), by_settings) == profile_with("auto")
     assert with_encoder_of_release(profile_with("set"), release) == profile_with("set")
+
+
+def test_segments_are_embedded_by_the_layers_that_were_chosen(tmp_path: Path) -> None:
+    planted = plant_platform(tmp_path / "marts", days=3)
+    topics = dict(zip(planted.segment_ids.tolist(), planted.segment_topic.tolist(), strict=True))
+    add_texts(tmp_path / "marts", topics)
+    adapter = random_adapter(load_backbone("tiny", tmp_path, device="cpu"), tmp_path / "adapter")
+    by_settings = load_profile("tiny")
+    by_settings = replace(by_settings, encoder=EncoderConfig(exit_layer=2, first_adapted_layer=1, pooling="mean"))
+    by_choice = replace(by_settings, encoder=EncoderConfig(exit_layer=3, first_adapted_layer=0, pooling="last", choice="auto"))
+    write_encoder(by_settings.encoder, "because", adapter)
+
+    def embedded(profile: Profile, name: str) -> list[bytes]:
+        folders = {"adapter": adapter, "models": tmp_path, "cache": tmp_path / f"{name} cache", "out": tmp_path / name}
+        embed_segments(tmp_path / "marts", planted.days[-1], profile.dataset, profile, **folders)
+        return [(tmp_path / name / f"{kind}.npy").read_bytes() for kind in (RAW, TUNED)]
+
+    wanted = embedded(by_settings, "set")
+    assert embedded(by_choice, "auto") == wanted
