@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.json_rows import add_json_option
+from livealign.config import AUTO
 from livealign.dataset.corpus import FRAMES, LEXICAL, Corpus, load_corpus
 from livealign.days import partition
 from livealign.files import read_json
@@ -20,6 +21,7 @@ from livealign.llm.texts import texts_of
 from livealign.profiles import Profile, load_profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
+from livealign.retrain.encoder_choice import RECORD, with_encoder_of
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon
 
@@ -33,11 +35,15 @@ class Retrained(NamedTuple):
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Retrained":
-        """The workspace, profile and day of the options; by default the last retrain's day."""
+        """The workspace, profile and day of the options; by default the last retrain's day.
+
+        The profile has the layers that the day's retrain chose, if it chose any (`encoder.choice`).
+        """
         home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
         if arguments.days:
             profile = replace(profile, dataset=replace(profile.dataset, train_days=arguments.days))
-        return cls(home, profile, arguments.day or last_held_out(home))
+        day = arguments.day or last_held_out(home)
+        return cls(home, with_chosen_layers(profile, DayArtifacts.of(home, day).adapter), day)
 
     def corpus(self, profile: Profile | None = None, day: date | None = None) -> Corpus:
         """The corpus of the day, or of an earlier one, with its vectors.
@@ -52,6 +58,13 @@ class Retrained(NamedTuple):
     def embeddings(self) -> Path:
         """The folder of the retrain's embeddings."""
         return DayArtifacts.of(self.home, self.day).embeddings
+
+
+def with_chosen_layers(profile: Profile, adapter: Path) -> Profile:
+    """The profile with the layers and pooling that lie beside an adapter, if any do."""
+    if not (adapter / RECORD).is_file():
+        return profile
+    return with_encoder_of(replace(profile, encoder=replace(profile.encoder, choice=AUTO)), adapter)
 
 
 def with_lexical(corpus: Corpus, home: Home, profile: Profile) -> Corpus:
