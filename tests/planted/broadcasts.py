@@ -33,9 +33,9 @@ def planted_broadcasts(days: int = 2, authors: int = 12, quiet: bool = False, se
     return pa.Table.from_pylist(rows)
 
 
-def write_broadcasts(marts: Path, days: int = 2) -> None:
+def write_broadcasts(marts: Path, days: int = 2, authors: int = 12) -> None:
     """Publish them as a warehouse does, a file a day."""
-    table = planted_broadcasts(days)
+    table = planted_broadcasts(days, authors)
     numbers = table["room_id"].to_numpy() // 1_000
     for day in range(days):
         file = partition(marts, "segments", FIRST_DAY + timedelta(days=day))
