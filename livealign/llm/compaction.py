@@ -37,7 +37,11 @@ def compact(version: CacheVersion, large_bytes: int = LARGE_BYTES, least_shards:
     small = [file for file in files if rows[file] < large]
     if len(small) < least_shards:
         return 0
-    known = {key for file in files if rows[file] >= large for keys, _ in version.read(file) for key in keys}
+    known: set[bytes] = set()
+    for file in files[: len(files) - len(small)]:
+        if parts := version.read(file):
+            version.put(file)  # a process that was killed may have written it in the folder alone
+            known.update(key for keys, _ in parts for key in keys)
     gone = 0
     for group in _groups(small, rows, large):
         gone += _merge(version, group, known)
@@ -67,11 +71,13 @@ def _merge(version: CacheVersion, group: Sequence[Path], known: set[bytes]) -> i
 def _groups(small: Sequence[Path], rows: dict[Path, int], large: int) -> Iterator[list[Path]]:
     """The shards in groups of `large` rows or a little more."""
     group: list[Path] = []
+    held = 0
     for file in small:
         group.append(file)
-        if sum(rows[one] for one in group) >= large:
+        held += rows[file]
+        if held >= large:
             yield group
-            group = []
+            group, held = [], 0
     if group:
         yield group
 

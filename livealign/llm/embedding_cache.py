@@ -128,9 +128,13 @@ class CacheVersion:
                     column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
                     writer.write_table(pa.table([pa.array(part_keys, pa.binary(16)), column], schema=self.schema))
             temporary.replace(file)
+        self.put(file)
+        return file
+
+    def put(self, file: Path) -> None:
+        """Put a shard of the folder into the store, if there is one and it lacks the shard."""
         if self.store is not None:
             self.store.put_file(f"{self._stored}/{file.name}", file)
-        return file
 
     def delete(self, file: Path) -> None:
         """Delete a shard whose rows another one holds, here and in the store."""

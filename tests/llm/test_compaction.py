@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from livealign.errors import LiveAlignError
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import CacheVersion, EmbeddingCache
 from livealign.store import Store
@@ -145,6 +146,26 @@ def test_a_killed_compaction_leaves_the_old_shards_or_the_new(stored: bool, tmp_
         compact(version_in(root, Store.open(where)), least_shards=2)
         assert holds_all(version_in(root, Store.open(where))), step
         assert len([*(root / VERSION).iterdir()]) == 1, "no temporary file of the killed process is left"
+
+
+class StoreIsAway(Store):
+    """A store that takes no new object."""
+
+    def put_file(self, name: str, file: Path) -> None:
+        raise LiveAlignError(f"{name} cannot be written")
+
+
+def test_a_large_shard_that_never_reached_the_store_is_put_there_before_its_small_ones_go(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    assert store is not None
+    written(tmp_path / "machine", store)
+    away = StoreIsAway(store.where, store.filesystem, store.root, waits=())
+    whole = SHARDS * ROWS * ROW_BYTES
+    with pytest.raises(LiveAlignError, match="cannot be written"):
+        compact(version_in(tmp_path / "machine", away), large_bytes=whole)
+    assert compact(version_in(tmp_path / "machine", store), large_bytes=whole) == SHARDS
+    assert len(store.names(f"embedding_cache/{VERSION}")) == 1
+    assert holds_all(version_in(tmp_path / "elsewhere", store))
 
 
 class CompactsMeanwhile(CacheVersion):
