@@ -1,4 +1,4 @@
-"""The fit of an encoder's settings to a backbone: its layers, its numbers, and the length of a text.
+"""The fit of an encoder's settings to a backbone: layers, numbers and length of a text.
 
 Layers may be set as shares of the depth, so that a setting fits a backbone whose number of layers nobody looked up.
 """
