@@ -108,7 +108,6 @@ def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], worke
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    on_gpu = {"num_gpus": 1} if spec.backbone.device == "cuda" else {}
     encoded = ray.data.from_arrow(tables).map_batches(
         BlockEncoder,
         fn_constructor_args=(spec, kinds),
@@ -117,6 +116,6 @@ def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], worke
         zero_copy_batch=True,
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-        **on_gpu,
+        num_gpus=1 if spec.backbone.device == "cuda" else None,
     )
     yield from encoded.iter_rows()
