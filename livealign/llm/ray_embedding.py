@@ -22,7 +22,7 @@ from livealign.operation_config import MachinesConfig
 from livealign.ray_cluster import ray_cluster
 from livealign.store import Store
 
-PICTURE = "picture"  # column of a block: the features as bytes of float32, null without a picture
+PICTURES = "pictures"  # of a block: for each text the features as bytes of float32, null without a picture
 
 
 class BlockEncoder:
@@ -33,9 +33,9 @@ class BlockEncoder:
         self.encoder: Encoder | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """A table of one block's texts → one row.
+        """A table of one block, as `block_table` makes it → one row.
 
-        The row has its number, the bytes of float32 [kinds, texts, hidden], and the processor seconds that they took.
+        The row has the block's number, the bytes of float32 [kinds, texts, hidden], and the processor seconds that they took.
 
         Raises:
             BackboneError: this worker is not the encoder that the driver has.
@@ -44,10 +44,10 @@ class BlockEncoder:
             self.encoder = self.spec.load()
             torch.set_num_threads(1)  # as the threads of the local engine, so that the bits are theirs
         started = time.process_time()
-        vectors = np.stack(self.encoder.encode_block(block["text"].to_pylist(), self.kinds, _pictures(block)))
+        vectors = np.stack(self.encoder.encode_block(block["texts"][0].as_py(), self.kinds, _pictures(block)))
         return pa.table(
             {
-                "block": block["block"][:1],
+                "block": block["block"],
                 "vectors": pa.array([vectors.tobytes()], pa.large_binary()),
                 "processor_seconds": [time.process_time() - started],
             }
@@ -55,14 +55,22 @@ class BlockEncoder:
 
 
 def block_table(number: int, rows: np.ndarray, texts: list[str], pictures: Pictures | None) -> pa.Table:
-    """The texts of one block, and their pictures if there are any, as `BlockEncoder` reads them."""
-    columns = {"block": pa.repeat(pa.scalar(number, pa.int64()), len(rows)), "text": [texts[row] for row in rows]}
-    return pa.table(columns if pictures is None else {**columns, PICTURE: pa.array(pictures.take(rows).parts(), pa.binary())})
+    """One row: the texts of a block, and their pictures if there are any.
+
+    Ray Data hands rows to GPUs in batches of a fixed size only, so a block is one row.
+    """
+    columns = {
+        "block": pa.array([number], pa.int64()),
+        "texts": pa.array([[texts[row] for row in rows]], pa.list_(pa.string())),
+    }
+    if pictures is not None:
+        columns[PICTURES] = pa.array([pictures.take(rows).parts()], pa.list_(pa.binary()))
+    return pa.table(columns)
 
 
 def _pictures(block: pa.Table) -> Pictures | None:
     """The pictures of a block's texts, None where there are none."""
-    parts = block[PICTURE].to_pylist() if PICTURE in block.column_names else []
+    parts = block[PICTURES][0].as_py() if PICTURES in block.column_names else []
     width = next((len(part) // 4 for part in parts if part is not None), 0)
     return Pictures.of(parts, width) if width else None
 
@@ -111,7 +119,7 @@ def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], worke
     encoded = ray.data.from_arrow(tables).map_batches(
         BlockEncoder,
         fn_constructor_args=(spec, kinds),
-        batch_size=None,
+        batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=1,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -104,7 +103,7 @@ def test_a_worker_that_would_give_other_vectors_refuses(
         difference = {"backbone": replace(spec.backbone, **difference)}
     worker = BlockEncoder(replace(spec, **difference), [True])
     with pytest.raises(BackboneError, match=message):
-        worker(pa.table({"block": [0], "text": ["hello"]}))
+        worker(block_table(0, np.arange(1), ["hello"], None))
 
 
 def test_a_worker_that_shares_nothing_but_the_store_gives_the_same_bits(
@@ -118,7 +117,7 @@ def test_a_worker_that_shares_nothing_but_the_store_gives_the_same_bits(
     wanted = encoder.encode_block(texts, [False, True])
     mine.rename(tmp_path / "gone")
     monkeypatch.setenv("LIVEALIGN_HOME", str(other))
-    found = BlockEncoder(spec, [False, True])(pa.table({"block": [3] * 50, "text": texts})).to_pylist()
+    found = BlockEncoder(spec, [False, True])(block_table(3, np.arange(50), texts, None)).to_pylist()
     assert [(row["block"], row["vectors"]) for row in found] == [(3, np.stack(wanted).tobytes())]
     assert sorted(path.name for path in (other / "fetched").iterdir()) == ["adapters", "backbones"]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -177,7 +176,7 @@ def test_another_process_encodes_pictures_with_the_same_bits(backbone, adapter, 
         def encode(self, encoder, texts, blocks, kinds, pictures) -> Iterator[Batch]:
             worker = BlockEncoder(spec, kinds)
             for number, rows in enumerate(blocks):
-                (answer,) = worker(pa.table(block_table(number, rows, texts, pictures))).to_pylist()
+                (answer,) = worker(block_table(number, rows, texts, pictures)).to_pylist()
                 yield rows, list(np.frombuffer(answer["vectors"], np.float32).reshape(len(kinds), len(rows), -1))
 
     threads = torch.get_num_threads()

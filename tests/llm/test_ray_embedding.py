@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -17,7 +18,8 @@ from livealign.errors import LiveAlignError
 from livealign.llm import encoder_spec
 from livealign.llm.backbone import load_backbone
 from livealign.llm.encoder import Encoder
-from livealign.llm.ray_embedding import RayEmbedding
+from livealign.llm.encoder_spec import EncoderSpec
+from livealign.llm.ray_embedding import RayEmbedding, _encoded
 from livealign.operation_config import MachinesConfig
 from tests.planted.room_texts import CONFIG, random_adapter, room_texts
 
@@ -78,6 +80,29 @@ def test_any_number_of_workers_gives_the_bits_of_this_process(planted: tuple[Enc
     assert len(seen) == 1 + 7  # the start, then block by block
     assert seen[-1] == (len(set(TEXTS)), len(set(TEXTS)))
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", None), ("cuda", 1)])
+def test_a_block_on_a_gpu_is_a_batch_of_one_row(
+    planted: tuple[Encoder, Path], device: str, gpus: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray.data
+
+    seen: dict[str, object] = {}
+
+    def record(dataset: object, block_encoder: object, **named: object) -> SimpleNamespace:
+        seen.update(named)
+        return SimpleNamespace(iter_rows=lambda: iter(()))
+
+    # Ray's own check of the arguments runs: it refuses a GPU without a size of the batches.
+    monkeypatch.setattr(ray.data, "from_arrow", lambda tables: object.__new__(ray.data.Dataset))
+    monkeypatch.setattr(ray.data.Dataset, "map_batches_internal", record)
+    monkeypatch.delattr(ray.data.Dataset, "__del__", raising=False)  # it expects a dataset that was executed
+    encoder, folder = planted
+    spec = EncoderSpec.of(encoder, folder / "adapter", folder)
+    spec = replace(spec, backbone=replace(spec.backbone, device=device))
+    assert list(_encoded([], spec, [True], 1)) == []
+    assert (seen["batch_size"], seen["num_gpus"]) == (1, gpus)
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing_but_time(planted: tuple[Encoder, Path]) -> None:
