@@ -55,12 +55,13 @@ class Leases:
                 self._client.zrem(self._key, self._member())
             if self._joined_at is None or lapsed:
                 self._joined_at = now
-            self._renewed = time.monotonic()
+            asked_at = time.monotonic()
             with self._client.pipeline(transaction=True) as transaction:
                 transaction.zadd(self._key, {self._member(): now + int(1000 * self._seconds)})
                 transaction.zremrangebyscore(self._key, "-inf", now)
                 transaction.expire(self._key, _KEPT_SECONDS)
                 transaction.execute()
+            self._renewed = asked_at  # only now: a lease that could not be renewed lapses
             return self._alive(now)
 
     def alive(self) -> tuple[Reader, ...]:
