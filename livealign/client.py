@@ -175,7 +175,7 @@ class Client:
         for places, body in _bodies(encoded):
             answer = cast(IngestResponse, self._call("POST", "/events", body, accepts=(200, 422)))
             whole["accepted"] += answer["accepted"]
-            whole["late"] += answer["late"]
+            whole["late"] += answer.get("late", 0)  # an older service does not count them
             whole["duplicate"] += answer["duplicate"]
             whole["rejected"] += answer["rejected"]
             whole["rejections"] += [{**rejected, "place": places[rejected["place"]]} for rejected in answer["rejections"]]

@@ -294,6 +294,12 @@ def test_an_event_that_no_body_can_hold_is_rejected_alone(client: Client) -> Non
     assert (rejected, sender.accepted, sender.rejected, sender.unsent) == (["a set"], 1, 1, [])
 
 
+def test_a_service_that_does_not_count_late_events_is_understood(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {"accepted": 1, "duplicate": 0, "rejected": 0, "rejections": []}
+    monkeypatch.setattr(Client, "_call", lambda *_, **__: older)
+    assert client.events([like("l-9", 8)]) == {**older, "late": 0}
+
+
 def test_a_sender_outside_its_block_takes_no_event(client: Client) -> None:
     client.events([started(9)])
     sender = EventSender(client)
