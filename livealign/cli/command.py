@@ -42,13 +42,16 @@ def write_new(out: Path, text: str, flag: str) -> None:
     Raises:
         LiveAlignError: the file exists already, or cannot be written.
     """
+    created = False
     try:
         with out.open("x", encoding="utf-8") as file:
+            created = True
             file.write(text)
     except FileExistsError as error:
         raise LiveAlignError(f"{out} exists already and stays as it is; name another file by {flag}") from error
     except OSError as error:
-        out.unlink(missing_ok=True)  # what a full disk left of it, so that the next try finds no file
+        if created:
+            out.unlink()  # what a full disk left of it, so that the next try finds no file
         raise LiveAlignError(f"{out} cannot be written ({error.strerror}); name another file by {flag}") from error
 
 
