@@ -7,12 +7,12 @@ Machines that share nothing else share it.
     store.fetch_folder("adapters", sha256, folder)             # on another machine
 
     <store>/backbones/<sha256>.tar  adapters/<sha256>.tar  releases/<release id>.tar  bentos/<release id>.tar
-            embedding_cache/<encoder version>/<shard>.parquet  champions/<platform>.json
+            embedding_cache/<encoder version>/<shard>.parquet  champions/<platform>.json  challengers/<platform>.json
 
 Whatever a name's hash stands for never changes, so each object is written by one upload and appears whole; nothing is renamed
-or locked, and work that is done twice writes the same. The champion's pointer alone is replaced, and small shards alone are
-deleted, once a larger one holds their rows. Credentials of S3 come from
-the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
+or locked, and work that is done twice writes the same. Two objects of a platform are replaced: the champion's pointer and the
+file of its challengers. Only small shards are deleted, once a larger one holds their rows. Credentials of S3 come from the
+environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and so does the server (AWS_ENDPOINT_URL) if it is not Amazon's.
 """
 
 import io
