@@ -155,10 +155,11 @@ class Journal:
         Returns:
             How many came after their windows were closed.
         """
-        late = self._current().late_events
+        state = self._current()
+        late = state.late_events
         self._happened(sorted(events, key=lambda event: event.at))
         self.moving = self.moving or bool(events)
-        return self._current().late_events - late
+        return state.late_events - late  # of the same state, also if another release leads by now
 
     def follow(self) -> None:
         """Apply the events that other processes have appended to a shared log."""
