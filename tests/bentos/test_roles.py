@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from bentos.__main__ import parser
-from bentos.live_recommender.settings import Settings
+from bentos.live_recommender.settings import ROLE_VARIABLE, Settings
+from bentos.serve import serve
+from bentos.smoke import free_port
 from livealign.errors import LiveAlignError
+from livealign.home import Home
+from livealign.live.answers import Role
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
 from tests.support.redis_server import DURABLE, INSTALLED, RedisServer
@@ -49,6 +53,18 @@ def test_serve_takes_a_role_and_refuses_another_in_one_line() -> None:
     done = subprocess.run([sys.executable, "-m", "bentos", "serve", "--role", "boss"], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--role: invalid choice: 'boss'" in done.stderr
+
+
+@pytest.mark.parametrize(("role", "found"), [("ranker", "ranker"), (None, "reader")])
+def test_the_server_gets_the_role_that_was_asked_for_or_that_of_the_environment(
+    role: Role | None, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr("bentos.serve._command", lambda *_: ["bentoml"])
+    monkeypatch.setattr("bentos.serve.serving_environment", lambda _: {ROLE_VARIABLE: "reader"})
+    monkeypatch.setattr("bentos.serve.os.execve", lambda *call: started.append(call[2]))
+    serve(Home(tmp_path, "served"), "127.0.0.1", free_port(), role)
+    assert [environment[ROLE_VARIABLE] for environment in started] == [found]
 
 
 @pytest.fixture(scope="module")
