@@ -102,7 +102,7 @@ class SharedRelease:
         """The rooms of this reader among these."""
         if not self._reads:
             return []
-        readers = self.readers or (Reader(self._name, 0),)  # nobody else was seen
+        readers = self.readers or (Reader(self._name, 0),)  # no other reader was seen
         if window_ended_at is not None:
             readers = tuple(one for one in readers if one.joined_at <= window_ended_at - _SETTLED_MS) or readers
         names = [reader.name for reader in readers]
@@ -244,10 +244,9 @@ class SharedRelease:
         return len(windows)
 
     def _forget(self, state: LiveState) -> None:
-        """Delete the windows of rooms that this reader has forgotten."""
-        if not self._reads:
-            return
+        """Forget the rooms that the state has forgotten; a reader deletes their windows too."""
         with state.lock:
             gone = [room_id for room_id in self._known if room_id not in state.rooms]
-        self._vectors.forget(gone)
+        if self._reads:
+            self._vectors.forget(gone)
         self._known.difference_update(gone)
