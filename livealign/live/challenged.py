@@ -84,7 +84,10 @@ class ChallengedCore(AnsweringCore):
         if self._shared is None:
             return False
         report = self._shared.step([self._main, *self._experiment.lanes.values()])
-        self.failed("vectors", "; ".join(report.problems) or None)
+        if report.problems:
+            self.failed("vectors", "; ".join(report.problems))
+        elif report.followed:  # a step without news does not end a problem, which would be seen for a moment only
+            self.failed("vectors", None)
         self._observer.shared(report)
         return True
 
@@ -105,11 +108,11 @@ class ChallengedCore(AnsweringCore):
 
     def _are_read(self, about: Challengers) -> bool:
         """Whether the challengers' rooms are read, where other processes read them."""
-        return self._shared is None or all(
-            self._shared.may_take_over(one.release, self._main)
-            for one in about.challengers
-            if one.release not in self._experiment.lanes
-        )
+        if self._shared is None:
+            return True
+        new = [one.release for one in about.challengers if one.release not in self._experiment.lanes]
+        read = [self._shared.may_take_over(release, self._main) for release in new]  # all of them, so that all waits begin now
+        return all(read)
 
     def _lane_of(self, user_id: int) -> tuple[Lane, Arm | None]:
         lane, arm = self._experiment.serves(user_id)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from livealign.config import LiveConfig
 from livealign.errors import EventLogError
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _READ_SHARE = 0.9  # of the rooms with content, which a new release has to have before a ranker takes it over
+
+
+class _Wanted(NamedTuple):
+    """When a release was asked for, on the monotonic clock."""
+
+    since: float
+    last: float
 
 
 class SharedReading:
@@ -40,7 +47,7 @@ class SharedReading:
         self._name = uuid.uuid4().hex
         self._gate = Lock()
         self._releases: dict[str, SharedRelease] = {}
-        self._wanted_since: dict[str, float] = {}  # releases that a ranker waits for, on the monotonic clock
+        self._wanted: dict[str, _Wanted] = {}  # releases that are to be taken over
 
     def of(self, release_id: str) -> SharedRelease:
         """The part of this process in one release."""
@@ -83,9 +90,9 @@ class SharedReading:
             with lane.state.lock:
                 lane.state.most_rooms = self._config.max_rooms * max(1, len(shared.readers))
         with self._gate:
-            over = [release for release in self._releases if release not in served and release not in self._wanted_since]
+            over = [release for release in self._releases if release not in served and release not in self._wanted]
             gone = [self._releases.pop(release_id) for release_id in over]
-            self._wanted_since = {one: since for one, since in self._wanted_since.items() if one not in served}
+            self._wanted = {release: times for release, times in self._wanted.items() if release not in served}
         for shared in gone:
             shared.leave()
         champion = self.of(next(iter(served)))
@@ -102,7 +109,7 @@ class SharedReading:
         """Whether a ranker may serve a release: the readers have read its rooms, or took too long.
 
         They have, when nine of ten of the live rooms that were read with the champion are read with it. A reader may always:
-        it reads them itself.
+        it reads them itself. The wait begins again for a release that was not asked for in between.
 
         Args:
             lane: of the champion in service.
@@ -110,9 +117,12 @@ class SharedReading:
         Raises:
             EventLogError: the server is unreachable.
         """
-        now = time.monotonic()
+        now, patience = time.monotonic(), self._config.release_wait_seconds
         with self._gate:
-            waited = now - self._wanted_since.setdefault(release_id, now)
+            wanted = self._wanted.get(release_id)
+            if wanted is None or now - wanted.last > patience + 2 * self._config.champion_poll_seconds:
+                wanted = _Wanted(now, now)
+            self._wanted[release_id] = wanted._replace(last=now)
         if self.reads:
             return True
         before = self.of(lane.serving.release_id).published_rooms()
@@ -120,7 +130,7 @@ class SharedReading:
             table, at = lane.state.table, int(1000 * self._clock())
             rooms = before.intersection(table["room_id"][table["ended_at"] > at].tolist())
         read = len(rooms & self.of(release_id).published_rooms())
-        return read >= _READ_SHARE * len(rooms) or waited >= self._config.release_wait_seconds
+        return read >= _READ_SHARE * len(rooms) or now - wanted.since >= patience
 
     def join(self, serving: Serving) -> list[ReadWindow]:
         """Join the readers of a release that is about to be taken over, if this process reads.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from livealign.live.shared.leases import Reader
 from livealign.live.shared.reading import SharedReading
 from livealign.live.shared.release import SharedRelease
 from livealign.live.shared.vector_log import KEY
-from livealign.release.challengers import serve
+from livealign.release.challengers import Challenger, Challengers, serve
 from livealign.release.registry import promote
 from tests.planted.release import PlantedRelease
 from tests.support.live_stage import CONFIG, STRANGER, USER, Stage
@@ -245,20 +246,29 @@ def test_a_damaged_vector_is_a_problem_and_the_others_are_taken(opens: Opens, lo
     ranker.core.share()
     assert any("cannot be read" in problem for problem in ranker.told.steps[-1].problems)
     assert ranker.told.steps[-1].followed == len(ROOMS) - 1
+    ranker.core.share()  # without news
+    assert any("cannot be read" in problem for problem in ranker.core.status().problems)
+    talk(reader, ranker, word="goal")
+    window(reader, ranker)
+    assert ranker.core.status().problems == ()
 
 
-def test_rooms_that_are_over_leave_redis(opens: Opens, log: RedisLog) -> None:
-    reader = opens("reader")
+def test_rooms_that_are_over_leave_redis_and_a_ranker(opens: Opens, log: RedisLog) -> None:
+    reader, ranker = opens("reader"), opens("ranker")
     reader.start_rooms(*ROOMS)
-    talk(reader)
-    window(reader)
+    talk(reader, ranker)
+    window(reader, ranker)
+    assert set(ROOMS) <= shared_release(ranker)._known
     key = f"{KEY}:{reader.core.serving.release_id}"
     assert log.client.hlen(key) >= len(ROOMS)
     reader.core.ingest([reader.platform.event("room_ended", room) for room in ROOMS])
-    reader.clock.now += 2 * CONFIG.room_memory_seconds
-    reader.core.tick()
-    step(reader)
+    step(reader, ranker)
+    for stage in (reader, ranker):
+        stage.clock.now = reader.clock.now + 2 * CONFIG.room_memory_seconds * (stage is reader)
+        stage.core.tick()
+    step(reader, ranker)
     assert not {str(room).encode() for room in ROOMS} & set(log.client.hkeys(key))  # type: ignore[arg-type]
+    assert not set(ROOMS) & shared_release(ranker)._known
 
 
 def test_a_reader_without_its_backbone_leaves_all_rooms_to_others(
@@ -363,6 +373,33 @@ def test_a_ranker_that_waits_in_vain_takes_the_release_over_all_the_same(
     assert reader.core.follow_champion(folder)
     step(reader, ranker)
     assert np.array_equal(vectors(ranker), vectors(reader))
+
+
+def test_the_wait_for_a_release_begins_again_when_it_is_wanted_again(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, ranker = opens("reader"), opens("ranker")
+    reader.start_rooms(*ROOMS)
+    talk(reader, ranker)
+    window(reader, ranker)
+    shared, now = ranker.core._shared, 1_000.0
+    assert shared is not None
+    monkeypatch.setattr("livealign.live.shared.reading.time", SimpleNamespace(monotonic=lambda: now))
+    asked = []
+    for seconds in (0, 30, 31, 3_600):
+        now += seconds
+        asked.append(shared.may_take_over("another", ranker.core._main))
+    assert asked == [False, False, True, False]
+
+
+def test_all_challengers_of_a_ranker_wait_at_the_same_time(
+    opens: Opens, releases: list[PlantedRelease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = opens("ranker")
+    asked: list[str] = []
+    monkeypatch.setattr(ranker.core._shared, "may_take_over", lambda release, _: asked.append(release))
+    two = tuple(Challenger(name, 0.1, shadow=True) for name in ("b", "c"))
+    about = Challengers(releases[0].bundle.name, "experiment", "salt", 0, two)
+    assert not ranker.core._are_read(about)
+    assert asked == ["b", "c"]
 
 
 def test_a_challenger_is_read_and_followed_beside_the_champion(
