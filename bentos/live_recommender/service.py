@@ -115,7 +115,10 @@ class LiveRecommender:
         logs.log("ready", release_id=self.core.version().release_id, warm_up_seconds=seconds)
 
     def __is_ready__(self) -> bool:
-        """The answer of /readyz: true after the first list was made and the first text embedded."""
+        """The answer of /readyz: true after each model has run once, with the challengers.
+
+        A ranker loads challengers later, if readers have not read their rooms yet.
+        """
         return self._warm.is_set()
 
     @bentoml.api(route="/embed", batchable=True, max_batch_size=4 * MAX_SEGMENTS, max_latency_ms=10_000)

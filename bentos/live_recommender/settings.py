@@ -29,7 +29,7 @@ ELSEWHERE: dict[Role, dict[str, str]] = {
     "reader": {"/recommend": _NO_LISTS, "/recommend/many": _NO_LISTS},
     "ranker": {"/embed": "this process is a ranker and has no language model; ask a reader"},
 }
-"""By role: the routes that processes of another role answer, and what a client is told."""
+"""By role: the routes that processes of another role answer, and the error that a client gets."""
 
 
 @dataclass(frozen=True)

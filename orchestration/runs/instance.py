@@ -43,8 +43,9 @@ freshness:
 """
 
 
-# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one: the containers, or several machines. Without a scheme
-# SQLAlchemy 2.1 takes psycopg 3, which dagster-postgres does not bring.
+# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one. A database belongs to one workspace: `fail_dead_runs`
+# knows by the lock of the workspace that its runs are dead. Without a scheme SQLAlchemy 2.1 takes psycopg 3, which
+# dagster-postgres does not bring.
 POSTGRES_YAML = """\
 storage:
   postgres:
