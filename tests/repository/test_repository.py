@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
-from sqlalchemy import create_engine
+from sqlalchemy import make_url
 
 from orchestration.runs.instance import DAGSTER_YAML, POSTGRES_YAML
 
@@ -123,8 +123,8 @@ def test_the_containers_instance_is_the_machines_instance_on_postgres(tmp_path: 
     assert config["storage"]["postgres"]["postgres_db"]["hostname"] == {"env": "DAGSTER_POSTGRES_HOST"}
     here = yaml.safe_load(POSTGRES_YAML)["storage"]["postgres"]["postgres_db"]
     assert config["storage"]["postgres"]["postgres_db"] == {**here, "port": 5432}
-    driver = create_engine(f"{here['scheme']}://dagster:x@postgres:5432/dagster").dialect.driver  # which the extra brings
-    assert driver == "psycopg2"
+    dialect = make_url(f"{here['scheme']}://dagster:x@postgres:5432/dagster").get_dialect()
+    assert dialect.driver == "psycopg2", "the extra `postgres` brings it"
     environment = compose()["services"]["daemon"]["environment"]
     assert {f"DAGSTER_POSTGRES_{name}" for name in names} <= environment.keys()
     here = yaml.safe_load(DAGSTER_YAML)
