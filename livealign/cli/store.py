@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.command import ProfileOption, SetOption, given_flags, path_error
 from livealign.cli.releases import PlatformOption, say_served
 from livealign.console import PlainConsole
 from livealign.errors import LiveAlignError
@@ -42,7 +42,7 @@ def follow(
 
     Its service follows.
 
-    While the store is away or holds a damaged release, the champion stays and one line says why.
+    While the store is away or holds a damaged release, or the disk is full, the champion stays and one line says why.
     """
     from livealign.release.shared_champion import follow_challengers, follow_champion
 
@@ -55,10 +55,10 @@ def follow(
             try:
                 moved = follow_champion(opened, home)
                 changed = follow_challengers(opened, home)
-            except LiveAlignError as error:
+            except (LiveAlignError, OSError) as error:  # the disk of this machine may be full
                 if once:
                     raise
-                problem = str(error)
+                problem = path_error(error) if isinstance(error, OSError) else str(error)
             if moved:
                 console.say(f"the champion is {moved}")
             if changed:
