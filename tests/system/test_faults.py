@@ -76,6 +76,15 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def interrupted(server: Server, home: Home, stage: str, when: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """The answer of a stage that a signal meets; one by time comes earlier where a fast machine ended before it."""
+    answer = server.run(home, stage, **when, **how)
+    for part in (2, 4):
+        if answer["ok"] and "kill_after" in when:
+            answer = server.run(home, stage, kill_after=when["kill_after"] / part, **how)
+    return answer
+
+
 def test_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(server: Server, base: Base, tmp_path: Path) -> None:
     home = copy(base.begun, tmp_path / "home")
     for stage in STAGES:
@@ -83,7 +92,7 @@ def test_kill_9_at_every_stage_and_a_rerun_end_like_an_undisturbed_run(server: S
         places = {"landing": (1, last // 2, last - 1), "promotion": range(1, last + 1)}.get(stage, (max(last - 1, 1),))
         kills = [{"kill_after": KILLED_BY_TIME[stage]}] if stage in KILLED_BY_TIME else [{"kill_at": one} for one in places]
         for kill in kills:
-            answer = server.run(home, stage, **kill)
+            answer = interrupted(server, home, stage, kill)
             # A pointer that a killed promotion had moved is not moved again: there is less to put in place.
             ended = stage == "promotion" and answer["ok"] and answer["renames"][stage] < kill["kill_at"]
             assert answer["killed"] or ended, f"{stage} {kill}: {answer}"
@@ -101,7 +110,7 @@ def test_sigterm_in_any_stage_ends_it_and_what_it_started_and_leaves_what_was_th
     home = copy(base.home, tmp_path / "home")
     for stage in STAGES:
         when = {"kill_after": KILLED_BY_TIME[stage]} if stage in KILLED_BY_TIME else {"kill_at": 1}
-        answer = server.run(home, stage, signal="SIGTERM", **when)
+        answer = interrupted(server, home, stage, when, signal="SIGTERM")
         if answer["ok"]:  # it put nothing in place
             assert not answer["renames"].get(stage), stage
             continue
