@@ -28,7 +28,7 @@ from livealign.alignment.towers import Alignment
 from livealign.dataset.corpus import Corpus, load_corpus
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.day_truth import read_day_truth
-from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame, read_segments, segment_characters
+from livealign.evaluation.frame import CLICK, EvaluationFrame, by_quality, held_out_frame, read_segments, segment_characters
 from livealign.evaluation.report import EvaluationReport, evaluate
 from livealign.home import Home
 from livealign.llm.backbone import choose_device, use_physical_cores
@@ -38,7 +38,7 @@ from livealign.profiles import Profile, load_profile
 from livealign.ranking.variants import BY_SOURCES, OF_FRAMES, RELEASE, VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
-from livealign.retrain.gates import QUALITIES, by_quality
+from livealign.retrain.gates import QUALITIES
 from livealign.simulation.truth import ANY_PLACE, ORACLES
 
 LLM = ("raw_llm", "tuned_llm")

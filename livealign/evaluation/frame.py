@@ -95,9 +95,8 @@ def standard_slices(
         text_characters: [n] length of the text of the segment shown (0: none, or no segment).
         minute_in_room: [n] minutes since the broadcast began.
     """
-    characters = np.asarray(text_characters)
     early, later = config.early_minutes
-    content = np.where(characters <= 0, "none", np.where(characters < config.much_text_characters, "little", "much"))
+    content = np.array(["none", "little", "much"])[by_quality(np.asarray(text_characters), config)]
     minute = np.asarray(minute_in_room)
     phase = np.where(minute < early, "opening", np.where(minute < later, "middle", "later"))
     return {
@@ -106,6 +105,11 @@ def standard_slices(
         "content": content,
         "minute": phase,
     }
+
+
+def by_quality(characters: NDArray, config: EvaluationConfig) -> NDArray[np.int64]:
+    """The amount of text by its length [n]: 0 none, 1 little, 2 much."""
+    return np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
 
 
 def _bands(ids: NDArray, train_ids: NDArray, names: tuple[str, str, str, str], config: EvaluationConfig) -> NDArray:

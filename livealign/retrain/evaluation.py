@@ -8,16 +8,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from livealign.alignment.towers import Alignment
 from livealign.calibration_metrics import ece_beyond_chance
 from livealign.config import EvaluationConfig
 from livealign.dataset.columns import rows_by_key
+from livealign.dataset.content import content_names, content_of
 from livealign.dataset.corpus import RAW, TUNED, Corpus, data_window
 from livealign.dataset.examples import TASKS
 from livealign.errors import TrainingError
 from livealign.evaluation.ceilings import day_ceilings
 from livealign.evaluation.certainty import with_interval
 from livealign.evaluation.day_truth import read_day_truth
-from livealign.evaluation.frame import CLICK, held_out_frame, read_segments, segment_characters
+from livealign.evaluation.frame import CLICK, by_quality, held_out_frame, read_segments, segment_characters
 from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.evaluation.highlights import HighlightMetrics, compare_highlights, highlight_table
 from livealign.evaluation.html import Section, write_report
@@ -31,6 +33,7 @@ from livealign.home import Home
 from livealign.llm.texts import texts_of
 from livealign.profiles import Profile
 from livealign.ranking.variants import RELEASE, source_pairs
+from livealign.release.bundle import ALIGNMENT
 from livealign.retrain.alignment import CheckedSource, read_checks
 from livealign.retrain.artifacts import DayArtifacts, read_comparison, read_scores
 from livealign.retrain.gates import gate_sections
@@ -84,10 +87,12 @@ def evaluate_day(
         },
         source_pairs=source_pairs(profile.alignment.sources),
     )
+    alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
+    content, quality = content_of(corpus, *content_names(alignment.config.sources)).vectors, by_quality(characters, config)
     day = DayReport(
         report,
         day_highlights(corpus, marts, segments),
-        {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, characters, config)},
+        {**report_plots(report), **day_pictures(corpus, segments, truth, artifacts, alignment, content, quality)},
         off_policy_values(shown_impressions(home.landing, marts, corpus.day), corpus, by_variant),
     )
     window, not_judged, reading = data_window(corpus), read_not_judged(artifacts), read_reading(artifacts)
@@ -105,7 +110,7 @@ def evaluate_day(
         version=1,
     )
     sections = [*source_sections(report, read_checks(artifacts), config.least_users)]
-    sections += gate_sections(corpus, artifacts, characters, config)
+    sections += gate_sections(alignment, corpus, content, quality)
     sections += [highlight_section(day.highlights)] if day.highlights else []
     sections += [off_policy_section(day.off_policy, report)] if day.off_policy else []
     moments = []

@@ -5,34 +5,24 @@ from numpy.typing import NDArray
 
 from livealign.alignment.gate_report import gate_by_source
 from livealign.alignment.towers import Alignment
-from livealign.config import EvaluationConfig
-from livealign.dataset.content import content_names, content_of
 from livealign.dataset.corpus import Corpus
 from livealign.evaluation.html import Section
-from livealign.release.bundle import ALIGNMENT
-from livealign.retrain.artifacts import DayArtifacts
 
-QUALITIES = ("no text", "little text", "much text")
-
-
-def by_quality(characters: NDArray[np.int64], config: EvaluationConfig) -> NDArray[np.int64]:
-    """Place in QUALITIES of each segment, by the length of what was said in it."""
-    return np.where(characters <= 0, 0, np.where(characters < config.much_text_characters, 1, 2))
+QUALITIES = ("no text", "little text", "much text")  # in the order of `evaluation.frame.by_quality`
 
 
 def gate_sections(
-    corpus: Corpus, artifacts: DayArtifacts, characters: NDArray[np.int64], config: EvaluationConfig
+    alignment: Alignment, corpus: Corpus, content: NDArray[np.float32], quality: NDArray[np.int64]
 ) -> list[Section]:
     """The mean gate of each source, over authors and by how much was said.
 
     Empty where content is switched off.
 
     Args:
-        characters: [segments] length of what was said in each segment.
+        content: [segments, Σ sources] as the towers read it.
+        quality: [segments] places in QUALITIES.
     """
-    alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
-    content = content_of(corpus, *content_names(alignment.config.sources)).vectors
-    gates = gate_by_source(alignment, corpus, content, by_quality(characters, config), QUALITIES)
+    gates = gate_by_source(alignment, corpus, content, quality, QUALITIES)
     if not gates:
         return []
     rows = [

@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 from livealign.alignment.gate_report import gate_by, gate_by_popularity
 from livealign.alignment.towers import Alignment
 from livealign.codes.names import path_names
-from livealign.config import EvaluationConfig
 from livealign.dataset.columns import ints, rows_by_key
-from livealign.dataset.content import content_names, content_of
 from livealign.dataset.corpus import Corpus
 from livealign.evaluation.code_plots import code_map, code_path, gate_by_group, trust_plot
 from livealign.evaluation.day_truth import DayTruth
 from livealign.files import read_json
-from livealign.release.bundle import ALIGNMENT, CODE_NAMES
+from livealign.release.bundle import CODE_NAMES
 from livealign.retrain.artifacts import DayArtifacts, read_codes, read_vectors
-from livealign.retrain.gates import QUALITIES, by_quality
+from livealign.retrain.gates import QUALITIES
 
 _MINUTE = 60_000
 
@@ -27,22 +25,22 @@ def day_pictures(
     segments: pa.Table,
     truth: DayTruth | None,
     artifacts: DayArtifacts,
-    characters: NDArray[np.int64],
-    config: EvaluationConfig,
+    alignment: Alignment,
+    content: NDArray[np.float32],
+    quality: NDArray[np.int64],
 ) -> dict[str, bytes]:
     """Pictures of the day's challenger, PNG by caption.
 
     Args:
         segments: the mart of the corpus' days, at least its ids, categories and texts.
-        characters: [segments] length of what was said in each segment: the quality of its content.
+        content: [segments, Σ sources] as the towers read it.
+        quality: [segments] how much was said in each segment, as places in QUALITIES.
     """
     vectors, codes = read_vectors(artifacts), read_codes(artifacts)
     held_out = np.flatnonzero(~corpus.segment_is_train)[1:]  # row 0 is no segment
-    alignment = Alignment.load(artifacts.alignment / ALIGNMENT)
-    content = content_of(corpus, *content_names(alignment.config.sources)).vectors
     leans = {
         "impressions": gate_by_popularity(alignment, corpus, content),
-        "content": gate_by(alignment, corpus, content, by_quality(characters, config), QUALITIES),
+        "content": gate_by(alignment, corpus, content, quality, QUALITIES),
     }
     gates = {name: {value: (gate.gate, gate.id_share) for value, gate in groups.items()} for name, groups in leans.items()}
     pictures = {"How the gate leans, by the author's training impressions and by how much was said": gate_by_group(gates)}

@@ -14,14 +14,14 @@ from livealign.dataset.content import content_of
 from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, Corpus, load_corpus
 from livealign.days import partition
 from livealign.errors import LiveAlignError
-from livealign.evaluation.frame import read_segments, segment_characters
+from livealign.evaluation.frame import by_quality, read_segments, segment_characters
 from livealign.files import replace_json
 from livealign.frames.decode import picture_name, webp_of
 from livealign.profiles import load_profile
 from livealign.release.bundle import ALIGNMENT, CODE_NAMES
 from livealign.retrain.alignment import align, encode
 from livealign.retrain.artifacts import DayArtifacts, read_codes
-from livealign.retrain.gates import QUALITIES, by_quality, gate_sections
+from livealign.retrain.gates import QUALITIES, gate_sections
 from livealign.retrain.moments import MOMENTS, SILENT, chosen_rows, shown_moments
 from tests.planted.marts import plant_marts
 from tests.planted.release import planted_picture
@@ -131,11 +131,11 @@ def test_rooms_are_different_and_some_have_nothing_said() -> None:
 def test_the_gate_of_each_source_is_the_mean_over_its_own_segments(day: Day) -> None:
     config = EvaluationConfig(much_text_characters=30)
     quality = by_quality(day.characters, config)
-    (section,) = gate_sections(day.corpus, day.artifacts, day.characters, config)
-    assert list(section.columns) == ["source", "over authors", "authors", *QUALITIES]
     alignment = Alignment.load(day.artifacts.alignment / ALIGNMENT)
-    assert [row[0] for row in section.rows] == list(alignment.source_names) == ["llm", "lexical", "frames"]
     content = content_of(day.corpus, TUNED, LEXICAL, FRAMES).vectors
+    (section,) = gate_sections(alignment, day.corpus, content, quality)
+    assert list(section.columns) == ["source", "over authors", "authors", *QUALITIES]
+    assert [row[0] for row in section.rows] == list(alignment.source_names) == ["llm", "lexical", "frames"]
     widths = [day.corpus.content[name].shape[1] for name in (TUNED, LEXICAL, FRAMES)]
     for place, (row, part) in enumerate(zip(section.rows, np.split(content, np.cumsum(widths)[:-1], axis=1), strict=True)):
         has = (part != 0).any(axis=1)
