@@ -96,12 +96,9 @@ def seeing_vectors(retrained: Retrained, corpus: Corpus, folder: Path) -> NDArra
     if not adapter.exists():
         history = load_profile(profile.name).dataset.train_days  # as the retrain's own adapter, whatever the towers learn from
         days = day_range(corpus.day - timedelta(days=history), corpus.day - timedelta(days=1))
-        pairs = with_training_pictures(
-            training_pairs(home.marts, days, profile),
-            *(home.marts, home.landing, days, profile),
-            models=home.models,
-            cache=home.embedding_cache,
-        )
+        pairs = training_pairs(home.marts, days, profile)
+        places = {"models": home.models, "cache": home.embedding_cache}
+        pairs = with_training_pictures(pairs, home.marts, home.landing, days, profile, **places)
         report = tune_adapter(backbone, pairs, profile.segments, profile.encoder, profile.finetune, adapter)
         losses = report.validation_losses
         print(f"tuned in {report.seconds:.0f} s, validation loss {losses[0]:.3f} → {min(losses):.3f}")

@@ -6,7 +6,7 @@ after its machine was lost loads the encoder by itself. A block that was lost wi
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ def block_table(number: int, rows: np.ndarray, texts: list[str], pictures: Pictu
     return pa.table(columns)
 
 
+def block_vectors(row: Mapping[str, Any], kinds: int, texts: int) -> list[np.ndarray]:
+    """The vectors of a row that `BlockEncoder` gave: float32 [texts, hidden] for each kind."""
+    return list(np.frombuffer(row["vectors"], np.float32).reshape(kinds, texts, -1))
+
+
 def _pictures(block: pa.Table) -> Pictures | None:
     """The pictures of a block's texts, None where there are none."""
     parts = block[PICTURES][0].as_py() if PICTURES in block.column_names else []
@@ -105,8 +110,7 @@ class RayEmbedding:
             for row in _encoded(tables, spec, kinds, workers):
                 rows = blocks[row["block"]]
                 self.processor_seconds += row["processor_seconds"]
-                vectors = np.frombuffer(row["vectors"], np.float32).reshape(len(kinds), len(rows), -1)
-                yield rows, list(vectors)
+                yield rows, block_vectors(row, len(kinds), len(rows))
 
 
 def _encoded(tables: list[pa.Table], spec: EncoderSpec, kinds: list[bool], workers: int) -> Iterator[dict[str, Any]]:

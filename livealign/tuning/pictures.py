@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from livealign.dataset.columns import rows_by_key
 from livealign.errors import TrainingError
 from livealign.ids import segment_ids
+from livealign.llm.prefix import Pictures
 from livealign.tuning.pairs import NO_USER, PairPictures, TextPairs
 
 # Shares of the pairs with a picture: as picture alone, as text with picture; the rest as text alone.
@@ -58,21 +59,7 @@ def with_pictures(
         ["" if gone else text for gone, text in zip(side_alone, side_texts, strict=True)]
         for side_alone, side_texts in zip(alone.tolist(), (pairs.left, pairs.right), strict=True)
     ]
-    rows, distinct = _distinct(frame, features)
-    pictures = PairPictures(distinct, rows[0], rows[1], tokens, images)
+    distinct = Pictures(features, frame.ravel()).renumbered()
+    left, right = distinct.row.reshape(frame.shape)
+    pictures = PairPictures(distinct.features, left, right, tokens, images)
     return replace(pairs, left=texts[0], right=texts[1], pictures=pictures)
-
-
-def _distinct(frame: NDArray[np.int64], features: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(place of each picture [2, n] among the distinct ones, −1 for none, distinct features [m, width])."""
-    place: dict[bytes, int] = {}
-    kept: list[int] = []
-    number = {-1: -1}
-    for row in np.unique(frame[frame >= 0]).tolist():
-        content = features[row].tobytes()
-        if content not in place:
-            place[content] = len(place)
-            kept.append(row)
-        number[row] = place[content]
-    numbers = np.array([number[row] for row in frame.ravel().tolist()], np.int64)
-    return numbers.reshape(frame.shape), np.ascontiguousarray(features[kept])

@@ -96,16 +96,11 @@ def _tune(
     warm_start: Path | None,
 ) -> dict[str, Any]:
     """Tune on the pairs of these days; returns the metadata of the tuning."""
-    marts = workspace.home.marts
-    captions = os.environ.get("LIVEALIGN_CAPTIONS")
-    home = workspace.home
-    pairs = with_training_pictures(
-        training_pairs(marts, training_days, profile),
-        *(marts, home.landing, training_days, profile),
-        models=home.models,
-        cache=home.embedding_cache,
-    )
-    descriptions = training_descriptions(marts, training_days, profile, Path(captions) if captions else None)
+    home, captions = workspace.home, os.environ.get("LIVEALIGN_CAPTIONS")
+    pairs = training_pairs(home.marts, training_days, profile)
+    places = {"models": home.models, "cache": home.embedding_cache}
+    pairs = with_training_pictures(pairs, home.marts, home.landing, training_days, profile, **places)
+    descriptions = training_descriptions(home.marts, training_days, profile, Path(captions) if captions else None)
     tune: Callable[..., TuneReport] = tune_adapter
     if profile.machines.ranks > 1:
         tune = partial(tune_on_ranks, profile.machines, workspace.home.models)

@@ -16,7 +16,7 @@ from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Batch, Encoder
 from livealign.llm.encoder_spec import EncoderSpec
 from livealign.llm.prefix import Pictures
-from livealign.llm.ray_embedding import BlockEncoder, block_table
+from livealign.llm.ray_embedding import BlockEncoder, block_table, block_vectors
 from livealign.store import Store
 from tests.planted.room_texts import CONFIG, random_adapter, room_texts, saved_model
 
@@ -42,7 +42,7 @@ class Elsewhere:
             answer = worker(block_table(number, rows, texts, pictures)).to_pylist()
             assert [row["block"] for row in answer] == [number]
             assert answer[0]["processor_seconds"] > 0
-            yield rows, list(np.frombuffer(answer[0]["vectors"], np.float32).reshape(len(kinds), len(rows), -1))
+            yield rows, block_vectors(answer[0], len(kinds), len(rows))
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
