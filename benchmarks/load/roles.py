@@ -10,9 +10,7 @@ window of a room read once; the 99th percentile of staleness as with one process
 """
 
 import argparse
-import http.client
 import json
-import re
 import tempfile
 import time
 from collections import Counter
@@ -36,6 +34,7 @@ from livealign.home import Home
 from livealign.release.bundle import open_bundle
 from livealign.release.registry import champion_path
 from tests.support.redis_server import DURABLE, RedisServer
+from tests.support.served_metrics import served
 
 SERVICE = "bentos.live_recommender.service:LiveRecommender"
 USERS = 1_000
@@ -70,7 +69,8 @@ class Processes:
 
     def windows_read(self) -> float:
         """Windows that went through a language model so far, over all readers."""
-        return sum(_series(reader, 'livealign_refreshed_rooms_total{outcome="encoded"}') for reader in self.readers)
+        encoded = 'livealign_refreshed_rooms_total{outcome="encoded"}'
+        return sum(served(reader.port, encoded, reader.key) for reader in self.readers)
 
 
 @contextmanager
@@ -138,14 +138,6 @@ def _spoken(url: str) -> int:
         (record["room_id"], record["at"] // int(1000 * WINDOW)) for record in records if record["kind"] in ("comment", "speech")
     )
     return len(said)
-
-
-def _series(server: Server, name: str) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {server.key}"})
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return sum(float(value) for value in re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE))
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -24,7 +23,9 @@ from livealign.events.log import EventLog
 from livealign.release.registry import promote, rollback
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
+from tests.support.repeated import Repeated
 from tests.support.service_client import release_server
+from tests.support.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 
@@ -48,33 +49,24 @@ def comment(event_id: str, room: int) -> dict[str, Any]:
     return {**about, "user_id": 500, "text": f"the host plays chess while viewers cheer {event_id}"}
 
 
-class Requests:
+class Requests(Repeated):
     """Lists asked for all the time, until the block ends."""
 
     def __init__(self, server: Server) -> None:
-        self._server, self._over = server, threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        super().__init__()
+        self._server = server
         self.answers: list[tuple[int, str]] = []  # status and release
         self.failures: list[str] = []
 
-    def __enter__(self) -> "Requests":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        while not self._over.wait(0.02):
-            try:
-                status, answer = self._server.request("POST", "/recommend", {"user_id": 500, "k": 3})
-            except OSError as error:
-                self.failures.append(repr(error))
-                continue
-            self.answers.append((status, answer["model_version"]))
-            if status != 200 or not answer["rooms"]:
-                self.failures.append(f"{status} {answer}")
+    def once(self) -> None:
+        try:
+            status, answer = self._server.request("POST", "/recommend", {"user_id": 500, "k": 3})
+        except OSError as error:
+            self.failures.append(repr(error))
+            return
+        self.answers.append((status, answer["model_version"]))
+        if status != 200 or not answer["rooms"]:
+            self.failures.append(f"{status} {answer}")
 
 
 def until(condition: Any, seconds: float) -> float:
@@ -203,28 +195,18 @@ def test_while_it_is_attacked_writers_readers_and_probes_lose_nothing(releases: 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or umount is None:
-        pytest.skip("there is no mount command here")
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         yield disk
-    finally:
-        subprocess.run([umount, "--lazy", str(disk)], check=True)
 
 
 def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_when_there_is_room(
-    releases: list[PlantedRelease], small_disk: Path
+    releases: list[PlantedRelease], disk: Path
 ) -> None:
-    with release_server(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(small_disk / "event_log")) as server:
+    with release_server(releases[0].bundle, LIVEALIGN_EVENT_LOG=str(disk / "event_log")) as server:
         assert server.request("POST", "/events", {"events": [room_started(1)]})[0] == 200
-        ballast = small_disk / "ballast"
+        ballast = disk / "ballast"
         ballast.write_bytes(b"x" * 500_000)
         kept, status = 1, 200
         for batch in range(50):
@@ -241,8 +223,8 @@ def test_on_a_full_disk_it_refuses_events_and_answers_on_and_takes_them_again_wh
         status, answer = server.request("POST", "/events", {"events": [comment(f"{batch}-{one}", 1) for one in range(200)]})
         assert (status, answer["accepted"]) == (200, 200)  # the same batch again: none of it was kept before
         kept += 200
-    shutil.copytree(small_disk / "event_log", small_disk.parent / "copy")
-    with EventLog(small_disk.parent / "copy") as log:
+    shutil.copytree(disk / "event_log", disk.parent / "copy")
+    with EventLog(disk.parent / "copy") as log:
         comments = sum(b'"comment"' in record for _, record in log.read())
     assert comments + 1 == kept
 

@@ -21,16 +21,6 @@ WORDS = ("chess", "rook takes", "a new boss", "sing for me", "goal", "cook the r
 
 
 @pytest.fixture
-def folder(releases: list[PlantedRelease], tmp_path: Path) -> Path:
-    """A releases folder with both releases, the first of them the champion."""
-    folder = tmp_path / "champions"
-    for one in releases:
-        shutil.copytree(one.bundle, folder / one.bundle.name)
-    promote(folder, releases[0].bundle.name)
-    return folder
-
-
-@pytest.fixture
 def both(stage: Stage, folder: Path) -> Stage:
     """A running core with six rooms that talk."""
     talk(stage)

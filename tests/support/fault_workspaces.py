@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 
 from livealign.home import Home
 from livealign.release.registry import read_champion
+from livealign.simulation.archive import simulate
+from livealign.simulation.config import SimulationConfig
 from tests.support.fault_server import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +81,17 @@ class Server:
         line = self.process.stdout.readline()
         assert line, "the fault server ended"
         return json.loads(line)
+
+
+@contextmanager
+def simulated_server(folder: Path) -> Iterator[Server]:
+    """A server on a tiny simulated archive, for the time of the block."""
+    simulate(SimulationConfig.tiny(), folder / "archive")
+    server = Server(folder / "archive", folder / "log")
+    yield server
+    assert server.process.stdin is not None
+    server.process.stdin.close()
+    server.process.wait(60)
 
 
 class Base:

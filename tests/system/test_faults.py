@@ -19,8 +19,6 @@ import pytest
 from livealign.days import partition
 from livealign.home import Home
 from livealign.release.decisions import read_decision
-from livealign.simulation.archive import simulate
-from livealign.simulation.config import SimulationConfig
 from orchestration.runs.failures import TOLD_TO_END
 from tests.support.fault_server import STAGES
 from tests.support.fault_workspaces import (
@@ -37,6 +35,7 @@ from tests.support.fault_workspaces import (
     landed_files,
     processes_of,
     retrain,
+    simulated_server,
     stop_orphans,
 )
 from tests.support.small_disk import mounted
@@ -48,13 +47,8 @@ OTHER_MODEL = {"ranker": {"epochs": 2, "seed": 3}}  # a challenger that is not t
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    simulate(SimulationConfig.tiny(), folder / "archive")
-    server = Server(folder / "archive", folder / "log")
-    yield server
-    assert server.process.stdin is not None
-    server.process.stdin.close()
-    server.process.wait(60)
+    with simulated_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from livealign.full_disk import REMEDY
-from livealign.simulation.archive import simulate
-from livealign.simulation.config import SimulationConfig
 from tests.support.fault_server import STAGES
-from tests.support.fault_workspaces import Base, Server, assert_all_whole, champion_of, copy, files_of
+from tests.support.fault_workspaces import Base, Server, assert_all_whole, champion_of, copy, files_of, simulated_server
 from tests.support.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a retrain whose every stage is tried three times
@@ -22,13 +20,8 @@ IN_PARTS = {"promotion", "offline_report", "drift_report", "warehouse"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    simulate(SimulationConfig.tiny(), folder / "archive")
-    server = Server(folder / "archive", folder / "log")
-    yield server
-    assert server.process.stdin is not None
-    server.process.stdin.close()
-    server.process.wait(60)
+    with simulated_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 def test_each_stage_fails_in_one_line_leaves_what_was_there_and_goes_on_when_there_is_room(

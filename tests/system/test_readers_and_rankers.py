@@ -1,10 +1,7 @@
 """Readers and rankers as processes on a real Redis: rooms are read once, and a killed reader costs a minute at most."""
 
-import http.client
 import json
-import re
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +20,8 @@ from tests.bentos.test_process import Requests, comment, room_started, until
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
 from tests.support.redis_server import DURABLE, INSTALLED, RedisServer
+from tests.support.repeated import Repeated
+from tests.support.served_metrics import served
 from tests.support.service_client import release_server
 
 pytest.importorskip("redis", reason="the optional extra `redis` is not installed")
@@ -49,47 +48,28 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-class Talk:
+class Talk(Repeated):
     """Says something in every room, every second or so, in the middle of each window, until the block ends."""
 
     def __init__(self, writers: Sequence[Server]) -> None:
-        self._writers, self._over = writers, threading.Event()
-        self._thread = threading.Thread(target=self._send)
+        super().__init__(pause=1.0)
+        self._writers, self._number = writers, 0
         self.acknowledged: list[str] = []
         self.statuses: Counter[int] = Counter()
 
-    def __enter__(self) -> "Talk":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _send(self) -> None:
-        number = 0
-        while not self._over.wait(1.0):
-            if not MARGIN_SECONDS < time.time() % WINDOW_SECONDS < WINDOW_SECONDS - MARGIN_SECONDS:
-                continue
-            number += 1
-            events = [comment(f"{number}-{room}", room) for room in ROOMS]
-            status, answer = self._writers[number % len(self._writers)].request("POST", "/events", {"events": events})
-            self.statuses[status] += 1
-            if status == 200 and answer["accepted"] == len(events):
-                self.acknowledged += [event["event_id"] for event in events]
-
-
-def series(server: Server, name: str) -> float:
-    """The sum of a series over its processes and labels."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+    def once(self) -> None:
+        if not MARGIN_SECONDS < time.time() % WINDOW_SECONDS < WINDOW_SECONDS - MARGIN_SECONDS:
+            return
+        self._number += 1
+        events = [comment(f"{self._number}-{room}", room) for room in ROOMS]
+        status, answer = self._writers[self._number % len(self._writers)].request("POST", "/events", {"events": events})
+        self.statuses[status] += 1
+        if status == 200 and answer["accepted"] == len(events):
+            self.acknowledged += [event["event_id"] for event in events]
 
 
 def windows_read(server: Server) -> float:
-    return series(server, 'livealign_refreshed_rooms_total{outcome="encoded"}')
+    return served(server.port, 'livealign_refreshed_rooms_total{outcome="encoded"}')
 
 
 def spoken_windows(redis: RedisServer) -> set[tuple[int, int]]:
@@ -154,9 +134,9 @@ def test_each_window_is_read_once_and_a_killed_readers_rooms_are_fresh_again_wit
         assert min(read) > 0
         assert [windows_read(ranker) for ranker in rankers] == [0, 0]
         for ranker in rankers:
-            assert series(ranker, "livealign_vectors_followed_total") == len(said)
-        assert sum(series(reader, "livealign_vectors_published_total") for reader in readers) == len(said)
-        assert [series(reader, "livealign_rooms_owned") > 0 for reader in readers] == [True, True]
+            assert served(ranker.port, "livealign_vectors_followed_total") == len(said)
+        assert sum(served(reader.port, "livealign_vectors_published_total") for reader in readers) == len(said)
+        assert [served(reader.port, "livealign_rooms_owned") > 0 for reader in readers] == [True, True]
         lists = [ranker.request("POST", "/recommend", {"user_id": 500, "k": 50, "record": False})[1] for ranker in rankers]
         codes = [{room["room_id"]: room["codes"] for room in answer["rooms"]} for answer in lists]
         assert codes[0].keys() == set(ROOMS)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from livealign.events.redis_log import RedisLog
 from tests.bentos.test_process import Requests, comment, room_started, until
 from tests.planted.live_release import plant_live_releases
 from tests.support.redis_server import DURABLE, INSTALLED, RedisServer
+from tests.support.repeated import Repeated
 from tests.support.service_client import release_server
 
 pytest.importorskip("redis", reason="the optional extra `redis` is not installed")
@@ -31,32 +31,22 @@ AWAY_SECONDS = 60.0
 BATCH = 10  # events; a batch that was under way when the server went may be in the log twice
 
 
-class Sender:
+class Sender(Repeated):
     """Sends batches of comments, each again until it is acknowledged, as a platform does."""
 
     def __init__(self, server: Server) -> None:
-        self._server, self._over = server, threading.Event()
-        self._thread = threading.Thread(target=self._send)
+        super().__init__()
+        self._server, self._number = server, 0
         self.acknowledged: list[str] = []
         self.statuses: Counter[int] = Counter()
 
-    def __enter__(self) -> "Sender":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _send(self) -> None:
-        number = 0
-        while not self._over.wait(0.02):
-            events = [comment(f"{number}-{place}", 1) for place in range(BATCH)]
-            status, _ = self._server.request("POST", "/events", {"events": events})
-            self.statuses[status] += 1
-            if status == 200:
-                number += 1
-                self.acknowledged += [event["event_id"] for event in events]
+    def once(self) -> None:
+        events = [comment(f"{self._number}-{place}", 1) for place in range(BATCH)]
+        status, _ = self._server.request("POST", "/events", {"events": events})
+        self.statuses[status] += 1
+        if status == 200:
+            self._number += 1
+            self.acknowledged += [event["event_id"] for event in events]
 
 
 def test_a_log_that_is_away_for_a_minute_costs_no_acknowledged_event_and_no_list(tmp_path: Path) -> None:

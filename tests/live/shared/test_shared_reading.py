@@ -1,6 +1,5 @@
 """Several cores on one Redis log: each window is read once, rankers follow, and releases are never mixed."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -47,6 +46,15 @@ def opens(redis_server: RedisServer, log: RedisLog, releases: list[PlantedReleas
             return stage
 
         yield open_stage
+
+
+def with_read_rooms(opens: Opens, **settings: float) -> tuple[Stage, Stage]:
+    """A reader and a ranker of these settings; a window of each room was read."""
+    reader, ranker = opens("reader"), opens("ranker", **settings)
+    reader.start_rooms(*ROOMS)
+    talk(reader, ranker)
+    window(reader, ranker)
+    return reader, ranker
 
 
 def step(*stages: Stage) -> None:
@@ -254,10 +262,7 @@ def test_a_damaged_vector_is_a_problem_and_the_others_are_taken(opens: Opens, lo
 
 
 def test_rooms_that_are_over_leave_redis_and_a_ranker(opens: Opens, log: RedisLog) -> None:
-    reader, ranker = opens("reader"), opens("ranker")
-    reader.start_rooms(*ROOMS)
-    talk(reader, ranker)
-    window(reader, ranker)
+    reader, ranker = with_read_rooms(opens)
     assert set(ROOMS) <= shared_release(ranker)._known
     key = f"{KEY}:{reader.core.serving.release_id}"
     assert log.client.hlen(key) >= len(ROOMS)
@@ -321,23 +326,10 @@ def test_max_rooms_counts_for_each_reader(opens: Opens) -> None:
     assert [len(stage.core.state.rooms) for stage in (one, two, ranker)] == [40, 40, 40]
 
 
-@pytest.fixture
-def folder(releases: list[PlantedRelease], tmp_path: Path) -> Path:
-    """A releases folder with both releases, the first of them the champion."""
-    folder = tmp_path / "champions"
-    for one in releases:
-        shutil.copytree(one.bundle, folder / one.bundle.name)
-    promote(folder, releases[0].bundle.name)
-    return folder
-
-
 def test_a_ranker_takes_a_release_over_when_its_rooms_are_read_and_mixes_no_vectors(
     opens: Opens, releases: list[PlantedRelease], folder: Path
 ) -> None:
-    reader, ranker = opens("reader"), opens("ranker")
-    reader.start_rooms(*ROOMS)
-    talk(reader, ranker)
-    window(reader, ranker)
+    reader, ranker = with_read_rooms(opens)
     old = vectors(ranker)
     promote(folder, releases[1].bundle.name)
     assert not ranker.core.follow_champion(folder), "no room has been read with it"
@@ -361,10 +353,7 @@ def test_a_ranker_takes_a_release_over_when_its_rooms_are_read_and_mixes_no_vect
 def test_a_ranker_that_waits_in_vain_takes_the_release_over_all_the_same(
     opens: Opens, releases: list[PlantedRelease], folder: Path
 ) -> None:
-    reader, ranker = opens("reader"), opens("ranker", release_wait_seconds=0.0)
-    reader.start_rooms(*ROOMS)
-    talk(reader, ranker)
-    window(reader, ranker)
+    reader, ranker = with_read_rooms(opens, release_wait_seconds=0.0)
     promote(folder, releases[1].bundle.name)
     assert ranker.core.follow_champion(folder)
     listed = ranker.core.recommend(STRANGER, 100)
@@ -376,10 +365,7 @@ def test_a_ranker_that_waits_in_vain_takes_the_release_over_all_the_same(
 
 
 def test_the_wait_for_a_release_begins_again_when_it_is_wanted_again(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, ranker = opens("reader"), opens("ranker")
-    reader.start_rooms(*ROOMS)
-    talk(reader, ranker)
-    window(reader, ranker)
+    _, ranker = with_read_rooms(opens)
     shared, now = ranker.core._shared, 1_000.0
     assert shared is not None
     monkeypatch.setattr("livealign.live.shared.reading.time", SimpleNamespace(monotonic=lambda: now))
@@ -405,10 +391,7 @@ def test_all_challengers_of_a_ranker_wait_at_the_same_time(
 def test_a_challenger_is_read_and_followed_beside_the_champion(
     opens: Opens, releases: list[PlantedRelease], folder: Path
 ) -> None:
-    reader, ranker = opens("reader"), opens("ranker")
-    reader.start_rooms(*ROOMS)
-    talk(reader, ranker)
-    window(reader, ranker)
+    reader, ranker = with_read_rooms(opens)
     serve(folder, releases[1].bundle.name, 0.5)
     assert not ranker.core.follow_challengers(folder)
     assert reader.core.follow_challengers(folder)
