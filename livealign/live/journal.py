@@ -74,6 +74,7 @@ class Journal:
         self._position = START  # in a shared log: read up to here
         self._shown: deque[_ShownList] = deque()
         self._behind, self._gate, self._closed = 0, Lock(), False
+        self._sending = 0  # impressions of the append that is under way: not in the log yet either
         self._problem: str | None = None  # of the log
         self._unsaved: str | None = None  # why the last checkpoint was not written
         self._unknown = False  # whether a record could not be read
@@ -221,7 +222,7 @@ class Journal:
 
     def _flush(self) -> None:
         with self._gate:
-            waiting, self._shown, self._behind = list(self._shown), deque(), 0
+            waiting, self._shown, self._sending, self._behind = list(self._shown), deque(), self._behind, 0
         if not waiting:
             return
         events = [event for shown in waiting for event in records_of(shown.user_id, shown.answer)]
@@ -231,12 +232,12 @@ class Journal:
         except EventLogError as error:
             with self._gate:
                 self._shown.extendleft(reversed(waiting))
-                self._behind += shown_rooms
+                self._behind, self._sending = self._behind + shown_rooms, 0
             if self._problem is None:
                 self._observer.failed("log", str(error))
             self._problem = str(error)
             return
-        self._problem = None
+        self._problem, self._sending = None, 0
         self.intake.recent_ids.add(event.event_id for event in events)
         self._observer.events({("impression", "accepted"): shown_rooms})
 
@@ -259,7 +260,8 @@ class Journal:
 
     def behind(self) -> int:
         """Number of impressions that are not in the log yet."""
-        return self._behind
+        with self._gate:
+            return self._behind + self._sending
 
     def problems(self) -> tuple[str, ...]:
         """Problems for a person to look into."""
