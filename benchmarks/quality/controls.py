@@ -30,11 +30,18 @@ _HOUR = 3_600_000
 _THURSDAY = 3  # the weekday of 1970-01-01, Monday = 0
 
 
-def with_controls(corpus: Corpus, texts: Sequence[str], wanted: Collection[str], seed: int = 17) -> Corpus:
+def with_controls(
+    corpus: Corpus,
+    texts: Sequence[str],
+    wanted: Collection[str],
+    seed: int = 17,
+    encoded: dict[str, Floats] | None = None,
+) -> Corpus:
     """The corpus with the content of the `wanted` controls; other names are ignored.
 
     Args:
         texts: of the corpus' segments without row 0.
+        encoded: MiniLM's vectors by text, of earlier calls; those of new texts are added.
 
     Raises:
         BackboneError: MiniLM is wanted, and its package is not installed.
@@ -42,7 +49,7 @@ def with_controls(corpus: Corpus, texts: Sequence[str], wanted: Collection[str],
     make = {
         TFIDF: lambda: tfidf_content(texts, corpus.segment_is_train[1:], seed),
         HOUR_WEEKDAY: lambda: hour_weekday_content(corpus.segment_started_at[1:]),
-        MINILM: lambda: minilm_content(texts),
+        MINILM: lambda: minilm_content(texts, encoded),
     }
     made = {name: make[name]() for name in CONTROLS if name in wanted}
     for name, vectors in made.items():
@@ -83,11 +90,26 @@ def has_minilm() -> bool:
     return find_spec(_MINILM_PACKAGE) is not None
 
 
-@torch.no_grad()
-def minilm_content(texts: Sequence[str]) -> Floats:
+def minilm_content(texts: Sequence[str], encoded: dict[str, Floats] | None = None) -> Floats:
     """Unit sentence vectors of all-MiniLM-L6-v2: float32 [n, 384]; empty texts are zero.
 
-    Mean pooling, arXiv 1908.10084.
+    Mean pooling, arXiv 1908.10084. Each distinct text is encoded once.
+
+    Args:
+        encoded: vectors by text, of earlier calls; those of new texts are added.
+
+    Raises:
+        BackboneError: the package is not installed.
+    """
+    known = {} if encoded is None else encoded
+    new = sorted({*texts} - {*known}, key=lambda text: (len(text), text))
+    known.update(zip(new, _encoded_by_minilm(new), strict=True))
+    return np.stack([known[text] for text in texts])
+
+
+@torch.no_grad()
+def _encoded_by_minilm(texts: Sequence[str]) -> Floats:
+    """The vectors of texts that are sorted by length: float32 [n, 384].
 
     Raises:
         BackboneError: the package is not installed.
@@ -98,7 +120,7 @@ def minilm_content(texts: Sequence[str]) -> Floats:
     folder = Path(package.submodule_search_locations[0]) / "model"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-    rows = np.array([row for row in np.argsort([len(text) for text in texts]) if texts[int(row)]], dtype=np.int64)
+    rows = np.array([row for row, text in enumerate(texts) if text], dtype=np.int64)
     for start in range(0, len(rows), _MINILM_BATCH):
         batch = rows[start : start + _MINILM_BATCH]
         tokens = tokenizer(

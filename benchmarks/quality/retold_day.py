@@ -10,6 +10,9 @@ of a member. Each of `--draws` takes other members.
 The variants are trained on the training days as they were. Prints GAUC and the differences between the variants, paired over
 users, of the day as it was told, of its rooms by whether their members are new, and of the day told again: of its segments that
 name a member of their topic. `--no-check` skips the content check, which costs four of five trainings.
+
+`--ceilings` adds what the method would reach by knowing more: the true topic of each segment as its content, and what a linear
+probe that learned the true topics of the training days reads from a vector.
 """
 
 import argparse
@@ -20,11 +23,14 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows
 from benchmarks.quality.controls import CONTROLS, with_controls
 from benchmarks.quality.one_setting import with_setting
 from benchmarks.quality.retrained import Retrained, add_options
+from benchmarks.quality.topic_probes import whitened
 from livealign.alignment.towers import item_vectors
 from livealign.dataset.content import content_of
 from livealign.dataset.corpus import LEXICAL, RAW, TUNED, Corpus
@@ -37,12 +43,19 @@ from livealign.llm.encoder import Encoder
 from livealign.llm.lexical import Lexicon
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, user_auc
-from livealign.ranking.variants import OTHER_CONTENT, TrainedVariant, ranker_items, train_variant
+from livealign.ranking.variants import OTHER_CONTENT, RELEASE, TrainedVariant, ranker_items, train_variant
 from livealign.release.bundle import LEXICON
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.simulation.lexicon import lexicon, words_of
 
 RESAMPLED = 2_000
+TRUE_TOPIC = "true topic"
+CEILINGS = {  # by name, what a probe reads
+    TRUE_TOPIC: (),
+    "topic by the frozen LLM": (RAW,),
+    "topic by the tuned LLM": (TUNED,),
+    "topic by both": (RAW, TUNED),
+}
 NAMED = [name for name in OTHER_CONTENT if {*OTHER_CONTENT[name]} <= {RAW, TUNED, LEXICAL, "tfidf", "minilm"}]
 
 
@@ -53,6 +66,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2, help="of new members (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=NAMED, default=["raw_codes", "llm_codes", "raw_llm_codes"])
     parser.add_argument("--set", nargs=2, metavar=("SETTING", "VALUE"), help="train each variant with this value, too")
+    parser.add_argument("--ceilings", action="store_true", help="add the true topic, and probes that learned it, as contents")
     parser.add_argument("--no-check", action="store_true", help="full trust in every source")
     add_options(parser)
     arguments = parser.parse_args()
@@ -77,11 +91,18 @@ def main() -> None:
     days = told_again(retrained, corpus, texts, today, again, [c for c in CONTROLS if c in arguments.variants])
     tells = np.concatenate([[False], np.zeros(len(texts), bool)])
     tells[1 + today] = [names_topic(text, topic, truth) for text, topic in zip(again[0], truth.topics[today], strict=True)]
+    contents: dict[str, tuple[str, ...]] = {name: OTHER_CONTENT[name] for name in arguments.variants}
+    if arguments.ceilings:
+        days = with_ceilings(days, truth.topics)
+        contents |= {name: (name,) for name in CEILINGS}
     scores: dict[str, list[list[NDArray]]] = {}  # [seeds][days told][n]
-    for name, (suffix, changed) in product(arguments.variants, profiles.items()):
+    for (name, read), (suffix, changed) in product(contents.items(), profiles.items()):
         for seed in range(profile.seed, profile.seed + arguments.seeds):
-            trained = train_variant(name, days[0], changed, seed)
-            scores.setdefault(name + suffix, []).append([rescored(trained, told, OTHER_CONTENT[name]) for told in days])
+            if name in CEILINGS:
+                trained = train_variant(RELEASE, days[0], changed, seed, content=name)
+            else:
+                trained = train_variant(name, days[0], changed, seed)
+            scores.setdefault(name + suffix, []).append([rescored(trained, told, read) for told in days])
             print(f"trained {name}{suffix}, seed {seed}", flush=True)
     segment = corpus.test.segment
     kind = truth.slices["members"][segment]
@@ -140,7 +161,8 @@ def told_again(
     known = np.load(artifacts.embeddings / "segment_ids.npy", allow_pickle=False)
     place = np.argsort(known)[np.searchsorted(np.sort(known), corpus.segment_ids[1:])]
     vectors = {name: np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False)[place] for name in (RAW, TUNED, LEXICAL)}
-    days = [with_controls(corpus, texts, controls)]
+    by_minilm: dict[str, NDArray[np.float32]] = {}
+    days = [with_controls(corpus, texts, controls, encoded=by_minilm)]
     for telling in again:
         raw, tuned = encoder.encode_raw_and_tuned(telling, cache=EmbeddingCache(home.embedding_cache))
         told = corpus
@@ -151,8 +173,40 @@ def told_again(
         all_texts = list(texts)
         for row, text in zip(today.tolist(), telling, strict=True):
             all_texts[row] = text
-        days.append(with_controls(told, all_texts, controls))
+        days.append(with_controls(told, all_texts, controls, encoded=by_minilm))
     return days
+
+
+def with_ceilings(days: Sequence[Corpus], topics: NDArray[np.int64]) -> list[Corpus]:
+    """The tellings with the true topic as content, one-hot, and with what probes read of it: [segments, topics] each.
+
+    A probe is a ridge regression on whitened vectors. It reads a training segment by the rooms of the other folds, so that it
+    is as sure of it as of the held-out day.
+
+    Args:
+        days: the tellings; probes are fitted to the training segments of the first.
+        topics: true ones [S - 1] of every segment but row 0.
+    """
+    corpus = days[0]
+    is_train, rooms = corpus.segment_is_train, corpus.segment_room_id[corpus.segment_is_train]
+    topic = np.concatenate([[0], topics])
+    one_hot = np.eye(topic.max() + 1, dtype=np.float32)[topic]
+    one_hot[0] = 0.0
+    found = [replace(told, content={**told.content, TRUE_TOPIC: one_hot}) for told in days]
+    for name, sources in CEILINGS.items():
+        if not sources:
+            continue
+        fitted_on = np.concatenate([corpus.content[source] for source in sources], axis=1)[is_train]
+        probe = Ridge(alpha=10.0)
+        for place, told in enumerate(found):
+            rows = np.concatenate([told.content[source] for source in sources], axis=1)
+            vectors = whitened(np.concatenate([fitted_on, rows]).astype(np.float64), len(fitted_on), 0.1)
+            train, every = vectors[: len(fitted_on)], vectors[len(fitted_on) :]
+            read = probe.fit(train, one_hot[is_train]).predict(every).astype(np.float32)
+            read[is_train] = cross_val_predict(probe, train, one_hot[is_train], groups=rooms, cv=GroupKFold(5))
+            read[~rows.any(1)] = 0.0
+            found[place] = replace(told, content={**told.content, name: read})
+    return found
 
 
 def rescored(trained: TrainedVariant, corpus: Corpus, names: Sequence[str]) -> NDArray[np.float32]:
