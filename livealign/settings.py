@@ -245,6 +245,11 @@ _RULES = (
         "the first below the second",
     ),
     _Rule(("machines.engine", "machines.ranks"), lambda engine, ranks: engine == "ray" or ranks == 1, "ray, or one rank"),
+    _Rule(
+        ("finetune.broadcast_windows", "frames.prefix_tokens"),
+        lambda windows, tokens: not (windows and tokens),
+        "0 in one of them: pairs of whole broadcasts have no pictures",
+    ),
 )
 
 

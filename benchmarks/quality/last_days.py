@@ -87,7 +87,10 @@ def main() -> None:
 
 
 def show(what: str, table: Mapping[str, Sequence[NDArray] | NDArray], label: NDArray, group: NDArray, out: JsonRows) -> None:
-    """Print and record GAUC within groups, mean over seeds, and how each variant differs from those before it (paired over groups)."""
+    """Print and record GAUC within groups, mean over seeds, and how each variant differs from those before it.
+
+    The differences are paired over groups.
+    """
     found = {name: [user_auc(score, label, group) for score in of_seeds] for name, of_seeds in table.items()}
     impressions = next(iter(found.values()))[0].impressions
     mean = {name: np.mean([each.auc for each in every], axis=0) for name, every in found.items()}

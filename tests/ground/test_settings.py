@@ -118,6 +118,10 @@ def test_a_chat_platform_learns_from_four_weeks_unless_a_person_says_otherwise(t
             "[evaluation]\nhead_share = 0.9",
             "evaluation.head_share = 0.9 (livealign.toml:2), evaluation.torso_share = 0.8",
         ),
+        (
+            "finetune.broadcast_windows = 8\nframes.prefix_tokens = 4",
+            "finetune.broadcast_windows = 8 (livealign.toml:1), frames.prefix_tokens = 4 (livealign.toml:2): has to be 0",
+        ),
         ("[ranker]\ntask_weights = [1]", "ranker.task_weights = [1.0] (livealign.toml:2)"),
         ('"a\\nb" = 1', "livealign.toml:1: a b: no such setting"),
     ],
