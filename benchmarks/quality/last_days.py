@@ -87,9 +87,9 @@ def main() -> None:
 
 
 def show(what: str, table: Mapping[str, Sequence[NDArray] | NDArray], label: NDArray, group: NDArray, out: JsonRows) -> None:
-    """Print and record GAUC within groups, mean over seeds, and how each variant differs from those before it.
+    """Print and record GAUC within groups, mean over seeds.
 
-    The differences are paired over groups.
+    Each variant's differences from those before it come with it, paired over groups.
     """
     found = {name: [user_auc(score, label, group) for score in of_seeds] for name, of_seeds in table.items()}
     impressions = next(iter(found.values()))[0].impressions
