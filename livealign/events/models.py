@@ -201,6 +201,7 @@ class Frame(_Event):
     kind: Literal["frame"] = "frame"
     name: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]  # SHA-256 of its pixels
     picture: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_PICTURE)]  # WebP, base64
+    look: Annotated[str, Field(strict=True, pattern="^([A-Za-z0-9+/]{342}==)?$")] = ""  # of its fields, base64; "": not known
 
 
 SentEvent = (

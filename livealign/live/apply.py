@@ -69,7 +69,7 @@ def apply(state: LiveState, event: Event | ListShown, number: EventNumber = land
         return True
     if isinstance(event, Frame):
         window = state.happened(event.room_id, event.at)
-        frame = LiveFrame(event.at, event.name, event.picture)
+        frame = LiveFrame(event.at, event.name, event.picture, event.look)
         state.rooms[event.room_id].show(frame)
         if window is not None:
             window.show(frame)

@@ -199,6 +199,7 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
         room.texts = RoomTexts([RoomText(*text) for text in row["texts"]])
     room.heard_at, room.shown_in = row["heard_at"], set(row["shown_in"])
     room.earlier = tuple(_text_of(text) for text in row["earlier"])
+    room.look = row.get("look", "")
     room.waiting, room.encoded = _closed_of(row["waiting"]), _closed_of(row["encoded"])
     room.frame = newest(*(window.frame for window in (room.waiting, room.encoded) if window is not None))
     room.windows = deque(
@@ -218,6 +219,7 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
     content = room.content
     return {
         **{name: getattr(room, name) for name in (*_ROOM, "heard_at")},
+        **({"look": room.look} if room.look else {}),
         "texts": room.texts.changes,
         "shown_in": sorted(room.shown_in),
         "earlier": room.earlier,
@@ -236,15 +238,18 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
 
 
 def _closed_json(window: ClosedWindow | None) -> list[Any] | None:
-    return None if window is None else [window.text, window.earlier, window.counts, window.shown_before, window.frame]
+    if window is None:
+        return None
+    return [window.text, window.earlier, window.counts, window.shown_before, window.frame, window.still]
 
 
 def _closed_of(columns: list[Any] | None) -> ClosedWindow | None:
     if columns is None:
         return None
-    text, earlier, counts, shown_before, *frame = columns  # a file of an earlier version has no pictures
+    text, earlier, counts, shown_before, *shown = columns  # a file of an earlier version has no pictures
+    frame, still = shown if len(shown) > 1 else (None, False)
     texts = tuple(_text_of(older) for older in earlier)
-    return ClosedWindow(_text_of(text), texts, tuple(counts), shown_before, _frame_of(frame[0] if frame else None))
+    return ClosedWindow(_text_of(text), texts, tuple(counts), shown_before, _frame_of(frame), still)
 
 
 def _frame_of(columns: list[Any] | None) -> LiveFrame | None:

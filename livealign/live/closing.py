@@ -8,6 +8,7 @@ import numpy as np
 from livealign.config import SegmentConfig
 from livealign.dataset.features import AUTHOR_COUNTS, WINDOW_COUNTS
 from livealign.days import DAY_MS
+from livealign.live.frames import stands_still
 from livealign.live.state.rooms import ClosedWindow
 from livealign.live.state.state import LiveState
 from livealign.live.state.windows import OpenWindow, text_of
@@ -67,7 +68,10 @@ def _close(state: LiveState, window: int, config: SegmentConfig) -> int:
                 dropped, shown = dropped + 1, room.waiting.shown_before
             counts = _counts(happened.get(room_id), counted.get(room_id, (0, 0, 0, np.nan)))
             frame = happened[room_id].frame if room_id in happened else None
-            room.waiting = ClosedWindow(text, room.earlier, counts, shown, frame)
+            still = frame is not None and stands_still(frame.look, room.look)
+            if frame is not None and not still:
+                room.look = frame.look
+            room.waiting = ClosedWindow(text, room.earlier, counts, shown, frame, still)
             room.shown_in = {shown_window for shown_window in room.shown_in if shown_window > window}
             room.earlier = remember(room.earlier, text, config)
     return dropped

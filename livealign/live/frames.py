@@ -5,8 +5,11 @@ A picture is in the log as WebP of 224 × 224 pixels, without a loss, so that th
 
 import base64
 
+import numpy as np
+
 from livealign.events.models import Frame
 from livealign.frames.decode import Pixels, decode, picture_name, webp_of
+from livealign.frames.still import look_of, looks_like
 
 
 def frame_event(room_id: int, author_id: int, at: int, data: bytes) -> Frame:
@@ -17,14 +20,19 @@ def frame_event(room_id: int, author_id: int, at: int, data: bytes) -> Frame:
     """
     pixels = decode(data)
     name = picture_name(pixels)
-    picture = base64.b64encode(webp_of(pixels)).decode()
+    picture, look = (base64.b64encode(data).decode() for data in (webp_of(pixels), look_of(pixels).tobytes()))
     event_id = f"{room_id:x}-{at:x}-{name[:24]}"
-    return Frame(event_id=event_id, at=at, room_id=room_id, author_id=author_id, name=name, picture=picture)
+    return Frame(event_id=event_id, at=at, room_id=room_id, author_id=author_id, name=name, picture=picture, look=look)
 
 
 def picture_bytes(picture: str) -> bytes:
     """The WebP of an event's picture."""
     return base64.b64decode(picture)
+
+
+def stands_still(look: str, earlier: str) -> bool:
+    """Whether two pictures of a room, by the looks of their events, are the same; False where one is not known."""
+    return bool(look and earlier) and looks_like(*(np.frombuffer(base64.b64decode(one), np.uint8) for one in (look, earlier)))
 
 
 def pixels_of(picture: str) -> Pixels:

@@ -169,7 +169,7 @@ class Refresher:
         texts = [compose_text(window.text, window.earlier, self.segments) for window in windows]
         if not (seen and self.encoder.llm_reads_pictures):
             return [LlmInput(text) for text in texts], None
-        names = ["" if window.frame is None or window.frame.name not in seen else window.frame.name for window in windows]
+        names = ["" if (frame := window.seen_frame) is None or frame.name not in seen else frame.name for window in windows]
         width = len(next(iter(seen.values())))
         pictures = Pictures.of([seen[name].tobytes() if name else None for name in names], width)
         return [LlmInput(*one) for one in zip(texts, names, strict=True)], pictures
@@ -194,7 +194,7 @@ class Refresher:
         encoded = []
         for (room, window), llm_input in zip(windows, inputs, strict=True):
             content = self._stepped(room.content, window, llm_input, vectors[llm_input])
-            name = "" if window.frame is None else window.frame.name
+            name = "" if window.seen_frame is None else window.seen_frame.name
             shown = self._stepped(room.seen, window, LlmInput(name), seen[name]) if name in seen else None
             encoded.append(_Encoded(room, window, content, shown))
         return encoded
@@ -204,7 +204,7 @@ class Refresher:
         if self.encoder.images is None:
             return {}
         known = {room.seen.text: room.seen.vector for room, _ in windows if room.seen is not None}
-        frames = {window.frame.name: window.frame.picture for _, window in windows if window.frame is not None}
+        frames = {frame.name: frame.picture for _, window in windows if (frame := window.seen_frame) is not None}
         new = {name: picture for name, picture in frames.items() if name not in known}
         return known | dict(zip(new, self.see(list(new.values())), strict=True))
 

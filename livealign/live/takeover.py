@@ -72,7 +72,9 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int, own
             break
         chunk = rooms[start : start + step]
         windows = [window for _, window in chunk]
-        frames = [frame for window in windows if (frame := window.frame) is not None and refresher.encoder.llm_reads_pictures]
+        frames = [
+            frame for window in windows if (frame := window.seen_frame) is not None and refresher.encoder.llm_reads_pictures
+        ]
         pictures_of = {frame.name: frame.picture for frame in frames}
         seen = dict(zip(pictures_of, refresher.see(list(pictures_of.values())), strict=True))
         inputs, pictures = refresher.read(windows, seen)

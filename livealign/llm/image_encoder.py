@@ -29,6 +29,7 @@ from transformers.utils import logging as transformers_logging
 from livealign.errors import BackboneError
 from livealign.frames.decode import Pixels
 from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
+from livealign.frames.still import LOOK, look_of
 from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cores
 from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
 from livealign.llm.compaction import compact
@@ -108,6 +109,12 @@ def vectors_of(
         compact(shard)
     place = {name: row for row, name in enumerate(distinct)}
     return vectors[[place[name] for name in names]] if len(names) else vectors
+
+
+def look_encoder() -> ImageEncoder:
+    """The looks of pictures (`livealign.frames.still`) as vectors, so that each is computed once."""
+    sha256 = hashlib.sha256(f"looks {LOOK}".encode()).hexdigest()
+    return ImageEncoder("looks", Identity(sha256, sha256), LOOK, _looks, torch.device("cpu"), torch.float32)
 
 
 def load_image_encoder(name_or_path: str, models_dir: Path) -> ImageEncoder:
@@ -199,6 +206,10 @@ def _image_model(folder: Path, dtype: torch.dtype) -> Any:
     if not all(bool(torch.isfinite(weight).all()) for weight in tower.parameters()):
         raise BackboneError(f"{folder} holds numbers that are not finite; copy the model again or use another")
     return model
+
+
+def _looks(pixels: Tensor) -> Tensor:
+    return torch.from_numpy(np.stack([look_of(picture) for picture in pixels.numpy()]))
 
 
 def _shrunk(pixels: Tensor) -> Tensor:

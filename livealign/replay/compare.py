@@ -200,7 +200,7 @@ class _Replay:
                 vector, codes = coded_windows["vector"][row].copy(), coded_windows["codes"][row].copy()
                 segment = int(coded_windows["segment_id"][row])
                 self.encoded[segment] = (room.content.vector, vector, codes)
-                if room.encoded.frame is not None and room.seen is not None:
+                if room.encoded.seen_frame is not None and room.seen is not None:
                     self.seen[segment] = room.seen.vector
 
     def _ingest(self, items: list[dict[str, Any]], at: int) -> None:

@@ -1,6 +1,9 @@
-"""The pictures of a retrain's segments: their vectors, and the texts that they go with."""
+"""The pictures of a retrain's segments: their vectors, and the texts that they go with.
 
-from collections.abc import Callable, Sequence
+A picture that stands still in its room counts as none (`livealign.frames.still`).
+"""
+
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +17,10 @@ from livealign.dataset.marts import read_mart
 from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.frames.decode import FrameError, Pixels, decode
+from livealign.frames.still import changed
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.image_encoder import ImageEncoder, vectors_of
+from livealign.llm.encoder import Progress
+from livealign.llm.image_encoder import ImageEncoder, look_encoder, vectors_of
 from livealign.llm.prefix import Pictures
 
 MART = "segment_frames"
@@ -39,12 +44,13 @@ def embed_frames(
     segment_ids: Ints,
     encoder: ImageEncoder,
     cache: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SegmentFrames:
-    """Vectors of the newest picture of each segment's window.
+    """Vectors of the newest picture of each segment's window, unless it stands still.
 
     Args:
-        segment_ids: [n] sorted; segments without a picture are left out.
+        days: the picture before a room's first on these days is not known, so that one counts.
+        segment_ids: [n] sorted; segments without a picture that counts are left out.
         cache: vectors of pictures that were seen before.
 
     Raises:
@@ -53,12 +59,21 @@ def embed_frames(
     built = [day for day in days if partition(marts, MART, day).exists()]  # days of an earlier version have none
     if not built:
         return SegmentFrames(np.zeros(0, dtype=np.int64), np.zeros((0, encoder.width), dtype=np.float32))
-    rows = read_mart(marts, MART, built, ("segment_id", "frame_path"))
-    rows = rows.filter(pa.array(np.isin(ints(rows, "segment_id"), segment_ids)))
-    paths = {Path(path).stem: landing / path for path in rows["frame_path"].to_pylist()}
-    names = [Path(path).stem for path in rows["frame_path"].to_pylist()]
-    vectors = vectors_of(encoder, names, lambda name: read_frame(paths[name]), EmbeddingCache(cache), progress)
-    return SegmentFrames(ints(rows, "segment_id"), vectors)
+    rows = read_mart(marts, MART, built, ("segment_id", "room_id", "window", "frame_path"))
+    ids, rooms = ints(rows, "segment_id"), ints(rows, "room_id")
+    wanted = np.isin(ids, segment_ids)
+    whole = np.isin(rooms, rooms[wanted])  # rooms in all their windows, in which a picture may stand still
+    rows, ids, rooms, wanted = rows.filter(pa.array(whole)), ids[whole], rooms[whole], wanted[whole]
+    paths = [landing / path for path in rows["frame_path"].to_pylist()]
+    path_of = {path.stem: path for path in paths}
+    known = EmbeddingCache(cache)
+
+    def seen_by(one: ImageEncoder, places: Ints, say: Progress | None = None) -> NDArray[np.float32]:
+        return vectors_of(one, [paths[place].stem for place in places], lambda name: read_frame(path_of[name]), known, say)
+
+    looks = seen_by(look_encoder(), np.arange(len(paths)))
+    kept = np.flatnonzero(wanted & changed(rooms, ints(rows, "window"), looks))
+    return SegmentFrames(ids[kept], seen_by(encoder, kept, progress))
 
 
 def read_frame(path: Path) -> Pixels:

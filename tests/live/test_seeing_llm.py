@@ -80,14 +80,30 @@ def test_a_window_without_a_picture_is_read_by_its_text_alone(seeing: Stage, rel
 
 
 def test_the_same_text_and_picture_are_read_once(seeing: Stage) -> None:
-    seeing.picture(RED)
-    assert seeing.next_window().distinct_texts == 1
-    before = seeing.core.state.rooms[1].content
-    seeing.picture(RED)
+    for room in (1, 2):
+        seeing.picture(RED, room=room)
     report = seeing.next_window()
-    after = seeing.core.state.rooms[1].content
-    assert after.picture == before.picture
-    assert report.distinct_texts == (0 if after.text == before.text else 1)
+    assert (report.encoded, report.distinct_texts) == (2, 1)
+    first, second = (seeing.core.state.rooms[room].content for room in (1, 2))
+    assert first.llm_input == second.llm_input
+    assert first.picture
+
+
+def test_a_picture_that_stands_still_is_not_read_again_nor_by_the_next_release(plain: PlantedRelease, tmp_path: Path) -> None:
+    first = with_encoder(plain, tmp_path / "releases", 1, llm_sees=True)
+    second = with_encoder(plain, tmp_path / "releases", 2, llm_sees=True)
+    running = stage(first, tmp_path / "log")
+    state = running.core.state
+    for pictures in (True, False):
+        running.picture(RED)
+        running.next_window()
+        assert bool(state.rooms[1].content.picture) is pictures
+    fresh = open_serving(second.bundle, Path("none"), CONFIG, running.clock)
+    take_over(state, running.core.serving, fresh, state.clock, lambda: None)
+    content = state.rooms[1].content
+    assert content.picture == ""
+    np.testing.assert_allclose(content.vector, in_batch(second, content.text, None), rtol=1e-4, atol=1e-5)
+    running.core.stop()
 
 
 def test_a_room_is_read_with_its_picture_in_every_chunk_and_without_it_where_time_is_short(seeing: Stage) -> None:

@@ -52,7 +52,10 @@ class Workspace:
             paths = [self.picture(topics[segment]) for segment in ids]
             file = partition(self.marts, "segment_frames", day)
             file.parent.mkdir(parents=True)
-            pq.write_table(pa.table({"segment_id": pa.array([*ids, *hashed], pa.int64()), "frame_path": paths * 2}), file)
+            of_segment = pa.array([*ids, *hashed], pa.int64())
+            # A room for each: no picture stands still.
+            columns = {"segment_id": of_segment, "room_id": of_segment, "window": of_segment, "frame_path": paths * 2}
+            pq.write_table(pa.table(columns), file)
 
     def picture(self, topic: int) -> str:
         pixels = planted_picture(topic)

@@ -33,6 +33,12 @@ class ClosedWindow:
     counts: tuple[float, ...]  # by WINDOW_COUNTS, NaN where unknown
     shown_before: bool  # the room was shown between its last encoded window and this one
     frame: LiveFrame | None = None  # the window's newest picture
+    still: bool = False  # it shows what the room's last picture that counted shows (`livealign.frames.still`)
+
+    @property
+    def seen_frame(self) -> LiveFrame | None:
+        """The picture that counts: None where it stands still."""
+        return None if self.still else self.frame
 
 
 class LlmInput(NamedTuple):
@@ -76,6 +82,7 @@ class LiveRoom:
     content: RoomContent | None = None
     seen: RoomContent | None = None  # the same of its pictures; its text is the name of the last one
     frame: LiveFrame | None = None  # the newest picture, which the wall shows
+    look: str = ""  # of the last picture that counted
     windows: deque[CodedWindow] = field(default_factory=deque)  # newest first
 
     def show(self, frame: LiveFrame) -> None:

@@ -28,6 +28,7 @@ class LiveFrame(NamedTuple):
     at: int  # epoch milliseconds
     name: str  # SHA-256 of its pixels
     picture: str  # as in its event (`livealign.live.frames`)
+    look: str = ""  # as in its event
 
 
 def newest(*frames: LiveFrame | None) -> LiveFrame | None:
