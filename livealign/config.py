@@ -157,7 +157,7 @@ class FramesConfig:
 
     backbone: str = setting("efficientnet-lite0", "efficientnet-lite0, pixels, org/name@revision, or an image model folder")
     prefix_tokens: int = setting(
-        0, "tokens of a picture that the LLM reads before the text; 0: it reads text alone", Bounds(0, 64), unit="tokens"
+        0, "tokens of a picture that the LLM reads before the text; 0: it reads text alone", Bounds(0, 256), unit="tokens"
     )
 
 

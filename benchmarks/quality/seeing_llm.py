@@ -103,7 +103,7 @@ def seeing_vectors(retrained: Retrained, corpus: Corpus, folder: Path) -> NDArra
         losses = report.validation_losses
         print(f"tuned in {report.seconds:.0f} s, validation loss {losses[0]:.3f} → {min(losses):.3f}")
     segment_ids, days = corpus.segment_ids[1:], [*corpus.train_days, corpus.day]
-    images = load_image_encoder(profile.frames.backbone, home.models)
+    images = load_image_encoder(profile.frames.backbone, home.models, profile.frames.prefix_tokens)
     frames = embed_frames(home.marts, home.landing, days, segment_ids, images, home.embedding_cache)
     texts = texts_of(home.marts, segment_ids, days, profile.segments)
     encoder = Encoder.load(backbone, adapter, profile.encoder, profile.segments)

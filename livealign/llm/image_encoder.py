@@ -6,7 +6,8 @@ EfficientNet-Lite0, any image model of transformers, or plain pixels.
     encoder.encode(pixels)                         # uint8 [n, 224, 224, 3] → float32 [n, width]
     vectors_of(encoder, names, read, cache)        # of pictures by name; each is seen once
 
-A folder that transformers reads as an image model (ViT, DINOv2, the image side of CLIP and SigLIP, …) is pooled as it was
+A folder of a vision-language model (`livealign.llm.vision_language`) gives the tokens that its own LLM reads, or their mean. A
+folder that transformers reads as an image model (ViT, DINOv2, the image side of CLIP and SigLIP, …) is pooled as it was
 trained: CLIP and SigLIP by their own pooling, others by the mean of their patches. `pixels` has no weights: a picture shrunk
 to 8 × 8.
 """
@@ -35,6 +36,7 @@ from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, f
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
+from livealign.llm.vision_language import KINDS, OwnTower
 
 Floats = NDArray[np.float32]
 
@@ -55,11 +57,13 @@ class ImageEncoder:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None = None  # None for one without weights
+    tokens: int = 0  # of a vision-language model: how many a vector holds for its own LLM
 
     @property
     def version(self) -> str:
         """Name of the space of its vectors, and of their folder in the cache."""
-        return f"frames-{self.identity.sha256[:16]}-{str(self.dtype).removeprefix('torch.')}"
+        tokens = f"-{self.tokens}" * bool(self.tokens)
+        return f"frames-{self.identity.sha256[:16]}-{str(self.dtype).removeprefix('torch.')}{tokens}"
 
     def reference(self) -> dict[str, str]:
         """The record of it in a release: name and hash, and the folder if a person gave one."""
@@ -117,8 +121,11 @@ def look_encoder() -> ImageEncoder:
     return ImageEncoder("looks", Identity(sha256, sha256), LOOK, _looks, torch.device("cpu"), torch.float32)
 
 
-def load_image_encoder(name_or_path: str, models_dir: Path) -> ImageEncoder:
+def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0) -> ImageEncoder:
     """Load `pixels`, an image backbone that was fetched by name, or a local folder.
+
+    Args:
+        tokens: of a picture (`frames.prefix_tokens`), which a vision-language model makes itself.
 
     Raises:
         BackboneError: the model is missing or incomplete, is no image model, or its files differ from those that were fetched.
@@ -128,10 +135,10 @@ def load_image_encoder(name_or_path: str, models_dir: Path) -> ImageEncoder:
         width = 3 * _SIDE * _SIDE
         return ImageEncoder(PIXELS, Identity(sha256, sha256), width, _shrunk, torch.device("cpu"), torch.float32)
     folder = folder_of(name_or_path, models_dir)
-    return load_identified_images(name_of(name_or_path), folder, identity_of(folder))
+    return load_identified_images(name_of(name_or_path), folder, identity_of(folder), tokens)
 
 
-def load_identified_images(name: str, folder: Path, identity: Identity) -> ImageEncoder:
+def load_identified_images(name: str, folder: Path, identity: Identity, tokens: int = 0) -> ImageEncoder:
     """Load the image model of a folder whose identity is known.
 
     Raises:
@@ -146,7 +153,12 @@ def load_identified_images(name: str, folder: Path, identity: Identity) -> Image
         except (KeyError, OSError) as error:
             raise BackboneError(f"{folder} lacks weights of {EFFICIENTNET} ({error}); delete it and fetch it again") from error
         return ImageEncoder(name, identity, WIDTH, network.to(device, dtype), device, dtype, folder)
-    tower = _Tower(folder, dtype).to(device)
+    model, found = _loaded(folder, dtype)
+    if model.config.model_type in KINDS:
+        _check_complete(folder, model, found)
+        own = OwnTower(model, folder, tokens).to(device)
+        return ImageEncoder(name, identity, own.width, own, device, dtype, folder, tokens)
+    tower = _Tower(model, found, folder).to(device)
     return ImageEncoder(name, identity, tower.width, tower, device, dtype, folder)
 
 
@@ -156,9 +168,9 @@ class _Tower(nn.Module):
     image_mean: Tensor
     image_std: Tensor
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, found: dict[str, Any], folder: Path) -> None:
         super().__init__()
-        model = _image_model(folder, dtype)
+        _check_tower(folder, model, found)
         # CLIP and SigLIP pool by trained weights; the pooling layer of other models is often not in their files.
         self._pooled = hasattr(model, "vision_model")
         self.model = model.vision_model if self._pooled else model
@@ -182,30 +194,40 @@ class _Tower(nn.Module):
         return (out.pooler_output if self._pooled else out.last_hidden_state.mean(dim=1)).float()
 
 
-def _image_model(folder: Path, dtype: torch.dtype) -> Any:
+def _loaded(folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """(model, what transformers says of its weights)."""
     transformers_logging.disable_progress_bar()
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what it warns of is refused here, in a sentence
     try:
         config = AutoConfig.from_pretrained(folder, **HERE)
-        model, found = AutoModel.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True, **HERE)
+        loaded: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True, **HERE
+        )
+        return loaded
     except Exception as error:  # transformers raises errors of many kinds; each of them means that this folder cannot be read
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackboneError(f"{folder} cannot be loaded as an image model: {reason}") from error
     finally:
         transformers_logging.set_verbosity(level)
-    tower = getattr(model, "vision_model", model)
+
+
+def _check_tower(folder: Path, model: Any, found: dict[str, Any]) -> None:
+    tower, config = getattr(model, "vision_model", model), model.config
     if getattr(tower, "main_input_name", "") != "pixel_values" or not hasattr(tower.config, "hidden_size"):
         kind = type(model).__name__
         if hasattr(config, "text_config") and hasattr(config, "vision_config"):
-            raise BackboneError(f"{folder} holds a {kind}, a vision-language model, and its tower is not used; use SigLIP")
+            raise BackboneError(f"{folder} holds a {kind}, a vision-language model of a kind that is not read; use SigLIP")
         raise BackboneError(f"{folder} holds a {kind}, which reads no pictures as a list of patches; use a ViT or SigLIP")
+    _check_complete(folder, tower, found)
+
+
+def _check_complete(folder: Path, model: nn.Module, found: dict[str, Any]) -> None:
     missing = sorted(name for name in found.get("missing_keys", ()) if not name.startswith(_UNUSED))
     if missing:
         raise BackboneError(f"{folder} lacks {missing[0]} of its weights; copy the whole model")
-    if not all(bool(torch.isfinite(weight).all()) for weight in tower.parameters()):
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
         raise BackboneError(f"{folder} holds numbers that are not finite; copy the model again or use another")
-    return model
 
 
 def _looks(pixels: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from livealign.errors import BackboneError
 from livealign.files import FIRST_FORMAT, refuse_newer
 from livealign.llm.layers import layers_path
+from livealign.llm.vision_language import text_part
 
 CONFIG, RECORD, INDEX = "config.json", "backbone.json", "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
@@ -116,6 +117,8 @@ def tokenizer_file(folder: Path) -> Path:
 def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """(model without its head, tokenizer), complete and fitting each other.
 
+    Of a vision-language model whose parts run apart (`livealign.llm.vision_language`) it is the text part.
+
     Raises:
         BackboneError: something is missing or damaged, or it is no model of text with layers that run one after another.
     """
@@ -127,7 +130,8 @@ def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrained
         config = AutoConfig.from_pretrained(folder, **HERE)
         if getattr(config, "is_encoder_decoder", False):
             raise BackboneError(f"{folder} holds a {config.model_type}, an encoder with a decoder; use a model of one stack")
-        model, found = _model(folder, dtype)
+        whole, found = _model(folder, dtype)
+        model = text_part(whole)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **HERE)
     except BackboneError:
         raise
@@ -214,7 +218,7 @@ def _check_loaded(folder: Path, model: Any, found: dict[str, Any]) -> None:
         kind = type(model).__name__
         if hasattr(model.config, "vision_config"):
             raise BackboneError(
-                f"{folder} holds a {kind}, a vision-language model, and its tower is not used; set a model of text as backbone "
+                f"{folder} holds a {kind}, a vision-language model of a kind that is not read; set a model of text as backbone "
                 "and frames.backbone with frames.prefix_tokens"
             )
         raise BackboneError(f"{folder} holds a {kind}, whose layers are no single list; use a decoder or an encoder of text")

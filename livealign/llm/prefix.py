@@ -32,7 +32,7 @@ from livealign.llm.packing import PackedBatch, Prefix
 from livealign.llm.token_budget import fit_tokens, special_tokens
 
 PROJECTOR_FILE = "projector.safetensors"  # in an adapter's folder
-FORMAT = 1
+FORMAT = 2  # of one with a projector of its own; others are still written as 1
 FIRST_ID = 1 << 40  # ids from here on are tokens of pictures: no vocabulary is so large
 _INNER = 128  # width of the projector's hidden layer
 _ABOUT = "livealign"  # the one key of the file's metadata: the order of several is not the same in each run
@@ -113,11 +113,14 @@ class Projector(nn.Module):
         tokens = self.up(F.gelu(self.down(standard))).view(len(features) * self.tokens, -1)
         return self.length * tokens * (tokens.square().mean(dim=1, keepdim=True) + 1e-6).rsqrt()
 
+    def about(self) -> dict[str, int | str]:
+        """What its file says of it beside its weights."""
+        return {"format": 1, "tokens": self.tokens, "images": self.images}
+
     def save(self, folder: Path) -> None:
         """Write the projector into an adapter's folder."""
-        about = json.dumps({"format": FORMAT, "tokens": self.tokens, "images": self.images})
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / PROJECTOR_FILE, metadata={_ABOUT: about})
+        save_file(tensors, folder / PROJECTOR_FILE, metadata={_ABOUT: json.dumps(self.about())})
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "Projector | None":
@@ -133,6 +136,8 @@ class Projector(nn.Module):
             with safe_open(file, "pt") as opened:
                 about = json.loads(opened.metadata()[_ABOUT])
             refuse_newer(file, int(about["format"]), FORMAT, "tune the adapter again")
+            if "width" in about:
+                return OwnTokens(int(about["width"]), int(about["tokens"]), about["images"])
             tensors = load_file(file)
             hidden = len(tensors["up.bias"]) // about["tokens"]
             projector = cls(tensors["down.weight"].shape[1], about["tokens"], hidden, about["images"])
@@ -140,6 +145,31 @@ class Projector(nn.Module):
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
             raise BackboneError(f"{file} cannot be read ({error}); tune the adapter again") from error
         return projector.to(device).eval().requires_grad_(False)
+
+
+class OwnTokens(Projector):
+    """The tokens that a vision-language model's own projector made, as they are; nothing of it is trained.
+
+    The image encoder includes that projector (`livealign.llm.vision_language`).
+    """
+
+    def __init__(self, width: int, tokens: int, images: str) -> None:
+        """
+        Args:
+            width: numbers of all tokens of a picture.
+            tokens: of a picture.
+            images: SHA-256 of the model.
+        """
+        nn.Module.__init__(self)
+        self.width, self.tokens, self.images = width, tokens, images
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float32 [m, width] → [m · tokens, hidden], a picture's tokens one after another."""
+        return features.reshape(len(features) * self.tokens, -1)
+
+    def about(self) -> dict[str, int | str]:
+        """What its file says of it, which holds no weights."""
+        return {**super().about(), "format": FORMAT, "width": self.width}
 
 
 def tokenize(

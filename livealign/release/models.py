@@ -153,7 +153,7 @@ def _load_images(bundle: Bundle, models: Path | Sequence[Path]) -> ImageEncoder:
         folder, identity = find_backbone(name, sha256, places, wanted.get("path", ""))
     except BackboneError as error:
         raise BackboneError(f"release {bundle.release_id} needs its image encoder: {error}") from error
-    return load_identified_images(name, folder, identity)
+    return load_identified_images(name, folder, identity, bundle.manifest["config"].get("frames", {}).get("prefix_tokens", 0))
 
 
 def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path]) -> Backbone:

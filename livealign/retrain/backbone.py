@@ -5,25 +5,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from livealign.config import AUTO
+from livealign.errors import BackboneError
 from livealign.llm.backbone import load_backbone
 from livealign.llm.backbone_names import can_be_fetched
 from livealign.llm.encoder import Encoder
 from livealign.llm.fetch import fetch_backbone
 from livealign.llm.fitting import check_length, check_number_type
-from livealign.llm.image_encoder import load_image_encoder
+from livealign.llm.image_encoder import ImageEncoder, load_image_encoder
 from livealign.llm.pooling import MEAN
 from livealign.profiles import Profile
 
 
-def ready_images(name: str, models: Path, say: Callable[[str], None]) -> None:
-    """Fetch the image backbone if it has a name, and load it once as the retrain will.
+def ready_images(name: str, models: Path, say: Callable[[str], None], tokens: int = 0) -> ImageEncoder:
+    """Fetch the image backbone if it has a name, and load it as the retrain will.
+
+    Args:
+        tokens: of a picture (`frames.prefix_tokens`).
 
     Raises:
-        BackboneError: it is missing or incomplete, or no image model.
+        BackboneError: it is missing or incomplete, or no image model, or does not make so many tokens.
     """
     if can_be_fetched(name):
         fetch_backbone(name, models, progress=say)
-    load_image_encoder(name, models)
+    return load_image_encoder(name, models, tokens)
 
 
 def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -> None:
@@ -34,11 +38,17 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     Raises:
         BackboneError: it is missing or incomplete, or the settings do not fit it.
     """
+    images = None
     if profile.reads_pictures:
-        ready_images(profile.frames.backbone, models, say)
+        images = ready_images(profile.frames.backbone, models, say, profile.frames.prefix_tokens)
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)
     backbone = load_backbone(profile.backbone, models)
+    if images is not None and images.tokens and images.identity != backbone.identity:
+        raise BackboneError(
+            f"frames.backbone = {images.name} makes tokens for its own LLM, and the backbone is {backbone.name}; set backbone "
+            "to the same folder, or frames.backbone to a model of images such as SigLIP"
+        )
     # Pictures are read by an adapter that does not exist yet, too: what would fail after its tuning fails here.
     check_length(backbone, profile.segments.token_budget, profile.frames.prefix_tokens)
     check_number_type(profile.encoder, profile.frames.prefix_tokens)

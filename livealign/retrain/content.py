@@ -91,7 +91,7 @@ def with_training_pictures(
     """
     if not profile.frames.prefix_tokens:
         return pairs
-    images = load_image_encoder(profile.frames.backbone, models)
+    images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens)
     rooms = np.concatenate([pairs.left_room, pairs.right_room])
     wanted = np.unique(segment_ids_of(rooms, np.concatenate([pairs.left_window, pairs.right_window])))
     frames = embed_frames(marts, landing, days_with_segments(marts, days), wanted, images, cache)
@@ -165,7 +165,7 @@ def embed_segments(
 
     frames = None
     if landing is not None and (profile.reads_pictures or encoder.projector is not None):
-        images = load_image_encoder(profile.frames.backbone, models)
+        images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens)
         if encoder.projector is not None and encoder.projector.images != images.identity.sha256:
             raise BackboneError(f"the adapter was tuned with pictures of another encoder than {images.name}; tune it fully")
         frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)

@@ -24,7 +24,7 @@ from livealign.llm.adapter_folder import ADAPTER_FILES, OWN_FILES, adapter_sha25
 from livealign.llm.backbone import Backbone
 from livealign.llm.fitting import with_layers
 from livealign.llm.pooling import TELLING, Pooling, telling_weights, write_token_weights
-from livealign.llm.prefix import Projector, tokenize
+from livealign.llm.prefix import OwnTokens, Projector, tokenize
 from livealign.tuning.adapted_model import adapter_parameters, save_weights, with_adapter
 from livealign.tuning.checkpoint import TuningCheckpoint
 from livealign.tuning.descriptions import Descriptions, can_describe
@@ -237,12 +237,16 @@ def _pooling(
 def _projector(backbone: Backbone, train: TextPairs, config: FinetuneConfig, warm_start: Path | None) -> Projector | None:
     """The projector to train: the earlier adapter's, or a fresh one; None where the pairs have no pictures.
 
+    A vision-language model that reads tokens of its own projector has nothing to train.
+
     Raises:
         TrainingError: the earlier adapter reads no pictures, or others.
     """
     pictures = train.pictures
     if pictures is None:
         return None
+    if warm_start is None and pictures.images == backbone.sha256:
+        return OwnTokens(pictures.features.shape[1], pictures.tokens, pictures.images)
     if warm_start is None:
         named = np.unique(train.picture[train.picture >= 0])
         features = pictures.features[named] if len(named) else pictures.features

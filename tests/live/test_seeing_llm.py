@@ -22,6 +22,7 @@ from livealign.release.models import load_encoder
 from tests.live.test_frames import BLUE, RED, Stage, stage
 from tests.planted.live_release import plant_live_platform, with_encoder
 from tests.planted.release import PlantedRelease, plant_release
+from tests.planted.vision_language import saved
 from tests.support.live_stage import CONFIG
 
 
@@ -144,6 +145,23 @@ def test_a_takeover_reads_the_pictures_of_the_rooms(plain: PlantedRelease, tmp_p
     assert after.llm_input == before.llm_input
     np.testing.assert_allclose(after.vector, in_batch(second, after.text, RED), rtol=1e-4, atol=1e-5)
     assert np.abs(after.vector - before.vector).max() > 1e-2
+    running.core.stop()
+
+
+def test_a_vision_language_model_reads_the_tokens_of_its_own_tower(plain: PlantedRelease, tmp_path: Path) -> None:
+    release = with_encoder(plain, tmp_path / "releases", vision=saved("SmolVLM", tmp_path / "model"))
+    running = stage(release, tmp_path / "log")
+    running.picture(RED)
+    say(2, running, "hello everybody")
+    assert running.next_window().encoded == 2
+    red, blind = (running.core.state.rooms[room].content for room in (1, 2))
+    assert red.picture
+    assert not blind.picture
+    encoder = load_encoder(open_bundle(release.bundle), Path("none"))
+    pictures = Pictures(encoder.images.encode(RED[None]), np.array([0, -1]))
+    expected = encoder.encode([red.text, blind.text], pictures=pictures)
+    np.testing.assert_allclose(np.stack([red.vector, blind.vector]), expected, rtol=1e-2, atol=1e-2)  # bfloat16, maybe
+    assert np.abs(encoder.encode([red.text])[0] - expected[0]).max() > 0.05
     running.core.stop()
 
 

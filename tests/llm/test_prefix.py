@@ -228,6 +228,6 @@ def test_pictures_that_an_adapter_cannot_read_and_damaged_projectors_are_errors(
     (damaged / PROJECTOR_FILE).write_bytes(b"no tensors")
     with pytest.raises(BackboneError, match=r"projector\.safetensors cannot be read .* tune the adapter again"):
         Encoder.load(backbone, damaged, CONFIG)
-    save_file({"a": torch.ones(1)}, damaged / PROJECTOR_FILE, metadata={"livealign": json.dumps({"format": 2})})
-    with pytest.raises(LiveAlignError, match="has format '2', and this code reads formats up to 1"):
+    save_file({"a": torch.ones(1)}, damaged / PROJECTOR_FILE, metadata={"livealign": json.dumps({"format": 3})})
+    with pytest.raises(LiveAlignError, match="has format '3', and this code reads formats up to 2"):
         Encoder.load(backbone, damaged, CONFIG)
