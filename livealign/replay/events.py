@@ -62,9 +62,7 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
         LandingError: the day has not been landed.
     """
     first, last = midnight(day), end_of(day)
-    over_midnight = {
-        key: room for key, room in rooms.items() if room["started_at"] < first and (room["ended_at"] or first + 1) > first
-    }
+    over_midnight = _live_at(rooms, first)
     events = _events(landing, rooms, day, period)
     if over_midnight and (period is None or period[0] < first):
         yesterday = _events(landing, over_midnight, day - timedelta(days=1), period)
@@ -84,16 +82,29 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
 
 
 def day_frames(landing: Path, rooms: Mapping[int, Row], day: date) -> list[Timed]:
-    """The landed pictures of the rooms on the day, by time.
+    """The landed pictures of the rooms on the day by time, with yesterday's of the rooms live at midnight.
 
     `path` is relative to the landing folder. A batch of events may hold none: each is sent by itself (`LiveCore.frame`).
 
     Raises:
         LandingError: the day has not been landed.
     """
-    rows = landed_rows(landing, "frames", day).to_pylist()
-    frames = [Timed(row["at"], {"kind": "frame", **row}) for row in rows if row["room_id"] in rooms]
+    over_midnight, before = _live_at(rooms, midnight(day)), day - timedelta(days=1)
+    wanted = [(day, rooms)]
+    if over_midnight and partition(landing, "frames", before).exists():
+        wanted.append((before, over_midnight))
+    frames = [
+        Timed(row["at"], {"kind": "frame", **row})
+        for landed, known in wanted
+        for row in landed_rows(landing, "frames", landed).to_pylist()
+        if row["room_id"] in known
+    ]
     return sorted(frames, key=lambda frame: (frame.at, frame.item["room_id"]))
+
+
+def _live_at(rooms: Mapping[int, Row], at: int) -> dict[int, Row]:
+    """The rooms that began before this time and ended after it, or not at all."""
+    return {key: room for key, room in rooms.items() if room["started_at"] < at and (room["ended_at"] or at + 1) > at}
 
 
 def _changes(landing: Path, day: date) -> dict[int, list[Row]]:

@@ -11,7 +11,7 @@ from livealign.errors import LandingError
 from livealign.events.models import MAX_NAME, MAX_TEXT
 from livealign.events.parsing import parse_events
 from livealign.live.state.windows import TEXT_CHARACTERS, OpenWindow
-from livealign.replay.events import OTHER_USER, day_events, landed_rooms
+from livealign.replay.events import OTHER_USER, day_events, day_frames, landed_rooms
 from tests.planted.landing import DAYS, planted_rows
 from tests.planted.landing_rows import at, write_landing
 
@@ -61,6 +61,18 @@ def test_what_was_shown_of_a_room_before_midnight_is_shown_to_nobody(landing: Pa
     assert {(item["user_id"], item["request_id"]) for item in before} == {(OTHER_USER, None)}
     assert all(item["user_id"] != OTHER_USER for at, item in found if at >= first and item["kind"] == "impression")
     assert all(item["request_id"] is None for at, item in found if at < first and item["kind"] == "play_started")
+
+
+def test_pictures_of_a_day_have_those_before_midnight_of_the_rooms_that_were_live_then(landing: Path) -> None:
+    rooms, first = landed_rooms(landing, DAYS[1]), midnight(DAYS[1])
+    found = day_frames(landing, rooms, DAYS[1])
+    assert [frame.at for frame in found] == sorted(frame.at for frame in found)
+    before = {frame.item["room_id"] for frame in found if frame.at < first}
+    assert before
+    assert all(rooms[room]["started_at"] < first < (rooms[room]["ended_at"] or first + 1) for room in before)
+    ended = {key: {**room, "ended_at": first} for key, room in rooms.items()}
+    assert [frame for frame in found if frame.at >= first] == day_frames(landing, ended, DAYS[1])
+    assert min(frame.at for frame in day_frames(landing, rooms, DAYS[0])) >= midnight(DAYS[0])
 
 
 def test_of_a_period_there_is_what_happened_in_it_and_all_rooms(landing: Path) -> None:
