@@ -1,4 +1,4 @@
-"""Pictures that stand still: a card is the same in each window of its room, what a camera sees is not.
+"""Which pictures stand still in their room, as a card does and what a camera sees does not.
 
     look = look_of(pixels)              # uint8 [LOOK]: the brightness of 16 × 16 fields
     looks_like(look, earlier)           # the same picture, however it was compressed
@@ -37,7 +37,9 @@ def looks_like(look: Looks, earlier: Looks) -> bool:
 
 
 def changed(room_id: NDArray[np.int64], at: NDArray[np.int64], looks: Looks) -> NDArray[np.bool_]:
-    """The pictures [n] that count: each room's first, and each that differs from the last one before it that counts.
+    """Which pictures [n] count.
+
+    They are each room's first, and each that differs from the last one before it that counts.
 
     Args:
         room_id: [n]. at: [n], the order within a room. looks: [n, LOOK].

@@ -31,7 +31,10 @@ def picture_bytes(picture: str) -> bytes:
 
 
 def stands_still(look: str, earlier: str) -> bool:
-    """Whether two pictures of a room, by the looks of their events, are the same; False where one is not known."""
+    """Whether two pictures of a room are the same by the looks of their events.
+
+    False where a look is not known.
+    """
     return bool(look and earlier) and looks_like(*(np.frombuffer(base64.b64decode(one), np.uint8) for one in (look, earlier)))
 
 

@@ -116,7 +116,7 @@ def vectors_of(
 
 
 def look_encoder() -> ImageEncoder:
-    """The looks of pictures (`livealign.frames.still`) as vectors, so that each is computed once."""
+    """The looks of pictures (`livealign.frames.still`) as vectors that the cache keeps."""
     sha256 = hashlib.sha256(f"looks {LOOK}".encode()).hexdigest()
     return ImageEncoder("looks", Identity(sha256, sha256), LOOK, _looks, torch.device("cpu"), torch.float32)
 

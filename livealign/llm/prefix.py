@@ -148,9 +148,9 @@ class Projector(nn.Module):
 
 
 class OwnTokens(Projector):
-    """The tokens that a vision-language model's own projector made, as they are; nothing of it is trained.
+    """The tokens that a vision-language model's own projector made, as they are.
 
-    The image encoder includes that projector (`livealign.llm.vision_language`).
+    The image encoder includes that projector (`livealign.llm.vision_language`), so nothing is trained here.
     """
 
     def __init__(self, width: int, tokens: int, images: str) -> None:

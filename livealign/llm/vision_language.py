@@ -68,7 +68,10 @@ class OwnTower(nn.Module):
         return F.adaptive_avg_pool2d(grid, self._pooled).flatten(2).transpose(1, 2).flatten(1)
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
-        """What the model reads of pictures uint8 [n, 224, 224, 3]: float32 [n, 1, 3, side, side], in one piece each."""
+        """What the model reads of pictures, each in one piece.
+
+        uint8 [n, 224, 224, 3] → float32 [n, 1, 3, side, side].
+        """
         side = {"longest_edge": self._pixels}
         whole = {"do_image_splitting": False, "size": side, "max_image_size": side, "return_tensors": "pt"}
         values: Tensor = self._processor([[picture] for picture in pixels], **whole)["pixel_values"]

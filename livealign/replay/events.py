@@ -82,9 +82,10 @@ def day_events(landing: Path, rooms: Mapping[int, Row], day: date, period: Perio
 
 
 def day_frames(landing: Path, rooms: Mapping[int, Row], day: date) -> list[Timed]:
-    """The landed pictures of the rooms on the day by time, with yesterday's of the rooms live at midnight.
+    """The landed pictures of the rooms on the day by time.
 
-    `path` is relative to the landing folder. A batch of events may hold none: each is sent by itself (`LiveCore.frame`).
+    Those of the day before are among them for the rooms live at midnight. `path` is relative to the landing folder. A batch of
+    events may hold none: each is sent by itself (`LiveCore.frame`).
 
     Raises:
         LandingError: the day has not been landed.

@@ -1,4 +1,4 @@
-"""Pictures of rooms as images: a card that never changes, a chess board, and a camera that moves."""
+"""Images of rooms: a card that never changes, a chess board, a camera that moves."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter

@@ -1,4 +1,7 @@
-"""Small random vision-language models as folders, with a tokenizer and, where it is read, an image processor."""
+"""Small random vision-language models as folders.
+
+Each has a tokenizer, and an image processor if its pictures are read.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
