@@ -180,8 +180,8 @@ def told_again(
 def with_ceilings(days: Sequence[Corpus], topics: NDArray[np.int64]) -> list[Corpus]:
     """The tellings with the true topic as content, one-hot, and with what probes read of it.
 
-    Each is [segments, topics]. A probe is a ridge regression on whitened vectors. It reads a training segment by the rooms of the other folds, so that it
-    is as sure of it as of the held-out day.
+    Each is [segments, topics]. A probe is a ridge regression on whitened vectors. It reads a training segment by the rooms of
+    the other folds, so that it is as sure of it as of the held-out day.
 
     Args:
         days: the tellings; probes are fitted to the training segments of the first.
