@@ -7,7 +7,7 @@ Machines that share nothing else share it.
     store.fetch_folder("adapters", sha256, folder)             # on another machine
 
     <store>/backbones/<sha256>.tar  adapters/<sha256>.tar  releases/<release id>.tar  bentos/<release id>.tar
-            embedding_cache/<encoder version>/<shard>.parquet  champions/<platform>.json  challengers/<platform>.json
+            embedding_cache/<encoder version>/<shard>.arrow    champions/<platform>.json  challengers/<platform>.json
 
 Whatever a name's hash stands for never changes, so each object is written by one upload and appears whole; nothing is renamed
 or locked, and work that is done twice writes the same. Two objects of a platform are replaced: the champion's pointer and the

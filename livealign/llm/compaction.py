@@ -13,11 +13,11 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
-import pyarrow.parquet as pq
 
 from livealign.files import TEMPORARY_PREFIX
-from livealign.llm.embedding_cache import CacheVersion
+from livealign.llm.embedding_cache import CacheVersion, rows_of
 
 LARGE_BYTES = 128 << 20  # of vectors; a shard of as many is left alone
 LEAST_SHARDS = 8  # fewer small ones are left alone: each compaction writes their rows anew
@@ -30,9 +30,9 @@ def compact(version: CacheVersion, large_bytes: int = LARGE_BYTES, least_shards:
     """
     version.fetch()
     _sweep(version.folder)
-    large = large_bytes // (4 * version.width)
+    large = large_bytes // (2 * version.width)
     # Larger ones first: of a row that two shards hold, the copy in the larger one stays.
-    rows = {file: _rows(file) for file in version.files()}
+    rows = {file: rows_of(file) for file in version.files()}
     files = sorted(rows, key=lambda file: (-rows[file], file.name))
     small = [file for file in files if rows[file] < large]
     if len(small) < least_shards:
@@ -61,7 +61,8 @@ def _merge(version: CacheVersion, group: Sequence[Path], known: set[bytes]) -> i
     merged = None
     if chosen:
         every = [key for keys, _, _ in chosen for key in keys]
-        merged = version.write(every, ((keys, values[rows]) for keys, values, rows in chosen))
+        number = np.result_type(*(values.dtype for _, values, _ in chosen))
+        merged = version.write(every, ((keys, values[rows]) for keys, values, rows in chosen), number)
     going = [file for file in shards if file != merged]
     for file in going:
         version.delete(file)
@@ -89,10 +90,3 @@ def _sweep(folder: Path) -> None:
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             file.unlink(missing_ok=True)
 
-
-def _rows(file: Path) -> int:
-    """Rows of a shard; 0 if it is gone or damaged, which reading it finds out."""
-    try:
-        return int(pq.read_metadata(file).num_rows)
-    except (OSError, ValueError):
-        return 0

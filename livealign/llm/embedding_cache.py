@@ -3,6 +3,9 @@
 Later days embed only texts that are new. With a store (`livealign.store`) machines share the shards: those of others are
 fetched before the cache is read, new ones are put there. A shard is named by the keys in it, so machines never write different
 ones of one name. `livealign.llm.compaction` merges small ones.
+
+Vectors are kept in half precision (`livealign.llm.half_precision`). Shards are Arrow files, which are mapped: a reader's memory
+is that of the rows it takes. Earlier versions wrote Parquet files of float32; they are read, and rounded as an encoder would.
 """
 
 import hashlib
@@ -17,11 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from livealign.files import TEMPORARY_PREFIX, removed_on_error
+from livealign.llm.half_precision import Rows, narrowed, rounded
 from livealign.store import Store
 
 logger = logging.getLogger(__name__)
 
 SHARDS = "embedding_cache"  # folder of the store
+SHARD, EARLIER_SHARD = ".arrow", ".parquet"
 FLUSH_ROWS = 1_024  # a stopped run loses at most this many embeddings
 
 
@@ -34,10 +39,10 @@ def text_key(text: str, picture: bytes | None = None) -> bytes:
 
 
 class EmbeddingCache:
-    """A folder of vectors: `root/<encoder version>/<shard>.parquet`.
+    """A folder of vectors: `root/<encoder version>/<shard>.arrow`.
 
-    A shard has columns key (binary 16) and vector (float32 list). It is written under a temporary name and renamed, so a
-    reader never sees half a shard, even after a killed writer.
+    A shard has columns key (binary 16) and vector (list of float16, or of float32 where a number is beyond float16). It is
+    written under a temporary name and renamed, so a reader never sees half a shard, even after a killed writer.
     """
 
     def __init__(self, root: Path, store: Store | None = None) -> None:
@@ -63,11 +68,10 @@ class CacheVersion:
     def __init__(self, folder: Path, width: int, store: Store | None = None) -> None:
         self.folder, self.store, self._stored = folder, store, f"{SHARDS}/{folder.name}"
         self.width = width
-        self.schema = pa.schema([("key", pa.binary(16)), ("vector", pa.list_(pa.float32(), width))])
         self._keys: list[bytes] = []
         self._vectors: list[np.ndarray] = []
 
-    def fill(self, keys: Sequence[bytes], vectors: np.ndarray, missing: np.ndarray) -> None:
+    def fill(self, keys: Sequence[bytes], vectors: np.ndarray | Rows, missing: np.ndarray) -> None:
         """Write cached vectors into their rows of `vectors` [n, width].
 
         Those rows of `missing` [n] become False.
@@ -94,7 +98,7 @@ class CacheVersion:
 
     def files(self) -> list[Path]:
         """The shards that are on this machine, sorted."""
-        return sorted(self.folder.glob("[!.]*.parquet"))
+        return sorted(file for file in self.folder.glob("[!.]*") if file.suffix in (SHARD, EARLIER_SHARD))
 
     def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
         """Add new vectors; they reach the disk in shards of about FLUSH_ROWS rows and at `flush`."""
@@ -107,26 +111,30 @@ class CacheVersion:
         """Write the vectors appended since the last flush as one shard."""
         if not self._keys:
             return
-        values = np.concatenate(self._vectors).astype(np.float32, copy=False)
-        self.write(self._keys, [(self._keys, values)])
+        values = narrowed(rounded(np.concatenate(self._vectors)))
+        self.write(self._keys, [(self._keys, values)], values.dtype)
         self._keys, self._vectors = [], []
 
-    def write(self, keys: Sequence[bytes], parts: Iterable[tuple[Sequence[bytes], np.ndarray]]) -> Path:
+    def write(self, keys: Sequence[bytes], parts: Iterable[tuple[Sequence[bytes], np.ndarray]], number: np.dtype) -> Path:
         """Write one shard of these keys, here and in the store, and return its file.
 
         Args:
-            parts: (keys, float32 [keys, width]) of row groups, one after another.
+            parts: (keys, vectors [keys, width]) of its batches, one after another.
+            number: the type of its numbers, float16 or float32.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.blake2b(b"".join(keys), digest_size=12).hexdigest()
         # The host too: machines may share this folder.
         temporary = self.folder / f"{TEMPORARY_PREFIX}{name}.{socket.gethostname()}.{os.getpid()}"
-        file = self.folder / f"{name}.parquet"
+        file = self.folder / f"{name}{SHARD}"
+        vector = pa.list_(pa.from_numpy_dtype(number), self.width)
+        schema = pa.schema([("key", pa.binary(16)), ("vector", vector)])
         with removed_on_error(temporary, file):
-            with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
                 for part_keys, values in parts:
-                    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=self.schema.field("vector").type)
-                    writer.write_table(pa.table([pa.array(part_keys, pa.binary(16)), column], schema=self.schema))
+                    numbers = pa.array(values.astype(number, copy=False).ravel())
+                    column = pa.FixedSizeListArray.from_arrays(numbers, type=vector)
+                    writer.write_batch(pa.record_batch([pa.array(part_keys, pa.binary(16)), column], schema=schema))
             temporary.replace(file)
         self.put(file)
         return file
@@ -143,20 +151,44 @@ class CacheVersion:
         file.unlink(missing_ok=True)
 
     def read(self, file: Path) -> list[tuple[list[bytes], np.ndarray]]:
-        """(keys, mapped float32 [keys, width]) of the row groups of a shard.
+        """(keys, mapped vectors [keys, width]) of the batches of a shard.
 
         They are none if it is gone. A damaged one is removed.
         """
         try:
-            table = pq.read_table(file, schema=self.schema, memory_map=True)
+            batches = _batches(file)
+            vectors = [batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, self.width) for batch in batches]
+            return [(batch["key"].to_pylist(), _half(values)) for batch, values in zip(batches, vectors, strict=True)]
         except FileNotFoundError:
             return []
-        except (pa.ArrowInvalid, OSError) as error:
+        except (ValueError, KeyError, OSError) as error:
             logger.warning("embedding cache: %s is damaged and was removed, its texts are embedded again (%s)", file, error)
             file.unlink(missing_ok=True)
             return []
-        width = self.schema.field("vector").type.list_size
-        return [
-            (batch["key"].to_pylist(), batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
-            for batch in table.to_batches()
-        ]
+
+
+def rows_of(file: Path) -> int:
+    """Rows of a shard; 0 if it is gone or damaged, which reading it finds out."""
+    try:
+        if file.suffix == EARLIER_SHARD:
+            return int(pq.read_metadata(file).num_rows)
+        return sum(batch.num_rows for batch in _batches(file))
+    except (ValueError, OSError):
+        return 0
+
+
+def _batches(file: Path) -> list[pa.RecordBatch]:
+    """The batches of a shard: mapped, but for one of an earlier version.
+
+    Raises:
+        ValueError, OSError: it is damaged or gone.
+    """
+    if file.suffix == EARLIER_SHARD:
+        return pq.read_table(file, memory_map=True).to_batches()
+    with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
+        return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+
+
+def _half(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of a shard as an encoder of today gives them: those of earlier versions are not rounded yet."""
+    return vectors if vectors.dtype == np.float16 else narrowed(rounded(vectors))

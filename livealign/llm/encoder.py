@@ -6,7 +6,8 @@ that several texts share is computed once (`livealign.llm.packing`). On a CPU ea
 
 A text may come with the picture of its moment, which the tuned vector then reads before it (`livealign.llm.prefix`); the raw
 one reads texts alone. Texts that come with their rooms are cut into blocks first (`livealign.llm.blocks`): their vectors then
-have the same bits on any number of cores, and from any engine.
+have the same bits on any number of cores, and from any engine. All vectors are rounded to half precision
+(`livealign.llm.half_precision`), whether they are computed or come from the cache.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
 from livealign.llm.fitting import check_length, check_number_type, layers_of, with_layers
 from livealign.llm.fused_layers import FusedStack, stack_of
+from livealign.llm.half_precision import Rows, rounded
 from livealign.llm.int8 import INT8_FORMAT, LINES, with_int8
 from livealign.llm.layers import Stack, copy_with_own_layers
 from livealign.llm.packing import PackedBatch, pack
@@ -146,7 +148,7 @@ class Encoder:
             BackboneError: there are pictures, and the adapter reads none or those of another image encoder.
         """
         tuned = self._adapted is not None
-        return self._encode(texts, (tuned,), progress, cache, rooms, pictures=pictures)[0]
+        return self._encode(texts, (tuned,), progress, cache, rooms, pictures=pictures)[0].astype(np.float32, copy=False)
 
     def encode_raw_and_tuned(
         self,
@@ -157,9 +159,9 @@ class Encoder:
         engine: Engine | None = None,
         pictures: Pictures | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Texts → (raw, tuned), float32 [n, hidden] each, from one pass through the frozen layers.
+        """Texts → (raw, tuned), float16 [n, hidden] each, from one pass through the frozen layers.
 
-        With pictures there are two passes, because the raw vector reads none.
+        They are float32 where a number is beyond float16. With pictures there are two passes, because the raw vector reads none.
 
         Args:
             rooms: of the texts [n], to cut them into blocks.
@@ -206,7 +208,10 @@ class Encoder:
         engine: Engine | None = None,
         pictures: Pictures | None = None,
     ) -> list[np.ndarray]:
-        """One [n, hidden] matrix for each kind (True = tuned); repeated and cached texts are not computed."""
+        """One [n, hidden] matrix for each kind (True = tuned); repeated and cached texts are not computed.
+
+        float16, or float32 where a number is beyond it.
+        """
         if pictures is not None:
             self._check(pictures)
         parts = [None] * len(texts) if pictures is None else pictures.parts()
@@ -217,12 +222,12 @@ class Encoder:
         names, first_row = list(distinct), np.fromiter(distinct.values(), np.int64, len(distinct))
         position = {key: row for row, key in enumerate(names)}
         rooms_of_distinct = None if rooms is None else first_rooms(keys, rooms)
-        vectors = [np.empty((len(distinct), self.hidden_size), np.float32) for _ in kinds]
+        vectors = [Rows(len(distinct), self.hidden_size) for _ in kinds]
         missing = [np.ones(len(distinct), bool) for _ in kinds]
         shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
-        for shard, matrix, absent in zip(shards, vectors, missing, strict=True):
+        for shard, of_kind, absent in zip(shards, vectors, missing, strict=True):
             if shard is not None:
-                shard.fill(names, matrix, absent)
+                shard.fill(names, of_kind, absent)
         done, total = len(distinct) - int(np.any(missing, axis=0).sum()), len(distinct)
         if progress:
             progress(done, total)
@@ -253,7 +258,7 @@ class Encoder:
             if shard is not None:
                 shard.flush()
         expand = np.fromiter((position[key] for key in keys), np.int64, len(keys))
-        return [matrix[expand] for matrix in vectors]
+        return [of_kind.matrix[expand] for of_kind in vectors]
 
     def _check(self, pictures: Pictures) -> None:
         if self.projector is None:
@@ -311,9 +316,9 @@ class Encoder:
             yield rows, projected(batch, self.projector, features)
 
     def _forward(self, batch: PackedBatch, kinds: list[bool]) -> list[np.ndarray]:
-        """One float32 [texts, hidden] for each kind, in the batch's order."""
+        """One float32 [texts, hidden] for each kind, rounded to half precision, in the batch's order."""
         with torch.inference_mode():
             shared = self._frozen.run(self._frozen.embed(batch), batch, 0, self.first)
             stacks = [self._adapted if kind and self._adapted is not None else self._frozen for kind in kinds]
             pooled = [stack.read(shared, batch, self.first, self.last, self.pooling) for stack in stacks]
-            return [vectors.cpu().numpy() for vectors in pooled]
+            return [rounded(vectors.cpu().numpy()) for vectors in pooled]

@@ -35,6 +35,7 @@ from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cor
 from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
+from livealign.llm.half_precision import rounded
 from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
 from livealign.llm.vision_language import KINDS, OwnTower
 
@@ -73,12 +74,12 @@ class ImageEncoder:
         return reference
 
     def encode(self, pixels: Pixels) -> Floats:
-        """uint8 [n, 224, 224, 3] → float32 [n, width]."""
+        """uint8 [n, 224, 224, 3] → float32 [n, width], rounded to half precision as the vectors of texts."""
         parts = [np.zeros((0, self.width), dtype=np.float32)]
         with torch.inference_mode():
             for start in range(0, len(pixels), BATCH):
                 batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(self.device)
-                parts.append(self.network(batch).float().cpu().numpy())
+                parts.append(rounded(self.network(batch).float().cpu().numpy()))
         return np.concatenate(parts)
 
 

@@ -157,7 +157,7 @@ class _Replay:
         if "frames" in sources:
             of_frames = (np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False) for name in (FRAME_IDS, FRAMES))
             frame_ids, vectors = of_frames
-            self.raw_frames = dict(zip(frame_ids.tolist(), vectors, strict=True))
+            self.raw_frames = dict(zip(frame_ids.tolist(), vectors.astype(np.float32, copy=False), strict=True))
         self.seen: dict[int, Floats] = {}
         self.expected = read_scores(artifacts)
         self.encoded: dict[int, tuple[Floats, Floats, NDArray]] = {}

@@ -21,6 +21,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
+from livealign.llm.half_precision import narrowed
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.ray_embedding import RayEmbedding
 from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
@@ -141,7 +142,8 @@ def embed_segments(
     pictures reads that of each window.
 
     Writes `<out>/{segment_ids,raw_llm,tuned_llm,lexical}.npy` and `<out>/lexicon.npz` whole; of pictures also
-    `<out>/{frame_segment_ids,frames}.npy`, and of a reading budget `<out>/reading.json`.
+    `<out>/{frame_segment_ids,frames}.npy`, and of a reading budget `<out>/reading.json`. Vectors of the LLM and of pictures are
+    float16, of counted words float32.
 
     Args:
         previous: the release whose adapter the day's continued from; its lexicon is continued too.
@@ -184,7 +186,7 @@ def embed_segments(
     with replaced_directory(out) as folder:
         if frames is not None and "frames" in profile.alignment.sources:
             np.save(folder / f"{FRAME_IDS}.npy", frames.segment_ids, allow_pickle=False)
-            np.save(folder / f"{FRAMES}.npy", frames.vectors, allow_pickle=False)
+            np.save(folder / f"{FRAMES}.npy", narrowed(frames.vectors), allow_pickle=False)
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         lexicon.save(folder / LEXICON)

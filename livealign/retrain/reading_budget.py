@@ -76,7 +76,7 @@ class ReadingBudget:
             "impressions_with_vector": round(self.covered_share, 4),
         }
 
-    def for_all(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def for_all(self, vectors: NDArray) -> NDArray:
         """The vectors [n, d] of all windows, from those of the read ones [r, d].
 
         A window without a source has zeros.

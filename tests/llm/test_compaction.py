@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from livealign.errors import LiveAlignError
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import CacheVersion, EmbeddingCache
+from livealign.llm.half_precision import rounded
 from livealign.store import Store
 
 WIDTH, SHARDS, ROWS = 8, 12, 5
 VERSION = "0123456789abcdef01234567"
-ROW_BYTES = 4 * WIDTH
+ROW_BYTES = 2 * WIDTH
 
 
 def keys_of(shard: int) -> list[bytes]:
@@ -25,7 +26,7 @@ def keys_of(shard: int) -> list[bytes]:
 
 
 def vectors_of(shard: int) -> NDArray[np.float32]:
-    return np.random.default_rng(shard).normal(size=(ROWS, WIDTH)).astype(np.float32)
+    return rounded(np.random.default_rng(shard).normal(size=(ROWS, WIDTH)).astype(np.float32))
 
 
 EVERY = [key for shard in range(SHARDS) for key in keys_of(shard)]
@@ -100,6 +101,7 @@ KILLED = """
 import os, pathlib, signal, sys
 from livealign.llm import compaction
 from livealign.llm.embedding_cache import EmbeddingCache
+from livealign.llm.half_precision import rounded
 from livealign.store import Store
 
 root, where, step = sys.argv[1], sys.argv[2], int(sys.argv[3])

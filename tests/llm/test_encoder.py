@@ -216,7 +216,7 @@ def test_another_way_to_read_the_model_is_another_cache_version(backbone, change
 def test_a_damaged_cache_file_is_computed_again(backbone, tmp_path):
     encoder, cache = Encoder.load(backbone, None, CONFIG), EmbeddingCache(tmp_path)
     expected = encoder.encode(TEXTS, cache=cache)
-    (shard,) = tmp_path.glob("*/*.parquet")
+    (shard,) = tmp_path.glob("*/*.arrow")
     shard.write_bytes(shard.read_bytes()[:200])
     np.testing.assert_array_equal(encoder.encode(TEXTS, cache=cache), expected)
     np.testing.assert_array_equal(encoder.encode(TEXTS, cache=cache), expected)

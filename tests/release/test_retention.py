@@ -53,7 +53,7 @@ def home(tmp_path: Path) -> Home:
         fill(home.artifacts / day.isoformat() / "ranker" / "scores.npy")
         fill(home.reports / day.isoformat() / "summary.json")
     for number, version in enumerate(("old", "middle", "new")):
-        fill(home.embedding_cache / version / "shard.parquet")
+        fill(home.embedding_cache / version / "shard.arrow")
         os.utime(home.embedding_cache / version, (number, number))
     for number in range(20, 28):
         one = release(home.releases, number)
