@@ -6,7 +6,7 @@ With the adapter of the last retrain, on the day that it held out. Windows: word
 reciprocal rank of `livealign backbone compare`; the interval is over authors. GAUC: every text of the days is read again in
 int8; towers, codes and ranker are trained on those vectors and on the retrain's; the interval is over users, of the mean over
 the seeds. The content check is left out, so that content is always used. `--seeds 0` leaves GAUC out. `--stored`
-measures what a file of half the size would cost: the retrain's vectors, rounded.
+measures what files of fewer digits than float16 would cost: the retrain's vectors, rounded.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1_200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--content", choices=SOURCES, default="llm", help="the LLM beside counted words, or alone")
-    parser.add_argument("--stored", nargs="*", choices=("float16", "bfloat16"), default=[], help="rounds the retrain's vectors")
+    parser.add_argument("--stored", nargs="*", choices=("bfloat16",), default=[], help="rounds the retrain's vectors")
     add_options(parser)
     arguments = parser.parse_args()
     use_physical_cores()
@@ -84,18 +84,18 @@ def main() -> None:
     out.write()
 
 
-def own(retrained: Retrained, ids: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+def own(retrained: Retrained, ids: NDArray[np.int64]) -> list[NDArray]:
     """The retrain's own raw and tuned vectors of these segments."""
     rows = rows_by_key(np.load(retrained.embeddings / "segment_ids.npy", allow_pickle=False), ids)
     return [np.load(retrained.embeddings / f"{name}.npy", allow_pickle=False)[rows] for name in (RAW, TUNED)]
 
 
-def rounded(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def rounded(vectors: NDArray, name: str) -> NDArray[np.float32]:
     """The vectors as a file of this number type would give them back."""
     return torch.from_numpy(vectors).to(getattr(torch, name)).float().numpy()
 
 
-def with_vectors(corpus: Corpus, ids: NDArray[np.int64], vectors: Sequence[NDArray[np.float32]]) -> Corpus:
+def with_vectors(corpus: Corpus, ids: NDArray[np.int64], vectors: Sequence[NDArray]) -> Corpus:
     """The corpus with other raw and tuned vectors."""
     for name, of_kind in zip((RAW, TUNED), vectors, strict=True):
         corpus = corpus.with_content(name, ids, of_kind)

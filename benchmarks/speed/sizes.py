@@ -35,6 +35,7 @@ RATES = {
     "ranker": Rate(47_000, "examples of one epoch", "python -m benchmarks.speed.heads --days 2"),
     "corpus": Rate(268, "bytes an impression", "pytest tests/dataset/test_corpus.py -k 280"),
     "vectors": Rate(4 * (576 + 576 + 128), "bytes a window in float32: raw, tuned, counted words", "livealign settings"),
+    "files": Rate(2 * (576 + 576) + 4 * 128, "bytes a window on disk: raw and tuned in float16, words", "livealign settings"),
     "refresh": Rate(75, "rooms", "make bench ONLY=tick"),
 }
 
@@ -78,7 +79,8 @@ def needs(size: Size) -> dict[str, float]:
         "towers on a warm start, core hours": profile.alignment.warm_epochs * examples / rate["towers"] / HOUR,
         "ranker, core hours": profile.ranker.epochs * examples / rate["ranker"] / HOUR,
         "corpus in memory, GiB": (days + 1) * size.impressions * rate["corpus"] / GIB,
-        "vectors of all windows, GiB": (days + 1) * size.windows * rate["vectors"] / GIB,
+        "vectors of all windows in memory, GiB": (days + 1) * size.windows * rate["vectors"] / GIB,
+        "vectors of all windows on disk, GiB": (days + 1) * size.windows * rate["files"] / GIB,
         "live refresh, cores": size.rooms / (rate["refresh"] * SECONDS_OF_A_WINDOW),
     }
 

@@ -89,4 +89,3 @@ def _sweep(folder: Path) -> None:
         pid = file.name.rpartition(".")[2]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             file.unlink(missing_ok=True)
-

@@ -161,7 +161,7 @@ class Encoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Texts → (raw, tuned), float16 [n, hidden] each, from one pass through the frozen layers.
 
-        They are float32 where a number is beyond float16. With pictures there are two passes, because the raw vector reads none.
+        They are float32 where a number is beyond float16. With pictures there are two passes: the raw vector reads none.
 
         Args:
             rooms: of the texts [n], to cut them into blocks.

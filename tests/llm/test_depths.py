@@ -30,7 +30,7 @@ def test_each_layer_agrees_with_an_encoder_that_ends_there(tmp_path, own_layers,
     for (layer, pooling), vectors in found.vectors.items():
         config = EncoderConfig(exit_layer=layer, first_adapted_layer=0, pooling=pooling)
         expected = Encoder.load(backbone, None, config, SegmentConfig(token_budget=64)).encode(TEXTS)
-        np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-2 if backbone.dtype.itemsize == 2 else 1e-5)
+        np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=2e-2 if backbone.dtype.itemsize == 2 else 1e-5)
 
 
 def test_deeper_takes_more_time_and_more_weights_and_nothing_beyond_the_last_layer(tmp_path):

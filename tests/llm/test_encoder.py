@@ -68,7 +68,7 @@ def plain_reference(model: torch.nn.Module, backbone: Backbone, text: str, layer
 def test_the_raw_embedding_is_the_mean_of_transformers_hidden_states_at_the_exit_layer(backbone, layer):
     found = Encoder.load(backbone, None, EncoderConfig(exit_layer=layer, first_adapted_layer=0)).encode(TEXTS)
     for row, text in enumerate(TEXTS):
-        np.testing.assert_allclose(found[row], plain_reference(backbone.model, backbone, text, layer), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[row], plain_reference(backbone.model, backbone, text, layer), rtol=1e-3, atol=1e-5)
 
 
 def test_the_tuned_embedding_is_that_of_the_unmerged_adapter(backbone, adapter):
@@ -92,14 +92,14 @@ def test_an_embedding_does_not_depend_on_what_else_is_in_the_batch(backbone, ada
     alone = [Encoder.load(backbone, adapter, CONFIG).encode([text])[0] for text in TEXTS]
     together = Encoder.load(backbone, adapter, CONFIG).encode(TEXTS)
     small = Encoder.load(backbone, adapter, EncoderConfig(exit_layer=2, first_adapted_layer=1, batch_tokens=8)).encode(TEXTS)
-    np.testing.assert_allclose(together, np.stack(alone), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(small, together, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together, np.stack(alone), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(small, together, rtol=1e-3, atol=1e-5)
 
 
 def test_raw_and_tuned_together_are_the_same_as_each_alone(backbone, adapter):
     raw, tuned = Encoder.load(backbone, adapter, CONFIG).encode_raw_and_tuned(TEXTS)
-    np.testing.assert_allclose(raw, Encoder.load(backbone, None, CONFIG).encode(TEXTS), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(tuned, Encoder.load(backbone, adapter, CONFIG).encode(TEXTS), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(raw, Encoder.load(backbone, None, CONFIG).encode(TEXTS), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(tuned, Encoder.load(backbone, adapter, CONFIG).encode(TEXTS), rtol=1e-3, atol=1e-6)
 
 
 def test_equal_texts_are_embedded_once_and_an_empty_list_is_allowed(backbone):
@@ -120,7 +120,7 @@ def test_last_pooling_reads_the_last_token(backbone):
     found = Encoder.load(backbone, None, config).encode(TEXTS)
     for row, text in enumerate(TEXTS):
         expected = plain_reference(backbone.model, backbone, text, 2, last=True)
-        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_cores_with_batches_of_their_own_give_what_one_core_gives(backbone, adapter):
@@ -130,7 +130,7 @@ def test_cores_with_batches_of_their_own_give_what_one_core_gives(backbone, adap
         torch.set_num_threads(1)
         alone = encoder.encode(TEXTS)
         torch.set_num_threads(3)
-        np.testing.assert_allclose(encoder.encode(TEXTS), alone, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(encoder.encode(TEXTS), alone, rtol=1e-3, atol=1e-5)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
@@ -164,7 +164,7 @@ def test_another_adapter_finds_the_raw_vectors_in_the_cache_but_not_the_tuned_on
     expected = encoder.encode_raw_and_tuned(TEXTS)
     found = encoder.encode_raw_and_tuned(TEXTS, cache=cache)
     np.testing.assert_array_equal(found[0], raw)
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-3, atol=1e-6)
 
 
 def turn_weights(adapter: Path) -> None:
@@ -200,7 +200,7 @@ def test_no_vector_of_an_adapter_that_differs_in_one_part_is_reused(
     found = Encoder.load(backbone, second, config).encode_raw_and_tuned(TEXTS, cache=cache)
     alone = Encoder.load(backbone, second, config).encode_raw_and_tuned(TEXTS)
     for cached, computed in zip(found, alone, strict=True):
-        np.testing.assert_allclose(cached, computed, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(cached, computed, rtol=1e-3, atol=1e-5)
     assert np.abs(alone[1] - tuned).max() > 1e-3
     assert np.allclose(alone[0], raw, atol=1e-5) == is_raw_the_same
 

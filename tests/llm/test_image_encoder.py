@@ -56,7 +56,7 @@ def test_a_folder_of_transformers_gives_what_the_model_gives(make, tmp_path: Pat
             expected = model(pixel_values=pixels).last_hidden_state.mean(dim=1)
         else:
             expected = model.vision_model(pixel_values=pixels).pooler_output
-    np.testing.assert_allclose(vectors, expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-3, atol=1e-4)
     assert encoder.reference()["path"] == str(folder)
 
 
