@@ -121,6 +121,14 @@ class ReadingConfig:
         AMOUNT,
         unit="windows",
     )
+    seconds_per_day: int = setting(
+        0, "of reading each day's windows on all cores or workers, likewise; 0: no bound", AMOUNT, unit="seconds"
+    )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some windows may be left unread."""
+        return self.windows_per_day > 0 or self.seconds_per_day > 0
 
 
 @dataclass(frozen=True)

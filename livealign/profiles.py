@@ -79,7 +79,7 @@ class Profile:
         left_out = set(NOT_OF_A_RELEASE)
         if not self.reads_pictures:
             left_out.add("frames")
-        if not self.reading.windows_per_day:
+        if not self.reading.is_bounded:
             left_out.add("reading")
         return {name: value for name, value in self.to_dict().items() if name not in left_out}
 

@@ -111,10 +111,10 @@ def replay_day(home: Home, day: date, scratch: Path, progress: Callable[[int, in
     """
     artifacts = DayArtifacts.of(home, day)
     bundle = open_bundle(home.releases / read_json(artifacts.release / "bundle.json")["release_id"])
-    if bundle.manifest["config"].get("reading", {}).get("windows_per_day"):  # a release without a budget may not name it
+    if any(bundle.manifest["config"].get("reading", {}).values()):  # a release without a budget may not name it
         raise LiveAlignError(
             f"release {bundle.release_id} has a reading budget and the service reads every window, so their vectors differ; "
-            "replay a day that was retrained with reading.windows_per_day = 0"
+            "replay a day that was retrained without one"
         )
     corpus = _corpus(home, day, bundle)
     rooms = rooms_of(home.marts, day)

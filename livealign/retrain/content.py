@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livealign.config import DatasetConfig
 from livealign.dataset.corpus import FRAMES, LEXICAL, RAW, TUNED, referenced_segments
@@ -23,6 +24,7 @@ from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
 from livealign.llm.half_precision import narrowed
 from livealign.llm.image_encoder import load_image_encoder
+from livealign.llm.prefix import Pictures
 from livealign.llm.ray_embedding import RayEmbedding
 from livealign.llm.texts import TEXT_COLUMNS, days_with_segments, texts_of
 from livealign.profiles import Profile
@@ -32,6 +34,7 @@ from livealign.retrain.encoder_choice import with_encoder_of
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon, lexicon_of
 from livealign.retrain.reading_budget import RECORD, reading_budget
+from livealign.retrain.reading_rate import reading_cores, reading_rate, windows_within
 from livealign.store import Store
 from livealign.tuning.broadcast_pairs import choose_broadcast_pairs
 from livealign.tuning.descriptions import Descriptions, choose_descriptions, read_captions
@@ -40,6 +43,7 @@ from livealign.tuning.pictures import with_pictures
 
 INTERACTION_COLUMNS = ("user_id", "room_id", "segment_id", "shown_at", "click", "long_view")
 EXAMPLES_SHOWN = 5
+RATE_WINDOWS = 64  # of each day, the most shown, by which the reading rate is measured
 
 
 @dataclass(frozen=True)
@@ -171,11 +175,23 @@ def embed_segments(
         if encoder.projector is not None and encoder.projector.images != images.identity.sha256:
             raise BackboneError(f"the adapter was tuned with pictures of another encoder than {images.name}; tune it fully")
         frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)
-    budget = reading_budget(marts, window, segment_ids, profile.reading.windows_per_day)
-    read_texts, rooms = [texts[row] for row in budget.read.tolist()], budget.rooms[budget.read]
     store = Store.open(profile.machines.store)
     engine = _engine(profile, models, adapter, store)
-    beside = None if frames is None or encoder.projector is None else frames.beside(segment_ids[budget.read])
+
+    def inputs(rows: NDArray[np.int64]) -> tuple[list[str], Pictures | None]:
+        beside = None if frames is None or encoder.projector is None else frames.beside(segment_ids[rows])
+        return [texts[row] for row in rows.tolist()], beside
+
+    most, bound = profile.reading.windows_per_day, dict[str, float]()
+    if profile.reading.seconds_per_day:
+        sample = reading_budget(marts, window, segment_ids, RATE_WINDOWS)
+        sampled, beside = inputs(sample.read)
+        rate = reading_rate(encoder, cache, sampled, sample.rooms[sample.read], engine, beside)
+        cores = reading_cores(encoder, engine)
+        most = windows_within(profile.reading, rate, cores)
+        bound = {"seconds_per_day": profile.reading.seconds_per_day, "texts_in_a_second": round(rate * cores, 1)}
+    budget = reading_budget(marts, window, segment_ids, most)
+    (read_texts, beside), rooms = inputs(budget.read), budget.rooms[budget.read]
     known = EmbeddingCache(cache, store)
     raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, known, rooms, engine, beside)
     for kind in (False, True):
@@ -190,8 +206,8 @@ def embed_segments(
         for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         lexicon.save(folder / LEXICON)
-        if profile.reading.windows_per_day:
-            replace_json(folder / RECORD, budget.record(profile.reading.windows_per_day), version=1)
+        if profile.reading.is_bounded:
+            replace_json(folder / RECORD, budget.record(most) | bound, version=1)
     return EmbeddingReport(
         segments=len(segment_ids),
         read=len(read_texts),

@@ -1,6 +1,6 @@
 """The reading budget: the windows that the LLM reads, and the vectors of the others.
 
-    budget = reading_budget(marts, days, segment_ids, profile.reading.windows_per_day)
+    budget = reading_budget(marts, days, segment_ids, windows_per_day)
     vectors = budget.for_all(encode(texts of budget.read))     # a window that is not read has its room's last vector
 
 A large platform has more windows a day than a night can read. Most impressions are of few of them, so each day's windows are
@@ -28,10 +28,16 @@ RECORD = "reading.json"  # beside the vectors of a day
 
 def reading_line(record: Mapping[str, int | float]) -> str:
     """The effect of a reading budget as one line for people."""
+    bound = f"reading.windows_per_day = {record['windows_per_day']:,}"
+    if "seconds_per_day" in record:
+        bound = (
+            f"reading.seconds_per_day = {record['seconds_per_day']:,}, at {record['texts_in_a_second']:,} texts a second "
+            f"{record['windows_per_day']:,} windows a day"
+        )
     return (
-        f"{record['read']:,} of {record['windows']:,} windows were read (reading.windows_per_day = "
-        f"{record['windows_per_day']:,}); of the impressions {record['impressions_with_read_window']:.1%} are of a window that "
-        f"was read, and {record['impressions_with_vector']:.1%} of one with a vector"
+        f"{record['read']:,} of {record['windows']:,} windows were read ({bound}); of the impressions "
+        f"{record['impressions_with_read_window']:.1%} are of a window that was read, and "
+        f"{record['impressions_with_vector']:.1%} of one with a vector"
     )
 
 
