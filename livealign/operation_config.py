@@ -143,4 +143,5 @@ class MachinesConfig:
     address: str = setting("local", "Ray's cluster: local, auto, or host:port of its head")
     workers: int = setting(2, "Ray's actors that embed, of one core or one GPU each", Bounds(1, 10_000), unit="actors")
     ranks: int = setting(1, "processes that tune the LLM together, by Ray; 1: this one", Bounds(1, 1_024), unit="processes")
+    shard: bool = setting(False, "ranks share out the backbone's weights (FSDP): for one that does not fit a card in tuning")
     store: str = setting("home", "where finished things are copied to: home for nowhere else, a folder, or s3://bucket/prefix")

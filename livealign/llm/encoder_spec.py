@@ -8,7 +8,7 @@ With a store, the other process may run on a machine that shares nothing else: i
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import transformers
 import livealign
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.errors import BackboneError
-from livealign.llm.backbone import Backbone, load_backbone
+from livealign.llm.backbone import Backbone, choose_device, load_backbone
 from livealign.llm.backbone_names import TINY, can_be_fetched
 from livealign.llm.encoder import Encoder
 from livealign.store import HOME, Store
@@ -55,8 +55,11 @@ class BackboneSpec:
             code=code_of_vectors(),
         )
 
-    def load(self) -> Backbone:
+    def load(self, whole: bool = True) -> Backbone:
         """Load the backbone in this process, in the number type of the other.
+
+        Args:
+            whole: whether its weights go to its device; otherwise they stay on the CPU, to be shared out.
 
         Raises:
             BackboneError: this process has other code or another model, so its vectors would differ.
@@ -72,13 +75,13 @@ class BackboneSpec:
             store.fetch_folder(BACKBONES, self.sha256, folder)
             name = str(folder)
         dtype = getattr(torch, self.dtype.removeprefix("torch."))
-        backbone = load_backbone(name, Path(self.models), self.device, dtype)
+        backbone = load_backbone(name, Path(self.models), self.device if whole else "cpu", dtype)
         if backbone.sha256 != self.sha256:
             raise BackboneError(
                 f"this worker's {self.name} is {backbone.sha256[:12]}, the retrain's {self.sha256[:12]}; share LIVEALIGN_HOME, "
                 "or set machines.store"
             )
-        return backbone
+        return replace(backbone, device=choose_device(self.device))
 
 
 @dataclass(frozen=True)

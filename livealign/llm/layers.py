@@ -63,6 +63,7 @@ class LayerStack:
         config: Any = self.model.config
         self.hidden_size = int(config.hidden_size)
         self._asked = _Asked()
+        self._tuples: list[int] | None = None  # of each layer, as `_Asked.tuples`
         self._steps = nn.ModuleList(_Step(layer, index, self._asked) for index, layer in enumerate(self.layers))
         self._forward: Any = _with_layers(model, self.path, self._steps)
 
@@ -97,14 +98,19 @@ class LayerStack:
         """States [rows, longest, hidden] after the layers; with `last` 0, those that the first layer is given."""
         real = torch.arange(group.nodes.shape[1], device=group.nodes.device) < group.lengths[:, None]
         ids = batch.ids[group.nodes].masked_fill(~real, self.model.config.pad_token_id or 0)
-        if first and self._asked.tuples is None:
-            with torch.no_grad():
-                self._asked.learn(self._forward, ids[:1, : int(group.lengths[0])])
+        if first:
+            self.learn(ids[:1, : int(group.lengths[0])])
         inputs = {"input_ids": ids}
         if hidden is None and batch.prefix is not None:
             embedded = batch.prefix.put(self.model.get_input_embeddings()(batch.ids))
             inputs = {"inputs_embeds": F.embedding(group.nodes, embedded)}
-        return self._asked.states(self._forward, inputs, real, hidden, first, last)
+        return self._asked.states(self._forward, inputs, real, hidden, first, last, self._tuples)
+
+    def learn(self, ids: Tensor) -> None:
+        """Find out what each layer returns by a pass of all, unless it is known: a pass may then begin at any of them."""
+        if self._tuples is None:
+            with torch.no_grad():
+                self._tuples = self._asked.learn(self._forward, ids)
 
 
 class _Left(Exception):
@@ -124,9 +130,16 @@ class _Asked(threading.local):
     tuples: list[int] | None = None  # length of the tuple that each layer returns, 0 for a tensor: a skipped one does likewise
 
     def states(
-        self, forward: Any, inputs: Mapping[str, Tensor], real: Tensor, given: Tensor | None, first: int, last: int
+        self,
+        forward: Any,
+        inputs: Mapping[str, Tensor],
+        real: Tensor,
+        given: Tensor | None,
+        first: int,
+        last: int,
+        tuples: list[int] | None,
     ) -> Tensor:
-        self.first, self.last, self.given = first, last, given
+        self.first, self.last, self.given, self.tuples = first, last, given, tuples
         try:
             forward(**inputs, attention_mask=real.long())
         except _Left as left:
@@ -135,12 +148,13 @@ class _Asked(threading.local):
             self.given = None
         raise BackboneError("the forward pass of this model ended before its layers did; use another model")
 
-    def learn(self, forward: Any, ids: Tensor) -> None:
+    def learn(self, forward: Any, ids: Tensor) -> list[int]:
         self.first, self.last, self.given, self.learning = 0, 1 << 30, None, []
         try:
             forward(input_ids=ids, attention_mask=torch.ones_like(ids))
+            return self.learning
         finally:
-            self.tuples, self.learning = self.learning, None
+            self.learning = None
 
 
 class _Step(nn.Module):

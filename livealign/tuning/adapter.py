@@ -66,6 +66,7 @@ def tune_adapter(
     warm_start: Path | None = None,
     progress: Progress | None = None,
     descriptions: Descriptions | None = None,
+    sharded: bool = False,
 ) -> TuneReport:
     """Tune on `pairs` and save the adapter of the best validation to the folder `out`.
 
@@ -79,6 +80,7 @@ def tune_adapter(
         warm_start: an earlier adapter folder with the same rank and layers, to continue from for `config.warm_steps`.
         descriptions: windows and their descriptions, for the second objective; required if `config.description_weight` is
             not 0.
+        sharded: whether the ranks share out the backbone's weights (`livealign.tuning.sharding`).
 
     Raises:
         TrainingError: too few pairs, an adapter that does not fit, or a loss that is not finite.
@@ -99,12 +101,14 @@ def tune_adapter(
         )
     if config.dropout and not Ranks().alone:
         raise TrainingError("finetune.dropout is drawn anew in each reading, so ranks would not agree; set it to 0")
+    if sharded and train.pictures is not None:
+        raise TrainingError("machines.shard: an LLM that reads pictures is tuned whole; set frames.prefix_tokens to 0")
     model = with_adapter(backbone, encoder, config, warm_start)
     parameters, projector = adapter_parameters(model), _projector(backbone, train, config, warm_start)
     if projector is not None:
         parameters += list(projector.parameters())
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
-    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions, projector)
+    loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions, projector, sharded)
     done = TuningProgress()
     checkpoint = TuningCheckpoint(
         out.with_name(f"{out.name}.checkpoint"),

@@ -13,7 +13,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ from livealign.tuning.descriptions import Descriptions, description_loss
 from livealign.tuning.losses import contrastive_loss, false_negatives, whitening
 from livealign.tuning.pairs import TextPairs
 from livealign.tuning.ranks import Ranks
+from livealign.tuning.sharding import sharded_stacks
 
 WHITENING_TEXTS = 1_024
 
@@ -83,19 +84,25 @@ class TuningLoop:
         pooling: Pooling,
         descriptions: Descriptions | None = None,
         projector: Projector | None = None,
+        sharded: bool = False,
     ) -> None:
         self.ranks = Ranks()
         self.backbone, self.segments, self.config = backbone, segments, config
         self.parameters, self.pooling, self.descriptions, self.projector = parameters, pooling, descriptions, projector
-        self.best = [parameter.detach().clone() for parameter in parameters]
         self.first, self.last = layers_of(backbone, encoder)  # the first adapted layer, and how many layers are run
-        self.frozen: Stack = stack_of(backbone.model, last=self.last)
-        body = model.get_base_model()
-        # Only peft's own layers support dropout within an adapter.
-        fused = stack_of(body, config.checkpoint_layers, differentiable=projector is not None) if not config.dropout else None
-        self.adapted: Stack = fused or LayerStack(body)
+        self.frozen, self.adapted = self._stacks(model.get_base_model(), sharded)
+        self.best = [parameter.detach().clone() for parameter in parameters]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.whitening: Tensor | None = None  # not fitted yet
+
+    def _stacks(self, body: nn.Module, sharded: bool) -> tuple[Stack, Stack]:
+        """The frozen layers and the adapted ones."""
+        if sharded:
+            return sharded_stacks(self.backbone, body, self.last)
+        frozen = stack_of(self.backbone.model, last=self.last)
+        if self.config.dropout:  # within an adapter only peft's own layers support it
+            return frozen, LayerStack(body)
+        return frozen, stack_of(body, self.config.checkpoint_layers, differentiable=self.projector is not None)
 
     def fit(self, train: TextPairs, validation: TextPairs, done: TuningProgress) -> Iterator[int]:
         """Take the steps from `done.steps` on; yields the number of steps after each.
@@ -258,12 +265,11 @@ class TuningLoop:
         of_picture = 0 if self.projector is None else self.projector.tokens
         row = None if seen is None else seen.row
         tokens = tokenize(self.backbone, texts[mine], self.segments.token_budget, row, of_picture)
-        chunks = max(1, -(-sum(map(len, tokens)) // self.config.chunk_tokens))
-        size = -(-len(tokens) // chunks)
-        return [
-            self._pack_chunk(tokens[start : start + size], None if seen is None else seen.features)
-            for start in range(0, len(tokens), size)
-        ]
+        # Equally many on all ranks, which may have to run the same layers equally often (`livealign.tuning.sharding`).
+        wanted = self.ranks.most(-(-sum(map(len, tokens)) // self.config.chunk_tokens), self.backbone.device)
+        chunks = max(1, min(wanted, len(texts) // self.ranks.world))
+        ends = [len(tokens) * chunk // chunks for chunk in range(chunks + 1)]
+        return [self._pack_chunk(tokens[start:end], None if seen is None else seen.features) for start, end in pairwise(ends)]
 
     def _pack_chunk(self, tokens: Sequence[Sequence[int]], features: np.ndarray | None = None) -> PackedTexts:
         rows, batch = pack_whole(tokens, self.frozen.causal, self.backbone.device)

@@ -78,6 +78,14 @@ class Ranks:
         self.group.allreduce([tensor]).wait()
         return float(tensor)
 
+    def most(self, number: int, device: torch.device) -> int:
+        """The largest of every rank's number."""
+        if self.group is None:
+            return number
+        tensor = torch.tensor([number], dtype=torch.int64, device=device)
+        self.group.allreduce([tensor], dist.ReduceOp.MAX).wait()
+        return int(tensor)
+
     def from_first(self, content: bytes, device: torch.device) -> bytes:
         """The first rank's bytes, on every rank."""
         if self.group is None:

@@ -43,6 +43,7 @@ class TuningWork:
     warm_start: Path | None
     descriptions: Descriptions | None
     cores: int  # of each rank
+    sharded: bool  # whether the ranks share out the backbone's weights
 
 
 def tune_on_ranks(
@@ -71,7 +72,7 @@ def tune_on_ranks(
         cores = _cores_of_a_rank(ray, machines.ranks)
         spec = BackboneSpec.of(backbone, models, Store.open(machines.store))
         out = out.absolute()
-        work = TuningWork(spec, pairs, segments, encoder, config, out, warm_start, descriptions, cores)
+        work = TuningWork(spec, pairs, segments, encoder, config, out, warm_start, descriptions, cores, machines.shard)
         with _shown(ray, progress) as board:
             _train(work, board, machines.ranks, on_gpu)
     try:
@@ -116,7 +117,7 @@ def _train(work: TuningWork, board: Any, ranks: int, on_gpu: bool) -> None:
 def tune_as_rank(job: dict[str, Any]) -> None:
     """The work of one rank, in a process of Ray Train with torch's process group."""
     work: TuningWork = job["work"]
-    backbone = work.backbone.load()
+    backbone = work.backbone.load(whole=not work.sharded)
     if backbone.device.type == "cpu":
         torch.set_num_threads(work.cores)
     tune_adapter(
@@ -129,6 +130,7 @@ def tune_as_rank(job: dict[str, Any]) -> None:
         warm_start=work.warm_start,
         progress=lambda done, steps: job["board"].put.remote(done, steps),
         descriptions=work.descriptions,
+        sharded=work.sharded,
     )
 
 

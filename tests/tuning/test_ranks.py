@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def descriptions() -> Descriptions:
     return Descriptions(said, [f"about {text[: 4 + row]}" for row, text in enumerate(PAIRS.right)])
 
 
-def ready_loop(folder: Path, config: FinetuneConfig) -> TuningLoop:
+def ready_loop(folder: Path, config: FinetuneConfig, sharded: bool = False) -> TuningLoop:
     """A loop before its first step, with an adapter whose weights are not zero."""
     backbone = load_backbone("tiny", folder, device="cpu")
     model = with_adapter(backbone, ENCODER, config, None)
@@ -45,7 +46,8 @@ def ready_loop(folder: Path, config: FinetuneConfig) -> TuningLoop:
     with torch.no_grad():
         for parameter in parameters:
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return TuningLoop(backbone, model, parameters, SEGMENTS, ENCODER, config, Pooling.of("mean", None, backbone.device))
+    pooling = Pooling.of("mean", None, backbone.device)
+    return TuningLoop(backbone, model, parameters, SEGMENTS, ENCODER, config, pooling, sharded=sharded)
 
 
 def gradient(loop: TuningLoop) -> np.ndarray:
@@ -57,7 +59,7 @@ def gradient(loop: TuningLoop) -> np.ndarray:
     return np.append(torch.cat(flat), losses)
 
 
-def tuned(folder: Path, config: FinetuneConfig) -> np.ndarray:
+def tuned(folder: Path, config: FinetuneConfig, sharded: bool = False) -> np.ndarray:
     """The losses of a short tuning whose second rank is killed at the third step, once."""
     backbone, dead = load_backbone("tiny", folder, device="cpu"), folder / "dead"
 
@@ -72,7 +74,9 @@ def tuned(folder: Path, config: FinetuneConfig) -> np.ndarray:
             return contrast(loop, batch, chunks)  # type: ignore[arg-type]
 
         TuningLoop._contrast = mortal  # type: ignore[method-assign,assignment]
-    report = tune_adapter(backbone, PAIRS, SEGMENTS, ENCODER, config, folder / "adapter", descriptions=descriptions())
+    report = tune_adapter(
+        *(backbone, PAIRS, SEGMENTS, ENCODER, config, folder / "adapter"), descriptions=descriptions(), sharded=sharded
+    )
     return np.array([report.resumed_at, *report.losses, *report.description_losses, *report.validation_losses])
 
 
@@ -120,14 +124,16 @@ def test_the_gradient_of_ranks_is_that_of_one_process(
 
 
 @pytest.mark.slow
-def test_a_killed_rank_resumes_to_the_bits_of_a_calm_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_a_killed_rank_resumes_to_the_bits_of_a_calm_run(tmp_path: Path, sharded: bool) -> None:
+    on_both = partial(tuned, sharded=sharded)
     (tmp_path / "calm").mkdir()
     (tmp_path / "calm" / "dead").touch()  # it has died already
-    calm = on_ranks(tuned, tmp_path / "calm", STEPS)[0]
+    calm = on_ranks(on_both, tmp_path / "calm", STEPS)[0]
     with pytest.raises(Exception, match="exit code 9"):
-        on_ranks(tuned, tmp_path / "killed", STEPS)
+        on_ranks(on_both, tmp_path / "killed", STEPS)
     (tmp_path / "killed" / "meeting").unlink(missing_ok=True)
-    killed = on_ranks(tuned, tmp_path / "killed", STEPS)[0]
+    killed = on_ranks(on_both, tmp_path / "killed", STEPS)[0]
     assert (calm[0], killed[0]) == (0, 2)
     np.testing.assert_array_equal(calm[1:], killed[1:])
     one, other = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("calm", "killed"))
