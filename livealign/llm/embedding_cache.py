@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from livealign.files import TEMPORARY_PREFIX, removed_on_error
-from livealign.llm.half_precision import Rows, narrowed, rounded
+from livealign.llm.half_precision import HalfRows, narrowed, rounded
 from livealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class CacheVersion:
         self._keys: list[bytes] = []
         self._vectors: list[np.ndarray] = []
 
-    def fill(self, keys: Sequence[bytes], vectors: np.ndarray | Rows, missing: np.ndarray) -> None:
+    def fill(self, keys: Sequence[bytes], vectors: np.ndarray | HalfRows, missing: np.ndarray) -> None:
         """Write cached vectors into their rows of `vectors` [n, width].
 
         Those rows of `missing` [n] become False.
@@ -168,7 +168,7 @@ class CacheVersion:
 
 
 def rows_of(file: Path) -> int:
-    """Rows of a shard; 0 if it is gone or damaged, which reading it finds out."""
+    """HalfRows of a shard; 0 if it is gone or damaged, which reading it finds out."""
     try:
         if file.suffix == EARLIER_SHARD:
             return int(pq.read_metadata(file).num_rows)

@@ -30,7 +30,7 @@ from livealign.llm.blocks import blocks_of, first_rooms
 from livealign.llm.embedding_cache import EmbeddingCache, text_key
 from livealign.llm.fitting import check_length, check_number_type, layers_of, with_layers
 from livealign.llm.fused_layers import FusedStack, stack_of
-from livealign.llm.half_precision import Rows, rounded
+from livealign.llm.half_precision import HalfRows, rounded
 from livealign.llm.int8 import INT8_FORMAT, LINES, with_int8
 from livealign.llm.layers import Stack, copy_with_own_layers
 from livealign.llm.packing import PackedBatch, pack
@@ -222,7 +222,7 @@ class Encoder:
         names, first_row = list(distinct), np.fromiter(distinct.values(), np.int64, len(distinct))
         position = {key: row for row, key in enumerate(names)}
         rooms_of_distinct = None if rooms is None else first_rooms(keys, rooms)
-        vectors = [Rows(len(distinct), self.hidden_size) for _ in kinds]
+        vectors = [HalfRows(len(distinct), self.hidden_size) for _ in kinds]
         missing = [np.ones(len(distinct), bool) for _ in kinds]
         shards = [cache.shard(self.version(kind), self.hidden_size) if cache else None for kind in kinds]
         for shard, of_kind, absent in zip(shards, vectors, missing, strict=True):

@@ -34,7 +34,7 @@ def _fits(vectors: NDArray) -> NDArray[np.bool_]:
     return (np.abs(vectors) <= LARGEST).all(axis=1)
 
 
-class Rows:
+class HalfRows:
     """Rounded rows that are filled in any order: `matrix` [n, width] is float16, or float32 once a row needs it."""
 
     def __init__(self, count: int, width: int) -> None:

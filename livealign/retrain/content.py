@@ -196,15 +196,16 @@ def embed_segments(
     raw, tuned = encoder.encode_raw_and_tuned(read_texts, advance, known, rooms, engine, beside)
     for kind in (False, True):
         compact(known.shard(encoder.version(kind), encoder.hidden_size))
-    raw, tuned = budget.for_all(raw), budget.for_all(tuned)
     until = learn_until or day - timedelta(days=1)
     lexicon = day_lexicon(marts, window, segment_ids, texts, until, profile.lexical, lexicon_of(previous))
     with replaced_directory(out) as folder:
         if frames is not None and "frames" in profile.alignment.sources:
             np.save(folder / f"{FRAME_IDS}.npy", frames.segment_ids, allow_pickle=False)
             np.save(folder / f"{FRAMES}.npy", narrowed(frames.vectors), allow_pickle=False)
-        for name, array in (("segment_ids", segment_ids), (RAW, raw), (TUNED, tuned), (LEXICAL, lexicon.encode(texts))):
+        for name, array in (("segment_ids", segment_ids), (LEXICAL, lexicon.encode(texts))):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        for name, array in ((RAW, raw), (TUNED, tuned)):  # one after the other: of all windows they are large
+            np.save(folder / f"{name}.npy", budget.for_all(array), allow_pickle=False)
         lexicon.save(folder / LEXICON)
         if profile.reading.is_bounded:
             replace_json(folder / RECORD, budget.record(most) | bound, version=1)

@@ -12,7 +12,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import CacheVersion, EmbeddingCache, text_key
 from livealign.llm.encoder import Encoder
-from livealign.llm.half_precision import LARGEST, Rows, narrowed, rounded
+from livealign.llm.half_precision import LARGEST, HalfRows, narrowed, rounded
 
 WIDTH = 16
 KEYS = [text_key(str(row)) for row in range(300)]
@@ -22,7 +22,7 @@ MASSIVE[7, 3], MASSIVE[9, 0] = 1.5 * LARGEST, -3e9
 
 
 def found_in(version: CacheVersion) -> np.ndarray:
-    rows, missing = Rows(len(KEYS), WIDTH), np.ones(len(KEYS), bool)
+    rows, missing = HalfRows(len(KEYS), WIDTH), np.ones(len(KEYS), bool)
     version.fill(KEYS, rows, missing)
     assert not missing.any()
     return rows.matrix
@@ -57,7 +57,7 @@ def test_a_vector_beyond_float16_keeps_its_digits_and_the_others_are_rounded_all
 
 
 def test_rows_become_float32_with_the_first_that_needs_it() -> None:
-    rows = Rows(2, WIDTH)
+    rows = HalfRows(2, WIDTH)
     rows[np.array([0])] = rounded(NORMAL[:1])
     assert rows.matrix.dtype == np.float16
     rows[np.array([1])] = rounded(MASSIVE[7:8])
@@ -124,7 +124,7 @@ def test_a_damaged_shard_of_either_kind_is_removed(tmp_path: Path, suffix: str, 
     for number, content in enumerate([b"", b"ARROW1\0\0", b"PAR1 and no more", b"x" * 5_000]):
         (version.folder / f"{number}{suffix}").write_bytes(content)
     missing = np.ones(len(KEYS), bool)
-    version.fill(KEYS, Rows(len(KEYS), WIDTH), missing)
+    version.fill(KEYS, HalfRows(len(KEYS), WIDTH), missing)
     assert missing.all()
     assert version.files() == []
     assert caplog.text.count("is damaged and was removed") == 4

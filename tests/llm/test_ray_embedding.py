@@ -71,7 +71,7 @@ def same_bits(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> boo
     return [vectors.tobytes() for vectors in one] == [vectors.tobytes() for vectors in other]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_number_of_workers_gives_the_bits_of_this_process(planted: tuple[Encoder, Path], workers: int) -> None:
     seen: list[tuple[int, int]] = []
     handler = signal.getsignal(signal.SIGTERM)

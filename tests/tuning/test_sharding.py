@@ -55,7 +55,8 @@ def whole(stack: ShardedStack) -> int:
     return sum(not any(isinstance(one, DTensor) for one in layer.parameters()) for layer in stack.plain.layers)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_gradient_of_shards_is_that_of_whole_weights(tmp_path: Path) -> None:
     alone = gradient(ready_loop(tmp_path, STEPS))
     one, other = on_ranks(sharded_gradients, tmp_path / "ranks", STEPS)
