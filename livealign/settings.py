@@ -245,6 +245,12 @@ _RULES = (
         "the first below the second",
     ),
     _Rule(("machines.engine", "machines.ranks"), lambda engine, ranks: engine == "ray" or ranks == 1, "ray, or one rank"),
+    _Rule(("machines.shard", "machines.ranks"), lambda shard, ranks: not shard or ranks > 1, "false, or several ranks"),
+    _Rule(
+        ("machines.shard", "frames.prefix_tokens"),
+        lambda shard, tokens: not (shard and tokens),
+        "false, or 0: an LLM that reads pictures is tuned whole",
+    ),
     _Rule(
         ("finetune.broadcast_windows", "frames.prefix_tokens"),
         lambda windows, tokens: not (windows and tokens),

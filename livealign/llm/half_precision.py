@@ -1,4 +1,4 @@
-"""Content vectors in half precision: rounded at an encoder's exit, kept in two bytes a number.
+"""Half precision of content vectors: rounded where an encoder ends, two bytes a number.
 
     vectors = rounded(vectors)      # at the exit: float32, of which float16 loses nothing
     narrowed(vectors)               # the same numbers as float16
@@ -35,7 +35,10 @@ def _fits(vectors: NDArray) -> NDArray[np.bool_]:
 
 
 class HalfRows:
-    """Rounded rows that are filled in any order: `matrix` [n, width] is float16, or float32 once a row needs it."""
+    """Rounded rows that are filled in any order.
+
+    `matrix` [n, width] is float16, or float32 once a row needs it.
+    """
 
     def __init__(self, count: int, width: int) -> None:
         self.matrix: NDArray = np.empty((count, width), np.float16)

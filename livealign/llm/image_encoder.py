@@ -74,7 +74,7 @@ class ImageEncoder:
         return reference
 
     def encode(self, pixels: Pixels) -> Floats:
-        """uint8 [n, 224, 224, 3] → float32 [n, width], rounded to half precision as the vectors of texts."""
+        """uint8 [n, 224, 224, 3] → float32 [n, width], rounded to half precision as texts are."""
         parts = [np.zeros((0, self.width), dtype=np.float32)]
         with torch.inference_mode():
             for start in range(0, len(pixels), BATCH):

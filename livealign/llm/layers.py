@@ -107,7 +107,7 @@ class LayerStack:
         return self._asked.states(self._forward, inputs, real, hidden, first, last, self._tuples)
 
     def learn(self, ids: Tensor) -> None:
-        """Find out what each layer returns by a pass of all, unless it is known: a pass may then begin at any of them."""
+        """Find out what each layer returns, by a pass of all; a pass may then begin at any."""
         if self._tuples is None:
             with torch.no_grad():
                 self._tuples = self._asked.learn(self._forward, ids)

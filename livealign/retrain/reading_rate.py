@@ -1,4 +1,4 @@
-"""The rate at which an encoder reads on this machine: measured once, and kept beside its vectors.
+"""The rate at which an encoder reads here: measured once, and kept beside its vectors.
 
     rate = reading_rate(encoder, cache, texts, rooms, engine, pictures)     # texts in a second of one core
     windows_within(config, rate, cores)                                     # a reading budget as windows a day
@@ -54,7 +54,7 @@ def reading_rate(
     engine: RayEmbedding | None = None,
     pictures: Pictures | None = None,
 ) -> float:
-    """Texts that are read in a second of one core, raw and tuned: the recorded rate, or that of these texts.
+    """Texts that one core reads in a second, raw and tuned, as recorded or by these texts.
 
     Raises:
         LiveAlignError: the record is damaged, or there is no text to read.

@@ -1,4 +1,4 @@
-"""Layers whose weights are shared out among the ranks, for a backbone that does not fit a card (FSDP).
+"""Layers whose weights the ranks share out (FSDP), for a backbone that does not fit a card.
 
     frozen, adapted = sharded_stacks(backbone, body, last)      # in the place of `stack_of` on every rank
 
@@ -45,7 +45,7 @@ def sharded_stacks(backbone: Backbone, body: nn.Module, last: int) -> tuple["Sha
 
 
 class ShardedStack:
-    """The layers of one model, each gathered from the ranks while it runs; a `livealign.llm.layers.Stack`."""
+    """The layers of one model, each gathered from the ranks while it runs."""
 
     def __init__(self, model: nn.Module) -> None:
         self.plain = LayerStack(model)
@@ -109,7 +109,7 @@ class _Gathered:
 
 
 class _FreedBehind(torch.autograd.Function):
-    """The input of a layer. Its gradient is the last thing that the layer's backward pass computes; the weights go then."""
+    """The input of a layer: its gradient is computed last, and the weights are freed then."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, layer: Any) -> Tensor:
