@@ -122,7 +122,7 @@ def test_a_chat_platform_learns_from_four_weeks_unless_a_person_says_otherwise(t
             "finetune.broadcast_windows = 8\nframes.prefix_tokens = 4",
             "finetune.broadcast_windows = 8 (livealign.toml:1), frames.prefix_tokens = 4 (livealign.toml:2): has to be 0",
         ),
-        ("machines.shard = true", "machines.shard = true (livealign.toml:1), machines.ranks = 1: has to be false, or several"),
+        ("machines.shard = true", "machines.shard = true (livealign.toml:1), machines.ranks = 1 (profile laptop): has to be"),
         ("[ranker]\ntask_weights = [1]", "ranker.task_weights = [1.0] (livealign.toml:2)"),
         ('"a\\nb" = 1', "livealign.toml:1: a b: no such setting"),
     ],
