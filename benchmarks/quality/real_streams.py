@@ -176,7 +176,7 @@ def vectors_of_all(broadcasts: Broadcasts, encoder: Encoder, cache: Path) -> dic
     """The vectors of the frozen and tuned LLM, TF-IDF, MiniLM if installed, and the clock."""
     texts, count = [*broadcasts.titles, *broadcasts.said], len(broadcasts.titles)
     if not cache.exists():
-        frozen, tuned = encoder.encode_raw_and_tuned(texts)
+        frozen, tuned = (vectors.astype(np.float32) for vectors in encoder.encode_raw_and_tuned(texts))
         vectors_of = {"frozen LLM": frozen, "tuned LLM": tuned}
         vectors_of["TF-IDF"] = tfidf_content(texts, np.r_[broadcasts.is_train, np.repeat(broadcasts.is_train, WINDOWS)])
         if has_minilm():

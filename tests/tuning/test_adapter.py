@@ -56,6 +56,7 @@ def test_a_tuned_embedding_tells_subjects_apart_better_than_the_raw_one(backbone
     subjects = rng.choice(list(SUBJECTS), 240)
     texts = [sentence(subject, rng) for subject in subjects]
     raw, better = Encoder.load(backbone, tuned[0], ENCODER).encode_raw_and_tuned(texts)
+    raw, better = (vectors.astype(np.float32) for vectors in (raw, better))
     assert separation(better, subjects) > 1.15 * separation(raw, subjects) > 0
 
 
