@@ -3,9 +3,11 @@
 make retrain PLATFORM=twitch … && .venv/bin/python -m benchmarks.quality.last_days --platform twitch --held-out 14 --seeds 3 \
     --variants id_only shuffled tfidf llm_codes llm_lexical_codes
 
-Each of the last days is held out in turn, with the history before it, and all days are scored together. Prints AUC, GAUC within
-users, and GAUC within users and channels: of a user's impressions of one channel, where the author's ID says nothing. After
-each follow its differences from the variants before it, and the p-value of a permutation test against `shuffled`, both by user.
+Each of the last days is held out in turn, with the history before it. Prints AUC within days, GAUC within users and days, and
+GAUC within users and channels: of a user's impressions of one channel on all days, where the author's ID says nothing. Each day
+has models of its own, which expect its clicks to be as many as before; so scores of several days are compared as log odds above
+their day's mean. After each GAUC follow its differences from the variants before it, and the p-value of a permutation test
+against `shuffled`, both by group.
 
 The vectors are those of the last retrain, whose adapter was tuned on days that include some of the held-out ones: the text is
 known to it, the clicks are not. A segment that the last retrain did not embed has no content; the share of impressions with
@@ -26,7 +28,7 @@ from livealign.dataset.corpus import TUNED
 from livealign.evaluation.frame import CLICK
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
-from livealign.metrics import auc, gauc, paired_bootstrap, permutation_test, user_auc
+from livealign.metrics import gauc, paired_bootstrap, permutation_test, user_auc
 from livealign.ranking.variants import VARIANTS, train_variant
 
 DEFAULT = ("id_only", "aligned_codes", "shuffled", "aligned", "no_gate")
@@ -46,7 +48,7 @@ def main() -> None:
     profile, out = retrained.profile, JsonRows(arguments.json, retrained.profile.seed)
     controls = [name for name in CONTROLS if name in arguments.variants]
     scores: dict[str, list[NDArray]] = {name: [] for name in arguments.variants}  # by day: [seeds, impressions]
-    labels, users, authors, let_in, with_content = [], [], [], [], []
+    labels, users, authors, dates, let_in, with_content = [], [], [], [], [], []
     by_minilm: dict[str, NDArray[np.float32]] = {}
     for back in range(arguments.held_out - 1, -1, -1):
         corpus = retrained.corpus(day=retrained.day - timedelta(days=back))
@@ -57,17 +59,18 @@ def main() -> None:
         labels.append(corpus.test.label("click"))
         users.append(corpus.test.user_id)
         authors.append(corpus.segment_author_id[corpus.test.segment])
+        dates.append(np.full(len(corpus.test.user_id), back))
         with_content.append((corpus.content[TUNED][corpus.test.segment] != 0).any(1))
         for name in arguments.variants:
             of_seeds = []
             for seed in range(profile.seed, profile.seed + arguments.seeds):
                 trained = train_variant(name, corpus, profile, seed, device=choose_device())
-                of_seeds.append(trained.score(corpus.test)[:, CLICK])
+                of_seeds.append(above_mean(trained.score(corpus.test)[:, CLICK]))
                 if name == "aligned_codes" and trained.alignment is not None:
                     let_in.append(trained.alignment.gate_mode != "id")
             scores[name].append(np.stack(of_seeds))
         print(f"{corpus.day} done, {len(labels[-1]):,} impressions", flush=True)
-    label, user, author = (np.concatenate(parts) for parts in (labels, users, authors))
+    label, user, author, date = (np.concatenate(parts) for parts in (labels, users, authors, dates))
     known = np.concatenate(with_content).mean()
     print(
         f"{len(label):,} impressions, {known:.3f} of them with content; content let in by {sum(let_in)} of {len(let_in)} towers"
@@ -77,13 +80,20 @@ def main() -> None:
     out.add("towers of aligned_codes that let content in", sum(let_in), "towers")
     table = {name: np.concatenate(by_day, axis=1) for name, by_day in scores.items()}
     for name, of_seeds in table.items():
-        value = float(np.mean([auc(score, label) for score in of_seeds]))
-        print(f"{name} AUC {value:.4f}")
-        out.add(f"{name}: AUC", value, "AUC")
-    _, channel = np.unique(np.stack([user, author]), axis=1, return_inverse=True)
-    show("within users", table, label, user, out)
-    show("within users and channels", table, label, channel, out)
+        value = float(np.mean([gauc(user_auc(score, label, date)) for score in of_seeds]))
+        print(f"{name} AUC within days {value:.4f}")
+        out.add(f"{name}: AUC within days", value, "AUC")
+    for what, groups in {"days": date, "channels": author}.items():
+        _, group = np.unique(np.stack([user, groups]), axis=1, return_inverse=True)
+        show(f"within users and {what}", table, label, group, out)
     out.write()
+
+
+def above_mean(probability: NDArray) -> NDArray:
+    """The log odds of a day's clicks above their mean [n]."""
+    p = probability.astype(np.float64).clip(1e-9, 1 - 1e-9)
+    logit = np.log(p) - np.log1p(-p)
+    return logit - logit.mean()
 
 
 def show(what: str, table: Mapping[str, Sequence[NDArray] | NDArray], label: NDArray, group: NDArray, out: JsonRows) -> None:
