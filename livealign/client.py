@@ -40,6 +40,7 @@ from livealign.client_types import (
     Segment,
     SentEvent,
     SimilarRooms,
+    SimilarUsers,
     Status,
     Version,
 )
@@ -144,6 +145,11 @@ class Client:
     def users(self, limit: int = 20) -> KnownUsers:
         """Users with a history, the latest active first."""
         return cast(KnownUsers, self._call("GET", f"/users?{urlencode({'limit': limit})}"))
+
+    def similar_users(self, user_id: int, k: int = 10) -> SimilarUsers | None:
+        """The users active lately whose taste is most similar; None if the user has no history."""
+        path = f"/users/{int(user_id)}/similar?{urlencode({'k': k})}"
+        return cast(SimilarUsers | None, self._call("GET", path, absent=True))
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""

@@ -598,6 +598,21 @@ class SimilarRooms(TypedDict):
     rooms: list[SimilarRoomItem]
 
 
+class SimilarUserItem(TypedDict):
+    """A user with a similar taste, and how similar it is."""
+
+    # Cosine of the vectors of the user tower, -1 to 1.
+    similarity: float
+    user: KnownUser
+
+
+class SimilarUsers(TypedDict):
+    """The users most similar to a user, most similar first."""
+
+    user_id: int
+    users: list[SimilarUserItem]
+
+
 class Speech(TypedDict):
     """The host's words from `at` to `ended_at`, transcribed."""
 

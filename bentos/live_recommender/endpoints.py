@@ -188,6 +188,15 @@ class Endpoints:
         rooms = [{"similarity": item.similarity, "room": room_json(item.room)} for item in similar]
         return _json({"room_id": room_id, "rooms": rooms})
 
+    async def similar_users(self, request: Request) -> Response:
+        """GET /users/{user_id}/similar: users whose taste is most similar."""
+        user_id, k = _id(request, "user_id", "a user id"), _number(request, "k", 10, 1, MAX_K)
+        similar = await self._in(self._looks, lambda: self.core.similar_users(user_id, k))
+        if similar is None:
+            raise Refused(404, f"user {user_id} has no history here now")
+        users = [{"similarity": item.similarity, "user": user_json(item.user)} for item in similar]
+        return _json({"user_id": user_id, "users": users})
+
     async def explain(self, request: Request) -> Response:
         """GET /explain/{room_id}: why the room stands where it stands for a user."""
         room_id, user_id = _room_id(request), _number(request, "user_id", -1, 0, MAX_ID)

@@ -19,6 +19,7 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
     SimilarRoom,
+    SimilarUser,
     UserState,
 )
 from livealign.live.describe import room_of, rooms_page, similar_rooms
@@ -31,6 +32,7 @@ from livealign.live.recommender import Request
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving
 from livealign.live.shadow import Shadows
+from livealign.live.similar_users import similar_users
 from livealign.live.state.state import LiveState
 
 STRANGER = 2**62  # no platform's user
@@ -155,6 +157,10 @@ class AnsweringCore:
         """The live rooms whose present content is most similar; None if the room is unknown."""
         serving, view = self._main.view()
         return similar_rooms(view, serving.recommender, self.now(), room_id, k)
+
+    def similar_users(self, user_id: int, k: int = 10) -> tuple[SimilarUser, ...] | None:
+        """The users active lately whose taste is most similar; None if the user has no history."""
+        return similar_users(self._main, user_id, self.now(), k)
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""

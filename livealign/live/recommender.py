@@ -215,17 +215,25 @@ class Recommender:
         codes = np.concatenate([padding[1], view.codes[rows], reader.codes])
         return self.ranker.predict(examples, ItemTable(vectors, codes).for_ranker(self.ranker.sizes))
 
-    @torch.inference_mode()
     def user_vector(self, reader: Reader) -> Floats:
         """The user's vector [dim] of the alignment."""
-        impressions, clicks = reader.counts
-        columns = {"user_impressions": np.array([impressions]), "user_clicks": np.array([clicks])}
+        return self.user_vectors([reader])[0]
+
+    @torch.inference_mode()
+    def user_vectors(self, readers: Sequence[Reader]) -> Floats:
+        """The vectors [n, dim] of users of the alignment, of unit length."""
+        histories = np.zeros((len(readers), self.alignment.history_length, self.codebook.dim), dtype=np.float32)
+        for history, reader in zip(histories, readers, strict=True):
+            newest = reader.vectors[: len(history)]
+            history[: len(newest)] = newest
+        impressions, clicks = np.array([reader.counts for reader in readers]).T
+        columns = {"user_impressions": impressions, "user_clicks": clicks}
         return self.alignment.user_vectors(
-            self.vocabulary.users.lookup(np.array([reader.user_id])),
-            reader.vectors[None],
-            np.array([len(reader.authors)]),
-            feature_matrix(columns, self.vocabulary.base_rates, 1)[:, USER_FEATURES],
-        )[0]
+            self.vocabulary.users.lookup(np.array([reader.user_id for reader in readers])),
+            histories,
+            np.array([len(reader.authors) for reader in readers]),
+            feature_matrix(columns, self.vocabulary.base_rates, len(readers))[:, USER_FEATURES],
+        )
 
     def _places(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> Places:
         """The list as places in `rows`."""
