@@ -42,6 +42,7 @@ from livealign.client_types import (
     SimilarRooms,
     SimilarUsers,
     Status,
+    UserContext,
     Version,
 )
 from livealign.errors import LiveAlignError
@@ -69,6 +70,7 @@ class Wanted(TypedDict, total=False):
     exclude: list[int]
     among: list[int] | None
     filter: Filter
+    context: UserContext
     surface: str | None
     at: str | None
     record: bool

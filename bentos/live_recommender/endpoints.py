@@ -19,7 +19,7 @@ from starlette.responses import Response
 from bentos.live_recommender.admission import BODY, Limits, Refused
 from bentos.live_recommender.experiment_messages import experiments_json
 from bentos.live_recommender.json_answers import recommended_json, room_json, status_json, timestamp, user_json
-from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest
+from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest, UserContext
 from bentos.live_recommender.messages import MAX_EVENTS, MAX_ROOMS, MAX_SEARCH, MAX_USERS
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
@@ -93,6 +93,7 @@ class Endpoints:
             logged,
             asked.among,
             asked.filter.wanted(),
+            asked.context.known(),
         )
         return recommended_json(answer, logged)
 
@@ -251,7 +252,8 @@ class Endpoints:
 async def invalid(_: Request, error: Exception) -> Response:
     """The 400 answer that names the wrong fields, never their values, which are a user's."""
     assert isinstance(error, ValidationError)
-    fields = {*RecommendRequest.model_fields, *RecommendManyRequest.model_fields, *Filter.model_fields}
+    models = (RecommendRequest, RecommendManyRequest, Filter, UserContext)
+    fields = {name for model in models for name in model.model_fields}
     found = error.errors(include_url=False, include_input=False)
     details = [{"type": one["type"], "loc": one["loc"], "msg": plain_error(one, "the body", fields)} for one in found]
     return _json({"error": details[0]["msg"], "detail": details}, 400)

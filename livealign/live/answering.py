@@ -34,6 +34,7 @@ from livealign.live.serving import Serving
 from livealign.live.shadow import Shadows
 from livealign.live.similar_users import similar_users
 from livealign.live.state.state import LiveState
+from livealign.ranking.contexts import UNKNOWN, Context
 
 STRANGER = 2**62  # no platform's user
 
@@ -81,6 +82,7 @@ class AnsweringCore:
         record: bool = True,
         among: Collection[int] | None = None,
         wanted: RoomFilter | None = None,
+        context: Context | None = None,
     ) -> Recommendations:
         """At most `k` live rooms, best first.
 
@@ -95,13 +97,14 @@ class AnsweringCore:
             content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
             among: ids of the only rooms to rank; those that are not live are left out. None ranks all.
             wanted: conditions on the rooms.
+            context: the user's language and country, which count for a user without a history; the hour is that of the list.
             record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
         """
         asked_at = self.now() if at is None else at
-        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
+        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM, context or UNKNOWN)
         lane, arm = self._lane_of(user_id)
         serving, view, alone, reader = lane.read(user_id, asked_at, alone=not content)
         answer = serving.recommender.recommend(alone or view, reader, request)
