@@ -42,6 +42,7 @@ MAX_BYTES = {
 }  # of a body
 OPEN = frozenset({*WALL_FILES, "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 _GZIP = 16 + zlib.MAX_WBITS
+_CLOSE = (b"connection", b"close")
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 WRITES = frozenset({"/events", "/frames", "/users/{user_id}"})  # for holders of a key that may write
 _TEMPLATES = {
@@ -121,7 +122,10 @@ class AdmissionMiddleware:
         try:
             await self._pass(limits, route, scope, receive, counted)
         except Refused as refused:
-            await answer(counted, refused.status, {"error": refused.error}, refused.headers)
+            headers = refused.headers
+            if refused.status == 429 and limits.keys.known(scope["headers"]) is None:
+                headers = (*headers, _CLOSE)  # requests that this connection has sent ahead are dropped unread
+            await answer(counted, refused.status, {"error": refused.error}, headers)
         except Exception as error:
             log("error", logging.ERROR, route=route, **error_fields(error))
             if status:

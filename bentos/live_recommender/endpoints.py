@@ -50,7 +50,7 @@ class Endpoints:
     _many: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "many"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
-    _pages: dict[tuple[int, int, str], dict[str, Any]] = field(default_factory=dict, init=False)
+    _pages: dict[tuple[int, int, str], bytes] = field(default_factory=dict, init=False)
     _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
 
     def close(self) -> None:
@@ -164,7 +164,8 @@ class Endpoints:
         search = request.query_params.get("search", "")
         if len(search) > MAX_SEARCH:
             raise Refused(400, f"search has {len(search)} characters; at most {MAX_SEARCH} are looked for")
-        return _json(await self._in(self._looks, lambda: self._page(limit, offset, search)))
+        page = await self._in(self._looks, lambda: self._page(limit, offset, search))
+        return Response(page, media_type="application/json")
 
     async def users(self, request: Request) -> Response:
         """GET /users: users with a history, the latest active first."""
@@ -229,19 +230,20 @@ class Endpoints:
         content, media_type = await self._in(self._looks, now)
         return Response(content, media_type=media_type)
 
-    def _page(self, limit: int, offset: int, search: str) -> dict[str, Any]:
-        """A RoomPage as JSON values, made at most once in ROOMS_SECONDS."""
+    def _page(self, limit: int, offset: int, search: str) -> bytes:
+        """A RoomPage as JSON, made at most once in ROOMS_SECONDS: a large one takes the event loop milliseconds."""
         now = time.monotonic()
         if now - self._paged_at > ROOMS_SECONDS or len(self._pages) >= PAGES:
             self._pages, self._paged_at = {}, now
         if (limit, offset, search) not in self._pages:
             total, rooms = self.core.found_rooms(search, limit, offset)
-            self._pages[limit, offset, search] = {
+            page = {
                 "at": timestamp(self.core.now()),
                 "total": total,
                 "from_snapshot": self.core.status().from_snapshot,
                 "rooms": [room_json(room) for room in rooms],
             }
+            self._pages[limit, offset, search] = _encoded(page)
         return self._pages[limit, offset, search]
 
     @staticmethod
@@ -268,7 +270,11 @@ async def refused(_: Request, error: Exception) -> Response:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), status, media_type="application/json")
+    return Response(_encoded(content), status, media_type="application/json")
+
+
+def _encoded(content: Any) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
