@@ -31,7 +31,7 @@ def client_types() -> str:
     union = schemas["EventBatch"]["properties"]["events"]["items"]["oneOf"]
     schemas["EventBatch"]["properties"]["events"]["items"] = {"$ref": EVENT}
     events = [_type(member) for member in union]
-    given = {"Segment", "Filter", "EventBatch", "RecommendRequest", "RecommendManyRequest", *events}
+    given = {"Segment", "Filter", "UserContext", "EventBatch", "RecommendRequest", "RecommendManyRequest", *events}
     classes = [_class(name, schemas[name], asked=name in given) for name in _in_order(schemas)]
     return "\n\n".join([_HEAD, *classes, f"{EVENT}: TypeAlias = (\n    " + "\n    | ".join(events) + "\n)\n"])
 

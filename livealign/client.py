@@ -40,7 +40,9 @@ from livealign.client_types import (
     Segment,
     SentEvent,
     SimilarRooms,
+    SimilarUsers,
     Status,
+    UserContext,
     Version,
 )
 from livealign.errors import LiveAlignError
@@ -68,6 +70,7 @@ class Wanted(TypedDict, total=False):
     exclude: list[int]
     among: list[int] | None
     filter: Filter
+    context: UserContext
     surface: str | None
     at: str | None
     record: bool
@@ -144,6 +147,11 @@ class Client:
     def users(self, limit: int = 20) -> KnownUsers:
         """Users with a history, the latest active first."""
         return cast(KnownUsers, self._call("GET", f"/users?{urlencode({'limit': limit})}"))
+
+    def similar_users(self, user_id: int, k: int = 10) -> SimilarUsers | None:
+        """The users active lately whose taste is most similar; None if the user has no history."""
+        path = f"/users/{int(user_id)}/similar?{urlencode({'k': k})}"
+        return cast(SimilarUsers | None, self._call("GET", path, absent=True))
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""

@@ -340,6 +340,15 @@ class PlayStarted(TypedDict):
     source: NotRequired[str | None]
 
 
+class UserContext(TypedDict):
+    """What the app knows of a viewer; it counts for one who has entered nothing yet."""
+
+    # As the rooms name theirs, in any case; empty: not known.
+    language: NotRequired[str]
+    # As the profiles of viewers name theirs; empty: not known.
+    country: NotRequired[str]
+
+
 class RecommendManyRequest(TypedDict):
     """Viewers to recommend live rooms to, each a list of their own."""
 
@@ -350,6 +359,7 @@ class RecommendManyRequest(TypedDict):
     # The only rooms to rank, e.g. of another retriever; null ranks all.
     among: NotRequired[list[int] | None]
     filter: NotRequired[Filter]
+    context: NotRequired[UserContext]
     # Where the list will be shown.
     surface: NotRequired[str | None]
     # The time to recommend for, UTC if it has no zone; now if it is left out.
@@ -421,6 +431,7 @@ class RecommendRequest(TypedDict):
     # The only rooms to rank, e.g. of another retriever; null ranks all.
     among: NotRequired[list[int] | None]
     filter: NotRequired[Filter]
+    context: NotRequired[UserContext]
     # Where the list will be shown.
     surface: NotRequired[str | None]
     # The time to recommend for, UTC if it has no zone; now if it is left out.
@@ -596,6 +607,21 @@ class SimilarRooms(TypedDict):
 
     room_id: int
     rooms: list[SimilarRoomItem]
+
+
+class SimilarUserItem(TypedDict):
+    """A user with a similar taste, and how similar it is."""
+
+    # Cosine of the vectors of the user tower, -1 to 1.
+    similarity: float
+    user: KnownUser
+
+
+class SimilarUsers(TypedDict):
+    """The users most similar to a user, most similar first."""
+
+    user_id: int
+    users: list[SimilarUserItem]
 
 
 class Speech(TypedDict):

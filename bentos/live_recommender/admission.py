@@ -42,6 +42,7 @@ MAX_BYTES = {
 }  # of a body
 OPEN = frozenset({*WALL_FILES, "/healthz", "/livez", "/readyz"})  # no key: they hold no platform data
 _GZIP = 16 + zlib.MAX_WBITS
+_CLOSE = (b"connection", b"close")
 UNLOGGED = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 WRITES = frozenset({"/events", "/frames", "/users/{user_id}"})  # for holders of a key that may write
 _TEMPLATES = {
@@ -50,6 +51,7 @@ _TEMPLATES = {
     "explain": "/explain/{room_id}",
     "users": "/users/{user_id}",
 }
+_BELOW = {"rooms": ("frame", "/rooms/{room_id}/frame"), "users": ("similar", "/users/{user_id}/similar")}
 _KNOWN = OPEN | UNLOGGED | MAX_BYTES.keys() | {"/rooms", "/users", "/version", "/status", "/experiments", "/docs.json"}
 
 
@@ -120,7 +122,10 @@ class AdmissionMiddleware:
         try:
             await self._pass(limits, route, scope, receive, counted)
         except Refused as refused:
-            await answer(counted, refused.status, {"error": refused.error}, refused.headers)
+            headers = refused.headers
+            if refused.status == 429 and limits.keys.known(scope["headers"]) is None:
+                headers = (*headers, _CLOSE)  # requests that this connection has sent ahead are dropped unread
+            await answer(counted, refused.status, {"error": refused.error}, headers)
         except Exception as error:
             log("error", logging.ERROR, route=route, **error_fields(error))
             if status:
@@ -190,7 +195,7 @@ async def _no_such_route(send: Send, scope: Scope, start: Message) -> None:
     """The answer to a path or a method that there is not."""
     path = scope["path"][:100]
     if start["status"] == 404:
-        paths = sorted({*_KNOWN, *_TEMPLATES.values()})
+        paths = sorted({*_KNOWN, *_TEMPLATES.values(), *(route for _, route in _BELOW.values())})
         await answer(send, 404, {"error": f"there is no path {path}; the paths are {', '.join(paths)}"})
         return
     methods = dict(start["headers"]).get(b"allow", b"POST").decode("latin-1")
@@ -279,8 +284,9 @@ def _route(path: str) -> str:
     if path in _KNOWN:
         return path
     first, _, rest = path[1:].partition("/")
-    if first == "rooms" and rest.endswith("/frame") and rest.count("/") == 1:
-        return "/rooms/{room_id}/frame"
+    of, _, part = rest.partition("/")
+    if of and first in _BELOW and _BELOW[first][0] == part:
+        return _BELOW[first][1]
     return _TEMPLATES[first] if first in _TEMPLATES and rest and "/" not in rest else "other"
 
 

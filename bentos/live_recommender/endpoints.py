@@ -19,7 +19,7 @@ from starlette.responses import Response
 from bentos.live_recommender.admission import BODY, Limits, Refused
 from bentos.live_recommender.experiment_messages import experiments_json
 from bentos.live_recommender.json_answers import recommended_json, room_json, status_json, timestamp, user_json
-from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest
+from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest, UserContext
 from bentos.live_recommender.messages import MAX_EVENTS, MAX_ROOMS, MAX_SEARCH, MAX_USERS
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
@@ -50,7 +50,7 @@ class Endpoints:
     _many: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "many"), init=False)
     _events: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "events"), init=False)
     _looks: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"), init=False)
-    _pages: dict[tuple[int, int, str], dict[str, Any]] = field(default_factory=dict, init=False)
+    _pages: dict[tuple[int, int, str], bytes] = field(default_factory=dict, init=False)
     _paged_at: float = field(default=-ROOMS_SECONDS, init=False)
 
     def close(self) -> None:
@@ -93,6 +93,7 @@ class Endpoints:
             logged,
             asked.among,
             asked.filter.wanted(),
+            asked.context.known(),
         )
         return recommended_json(answer, logged)
 
@@ -163,7 +164,8 @@ class Endpoints:
         search = request.query_params.get("search", "")
         if len(search) > MAX_SEARCH:
             raise Refused(400, f"search has {len(search)} characters; at most {MAX_SEARCH} are looked for")
-        return _json(await self._in(self._looks, lambda: self._page(limit, offset, search)))
+        page = await self._in(self._looks, lambda: self._page(limit, offset, search))
+        return Response(page, media_type="application/json")
 
     async def users(self, request: Request) -> Response:
         """GET /users: users with a history, the latest active first."""
@@ -187,6 +189,15 @@ class Endpoints:
             raise Refused(404, f"there is no room {room_id} now")
         rooms = [{"similarity": item.similarity, "room": room_json(item.room)} for item in similar]
         return _json({"room_id": room_id, "rooms": rooms})
+
+    async def similar_users(self, request: Request) -> Response:
+        """GET /users/{user_id}/similar: users whose taste is most similar."""
+        user_id, k = _id(request, "user_id", "a user id"), _number(request, "k", 10, 1, MAX_K)
+        similar = await self._in(self._looks, lambda: self.core.similar_users(user_id, k))
+        if similar is None:
+            raise Refused(404, f"user {user_id} has no history here now")
+        users = [{"similarity": item.similarity, "user": user_json(item.user)} for item in similar]
+        return _json({"user_id": user_id, "users": users})
 
     async def explain(self, request: Request) -> Response:
         """GET /explain/{room_id}: why the room stands where it stands for a user."""
@@ -219,19 +230,20 @@ class Endpoints:
         content, media_type = await self._in(self._looks, now)
         return Response(content, media_type=media_type)
 
-    def _page(self, limit: int, offset: int, search: str) -> dict[str, Any]:
-        """A RoomPage as JSON values, made at most once in ROOMS_SECONDS."""
+    def _page(self, limit: int, offset: int, search: str) -> bytes:
+        """A RoomPage as JSON, made at most once in ROOMS_SECONDS: a large one takes the event loop milliseconds."""
         now = time.monotonic()
         if now - self._paged_at > ROOMS_SECONDS or len(self._pages) >= PAGES:
             self._pages, self._paged_at = {}, now
         if (limit, offset, search) not in self._pages:
             total, rooms = self.core.found_rooms(search, limit, offset)
-            self._pages[limit, offset, search] = {
+            page = {
                 "at": timestamp(self.core.now()),
                 "total": total,
                 "from_snapshot": self.core.status().from_snapshot,
                 "rooms": [room_json(room) for room in rooms],
             }
+            self._pages[limit, offset, search] = _encoded(page)
         return self._pages[limit, offset, search]
 
     @staticmethod
@@ -242,7 +254,8 @@ class Endpoints:
 async def invalid(_: Request, error: Exception) -> Response:
     """The 400 answer that names the wrong fields, never their values, which are a user's."""
     assert isinstance(error, ValidationError)
-    fields = {*RecommendRequest.model_fields, *RecommendManyRequest.model_fields, *Filter.model_fields}
+    models = (RecommendRequest, RecommendManyRequest, Filter, UserContext)
+    fields = {name for model in models for name in model.model_fields}
     found = error.errors(include_url=False, include_input=False)
     details = [{"type": one["type"], "loc": one["loc"], "msg": plain_error(one, "the body", fields)} for one in found]
     return _json({"error": details[0]["msg"], "detail": details}, 400)
@@ -257,7 +270,11 @@ async def refused(_: Request, error: Exception) -> Response:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), status, media_type="application/json")
+    return Response(_encoded(content), status, media_type="application/json")
+
+
+def _encoded(content: Any) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 def _number(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from livealign.events.models import MAX_NAME, Id, Name, Whole
 from livealign.live.answers import MAX_K
 from livealign.live.selection import RoomFilter
+from livealign.ranking.contexts import Context
 
 MAX_EXCLUDED = 1_000  # ids of rooms or authors
 MAX_USERS = 100  # of one call of /recommend/many
@@ -36,6 +37,21 @@ class Filter(BaseModel):
         return RoomFilter(*(frozenset(values) for _, values in self))
 
 
+class UserContext(BaseModel):
+    """What the app knows of a viewer; it counts for one who has entered nothing yet."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    language: Name = Field(default="", examples=["en"], description="As the rooms name theirs, in any case; empty: not known.")
+    country: Name = Field(
+        default="", examples=["Chile"], description="As the profiles of viewers name theirs; empty: not known."
+    )
+
+    def known(self) -> Context:
+        """The context as the library's type."""
+        return Context(language=self.language.casefold(), country=self.country.casefold())
+
+
 class _Wanted(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -45,6 +61,7 @@ class _Wanted(BaseModel):
         None, max_length=MAX_EXCLUDED, description="The only rooms to rank, e.g. of another retriever; null ranks all."
     )
     filter: Filter = Field(default_factory=Filter)
+    context: UserContext = Field(default_factory=UserContext)
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
     at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
     record: bool = Field(True, description="False logs no impressions, for a client that shows the list to no viewer.")

@@ -197,6 +197,20 @@ class KnownUsers(BaseModel):
     users: list[KnownUser]
 
 
+class SimilarUserItem(BaseModel):
+    """A user with a similar taste, and how similar it is."""
+
+    similarity: float = Field(description="Cosine of the vectors of the user tower, -1 to 1.")
+    user: KnownUser
+
+
+class SimilarUsers(BaseModel):
+    """The users most similar to a user, most similar first."""
+
+    user_id: int
+    users: list[SimilarUserItem]
+
+
 class SimilarRoomItem(BaseModel):
     """A room with similar content, and how similar it is."""
 

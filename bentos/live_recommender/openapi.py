@@ -29,6 +29,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     messages.Room,
     messages.SimilarRooms,
     messages.KnownUsers,
+    messages.SimilarUsers,
     messages.Explanation,
     messages.DeletedUser,
     messages.Version,
@@ -193,6 +194,16 @@ def _paths(now: int) -> Json:
                 "Users with a history, the latest active first, each with what they entered most.",
                 "KnownUsers",
                 parameters=[query("limit", 1, messages.MAX_USERS, 20)],
+                open_to_readers=True,
+            )
+        },
+        "/users/{user_id}/similar": {
+            "get": operation(
+                "similar_users",
+                "Users with a history, of the 2,000 that were active last, whose taste is most similar to this user's now.",
+                "SimilarUsers",
+                parameters=[{**_ROOM_ID, "name": "user_id", "example": 17}, query("k", 1, MAX_K, 10)],
+                refusals=("404",),
                 open_to_readers=True,
             )
         },

@@ -14,7 +14,7 @@ _REFUSALS = {
     "415": "The body is not JSON, or no picture.",
     "421": "This process is a reader and makes no lists, or a ranker and embeds nothing; ask another.",
     "422": "No event of the batch was taken, and `rejections` says why; or the picture was not, and `error` does.",
-    "404": "No such room now.",
+    "404": "No such room now, or no such user with a history.",
     "431": "The headers are larger than 16 KB.",
     "429": "Too many requests or events; `Retry-After` says when to try again.",
     "503": "Cannot be done now; try again later.",

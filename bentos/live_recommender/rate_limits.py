@@ -16,7 +16,7 @@ SENDERS = 10_000  # with a bucket in memory; a forgotten sender starts with a fu
 
 MOST_IN_HAND = 512  # requests that are admitted and not answered
 RESERVED = 128  # of these, for requests with a known key
-OF_ADDRESS = 128  # of one address, without a key
+OF_ADDRESS = 32  # of one address, without a key: what is ahead of a keyed request on the event loop
 
 
 @dataclass

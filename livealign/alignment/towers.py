@@ -131,7 +131,12 @@ class Alignment:
         if at_place:
             place = torch.from_numpy(position_index(examples.position, self.config.positions)).to(self.device)
             bias = bias + self.network.position_bias(place).squeeze(1)
-        return bias.cpu().numpy() + float(self.network.log_scale.exp()) * self.scores(examples, item_vectors)
+        return bias.cpu().numpy() + self.logit_scale * self.scores(examples, item_vectors)
+
+    @property
+    def logit_scale(self) -> float:
+        """The log-odds of a click that a dot product u · z of 1 is worth."""
+        return float(self.network.log_scale.detach().exp())
 
     def save(self, path: Path) -> None:
         """Write one safetensors file with the config in its metadata."""

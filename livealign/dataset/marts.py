@@ -27,7 +27,7 @@ from livealign.formats import check_folder, mark_folder
 
 MARTS = (
     *("segments", "interactions", "user_histories", "authors_daily", "users_daily", "rooms", "quarantine"),
-    *("segment_highlights", "segment_vectors", "segment_frames"),
+    *("segment_highlights", "segment_vectors", "segment_frames", "user_countries"),
 )
 
 

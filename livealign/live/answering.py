@@ -19,6 +19,7 @@ from livealign.live.answers import (
     RoomState,
     SegmentText,
     SimilarRoom,
+    SimilarUser,
     UserState,
 )
 from livealign.live.describe import room_of, rooms_page, similar_rooms
@@ -31,7 +32,9 @@ from livealign.live.recommender import Request
 from livealign.live.selection import ANY_ROOM, RoomFilter
 from livealign.live.serving import Serving
 from livealign.live.shadow import Shadows
+from livealign.live.similar_users import similar_users
 from livealign.live.state.state import LiveState
+from livealign.ranking.contexts import UNKNOWN, Context
 
 STRANGER = 2**62  # no platform's user
 
@@ -79,6 +82,7 @@ class AnsweringCore:
         record: bool = True,
         among: Collection[int] | None = None,
         wanted: RoomFilter | None = None,
+        context: Context | None = None,
     ) -> Recommendations:
         """At most `k` live rooms, best first.
 
@@ -93,13 +97,14 @@ class AnsweringCore:
             content: False ranks by author alone, without the rooms' content. Such a list is for comparison and is not logged.
             among: ids of the only rooms to rank; those that are not live are left out. None ranks all.
             wanted: conditions on the rooms.
+            context: the user's language and country, which count for a user without a history; the hour is that of the list.
             record: False neither logs the list nor remembers it as shown: for callers that only look, or may not write.
 
         Raises:
             LiveAlignError: `k` is out of bounds.
         """
         asked_at = self.now() if at is None else at
-        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM)
+        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM, context or UNKNOWN)
         lane, arm = self._lane_of(user_id)
         serving, view, alone, reader = lane.read(user_id, asked_at, alone=not content)
         answer = serving.recommender.recommend(alone or view, reader, request)
@@ -155,6 +160,10 @@ class AnsweringCore:
         """The live rooms whose present content is most similar; None if the room is unknown."""
         serving, view = self._main.view()
         return similar_rooms(view, serving.recommender, self.now(), room_id, k)
+
+    def similar_users(self, user_id: int, k: int = 10) -> tuple[SimilarUser, ...] | None:
+        """The users active lately whose taste is most similar; None if the user has no history."""
+        return similar_users(self._main, user_id, self.now(), k)
 
     def explain(self, user_id: int, room_id: int) -> Explanation | None:
         """The reasons for a room's rank for a user now; None if the room is unknown."""

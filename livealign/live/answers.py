@@ -71,6 +71,13 @@ class UserState(NamedTuple):
     entered: list[str]  # names of the first codes that were entered most, most often first
 
 
+class SimilarUser(NamedTuple):
+    """A user whose taste is similar."""
+
+    user: UserState
+    similarity: float  # cosine of the user vectors, -1 to 1
+
+
 class SimilarRoom(NamedTuple):
     """A room whose present content is similar."""
 

@@ -22,16 +22,19 @@ def explain(
         row: of the room in the view.
     """
     rows = selected(view, view.live_at(request.at), None, (), request.wanted, reader.unwanted)
-    rows = recommender.nearest(view, rows, recommender.user_vector(reader))
-    scores = recommender.scores(view, np.append(rows, row), reader, request.at)  # the last is the room's, ranked or not
+    rows = recommender.nearest(view, rows, recommender.user_vector(reader), reader, request)
+    scores = recommender.scores_in_context(view, np.append(rows, row), reader, request)  # the last is the room's, ranked or not
     tasks = recommender.ranker.config.tasks
     click = tasks.index("click")
     order = recommender.lowered(view, rows, scores[:-1, click], reader)
     place = np.flatnonzero(rows == row)
 
+    added = recommender.in_context(view, np.array([row]), reader, request)
+    context = 0.0 if added is None else float(added[0])
+
     def log_odds(view: LiveView, reader: Reader) -> float:
         probability = float(recommender.scores(view, np.array([row]), reader, request.at)[0, click])
-        return float(np.log(probability) - np.log1p(-probability))
+        return float(np.log(probability) - np.log1p(-probability)) + context
 
     whole = log_odds(view, reader)  # not of `scores`: alone, a row differs in its last bits, and a share of 0 must be 0
     by_author = view._replace(vectors=alone.vectors, codes=alone.codes, content_at=alone.content_at)
@@ -40,6 +43,7 @@ def explain(
         "content": log_odds(by_author, reader),
         "counts": log_odds(uncounted, reader),
         "history": log_odds(view, _without_history(reader)),
+        **({} if added is None else {"context": whole - context}),
     }
     return Explanation(
         room_id=view.rooms[row].room_id,

@@ -1,6 +1,7 @@
 """The users that were active last and have a history, for pages that offer a choice of them."""
 
 from collections import Counter
+from itertools import islice
 
 from livealign.live.answers import UserState
 from livealign.live.recommender import Recommender
@@ -15,16 +16,15 @@ def latest_users(state: LiveState, recommender: Recommender, at: int, limit: int
 
     The caller holds the state's lock.
     """
-    found: list[UserState] = []
-    table = state.coded_windows
-    for user_id in state.users.latest(LOOKED_AT):
-        history = state.users.history(user_id, at)
-        if not len(history.at):
-            continue
-        rows = history.coded_row[table["segment_id"][history.coded_row] > 0]
-        names = Counter(name for codes in table["codes"][rows].tolist() if (name := recommender.names(codes)[0]))
-        entered = [name for name, _ in names.most_common(NAMES)]
-        found.append(UserState(user_id, len(history.at), int(history.at[0]), entered))
-        if len(found) == limit:
-            break
-    return tuple(found)
+    users = (user_of(state, recommender, at, user_id) for user_id in state.users.latest(LOOKED_AT))
+    return tuple(islice((user for user in users if user is not None), limit))
+
+
+def user_of(state: LiveState, recommender: Recommender, at: int, user_id: int) -> UserState | None:
+    """One user, or None without engagements before `at`; the caller holds the state's lock."""
+    table, history = state.coded_windows, state.users.history(user_id, at)
+    if not len(history.at):
+        return None
+    rows = history.coded_row[table["segment_id"][history.coded_row] > 0]
+    names = Counter(name for codes in table["codes"][rows].tolist() if (name := recommender.names(codes)[0]))
+    return UserState(user_id, len(history.at), int(history.at[0]), [name for name, _ in names.most_common(NAMES)])

@@ -4,6 +4,7 @@ The champion has a lane, and so has each challenger that is served beside it. Al
 the vectors and codes of its own release, so a list never mixes two.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,13 @@ class Reading(NamedTuple):
     view: LiveView
     alone: LiveView | None  # the view without content, where it was wanted
     reader: Reader
+
+
+class Readers(NamedTuple):
+    """Users as a release sees them; the parts belong together."""
+
+    serving: Serving
+    readers: list[Reader]
 
 
 class Lane:
@@ -54,6 +62,12 @@ class Lane:
         with self.state.lock:
             view = self.state.view()
             return Reading(self.serving, view, self._without_content(view) if alone else None, self._reader(view, user_id, at))
+
+    def readers(self, user_ids: Sequence[int], at: int) -> Readers:
+        """The release, and users at a time."""
+        with self.state.lock:
+            view = self.state.view()
+            return Readers(self.serving, [self._reader(view, user_id, at) for user_id in user_ids])
 
     def llm_inputs(self) -> dict[LlmInput, Floats]:
         """The vectors of what the LLM read of the rooms' last windows."""

@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 JUST_STARTED, BY_STREAMER = "Just started: chosen by who is streaming.", "Chosen by who is streaming."
 
 
+def named_level(codes: Sequence[int], names: Sequence[str], entered: NDArray[np.int64]) -> int | None:
+    """The deepest level, from 0, of a path that was entered down to it and that has a name.
+
+    Arguments as of `reason`.
+    """
+    shared = _shared(codes, entered)
+    return max((level for level, name in enumerate(names) if name and shared[:, level].any()), default=None)
+
+
 def reason(codes: Sequence[int], names: Sequence[str], entered: NDArray[np.int64], of_streamer: NDArray[np.bool_]) -> str:
     """One sentence for a room with content.
 
@@ -22,10 +31,8 @@ def reason(codes: Sequence[int], names: Sequence[str], entered: NDArray[np.int64
         entered: [h, levels] codes of what the user entered lately, −1 where nothing was known but the author.
         of_streamer: [h] which of these were rooms of the same author.
     """
-    shared = np.cumprod(entered == np.asarray(codes), axis=1).astype(bool)  # [h, levels] same path down to the level
-    named = [level for level, name in enumerate(names) if name and shared[:, level].any()]
-    if named:
-        level = named[-1]
+    shared, level = _shared(codes, entered), named_level(codes, names, entered)
+    if level is not None:
         about = names[level] if level == 0 or not names[0] else f"{names[level]} ({names[0]})"
         return f"You entered {_rooms(shared[:, level], of_streamer, f' about {about}')}."
     if shared[:, 0].any():
@@ -37,6 +44,11 @@ def reason(codes: Sequence[int], names: Sequence[str], entered: NDArray[np.int64
     if len(entered):
         return f"New to you: {names[0]}." if names[0] else "New to you."
     return f"Now: {names[0]}." if names[0] else "Chosen by what is on now."
+
+
+def _shared(codes: Sequence[int], entered: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[h, levels] whether an entry has the same path down to the level."""
+    return np.cumprod(entered == np.asarray(codes), axis=1).astype(bool)
 
 
 def _rooms(shared: NDArray[np.bool_], of_streamer: NDArray[np.bool_], what: str) -> str:

@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from livealign.alignment.towers import Alignment
 from livealign.codes.codebook import Codebook
 from livealign.codes.names import path_names
 from livealign.config import LiveConfig
+from livealign.dataset.contexts import hour_of
 from livealign.dataset.examples import KnownIds, serving_examples
 from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
@@ -31,10 +33,11 @@ from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason
 from livealign.live.selection import ANY_ROOM, RoomFilter, selected
 from livealign.live.state.rooms import LiveView
 from livealign.live.state.wishes import NOTHING_UNWANTED, Unwanted
+from livealign.ranking.contexts import UNKNOWN, Context, Contexts
 from livealign.ranking.network import ItemTable
 from livealign.ranking.ranker import Ranker
 from livealign.release.bundle import Bundle, open_bundle
-from livealign.release.contents import read_code_names
+from livealign.release.contents import read_code_names, read_contexts_of
 from livealign.release.models import ReleaseModels
 
 Ints = NDArray[np.int64]
@@ -65,6 +68,7 @@ class Request:
     content: bool = True  # False: the view was made by `without_content`
     among: Collection[int] | None = None  # ids of the only rooms to rank
     wanted: RoomFilter = ANY_ROOM
+    context: Context = UNKNOWN
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -78,6 +82,7 @@ class Recommender:
     ranker: Ranker
     vocabulary: KnownIds
     code_names: dict[str, str]
+    contexts: Contexts
     config: LiveConfig
     _paths: dict[tuple[int, ...], list[str]] = field(default_factory=dict, init=False, repr=False)  # cache of names
 
@@ -97,6 +102,7 @@ class Recommender:
             models.ranker,
             models.vocabulary,
             read_code_names(bundle),
+            read_contexts_of(bundle),
             config or LiveConfig(),
         )
 
@@ -148,9 +154,9 @@ class Recommender:
             )
         user = self.user_vector(reader)
         clock.lap("user")
-        rows = self.nearest(view, rows, user)
+        rows = self.nearest(view, rows, user, reader, request)
         clock.lap("candidates")
-        scores = self.scores(view, rows, reader, request.at)
+        scores = self.scores_in_context(view, rows, reader, request)
         clock.lap("rank")
         places = self._places(view, rows, scores, reader, request)
         listed = tuple(
@@ -168,11 +174,16 @@ class Recommender:
             request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
         )
 
-    def nearest(self, view: LiveView, rows: Ints, user: Floats) -> Ints:
-        """The rows that are ranked: the `LiveConfig.candidates` nearest to the user's vector."""
+    def nearest(self, view: LiveView, rows: Ints, user: Floats, reader: Reader, request: Request) -> Ints:
+        """The rows that are ranked: the `LiveConfig.candidates` nearest to the user's vector.
+
+        The context of a user without a history counts too.
+        """
         if len(rows) <= self.config.candidates:
             return rows
         near = (view.vectors @ user)[rows]  # of all rooms: indexing first costs more than the products
+        if (added := self.in_context(view, rows, reader, request)) is not None:
+            near = near + added / self.alignment.logit_scale
         return np.sort(rows[np.argpartition(-near, self.config.candidates)[: self.config.candidates]])
 
     def lowered(self, view: LiveView, rows: Ints, click: Floats, reader: Reader) -> Floats:
@@ -181,6 +192,22 @@ class Recommender:
             return click
         times = (view.room_id[rows][:, None] == reader.ignored).sum(1)
         return click * self.config.seen_penalty**times
+
+    def in_context(self, view: LiveView, rows: Ints, reader: Reader, request: Request) -> NDArray[np.float64] | None:
+        """What the context adds to the log-odds of a click [len(rows)]; None with a history."""
+        if len(reader.authors) or not self.contexts.tables:
+            return None
+        context = request.context._replace(hour=hour_of(request.at))
+        languages = [(view.rooms[row].language or "").casefold() for row in rows.tolist()]
+        return self.contexts.log_odds(context, view.codes[rows, 0], languages)
+
+    def scores_in_context(self, view: LiveView, rows: Ints, reader: Reader, request: Request) -> Floats:
+        """`scores`, where the probability of a click counts the context of a user without a history."""
+        scores, added = self.scores(view, rows, reader, request.at), self.in_context(view, rows, reader, request)
+        if added is not None:
+            click = self.ranker.config.tasks.index("click")
+            scores[:, click] = expit(logit(scores[:, click].astype(np.float64)) + added)
+        return scores
 
     @torch.inference_mode()
     def scores(self, view: LiveView, rows: Ints, reader: Reader, at: int) -> Floats:
@@ -215,17 +242,25 @@ class Recommender:
         codes = np.concatenate([padding[1], view.codes[rows], reader.codes])
         return self.ranker.predict(examples, ItemTable(vectors, codes).for_ranker(self.ranker.sizes))
 
-    @torch.inference_mode()
     def user_vector(self, reader: Reader) -> Floats:
         """The user's vector [dim] of the alignment."""
-        impressions, clicks = reader.counts
-        columns = {"user_impressions": np.array([impressions]), "user_clicks": np.array([clicks])}
+        return self.user_vectors([reader])[0]
+
+    @torch.inference_mode()
+    def user_vectors(self, readers: Sequence[Reader]) -> Floats:
+        """The vectors [n, dim] of users of the alignment, of unit length."""
+        histories = np.zeros((len(readers), self.alignment.history_length, self.codebook.dim), dtype=np.float32)
+        for history, reader in zip(histories, readers, strict=True):
+            newest = reader.vectors[: len(history)]
+            history[: len(newest)] = newest
+        impressions, clicks = np.array([reader.counts for reader in readers]).T
+        columns = {"user_impressions": impressions, "user_clicks": clicks}
         return self.alignment.user_vectors(
-            self.vocabulary.users.lookup(np.array([reader.user_id])),
-            reader.vectors[None],
-            np.array([len(reader.authors)]),
-            feature_matrix(columns, self.vocabulary.base_rates, 1)[:, USER_FEATURES],
-        )[0]
+            self.vocabulary.users.lookup(np.array([reader.user_id for reader in readers])),
+            histories,
+            np.array([len(reader.authors) for reader in readers]),
+            feature_matrix(columns, self.vocabulary.base_rates, len(readers))[:, USER_FEATURES],
+        )
 
     def _places(self, view: LiveView, rows: Ints, scores: Floats, reader: Reader, request: Request) -> Places:
         """The list as places in `rows`."""

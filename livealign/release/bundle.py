@@ -4,7 +4,7 @@ A bundle is one directory with everything that serving needs. Its manifest prove
 
     releases/<release id>/
       manifest.json            platform, data, seeds, metrics, and the SHA-256 of every file
-      alignment.safetensors  codebook.npz  ranker.safetensors  code_names.json
+      alignment.safetensors  codebook.npz  ranker.safetensors  code_names.json  contexts.json
       lexicon.npz              if the release reads counted words
       adapter/  vocabulary/  reference/  snapshot/
 
@@ -34,6 +34,7 @@ ALIGNMENT = "alignment.safetensors"
 CODEBOOK = "codebook.npz"
 RANKER = "ranker.safetensors"
 CODE_NAMES = "code_names.json"
+CONTEXTS = "contexts.json"
 LEXICON = "lexicon.npz"
 ADAPTER = "adapter"
 VOCABULARY = "vocabulary"

@@ -1,4 +1,4 @@
-"""Vocabularies, code names and snapshot inside a bundle.
+"""Vocabularies, code names, contexts and snapshot inside a bundle.
 
 The retrain writes them and the service reads them with this one module.
 """
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from livealign.dataset.corpus import Corpus
 from livealign.dataset.examples import KnownIds, Vocabulary
 from livealign.errors import BundleError
-from livealign.release.bundle import CODE_NAMES, SNAPSHOT, VOCABULARY, Bundle, write_bundle
+from livealign.ranking.contexts import Contexts, read_contexts
+from livealign.release.bundle import CODE_NAMES, CONTEXTS, SNAPSHOT, VOCABULARY, Bundle, write_bundle
 
 
 class CodedSegmentRows(NamedTuple):
@@ -87,6 +88,15 @@ def read_code_names(bundle: Bundle) -> dict[str, str]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{bundle.path / CODE_NAMES} cannot be read ({error}); build the release again") from error
     return dict(names)
+
+
+def read_contexts_of(bundle: Bundle) -> Contexts:
+    """The contexts that the release has learned; empty for one of an earlier version.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    return read_contexts(bundle.file(CONTEXTS)) if CONTEXTS in bundle.manifest["files"] else Contexts()
 
 
 def snapshot_files(bundle: Bundle) -> dict[str, Path]:

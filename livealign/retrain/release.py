@@ -26,6 +26,7 @@ from livealign.llm.backbone import load_backbone
 from livealign.llm.fitting import with_layers
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.profiles import Profile
+from livealign.ranking.contexts import contexts_of
 from livealign.ranking.variants import RELEASE
 from livealign.release.bundle import (
     ADAPTER,
@@ -33,6 +34,7 @@ from livealign.release.bundle import (
     CODE_NAMES,
     CODEBOOK,
     CODED_SEGMENTS,
+    CONTEXTS,
     HELD_OUT_SCORES,
     LEXICON,
     RANKER,
@@ -87,6 +89,7 @@ def build_bundle(
                 **({LEXICON: artifacts.embeddings / LEXICON} if "lexical" in sources else {}),
                 CODEBOOK: artifacts.codes / CODEBOOK,
                 CODE_NAMES: artifacts.codes / CODE_NAMES,
+                CONTEXTS: contexts_of(corpus, read_codes(artifacts), home.marts).to_bytes(),
                 CODED_SEGMENTS: artifacts.codes / CODED_SEGMENTS,
                 RANKER: artifacts.ranker / RANKER,
                 VOCABULARY: artifacts.ranker / VOCABULARY,

@@ -55,6 +55,7 @@ def test_reading_is_guarded_where_read_keys_are_set() -> None:
     for path in (
         "/rooms",
         "/users",
+        "/users/500/similar",
         "/wall/no_such.js",
         "/rooms/1",
         "/similar/1",

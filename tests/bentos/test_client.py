@@ -88,6 +88,10 @@ def test_every_call_is_answered_by_the_service(client: Client) -> None:
     similar = client.similar(1, k=3)
     assert similar is not None
     assert similar["room_id"] == 1
+    alike = client.similar_users(500, k=3)
+    assert alike is not None
+    assert len(alike["users"]) == 3
+    assert client.similar_users(4711) is None
     answer = client.recommend(500, k=2, surface="test")
     assert len(answer["rooms"]) == 2
     assert answer["logged"]

@@ -35,6 +35,7 @@ OPERATIONS = (
     ("GET", "/similar/{room_id}"),
     ("GET", "/explain/{room_id}"),
     ("GET", "/users"),
+    ("GET", "/users/{user_id}/similar"),
     ("GET", "/version"),
     ("GET", "/status"),
     ("GET", "/experiments"),

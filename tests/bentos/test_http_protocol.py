@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from bentos.live_recommender.admission import ADMISSION, AdmissionMiddleware, Li
 from bentos.live_recommender.api_keys import WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.http_protocol import BoundedH11, BoundedProtocol
 from bentos.live_recommender.metrics import process_metrics
+from bentos.live_recommender.rate_limits import RateLimit
 from bentos.live_recommender.trusted_proxies import UVICORN_VARIABLE, VARIABLE, TrustedProxies
 from livealign.errors import LiveAlignError
 
@@ -145,6 +147,24 @@ def test_headers_beyond_their_bound_are_refused_complete_or_not(port: int) -> No
         assert answer(connection)[0] in (0, 431)
     assert unread(431) == before + 1
     assert ask(port, request(more="x" * 15_000))[0] == 200
+
+
+def test_requests_sent_ahead_without_a_key_are_dropped_where_there_are_too_many(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ADMISSION.limits is not None
+    monkeypatch.setattr(ADMISSION.limits, "requests", RateLimit(1.0))
+
+    def statuses(key: str | None) -> list[bytes]:
+        with connect(port) as connection:
+            connection.sendall(request(key=key) * 20)
+            received = b""
+            while received.count(b"HTTP/1.1 ") < 20 and (part := connection.recv(65_536)):
+                received += part
+        return re.findall(rb"HTTP/1\.1 (\d+)", received)
+
+    assert statuses(None) == [b"200", b"200", b"429"]
+    assert statuses(KEY) == [b"200"] * 2 + [b"429"] * 18
 
 
 def test_what_is_no_http_is_refused_in_json(port: int) -> None:

@@ -122,6 +122,22 @@ def test_a_list_without_content_knows_only_who_is_streaming(client: TestClient) 
     assert all(room["content_age_seconds"] is None for room in answer["rooms"])
 
 
+def test_a_context_is_taken_by_both_kinds_of_lists_and_checked(client: TestClient) -> None:
+    for context in ({}, {"language": "EN"}, {"country": "Chile"}, {"language": "ja", "country": "Japan"}):
+        assert listed(client, 10**12, context=context)
+        many = client.post("/recommend/many", json={"user_ids": [10**12], "context": context})
+        assert many.status_code == 200, many.text
+    for wrong, says in (
+        ({"langauge": "en"}, "is language meant"),
+        ({"language": 3}, "language"),
+        ({"country": "x" * 201}, "country"),
+        ([], "context"),
+    ):
+        answer = client.post("/recommend", json={"user_id": 500, "context": wrong})
+        assert answer.status_code == 400
+        assert says in answer.json()["error"]
+
+
 def test_similar_rooms_are_live_and_most_alike_first(client: TestClient) -> None:
     found = client.get("/similar/1?k=2").json()
     assert len(found["rooms"]) == 2

@@ -21,6 +21,7 @@ PUBLIC = {
     "/recommend/many",
     "/users",
     "/users/{user_id}",
+    "/users/{user_id}/similar",
     "/rooms",
     "/rooms/{room_id}",
     "/similar/{room_id}",

@@ -275,6 +275,13 @@ def test_a_segment_has_the_newest_picture_of_its_window(built: Built) -> None:
     assert len(found) > 20
 
 
+def test_viewers_have_the_country_of_their_profile_where_it_has_any(built: Built) -> None:
+    found = {(row["user_id"], row["dt"], row["country"]) for row in rows(built.warehouse, "select * from marts.user_countries")}
+    profiles = planted_rows()["users"]
+    assert found == {(row["user_id"], row["observed_at"].date(), row["country"]) for row in profiles if row["country"]}
+    assert len(found) < len(profiles)
+
+
 def test_the_marts_are_published_as_they_are(built: Built, tmp_path: Path) -> None:
     written = publish_marts(built.warehouse.parent / "tables", tmp_path / "marts")
     for mart in MARTS:

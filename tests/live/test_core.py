@@ -148,6 +148,28 @@ def test_similar_rooms_are_live_and_nearest_first(stage: Stage) -> None:
     assert 1 not in {one.room.room_id for one in found}
 
 
+def test_similar_users_are_those_with_the_nearest_vectors_of_the_release_in_service(stage: Stage) -> None:
+    at, users = stage.core.now(), stage.core.state.users
+    found = stage.core.similar_users(USER, 100)
+    assert found is not None
+    with_history = {user_id for user_id in users.ids() if len(users.history(user_id, at).at)}
+    assert {one.user.user_id for one in found} == with_history - {USER}
+    recommender = stage.core.serving.recommender
+
+    def vector(user_id: int) -> np.ndarray:
+        return recommender.user_vector(stage.core._main.read(user_id, at).reader)
+
+    expected = {user_id: float(vector(user_id) @ vector(USER)) for user_id in with_history - {USER}}
+    assert {one.user.user_id: one.similarity for one in found} == pytest.approx(expected, abs=1e-5)
+    assert [one.similarity for one in found] == sorted((one.similarity for one in found), reverse=True)
+    assert stage.core.similar_users(USER, 2) == found[:2]
+    assert stage.core.similar_users(STRANGER, 2) is None
+    nearest = found[0].user.user_id
+    stage.core.delete_user(nearest)
+    assert nearest not in {one.user.user_id for one in stage.core.similar_users(USER, 100) or ()}
+    assert stage.core.similar_users(nearest, 2) is None
+
+
 def test_segments_from_outside_are_embedded_as_the_rooms_are(stage: Stage) -> None:
     stage.start_rooms(1)
     stage.core.ingest(stage.platform.comments(1, "what a move"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from livealign.config import LiveConfig
 from livealign.dataset.examples import TASKS
@@ -19,6 +20,7 @@ from livealign.live.recommender import Reader, Recommender, Request
 from livealign.live.startup import read_snapshot, state_of
 from livealign.live.state.state import LiveState
 from livealign.profiles import load_profile
+from livealign.ranking.contexts import Context, Contexts
 from livealign.ranking.variants import train_variant
 from livealign.release.bundle import MANIFEST, open_bundle, write_bundle
 from livealign.release.contents import snapshot_files
@@ -99,6 +101,40 @@ def test_rooms_are_live_ranked_and_explained(recommender: Desk, release: Planted
         assert room.reason.startswith(("You entered ", "New to you"))
     assert recommender.recommend(user, 5).request_id != answer.request_id
     assert recommender.recommend(user, 5).rooms == answer.rooms
+
+
+def test_a_context_moves_the_list_of_a_user_without_a_history_alone(recommender: Desk) -> None:
+    without = recommender.recommend(UNKNOWN, 100)
+    assert recommender.recommender.contexts == Contexts(), "a release that has learned none"
+    view, at = recommender.state.view(), recommender.state.clock
+    code = without.rooms[-1].codes[0]  # of the last room
+    hour = str(at // 3_600_000 % 24)
+    learned = {"hour": {"code": {hour: {str(code): 3.0}}}, "country": {"language": {"chile": {"en": -1.0}}}}
+    desk = replace(recommender, recommender=replace(recommender.recommender, contexts=Contexts(learned)))
+    moved = desk.recommend(UNKNOWN, 100)
+    assert {room.room_id for room in moved.rooms if room.codes[0] == code} == {
+        room.room_id for room in moved.rooms[: sum(room.codes[0] == code for room in moved.rooms)]
+    }
+    before = {room.room_id: logit(room.scores["click"]) for room in without.rooms}
+    added = {room.room_id: logit(room.scores["click"]) - before[room.room_id] for room in moved.rooms}
+    assert added == pytest.approx({room.room_id: 3.0 * (room.codes[0] == code) for room in moved.rooms}, abs=1e-3)
+    in_chile = desk.recommender.recommend(view, desk.reader(UNKNOWN), Request(at, 100, context=Context(country="chile")))
+    lower = {room.room_id: logit(room.scores["click"]) - before[room.room_id] for room in in_chile.rooms}
+    assert lower == pytest.approx({room: value - 1.0 for room, value in added.items()}, abs=1e-3)
+    known = recommender.known_user()
+    assert desk.recommend(known, 100).rooms == recommender.recommend(known, 100).rooms
+
+
+def test_rooms_that_a_context_prefers_become_candidates(release: PlantedRelease) -> None:
+    desk = Desk.open(release.bundle, candidates=3)
+    view, at = desk.state.view(), desk.state.clock
+    live = view.live_at(at)
+    chosen = {room.room_id for room in desk.recommend(UNKNOWN, 100).rooms}
+    left_out = next(row for row in live.tolist() if view.room_id[row] not in chosen)
+    code = int(view.codes[left_out, 0])
+    preferred = Contexts({"hour": {"code": {str(at // 3_600_000 % 24): {str(code): 50.0}}}})
+    moved = replace(desk, recommender=replace(desk.recommender, contexts=preferred)).recommend(UNKNOWN, 100)
+    assert sum(room.codes[0] == code for room in moved.rooms) == min(3, int((view.codes[live, 0] == code).sum()))
 
 
 def test_the_served_score_is_the_offline_score(planted: Planted, release: PlantedRelease, tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ def crowd(seed: int = 5, rooms: int = 9, users: int = 8, plays: int = 260) -> di
                     "text": f"sentence {n}",
                 }
             )
+    profiles = [{"user_id": 500 + n, "country": ("Chile", None, "Japan")[n % 3]} for n in range(users)]
+    made["users"] = [{**who, "observed_at": datetime.combine(day, datetime.min.time())} for day in DAYS for who in profiles]
     # Pictures in windows with a message, so that the segments are those without pictures; some windows have several.
     taken = {(row["room_id"], row["sent_at"] + timedelta(milliseconds=n % 2)): n for n, row in enumerate(made["comments"])}
     made["frames"] = [
