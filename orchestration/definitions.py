@@ -15,6 +15,7 @@ from orchestration.jobs import build_history, daily_retrain, retune_llm
 from orchestration.resources import Workspace
 from orchestration.runs.failure_webhook import failed_run_note
 from orchestration.runs.preflight import check_run
+from orchestration.runs.run_processes import look_again_after_errors
 from orchestration.runs.stage import check_before_stages
 from orchestration.schedules import nightly
 from orchestration.sensors import content_drift, new_archive_days, stale_llm
@@ -23,6 +24,7 @@ from orchestration.sensors import content_drift, new_archive_days, stale_llm
 def build_definitions(workspace: Workspace) -> Definitions:
     """The graph over one workspace."""
     check_before_stages(check_run)
+    look_again_after_errors()
     dbt_environment(workspace.home)
     project = prepared_project(workspace.home)
     assets = [

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from livealign.cli.command import run_command
+from livealign.errors import LiveAlignError
 from orchestration.environment import check_environment
 from orchestration.resources import Workspace
 from orchestration.runs.code_location import DEFINITIONS
-from orchestration.runs.instance import prepare_dagster_home
+from orchestration.runs.instance import lost_database, open_instance
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -24,10 +25,19 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
     check_environment()
     home = Workspace.from_environment().home
     home.activate()
-    prepare_dagster_home(home)
+    try:
+        with open_instance(home):  # a database that is away, or another workspace's, ends the start in one line
+            pass
+    except Exception as error:
+        if lost := lost_database(error):
+            raise LiveAlignError(lost) from error
+        raise
     reach_loopback_directly()
     subprocess.Popen([sys.executable, "-m", "orchestration.runs.report_pages"])  # ends with this process, after the exec too
     command = [sys.executable, "-m", "dagster", "dev", "-m", DEFINITIONS, "-h", "127.0.0.1", "-p", str(port)]
+    # The webserver alone keeps connections to PostgreSQL open, without looking whether they are: after a restart of the server
+    # the first request of each answered 500.
+    command += ["--db-pool-recycle", "0"]
     os.execv(sys.executable, command)  # noqa: S606 — the UI takes this process's place, so that Ctrl-C reaches it
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from livealign.home import Home
 
 LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
 POSTGRES_HOST = "DAGSTER_POSTGRES_HOST"
+OWNER = "livealign/workspace"  # key in Dagster's database: the workspace that it belongs to
 POSTGRES_OTHERS = ("DAGSTER_POSTGRES_USER", "DAGSTER_POSTGRES_PASSWORD", "DAGSTER_POSTGRES_DB")
 
 # One slot in each pool: the only pool guards the warehouse file, which allows one writer. A run whose process dies gives its
@@ -34,6 +36,9 @@ run_monitoring:
   start_timeout_seconds: 300
   poll_interval_seconds: 30
   free_slots_after_run_end_seconds: 60
+run_launcher:
+  module: orchestration.runs.run_processes
+  class: WatchedRunLauncher
 run_retries:
   enabled: true
   max_retries: 2
@@ -43,8 +48,7 @@ freshness:
 """
 
 
-# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one. A database belongs to one workspace: `fail_dead_runs`
-# knows by the lock of the workspace that its runs are dead. Without a scheme SQLAlchemy 2.1 takes psycopg 3, which
+# The same in a PostgreSQL server, where DAGSTER_POSTGRES_HOST names one. Without a scheme SQLAlchemy 2.1 takes psycopg 3, which
 # dagster-postgres does not bring.
 POSTGRES_YAML = """\
 storage:
@@ -93,10 +97,39 @@ def _check_postgres() -> None:
 
 @contextmanager
 def open_instance(home: Home) -> Iterator[DagsterInstance]:
-    """The workspace's Dagster instance, for the time of the block."""
+    """The workspace's Dagster instance, for the time of the block.
+
+    Raises:
+        LiveAlignError: its database belongs to another workspace.
+    """
     prepare_dagster_home(home)
     with DagsterInstance.get() as instance:
+        if os.environ.get(POSTGRES_HOST):
+            _claim(instance, home)
         yield instance
+
+
+def _claim(instance: DagsterInstance, home: Home) -> None:
+    """Have the database belong to this workspace.
+
+    `fail_dead_runs` knows by the lock of the workspace that its runs are dead, and sensors read what was built for it.
+    """
+    file = home.dagster / "workspace.id"  # no path: machines and containers have other things at the same path
+    if not file.exists():
+        replace_bytes(file, uuid.uuid4().hex.encode())
+    mine, cursors = file.read_text(), instance.daemon_cursor_storage
+    owner = cursors.get_cursor_values({OWNER}).get(OWNER)
+    if owner is None:
+        cursors.set_cursor_values({OWNER: f"{mine} {home.workspace}"})
+    elif owner.partition(" ")[0] != mine:
+        raise LiveAlignError(
+            f"the database {os.environ['DAGSTER_POSTGRES_DB']} at {_server()} belongs to the workspace "
+            f"{owner.partition(' ')[2]}; give {home.workspace} an empty one of its own by DAGSTER_POSTGRES_DB"
+        )
+
+
+def _server() -> str:
+    return f"{os.environ[POSTGRES_HOST]}:{os.environ.get('DAGSTER_POSTGRES_PORT', '5432')}"
 
 
 def lost_database(error: BaseException | None) -> str | None:
@@ -108,10 +141,9 @@ def lost_database(error: BaseException | None) -> str | None:
         return None
     while error is not None:
         if isinstance(error, OperationalError | InterfaceError):
-            where = f"{os.environ[POSTGRES_HOST]}:{os.environ.get('DAGSTER_POSTGRES_PORT', '5432')}"
             reason = " ".join(str(error.orig).split())[:200]
             return (
-                f"Dagster's database, PostgreSQL at {where}, does not answer ({reason}); "
+                f"Dagster's database, PostgreSQL at {_server()}, does not answer ({reason}); "
                 "look at the server, then run again, which continues"
             )
         error = error.__cause__ or error.__context__

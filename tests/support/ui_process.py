@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bentos.smoke import free_port
 from livealign.home import Home
 
@@ -23,6 +25,8 @@ ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 PATIENCE = 900.0  # seconds, for all runs together on a busy machine
 
 RUNS = "{ runsOrError { ... on Runs { results { runId status jobName tags { key value } } } } }"
+MESSAGES = """query ($it: ID!) { logsForRun(runId: $it, limit: 1000) {
+  ... on EventConnection { events { ... on MessageEvent { message } } } } }"""
 LAUNCH = """mutation ($it: ExecutionParams!) { launchRun(executionParams: $it) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -49,6 +53,23 @@ class Ui:
 
     def runs(self, job: str) -> list[dict[str, Any]]:
         return [run for run in self.ask(RUNS)["runsOrError"]["results"] if run["jobName"] == job]
+
+    def status(self, run_id: str) -> str:
+        """The status of a run, or a mark of doubt while the webserver cannot say."""
+        try:
+            found = self.ask(RUNS)["runsOrError"]["results"]
+        except (OSError, AssertionError):
+            return "?"
+        return next(str(run["status"]) for run in found if run["runId"] == run_id)
+
+    def said(self, run_id: str) -> str:
+        """The messages of a run's events."""
+        return json.dumps(self.ask(MESSAGES, run_id)["logsForRun"]["events"])
+
+    def processes(self) -> list[psutil.Process]:
+        """The UI, its webserver, daemon and code server, and the runs."""
+        main = psutil.Process(self.process.pid)
+        return [main, *main.children(recursive=True)]
 
     def until(self, done: Callable[[], bool], what: str) -> None:
         started = time.monotonic()

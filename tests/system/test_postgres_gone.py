@@ -1,19 +1,24 @@
-"""Dagster's instance in a PostgreSQL server that dies for a minute in the middle of a retrain."""
+"""Dagster's instance in a PostgreSQL server that dies for a minute, beside a daemon and a machine that die."""
 
+import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bentos.smoke import free_port
 from livealign.home import Home
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
-from tests.support.fault_workspaces import assert_all_whole, champion_of, retrain_until
+from tests.support.fault_workspaces import ROOT, assert_all_whole, champion_of, environment_of, retrain, retrain_until
 from tests.support.postgres_server import PostgresServer, binaries, postgres_server
-from tests.support.ui_process import ENDED, Ui, ui_process
+from tests.support.ui_process import ENDED, PATIENCE, Ui, ui_process
 
 pytest.importorskip("dagster_postgres", reason="the optional extra `postgres` is not installed")
 TOOLS = binaries()
@@ -23,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(TOOLS is None, reason="PostgreSQL is not installed (a Debian package)"),
 ]
 
-AWAY_SECONDS = 60.0
+A_MINUTE, A_RESTART = 60.0, 15.0  # seconds that the server is away; Dagster tries for about ten
 DAY = date(2025, 6, 3)
 
 
@@ -35,9 +40,9 @@ class Ground:
     archive: Path
     server: PostgresServer
 
-    def kill_server_for_a_minute(self) -> threading.Timer:
+    def kill_server_for(self, seconds: float) -> threading.Timer:
         self.server.kill()
-        back = threading.Timer(AWAY_SECONDS, self.server.start)
+        back = threading.Timer(seconds, self.server.start)
         back.start()
         return back
 
@@ -56,7 +61,7 @@ def test_a_retrain_whose_database_dies_ends_in_one_line_and_the_next_one_ends_we
     options = ("--day", str(DAY))
 
     def kill() -> None:
-        away.append(ground.kill_server_for_a_minute())
+        away.append(ground.kill_server_for(A_MINUTE))
 
     code, said = retrain_until("llm_adapter", kill, ground.home.root, ground.archive, *options, **ground.server.variables)
     for timer in away:
@@ -73,22 +78,50 @@ def test_a_retrain_whose_database_dies_ends_in_one_line_and_the_next_one_ends_we
     assert champion_of(ground.home) is not None
 
 
-def test_a_run_of_the_daemon_ends_though_its_database_dies_and_leaves_all_whole(ground: Ground, tmp_path: Path) -> None:
-    variables = ground.server.variables
+def statuses(ui: Ui) -> list[str]:
+    try:
+        return [run["status"] for run in ui.runs("daily_retrain")]
+    except (OSError, AssertionError):  # the webserver cannot ask the database
+        return ["?"]
 
-    def statuses(ui: Ui) -> list[str]:
-        try:
-            return [run["status"] for run in ui.runs("daily_retrain")]
-        except (OSError, AssertionError):  # the webserver cannot ask the database
-            return ["?"]
 
-    log = tmp_path / "ui.log"
+def test_the_ui_goes_on_after_its_daemon_its_machine_and_its_database_died(ground: Ground, tmp_path: Path) -> None:
+    variables, log = ground.server.variables, tmp_path / "ui.log"
     with ui_process(ground.home, ground.archive, [DAY], log, **variables) as ui:
-        before = len(statuses(ui))
-        ui.launch("daily_retrain", DAY)
+        dead = ui.launch("daily_retrain", DAY)
         ui.until(lambda: "STARTED" in statuses(ui), "a run that works")
-        ground.kill_server_for_a_minute().join()
-        ui.until(lambda: {*statuses(ui)} <= ENDED, "the run has ended, or another has in its place")
-        assert len(statuses(ui)) > before
+        processes = ui.processes()
+        next(one for one in processes if "dagster._daemon" in one.cmdline()).kill()
+        ui.process.wait(PATIENCE)  # `make ui` is not left without its daemon
+        for one in processes:  # the run, which would go on, and what started it
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    ground.server.kill()
+    ground.server.start()
+    with ui_process(ground.home, ground.archive, [DAY], log, **variables) as ui:
+        ui.until(lambda: ui.status(dead) in ENDED, "the dead run gives its place back")
+        assert ui.status(dead) == "FAILURE"
+        assert "the code server that started this run is gone" in ui.said(dead)
+        ui.until(lambda: "STARTED" in statuses(ui), "the daemon has started it again")
+        ground.kill_server_for(A_RESTART).join()
+        ui.launch("daily_retrain", DAY)  # at once: no connection to the dead server is used
+        ui.until(lambda: {*statuses(ui)} <= ENDED, "all runs have ended")
         assert_all_whole(ground.home)
+        processes = ui.processes()
     assert champion_of(ground.home) is not None
+    _, alive = psutil.wait_procs(processes, PATIENCE)
+    assert alive == []
+
+
+def test_a_database_of_another_workspace_is_refused_in_one_line(ground: Ground, tmp_path: Path) -> None:
+    home = Home(tmp_path / "other", "simulator")
+    code, said = retrain(home.root, ground.archive, "--profile", "tiny", "--day", str(DAY), **ground.server.variables)
+    assert code == 1
+    assert f"belongs to the workspace {ground.home.workspace}; give {home.workspace} an empty one" in said
+    assert "Traceback" not in said
+    command = [sys.executable, "-m", "orchestration.ui", "--port", str(free_port())]
+    environment = environment_of(home.root, LIVEALIGN_ARCHIVE=str(ground.archive), **ground.server.variables)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert f"belongs to the workspace {ground.home.workspace}" in done.stderr
+    assert "Traceback" not in done.stderr
