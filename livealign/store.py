@@ -180,9 +180,19 @@ class Store:
             target.replace(path)
 
     def _copy(self, source: IO[bytes], path: str) -> None:
-        with self.filesystem.open_output_stream(path) as out:
-            while block := source.read(_CHUNK):
-                out.write(block)
+        read = False
+        try:
+            with self.filesystem.open_output_stream(path) as out:
+                while block := source.read(_CHUNK):
+                    out.write(block)
+                read = True
+        except BaseException:
+            # A stream of Arrow cannot be aborted: closed after an error it makes an object of what was written until then,
+            # which would pass for the whole for ever. Where closing fails there is none, and what had the name stays.
+            if not read:
+                with suppress(OSError):  # the store is away, so that nothing was completed
+                    self.filesystem.delete_file(path)
+            raise
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """The result of the work, tried again while the store cannot be reached."""

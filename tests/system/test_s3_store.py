@@ -1,5 +1,6 @@
 """The store on a real S3 server: a release by way of it, shards of two machines, and a server that goes away."""
 
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,23 @@ def test_an_object_that_is_gone_is_no_error_and_is_not_waited_for(store: Store, 
         patient.delete("there")
     assert patient.fetch_file("there", tmp_path / "file") is False
     assert not list(tmp_path.iterdir())
+
+
+class Interrupted(io.BytesIO):
+    """A file whose reading is interrupted after the first block."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise KeyboardInterrupt
+        return super().read(size)
+
+
+@pytest.mark.parametrize("size", [1 << 20, 40 << 20], ids=["in one part", "in several"])
+def test_an_upload_that_is_interrupted_leaves_no_object(store: Store, size: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        store._write("adapters/ab12.tar", Interrupted(bytes(size)))
+    assert not store.has("adapters/ab12.tar")
+    assert store.names("adapters") == []
 
 
 def test_a_server_that_is_away_for_20_seconds_is_waited_for(server: S3Server, store: Store, tmp_path: Path) -> None:
