@@ -113,8 +113,13 @@ def replace_json(path: Path, value: Any, version: int | None = None) -> None:
     Args:
         version: of the document's format, written as its first member `format`.
     """
+    replace_bytes(path, json_bytes(value, version))
+
+
+def json_bytes(value: Any, version: int | None = None) -> bytes:
+    """The content of a JSON document as `replace_json` writes it."""
     value = value if version is None else {"format": version, **value}
-    replace_bytes(path, json.dumps(value, indent=2, allow_nan=False, default=str).encode() + b"\n")
+    return json.dumps(value, indent=2, allow_nan=False, default=str).encode() + b"\n"
 
 
 def read_json(

@@ -91,10 +91,15 @@ class CacheVersion:
 
     def fetch(self) -> None:
         """Fetch the store's shards that this machine lacks."""
-        lost = self.store is not None
-        while lost and self.store is not None:  # again, where a compaction on another machine replaced one meanwhile
+        lost: set[str] = set()
+        while self.store is not None:  # again, where a compaction on another machine replaced one meanwhile
             absent = [name for name in self.store.names(self._stored) if not (self.folder / name).exists()]
-            lost = not all(self.store.fetch_file(f"{self._stored}/{name}", self.folder / name) for name in absent)
+            gone = {name for name in absent if not self.store.fetch_file(f"{self._stored}/{name}", self.folder / name)}
+            if still := gone & lost:  # what was replaced is named no more
+                logger.warning("embedding cache: %s names %s and does not have it", self.store.where, min(still))
+            if not gone - lost:
+                return
+            lost |= gone
 
     def files(self) -> list[Path]:
         """The shards that are on this machine, sorted."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.errors import BundleError
-from livealign.files import exclusive, read_json, replace_json, sync_directory
+from livealign.files import exclusive, json_bytes, read_json, replace_bytes, sync_directory
 from livealign.release.bundle import LOCK, RELEASE_ID, open_bundle
 from livealign.release.registry import CHALLENGERS, read_champion
 
@@ -221,7 +221,11 @@ def _write(releases: Path, known: Challengers | None, fresh: Challengers, now: d
     if known is None or set(known.shown) != set(fresh.shown):
         since = int((now or datetime.now(UTC)).timestamp() * 1000)
         fresh = replace(fresh, experiment=uuid.uuid4().hex[:12], since=since)
-    content: dict[str, Any] = asdict(fresh)
-    replace_json(releases / CHALLENGERS, content, FORMAT)
+    replace_bytes(releases / CHALLENGERS, file_of(fresh))
     sync_directory(releases)
     return fresh
+
+
+def file_of(served: Challengers) -> bytes:
+    """The content of `challengers.json` for these challengers."""
+    return json_bytes(asdict(served), FORMAT)

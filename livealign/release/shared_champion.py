@@ -24,7 +24,7 @@ from livealign.llm.encoder_spec import BACKBONES
 from livealign.llm.lookup import find_backbone
 from livealign.release.bundle import LOCK, RELEASE_ID, open_bundle
 from livealign.release.challengers import FORMAT as CHALLENGERS_FORMAT
-from livealign.release.challengers import challengers_of, read_challengers, stop
+from livealign.release.challengers import challengers_of, file_of, read_challengers, stop
 from livealign.release.registry import CHALLENGERS, champion_path, promote, read_champion
 from livealign.store import Store
 
@@ -66,8 +66,8 @@ def put_champion(store: Store, home: Home) -> str:
         "backbone": {"id": backbone["id"], "sha256": backbone["sha256"]},
     }
     store.put(_pointer(home), json.dumps(pointer).encode() + b"\n")
-    if readable:
-        store.put(_beside(home), NONE if served is None else (home.releases / CHALLENGERS).read_bytes())
+    if readable:  # those whose bundles were copied; the file may name others by now
+        store.put(_beside(home), NONE if served is None else file_of(served))
     return release_id
 
 

@@ -220,3 +220,19 @@ def test_what_two_machines_wrote_is_one_shard_everywhere_in_the_end(tmp_path: Pa
     assert len(store.names(f"embedding_cache/{VERSION}")) == len(one.files()) == len(other.files()) == 1
     assert holds_all(one)
     assert holds_all(other)
+
+
+class ForgetfulStore(Store):
+    """A store that names an object that it does not have."""
+
+    def names(self, folder: str) -> list[str]:
+        return [*super().names(folder), "0123456789ab.parquet"]
+
+
+def test_a_store_that_names_what_it_does_not_have_is_read_without_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    assert store is not None
+    written(tmp_path / "one", store)
+    forgetful = ForgetfulStore(store.where, store.filesystem, store.root, store.waits)
+    assert holds_all(version_in(tmp_path / "other", forgetful))
+    assert f"{store.where} names 0123456789ab.parquet and does not have it" in caplog.text

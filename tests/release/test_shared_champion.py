@@ -128,6 +128,31 @@ def test_another_machine_serves_the_same_challengers_to_the_same_users(store: St
     assert not follow_challengers(store, there)
 
 
+class StoreOfABusyMachine(Store):
+    """A store to which copying takes so long that somebody changes the challengers meanwhile."""
+
+    home: Home
+
+    def put_folder(self, kind: str, name: str, folder: Path) -> None:
+        super().put_folder(kind, name, folder)
+        stop(self.home.releases)
+
+
+def test_the_store_names_the_challengers_that_were_copied_whatever_changes_meanwhile(
+    store: Store, homes: tuple[Home, Home]
+) -> None:
+    here, there = homes
+    first, _ = release(here, b"first"), release(here, b"second")
+    served = serve(here.releases, first, 0.3)
+    busy = StoreOfABusyMachine(store.where, store.filesystem, store.root, store.waits)
+    object.__setattr__(busy, "home", here)
+    put_champion(busy, here)
+    assert read_challengers(here.releases) is None
+    follow_champion(store, there)
+    assert follow_challengers(store, there)
+    assert read_challengers(there.releases) == served
+
+
 def test_challengers_of_another_champion_and_damaged_ones_change_nothing(store: Store, homes: tuple[Home, Home]) -> None:
     here, there = homes
     first, second = release(here, b"first"), release(here, b"second")
