@@ -137,11 +137,11 @@ def to_bytes(window: ReadWindow) -> bytes:
     return _LENGTH.pack(len(encoded)) + encoded + vectors.astype(_FLOAT).tobytes()
 
 
-def from_bytes(data: bytes, dim: int, levels: int) -> ReadWindow:
+def from_bytes(data: bytes, dim: int, levels: int, content_dim: int) -> ReadWindow:
     """The window of a value.
 
     Args:
-        dim, levels: sizes of the release's vectors and codes.
+        dim, levels, content_dim: sizes of the release's vectors, codes and content.
 
     Raises:
         EventLogError: the value is damaged, or of another release or a newer version.
@@ -150,12 +150,12 @@ def from_bytes(data: bytes, dim: int, levels: int) -> ReadWindow:
         (length,) = _LENGTH.unpack_from(data)
         header: dict[str, Any] = json.loads(data[_LENGTH.size : _LENGTH.size + length])
         refuse_newer("a published vector", header["format"], VECTORS_FORMAT, "upgrade this process", EventLogError)
-        return _parsed(header, np.frombuffer(data, dtype=_FLOAT, offset=_LENGTH.size + length), dim, levels)
+        return _parsed(header, np.frombuffer(data, dtype=_FLOAT, offset=_LENGTH.size + length), dim, levels, content_dim)
     except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise EventLogError(f"a published vector cannot be read ({error!r}); look at what writes to Redis") from error
 
 
-def _parsed(header: dict[str, Any], numbers: Floats, dim: int, levels: int) -> ReadWindow:
+def _parsed(header: dict[str, Any], numbers: Floats, dim: int, levels: int, content_dim: int) -> ReadWindow:
     counts = tuple(np.nan if count is None else float(count) for count in header["counts"])
     codes = [int(code) for code in header["codes"]]
     if (int(header["dim"]), len(codes), len(counts)) != (dim, levels, len(WINDOW_COUNTS)):
@@ -163,7 +163,7 @@ def _parsed(header: dict[str, Any], numbers: Floats, dim: int, levels: int) -> R
     averages = header["averages"]
     if not 1 <= len(averages) <= 2 or not np.isfinite(numbers).all():
         raise ValueError("its numbers are not finite, or not all there")
-    vector, parts = numbers[:dim].copy(), numbers[dim:].reshape(1 + len(averages), -1)
+    vector, parts = numbers[:dim].copy(), numbers[dim:].reshape(1 + len(averages), content_dim)
     average, *before = (
         RecentContent(part.copy(), float(weight), int(started_at))
         for part, (weight, started_at) in zip(parts[1:], averages, strict=True)

@@ -18,7 +18,7 @@ from livealign.live.answers import Role, SharedReport, SharedStatus
 from livealign.live.lane import Lane
 from livealign.live.serving import Serving
 from livealign.live.shared.read_window import ReadWindow
-from livealign.live.shared.release import SharedRelease
+from livealign.live.shared.release import SharedRelease, Step
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -48,6 +48,7 @@ class SharedReading:
         self._gate = Lock()
         self._releases: dict[str, SharedRelease] = {}
         self._wanted: dict[str, _Wanted] = {}  # releases that are to be taken over
+        self._steps: list[Step] = []  # not reported yet: an error of another release came between
 
     def of(self, release_id: str) -> SharedRelease:
         """The part of this process in one release."""
@@ -83,10 +84,9 @@ class SharedReading:
             EventLogError: the server is unreachable; the next step goes on.
         """
         served = {lane.serving.release_id: lane for lane in lanes}
-        steps = []
         for release_id, lane in served.items():
             shared = self.of(release_id)
-            steps.append(shared.step(lane))
+            self._steps.append(shared.step(lane))
             with lane.state.lock:
                 lane.state.most_rooms = self._config.max_rooms * max(1, len(shared.readers))
         with self._gate:
@@ -95,6 +95,7 @@ class SharedReading:
             self._wanted = {release: times for release, times in self._wanted.items() if release not in served}
         for shared in gone:
             shared.leave()
+        steps, self._steps = self._steps, []
         champion = self.of(next(iter(served)))
         return SharedReport(
             readers=len(champion.readers),
@@ -108,8 +109,9 @@ class SharedReading:
     def may_take_over(self, release_id: str, lane: Lane) -> bool:
         """Whether a ranker may serve a release: the readers have read its rooms, or took too long.
 
-        They have, when nine of ten of the live rooms that were read with the champion are read with it. A reader may always:
-        it reads them itself. The wait begins again for a release that was not asked for in between.
+        They have, when nine of ten of the live rooms that were read with the champion are read with it. A reader reads them
+        itself: it may wherever the server answers, without which `join` would fail after all was loaded. The wait begins again
+        for a release that was not asked for in between.
 
         Args:
             lane: of the champion in service.
@@ -124,6 +126,7 @@ class SharedReading:
                 wanted = _Wanted(now, now)
             self._wanted[release_id] = wanted._replace(last=now)
         if self.reads:
+            self.of(release_id).alive()
             return True
         before = self.of(lane.serving.release_id).published_rooms()
         with lane.state.lock:

@@ -34,6 +34,15 @@ class Step(NamedTuple):
     delays_seconds: tuple[float, ...] = ()  # from the end of each of these windows until now
     problem: str | None = None  # a window that cannot be read
 
+    def plus(self, later: "Step") -> "Step":
+        """The counts of both steps."""
+        return Step(
+            self.published + later.published,
+            self.followed + later.followed,
+            self.delays_seconds + later.delays_seconds,
+            later.problem or self.problem,
+        )
+
 
 class Share(NamedTuple):
     """The rooms of a tick that this process reads, and what became of the others."""
@@ -70,6 +79,7 @@ class SharedRelease:
         self._gate = Lock()
         self._unpublished: set[int] = set()  # ids of rooms that were read
         self._ages_ms: list[int] = []
+        self._uncounted = Step()  # of steps that ended in an error
         self._left: dict[int, int] = {}  # rooms that the last tick left to others → end of their waiting window
         self.readers: tuple[Reader, ...] = ()  # alive at the last look
         self.owned = 0  # rooms of this reader at the last tick
@@ -159,13 +169,16 @@ class SharedRelease:
         if self._looked is None or time.monotonic() - self._looked >= _LOOK_SECONDS:
             self.look(lane.serving)
             self._forget(lane.state)
-        step = self.follow(lane)
+        step = self._uncounted.plus(self.follow(lane))
         if not self._begun:  # others may not have what this process has
             with lane.state.lock:
                 rooms = list(lane.state.rooms.values())
             self.read([room for room in self.own(lane.state, rooms) if room.content is not None])
             self._begun = True
-        return step._replace(published=self._publish(lane))
+        self._uncounted = step  # where publishing fails the next step reports it
+        published = self._publish(lane)
+        self._uncounted = Step()
+        return step._replace(published=published)
 
     def follow(self, lane: Lane) -> Step:
         """Give the rooms of a lane what others have read.
@@ -203,9 +216,10 @@ class SharedRelease:
             EventLogError: the server is unreachable.
         """
         windows, problem, codebook = [], None, serving.recommender.codebook
+        content_dim = serving.recommender.alignment.sizes.content_dim
         for data in self._vectors.windows(self._vectors.rooms() if room_ids is None else room_ids):
             try:
-                windows.append(from_bytes(data, codebook.dim, codebook.levels))
+                windows.append(from_bytes(data, codebook.dim, codebook.levels, content_dim))
             except EventLogError as error:
                 problem = str(error)
         return windows, problem

@@ -23,8 +23,12 @@ def talked(stage: Stage, *texts: str) -> ReadWindow:
     return window
 
 
+def sizes(window: ReadWindow) -> tuple[int, int, int]:
+    return len(window.vector), len(window.codes), len(window.content.vector)
+
+
 def sent(window: ReadWindow) -> ReadWindow:
-    return from_bytes(to_bytes(window), len(window.vector), len(window.codes))
+    return from_bytes(to_bytes(window), *sizes(window))
 
 
 def same(one: ReadWindow, other: ReadWindow) -> bool:
@@ -89,15 +93,19 @@ def test_older_windows_and_unknown_rooms_are_left_out(stage: Stage) -> None:
 def test_a_damaged_window_is_refused_in_one_line(stage: Stage, damage) -> None:  # type: ignore[no-untyped-def]
     window = talked(stage, "rook takes")
     with pytest.raises(EventLogError, match="cannot be read"):
-        from_bytes(damage(to_bytes(window)), len(window.vector), len(window.codes))
+        from_bytes(damage(to_bytes(window)), *sizes(window))
 
 
 def test_a_window_of_another_size_or_of_a_newer_version_is_refused(stage: Stage) -> None:
     window = talked(stage, "rook takes")
-    data, dim, levels = to_bytes(window), len(window.vector), len(window.codes)
+    data, (dim, levels, content_dim) = to_bytes(window), sizes(window)
     with pytest.raises(EventLogError, match="not of this release"):
-        from_bytes(data, dim + 1, levels)
+        from_bytes(data, dim + 1, levels, content_dim)
+    narrow, average = window.content.vector[:-1], window.content.average
+    cut = replace(window.content, vector=narrow, average=average._replace(average=average.average[:-1]))
+    with pytest.raises(EventLogError, match="cannot be read"):
+        from_bytes(to_bytes(window._replace(content=cut)), dim, levels, content_dim)
     (length,) = struct.unpack_from("<I", data)
     header = json.dumps({**json.loads(data[4 : 4 + length]), "format": 2}).encode()
     with pytest.raises(EventLogError, match=r"format '2'.*upgrade this process"):
-        from_bytes(struct.pack("<I", len(header)) + header + data[4 + length :], dim, levels)
+        from_bytes(struct.pack("<I", len(header)) + header + data[4 + length :], dim, levels, content_dim)

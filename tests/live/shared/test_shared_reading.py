@@ -12,9 +12,10 @@ import pytest
 from livealign.errors import BackboneError, EventLogError
 from livealign.events.redis_log import RedisLog
 from livealign.live.answers import Role, SegmentText
+from livealign.live.lane import Lane
 from livealign.live.shared.leases import Reader
 from livealign.live.shared.reading import SharedReading
-from livealign.live.shared.release import SharedRelease
+from livealign.live.shared.release import SharedRelease, Step
 from livealign.live.shared.vector_log import KEY
 from livealign.release.challengers import Challenger, Challengers, serve
 from livealign.release.registry import promote
@@ -240,6 +241,58 @@ def test_vectors_wait_for_a_server_that_is_gone_and_are_published_then(opens: Op
         redis_server.start("--appendonly", "yes", "--appendfsync", "always")
     step(reader, ranker)
     assert np.array_equal(vectors(ranker), vectors(reader))
+
+
+def test_what_was_followed_counts_once_though_the_server_dies_before_the_step_has_published(
+    opens: Opens, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, other = opens("reader"), opens("reader")
+    reader.start_rooms(*ROOMS)
+    step(reader, other)
+    talk(reader, other)
+    for stage in (reader, other):
+        stage.clock.now += 30 - stage.clock.now % 30 + 2.5
+    read = [stage.core.tick().encoded for stage in (reader, other)]
+    assert min(read) > 0
+    reader.core.share()
+    follow = SharedRelease.follow
+
+    def last_answer(self: SharedRelease, lane: Lane) -> Step:
+        followed = follow(self, lane)
+        redis_server.kill()
+        return followed
+
+    with monkeypatch.context() as while_dying:
+        while_dying.setattr(SharedRelease, "follow", last_answer)
+        with pytest.raises(EventLogError, match="look at the Redis server"):
+            other.core.share()
+    redis_server.start("--appendonly", "yes", "--appendfsync", "always")
+    for _ in range(2):
+        other.core.share()
+    after = other.told.steps[-2:]
+    assert [report.followed for report in after] == [read[0], 0]
+    assert [len(report.delays_seconds) for report in after] == [read[0], 0]
+    assert [report.published for report in after] == [read[1], 0]
+
+
+def test_a_reader_loads_no_release_while_it_cannot_join_its_readers(
+    opens: Opens, releases: list[PlantedRelease], folder: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = opens("reader")
+    promote(folder, releases[1].bundle.name)
+    loaded: list[Path] = []
+    opened = reader.core._opened
+    monkeypatch.setattr(reader.core, "_opened", lambda bundle: (loaded.append(bundle), opened(bundle))[1])
+    redis_server.kill()
+    try:
+        for _ in range(2):
+            with pytest.raises(EventLogError, match="look at the Redis server"):
+                reader.core.follow_champion(folder)
+    finally:
+        redis_server.start("--appendonly", "yes", "--appendfsync", "always")
+    assert loaded == []
+    assert reader.core.follow_champion(folder)
+    assert len(loaded) == 1
 
 
 def test_a_damaged_vector_is_a_problem_and_the_others_are_taken(opens: Opens, log: RedisLog) -> None:
