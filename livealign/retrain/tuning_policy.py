@@ -116,7 +116,10 @@ def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Prof
     return ""
 
 
-SAME = {  # settings that a warm start keeps: they shape the adapter's weights or the content of the towers
+# Settings that a warm start keeps: they shape the adapter's weights or the content of the towers. `encoder.number_type` is not
+# among them: adapters are tuned in the backbone's own numbers whatever it is, and vectors in int8 are as near to the others
+# (docs/performance.md) as those of another machine may be. The history is embedded again, and the towers follow.
+SAME = {
     "finetune": ("rank", "alpha", "target_modules", "broadcast_windows"),
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share", "choice"),
     "dataset": ("half_life_seconds",),

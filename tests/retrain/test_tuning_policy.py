@@ -34,6 +34,7 @@ class Made:
     sha256: str = "abc"
     half_life_seconds: float = 20.0
     prefix_tokens: int = 0
+    number_type: str = "auto"
 
 
 def release(releases: Path, day: str, made: Made | None = None) -> str:
@@ -44,6 +45,7 @@ def release(releases: Path, day: str, made: Made | None = None) -> str:
         finetune=replace(profile.finetune, rank=made.rank),
         dataset=replace(profile.dataset, half_life_seconds=made.half_life_seconds),
         frames=replace(profile.frames, prefix_tokens=made.prefix_tokens),
+        encoder=replace(profile.encoder, number_type=made.number_type),
     ).of_a_release()
     fields: dict[str, Any] = {**FIELDS, "config": config, "backbone": {"id": "planted", "sha256": made.sha256}}
     parts = {"adapter/adapter_model.safetensors": day.encode()}
@@ -116,6 +118,19 @@ def test_an_llm_that_reads_pictures_is_tuned_anew_for_another_image_encoder(tmp_
     assert not choose_tuning(DAY, same, BACKBONE, bundle).full
     other = replace(same, frames=replace(same.frames, backbone="pixels"))
     assert "other pictures" in choose_tuning(DAY, other, BACKBONE, bundle).reason
+
+
+@pytest.mark.parametrize(("theirs", "mine"), [("auto", "int8"), ("int8", "auto")])
+def test_another_number_type_keeps_the_adapter_which_was_tuned_in_the_same_numbers(
+    tmp_path: Path, theirs: str, mine: str
+) -> None:
+    def of(number_type: str) -> Profile:
+        laptop = load_profile("laptop")
+        return replace(laptop, encoder=replace(laptop.encoder, number_type=number_type))
+
+    bundle = open_bundle(tmp_path / release(tmp_path, "2025-06-09", Made(number_type=theirs)))
+    tuning = choose_tuning(DAY, of(mine), BACKBONE, bundle)
+    assert not tuning.full, tuning.reason
 
 
 def test_the_choice_is_kept_without_anything_that_differs_from_run_to_run(tmp_path: Path) -> None:
