@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from benchmarks.json_rows import JsonRows
-from benchmarks.quality.retrained import Retrained, add_options
+from benchmarks.quality.retrained import Retrained, add_options, with_chosen_layers
 from benchmarks.quality.topic_probes import whitened
 from livealign.dataset.corpus import load_corpus
 from livealign.errors import LiveAlignError
@@ -47,6 +47,7 @@ def main() -> None:
     if truth is None or "members" not in truth.slices:
         raise LiveAlignError(f"{home.archive} has no truth of new members: simulate a platform with --new-words")
     adapter = arguments.adapter or DayArtifacts.of(home, day).adapter
+    profile = with_chosen_layers(profile, adapter)  # of that workspace
     rng, is_train = np.random.default_rng(profile.seed), corpus.segment_is_train[1:]
     new = truth.slices["members"][1:] == "new"
     kinds = {"training": is_train, "new": ~is_train & new, "said before": ~is_train & ~new}

@@ -13,12 +13,14 @@ their pictures, and trains the full method on
 - both: that LLM, counted words, and the pictures behind their gate.
 
 Prints GAUC, and the paired gains over `texts` and over `gated`, overall, by how much was said and by the kind of pictures. The
-adapter and the vectors stay in the folder and are used again.
+adapter and the vectors stay in the folder and are used again with the same settings.
 """
 
 import argparse
+import hashlib
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ from livealign.llm.encoder import Encoder
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.llm.texts import texts_of
 from livealign.metrics import gauc, user_auc
-from livealign.profiles import load_profile
+from livealign.profiles import Profile, load_profile
 from livealign.ranking.variants import train_variant
 from livealign.retrain.content import training_pairs, with_training_pictures
 from livealign.retrain.frames import embed_frames
@@ -89,10 +91,16 @@ def main() -> None:
     out.write()
 
 
+def adapter_in(folder: Path, profile: Profile, day: date) -> Path:
+    """The place of the adapter of these settings and this day."""
+    settings = json.dumps([str(day), profile.of_a_release()], sort_keys=True, default=str)
+    return folder / f"adapter-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+
 def seeing_vectors(retrained: Retrained, corpus: Corpus, folder: Path) -> NDArray[np.float32]:
     """The vectors [segments − 1, hidden] of an LLM that is tuned with pictures."""
     home, profile = retrained.home, retrained.profile
-    backbone, adapter = load_backbone(profile.backbone, home.models), folder / "adapter"
+    backbone, adapter = load_backbone(profile.backbone, home.models), adapter_in(folder, profile, corpus.day)
     if not adapter.exists():
         history = load_profile(profile.name).dataset.train_days  # as the retrain's own adapter, whatever the towers learn from
         days = day_range(corpus.day - timedelta(days=history), corpus.day - timedelta(days=1))
