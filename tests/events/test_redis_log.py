@@ -189,6 +189,17 @@ def test_an_export_trims_only_what_is_old_and_in_the_files(log: RedisLog, tmp_pa
         RedisExport.open(log, tmp_path / "another")
 
 
+def test_an_export_keeps_what_it_wrote_for_the_seconds_asked(
+    log: RedisLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append([b"1"])
+    now, export = log.now_ms(), RedisExport.open(log, tmp_path, keep_seconds=3_600)
+    for later, trimmed in ((3_599_000, 0), (3_601_000, 1)):
+        monkeypatch.setattr(RedisLog, "now_ms", lambda _, at=now + later: at)
+        assert export.step().trimmed == trimmed
+    export.close()
+
+
 def test_a_second_exporter_and_foreign_files_are_refused(log: RedisLog, tmp_path: Path) -> None:
     log.append([b"1", b"2"])
     export = RedisExport.open(log, tmp_path)

@@ -17,6 +17,7 @@ import yaml
 from dagster._core.instance.config import dagster_instance_config
 from sqlalchemy import make_url
 
+from livealign.live.answers import ROLES
 from orchestration.runs.instance import DAGSTER_YAML, POSTGRES_YAML
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,31 @@ def test_the_compose_file_has_the_four_services_and_no_secret() -> None:
     assert services["worker"]["environment"]["RAY_AUTH_MODE"] == "token"
     redis = services["redis"]["command"]
     assert redis[redis.index("--appendfsync") + 1] == "always"
+
+
+def test_the_roles_of_the_compose_file_share_one_log_and_start_with_their_profile() -> None:
+    services = compose()["services"]
+    roles = {name: services[name] for name in ("reader", "ranker")}
+    for name, service in roles.items():
+        environment = service["environment"]
+        assert environment["LIVEALIGN_ROLE"] == name
+        assert name in ROLES, "another ends the service at its start"
+        assert service["profiles"] == ["roles"]
+        assert service["image"] == services["service"]["image"]
+        assert service["volumes"] == services["service"]["volumes"], "all follow one champion"
+        assert environment["LIVEALIGN_RELEASES"] == services["service"]["environment"]["LIVEALIGN_RELEASES"]
+    addresses = {services[name]["environment"]["LIVEALIGN_REDIS_URL"] for name in (*roles, "exporter")}
+    assert addresses == {"${LIVEALIGN_REDIS_URL:-redis://redis:6379/0}"}
+    for name in (*roles, "exporter"):
+        assert services[name]["depends_on"]["redis"]["condition"] == "service_healthy"
+        assert {*services[name]["profiles"]} <= {*services["redis"]["profiles"]}, "else compose refuses to start it"
+    assert services["exporter"]["profiles"] == ["shared-log", "roles"]
+    command, *arguments = services["exporter"]["command"]
+    done = subprocess.run([BIN / command, *arguments, "--help"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, last = (int(port) for port in re.findall(r":(\d+)-(\d+):3000", services["ranker"]["ports"][0])[0])
+    assert last > first, "room for several rankers"
+    assert "ports" not in services["reader"]
 
 
 def test_the_containers_instance_is_the_machines_instance_on_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

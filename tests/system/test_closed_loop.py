@@ -18,12 +18,15 @@ import pytest
 from livealign.config import LiveConfig
 from livealign.days import partition
 from livealign.events.log import EventLog
+from livealign.files import read_json
 from livealign.home import Home
 from livealign.live.core import LiveCore
+from livealign.release.bundle import ADAPTER, open_bundle
 from livealign.release.registry import champion_path
 from livealign.replay import compare as replay
 from livealign.replay.compare import replay_day
 from livealign.replay.events import Timed, day_events, landed_number
+from livealign.retrain.encoder_choice import CHOSEN, RECORD
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
 
@@ -52,15 +55,23 @@ def retrain(home: Path, platform: str, archive: Path, *options: str) -> Home:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A workspace of the simulated platform with a champion."""
+    """A workspace of the simulated platform with a champion, whose retrain chose the layers of its LLM."""
     root = tmp_path_factory.mktemp("loop")
     simulate(SimulationConfig.tiny(), root / "archive")
-    return retrain(root / "home", "simulator", root / "archive")
+    return retrain(root / "home", "simulator", root / "archive", "--set", "encoder.choice=auto")
 
 
 def last_day(home: Home) -> date:
     summary = json.loads((home.workspace / "reports" / "latest" / "summary.json").read_text())
     return date.fromisoformat(summary["bundle"]["release_id"][:10])
+
+
+def test_the_layers_that_the_retrain_chose_are_those_of_its_release(trained: Home) -> None:
+    bundle = open_bundle(champion_path(trained.releases))
+    encoder, chosen = bundle.manifest["config"]["encoder"], read_json(bundle.file(f"{ADAPTER}/{RECORD}"))
+    assert encoder["choice"] == "auto"
+    assert [encoder[name] for name in CHOSEN] == [chosen[name] for name in CHOSEN]
+    assert "is the shallowest within the noise of the best of" in chosen["reason"]
 
 
 def test_the_service_computes_what_the_pipeline_computed(
