@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,16 @@ def _count_renames(
     sys.addaudithook(hook)
 
 
+def warm_up() -> None:
+    """Import what Dagster and the stages import at their first use.
+
+    Else every attempt would.
+    """
+    import_module("evidently")
+    with tempfile.TemporaryDirectory() as folder, open_instance(Home(Path(folder), "simulator")):
+        pass
+
+
 def run(command: Mapping[str, Any]) -> dict[str, Any]:
     """Fork an attempt and wait for it."""
     with tempfile.TemporaryFile() as log:
@@ -155,6 +166,7 @@ def run(command: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answer commands until the input ends."""
     warnings.simplefilter("ignore")
+    warm_up()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # prints must not mix with the answers
     print(json.dumps({"ready": True}), file=answers, flush=True)

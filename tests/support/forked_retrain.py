@@ -8,12 +8,14 @@ import multiprocessing
 import os
 import sys
 from pathlib import Path
+from pkgutil import iter_modules
 
 import typer
 
 from livealign.cli.command import run_command
-from orchestration import retrain
+from orchestration import assets, retrain
 
+GRAPH = [f"orchestration.assets.{name.name}" for name in iter_modules(assets.__path__)]  # what it imports
 CRASHED = 99  # exit code of an error that `retrain` did not catch
 LONGEST_SECONDS = 900.0
 
@@ -21,7 +23,7 @@ LONGEST_SECONDS = 900.0
 def forked_retrain(home: Path, log: Path, *arguments: str) -> tuple[int, str]:
     """Run `orchestration.retrain` with the arguments; returns its exit code and output."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", __name__])
+    context.set_forkserver_preload(["torch", "evidently", *GRAPH, __name__])
     child = context.Process(target=_retrain, args=(home, log, arguments))
     child.start()
     child.join(LONGEST_SECONDS)
