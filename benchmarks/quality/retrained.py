@@ -24,6 +24,8 @@ from livealign.retrain.corpus import with_embeddings
 from livealign.retrain.encoder_choice import RECORD, with_encoder_of
 from livealign.retrain.frames import embed_frames
 from livealign.retrain.lexicon import day_lexicon
+from livealign.setting_types import with_value
+from livealign.settings import PLATFORM_DEFAULTS
 
 
 class Retrained(NamedTuple):
@@ -39,7 +41,7 @@ class Retrained(NamedTuple):
 
         The profile has the layers that the day's retrain chose, if it chose any (`encoder.choice`).
         """
-        home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
+        home, profile = Home.from_environment(arguments.platform), profile_of(arguments.profile, arguments.platform)
         if arguments.days:
             profile = replace(profile, dataset=replace(profile.dataset, train_days=arguments.days))
         day = arguments.day or last_held_out(home)
@@ -58,6 +60,14 @@ class Retrained(NamedTuple):
     def embeddings(self) -> Path:
         """The folder of the retrain's embeddings."""
         return DayArtifacts.of(self.home, self.day).embeddings
+
+
+def profile_of(name: str, platform: str) -> Profile:
+    """The named profile with the platform's defaults, as a retrain has it without any settings."""
+    profile = load_profile(name)
+    for setting, value in PLATFORM_DEFAULTS.get(platform, {}).items():
+        profile = with_value(profile, setting, value)
+    return profile
 
 
 def with_chosen_layers(profile: Profile, adapter: Path) -> Profile:

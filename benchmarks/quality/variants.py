@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows, add_json_option
 from benchmarks.quality.controls import CONTROLS, MINILM, has_minilm, with_controls
-from benchmarks.quality.retrained import kinds_of_pictures, last_held_out, with_frames, with_lexical
+from benchmarks.quality.retrained import kinds_of_pictures, last_held_out, profile_of, with_frames, with_lexical
 from livealign.alignment.gate_report import gate_by_source
 from livealign.alignment.towers import Alignment
 from livealign.dataset.corpus import Corpus, load_corpus
@@ -34,7 +34,7 @@ from livealign.home import Home
 from livealign.llm.backbone import choose_device, use_physical_cores
 from livealign.llm.texts import texts_of
 from livealign.metrics import paired_bootstrap, permutation_test, user_auc
-from livealign.profiles import Profile, load_profile
+from livealign.profiles import Profile
 from livealign.ranking.variants import BY_SOURCES, OF_FRAMES, RELEASE, VARIANTS, train_variant
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.retrain.corpus import with_embeddings
@@ -80,7 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     use_physical_cores()
-    home, profile = Home.from_environment(arguments.platform), load_profile(arguments.profile)
+    home, profile = Home.from_environment(arguments.platform), profile_of(arguments.profile, arguments.platform)
     if arguments.texts:
         profile = replace(profile, alignment=replace(profile.alignment, sources=tuple(arguments.texts)))
     out = JsonRows(arguments.json, profile.seed)
