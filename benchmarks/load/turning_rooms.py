@@ -42,6 +42,7 @@ TOP = 5
 ASKED = (-STEP, 35, 65)  # seconds after the turn
 FALL = 20  # places
 RESAMPLED = 2_000
+Ranks = NDArray[np.int64]
 
 
 class Feeder:
@@ -72,8 +73,8 @@ class Feeder:
                 self.problem = f"{answer.get('late')} late, rejected: {answer['rejections'][:1]}"
 
 
-def watch(client: Client, stage: Stage, turn: float, before: int, after: int) -> dict[int, list[int]]:
-    """The ranks [pairs] of the pairs' rooms by the seconds after the turn.
+def watch(client: Client, stage: Stage, turn: float, before: int, after: int) -> dict[int, Ranks]:
+    """The ranks [pairs, rooms] of all rooms in the lists of the pairs' users, by the seconds after the turn.
 
     Args:
         turn: its time, epoch seconds. before, after: windows that are watched.
@@ -84,16 +85,17 @@ def watch(client: Client, stage: Stage, turn: float, before: int, after: int) ->
         if second % WINDOW == WINDOW // 2:
             client.recommend(stage.watchers[second // WINDOW % len(stage.watchers)], k=MAX_K, surface="bench")
         if second >= ASKED[0]:
-            ranks[second] = [_rank(client, pair.user_id, FIRST_ROOM + room) for room, pair in enumerate(stage.pairs)]
+            ranks[second] = np.stack([_ranks(client, pair.user_id, len(stage.first)) for pair in stage.pairs])
     return ranks
 
 
-def _rank(client: Client, user_id: int, room_id: int) -> int:
-    rooms = [room["room_id"] for room in client.recommend(user_id, k=MAX_K, record=False)["rooms"]]
-    return 1 + rooms.index(room_id)
+def _ranks(client: Client, user_id: int, rooms: int) -> Ranks:
+    listed = [room["room_id"] - FIRST_ROOM for room in client.recommend(user_id, k=MAX_K, record=False)["rooms"]]
+    assert sorted(listed) == list(range(rooms)), f"not all {rooms} rooms are live, or others are"
+    return 1 + np.argsort(listed)
 
 
-def fallen(ranks: NDArray[np.int64], places: int = FALL) -> NDArray[np.bool_]:
+def fallen(ranks: Ranks, places: int = FALL) -> NDArray[np.bool_]:
     """Whether each pair's room was once more than `places` below its best rank so far.
 
     Args:
@@ -103,18 +105,21 @@ def fallen(ranks: NDArray[np.int64], places: int = FALL) -> NDArray[np.bool_]:
     return below
 
 
-def seconds_to_top(ranks: NDArray[np.int64], seconds: Sequence[int], top: int = TOP) -> NDArray[np.float64]:
+def seconds_to_top(ranks: Ranks, seconds: Sequence[int], top: int = TOP) -> NDArray[np.float64]:
     """The time at which each pair's room was first at the top [pairs]; infinite if it never was."""
     reached = ranks <= top
     first: NDArray[np.float64] = np.where(reached.any(axis=0), np.asarray(seconds, float)[reached.argmax(axis=0)], math.inf)
     return first
 
 
-def report(found: dict[int, list[int]], out: JsonRows) -> None:
-    """Print and record the ranks before and after, the times to the top, and the falls."""
-    rng = np.random.default_rng(out.seed)
-    for second in (second for second in ASKED if second in found):
-        ranks = np.array(found[second])
+def report(found: dict[int, Ranks], stage: Stage, out: JsonRows) -> None:
+    """Print and record the ranks before and after, the times to the top, and the falls.
+
+    Beside them stands the rank of the rooms that have talked of the liked topic all the time.
+    """
+    rng, pairs, last = np.random.default_rng(out.seed), np.arange(len(stage.pairs)), max(found)
+    for second in (*ASKED, last):
+        ranks = found[second][pairs, pairs]
         drawn = np.median(rng.choice(ranks, (RESAMPLED, len(ranks))), axis=1)
         low, high = (float(np.percentile(drawn, q)) for q in (2.5, 97.5))
         when = "before the turn" if second < 0 else f"after {second} s"
@@ -122,8 +127,15 @@ def report(found: dict[int, list[int]], out: JsonRows) -> None:
         print(f"{when:<18}median rank {median:>5.1f} [{low:.1f}, {high:.1f}]   in the top five {share:.3f}")
         out.add(f"median rank {when}", median, "rank", (low, high), BOOTSTRAP)
         out.add(f"in the top five {when}", share, "share")
+    always = stage.first == np.array([pair.liked for pair in stage.pairs])[:, None]
+    always[:, : len(pairs)] = False
+    if always.any():
+        kept = {second: float(np.median(found[second][always])) for second in (ASKED[0], last)}
+        print(f"{int(always.sum())} rooms that kept the liked topic: median ranks {list(kept.values())}, before and at the end")
+        for when, median in zip(("before the turn", f"after {last} s"), kept.values(), strict=True):
+            out.add(f"median rank of rooms that kept the liked topic, {when}", median, "rank")
     seconds = sorted(second for second in found if second > 0)
-    ranks = np.array([found[second] for second in seconds])
+    ranks = np.stack([found[second][pairs, pairs] for second in seconds])
     first, after_first_window = seconds_to_top(ranks, seconds), ranks[np.array(seconds) >= ASKED[1]]
     median, fell = float(np.median(first)), int(fallen(after_first_window).sum())
     print(f"median time to the top five: {median:g} s; {int(np.isfinite(first).sum())} of {len(first)} rooms reached it")
@@ -161,7 +173,7 @@ def main() -> None:
                 found = watch(client, stage, (first + BEFORE) * WINDOW, BEFORE, asked.windows)
             status = client.status()
     print(f"{bundle.release_id}: {asked.pairs} pairs, {asked.rooms} rooms, titles: {asked.titles}, seed {asked.seed}")
-    report(found, out)
+    report(found, stage, out)
     problems = [*status["problems"], *([feeder.problem] if feeder.problem else [])]
     print(f"problems: {problems or 'none'}")
     out.write()
