@@ -138,7 +138,8 @@ def report(found: dict[int, Ranks], stage: Stage, out: JsonRows) -> None:
     ranks = np.stack([found[second][pairs, pairs] for second in seconds])
     first, after_first_window = seconds_to_top(ranks, seconds), ranks[np.array(seconds) >= ASKED[1]]
     median, fell = float(np.median(first)), int(fallen(after_first_window).sum())
-    print(f"median time to the top five: {median:g} s; {int(np.isfinite(first).sum())} of {len(first)} rooms reached it")
+    when = f"{median:g} s" if math.isfinite(median) else f"more than {seconds[-1]} s"
+    print(f"median time to the top five: {when}; {int(np.isfinite(first).sum())} of {len(first)} rooms reached it")
     print(f"fell back by more than {FALL} places within {seconds[-1]} s: {fell} of {len(first)} rooms")
     out.add("median time to the top five", median, "s")
     out.add(f"rooms that fell back by more than {FALL} places", fell, "rooms")
