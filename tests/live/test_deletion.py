@@ -1,7 +1,6 @@
 """A deleted user leaves no trace in state, log, checkpoint and landing, and no release brings them back."""
 
 import shutil
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from livealign.platforms.registry import land
 from livealign.release.registry import promote
 from tests.planted.release import PlantedRelease
 from tests.support.live_stage import USER, Stage
+from tests.support.traces import traces
 
 GONE, OTHER = 8_765_432_109_876, 8_765_432_109_877
 EVER = 2**62
@@ -43,19 +43,14 @@ def evening(stage: Stage, *users: int) -> None:
         assert stage.core.recommend(user, 3).rooms  # shown, and not in the log yet
 
 
-def traces(folder: Path, user_id: int) -> list[str]:
-    """The files below a folder whose bytes hold the id, as text or as a number."""
-    names = (str(user_id).encode(), struct.pack("<q", user_id))
-    return [path.name for path in folder.rglob("*") if path.is_file() and any(name in path.read_bytes() for name in names)]
-
-
 def test_a_deleted_user_leaves_no_trace_and_others_keep_theirs(stage: Stage) -> None:
     stage.start_rooms(1, 2, 3)
     evening(stage, GONE, OTHER)
     stage.next_window()
     evening(stage, GONE, OTHER)
     stage.core.checkpoint()
-    assert set(traces(stage.folder, GONE)) == set(traces(stage.folder, OTHER)) == {"events-00000001.open", "checkpoint.npz"}
+    written = ["log/events-00000001.open", "state/checkpoint.npz"]
+    assert traces(stage.folder, GONE) == traces(stage.folder, OTHER) == written
     assert stage.core.delete_user(GONE) >= 12
     assert traces(stage.folder, GONE) == []
     assert len(traces(stage.folder, OTHER)) == 2

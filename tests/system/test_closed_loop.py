@@ -29,10 +29,12 @@ from livealign.replay.events import Timed, day_events, landed_number
 from livealign.retrain.encoder_choice import CHOSEN, RECORD
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
+from tests.support.traces import traces
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+GONE, KEPT = 8_765_432_109_876, 8_765_432_109_877  # users of the live platform alone; the first is deleted at its end
 
 
 def retrain(home: Path, platform: str, archive: Path, *options: str) -> Home:
@@ -98,7 +100,23 @@ def test_the_service_computes_what_the_pipeline_computed(
     assert without.embeddings.mean > 1e-3
 
 
-def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Home, tmp_path: Path) -> None:
+def visit(core: LiveCore, user_id: int, number: int, at: int) -> None:
+    """A user who is shown a list enters its first room, and likes it and writes there."""
+    listed = core.recommend(user_id, 3, surface="home")
+    for room in listed.rooms[:1]:
+        about = {"room_id": room.room_id, "author_id": room.author_id, "user_id": user_id}
+        kinds = {"play_started": {"request_id": listed.request_id}, "like": {}, "comment": {"text": "words"}}
+        core.ingest(
+            [
+                {"kind": kind, "event_id": f"{kind}-{user_id}-{number}{place}", "at": at, **about, **fields}
+                for place, (kind, fields) in enumerate(kinds.items())
+            ]
+        )
+
+
+def test_what_was_served_is_landed_learned_from_promoted_and_served_without_deleted_users(
+    trained: Home, tmp_path: Path
+) -> None:
     day = last_day(trained)
     log, answers = tmp_path / "log", 0
     now = [0.0]
@@ -131,8 +149,13 @@ def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Hom
                     "request_id": listed.request_id,
                 }
                 core.ingest([play])
+            if start % 300 == 0:
+                for person, user_id in enumerate((GONE, KEPT)):
+                    visit(core, user_id, int(f"9{person}{back}{start:07d}"), int(now[0] * 1000))
             core.tick()
     served_version = core.version().release_id
+    assert traces(log, GONE)
+    assert core.delete_user(GONE) > 100
     core.stop()
     assert answers > 100
     home = retrain(trained.root, "served", log, "--day", day.isoformat())  # some sessions end on the day after
@@ -144,6 +167,10 @@ def test_what_was_served_is_landed_learned_from_promoted_and_served(trained: Hom
     assert len(ours) > 30
     clicked = pq.ParquetFile(partition(home.marts, "interactions", day)).read().to_pylist()
     assert any(row["click"] and row["model_version"] == served_version for row in clicked)
+    for folder in (log, home.landing, home.releases, home.marts):
+        assert traces(folder, KEPT)
+        assert traces(folder, GONE) == []
+    assert any("vocabulary" in file for file in traces(home.releases, KEPT))
     fresh = LiveCore.open(champion_path(home.releases), EventLog(tmp_path / "next", lambda: now[0]), trained.models)
     assert fresh.version().platform == "served"
     assert fresh.recommend(int(shown["user_id"][0].as_py()), 3).rooms
