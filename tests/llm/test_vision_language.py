@@ -91,8 +91,9 @@ def test_without_pictures_the_vectors_are_exactly_those_of_the_text_alone(loaded
 
 def test_fewer_tokens_are_means_of_neighbouring_fields_and_none_is_one_mean(loaded: Loaded) -> None:
     whole = loaded.images.encode(PIXELS).reshape(3, 2, 2, 2, 2, -1)  # 2 × 2 fields of 2 × 2 tokens
-    np.testing.assert_allclose(loaded.four.encode(PIXELS).reshape(3, 2, 2, -1), whole.mean(axis=(2, 4)), atol=1e-5)
-    np.testing.assert_allclose(loaded.mean.encode(PIXELS), whole.mean(axis=(1, 2, 3, 4)), atol=1e-5)
+    # Both sides are rounded to half precision.
+    np.testing.assert_allclose(loaded.four.encode(PIXELS).reshape(3, 2, 2, -1), whole.mean(axis=(2, 4)), atol=5e-4)
+    np.testing.assert_allclose(loaded.mean.encode(PIXELS), whole.mean(axis=(1, 2, 3, 4)), atol=5e-4)
     assert (loaded.images.tokens, loaded.four.tokens, loaded.mean.tokens) == (TOKENS, 4, 0)
     assert len({one.version for one in (loaded.images, loaded.four, loaded.mean)}) == 3
     assert loaded.images.identity == loaded.llm.identity
