@@ -74,10 +74,13 @@ class Feeder:
 
 
 def watch(client: Client, stage: Stage, turn: float, before: int, after: int) -> dict[int, Ranks]:
-    """The ranks [pairs, rooms] of all rooms in the lists of the pairs' users, by the seconds after the turn.
+    """The ranks of all rooms in the lists of the pairs' users, by the seconds after the turn.
 
     Args:
         turn: its time, epoch seconds. before, after: windows that are watched.
+
+    Returns:
+        [pairs, rooms] for each time; 1 is first.
     """
     ranks = {}
     for second in range(-before * WINDOW + STEP, after * WINDOW + STEP, STEP):
