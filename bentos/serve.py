@@ -18,6 +18,7 @@ from bentos.build import bentoml_command, bentoml_environment
 from bentos.live_recommender.api_keys import READ_VARIABLE, WRITE_VARIABLE, ApiKeys
 from bentos.live_recommender.settings import ROLE_VARIABLE
 from bentos.live_recommender.start_check import WAIT_SECONDS
+from bentos.live_recommender.trusted_proxies import TrustedProxies
 from bentos.smoke import is_ready
 from livealign.errors import LiveAlignError
 from livealign.home import Home
@@ -66,6 +67,7 @@ def serve(home: Home, host: str, port: int, role: Role | None = None) -> NoRetur
         LiveAlignError: it could not start.
     """
     load_settings()  # a mistake raises here, not in a server that never gets ready
+    TrustedProxies.from_environment()  # likewise: the Bento's own code, which may be older, reads it as it is imported
     refuse_address(host, port)
     command, environment = _command(home, host, port), serving_environment(home)
     if role is not None:

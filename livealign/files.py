@@ -145,7 +145,9 @@ def read_json(
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise error(f"{path} is missing; {remedy}") from None
-    except ValueError as damage:
+    except IsADirectoryError:
+        raise error(f"{path} is a folder where a file belongs; {mend}") from None
+    except (ValueError, RecursionError) as damage:
         raise error(f"{path} is damaged ({damage}); {mend}") from damage
     if isinstance(value, dict):
         refuse_newer(path, value.pop("format", FIRST_FORMAT), newest, mend, error)

@@ -50,6 +50,7 @@ def check_environment() -> None:
     nightly_cron()
     first_day()
     port_of("LIVEALIGN_REPORTS_PORT", 3004)
+    port_of("DAGSTER_POSTGRES_PORT", 5432)
     target = os.environ.get("LIVEALIGN_DBT_TARGET", "local")
     if target not in DBT_TARGETS:
         raise LiveAlignError(f"LIVEALIGN_DBT_TARGET={_short(target)}: it is {' or '.join(DBT_TARGETS)}")

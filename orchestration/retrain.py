@@ -39,7 +39,7 @@ from livealign.retrain.summary import write_summary
 from livealign.settings import GivenValue, export_flags
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
-from orchestration.environment import check_environment
+from orchestration.environment import check_environment, first_day
 from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.runs.closing_table import print_closing_table
 from orchestration.runs.code_location import runs_shown_by_the_ui
@@ -148,8 +148,15 @@ def prepare(workspace: Workspace, day: date | None) -> date:
         )
     if day is not None and day not in known:
         raise ArchiveError(f"{workspace.archive} has nothing of {day}; it holds {len(known)} days, {known[0]} to {known[-1]}")
+    found = day or known[-1]
+    earliest = next((past for past in workspace.training_days(found) if past in known), found)
+    if earliest.isoformat() < first_day():
+        raise LiveAlignError(
+            f"LIVEALIGN_FIRST_DAY={first_day()} is after {earliest}, which the retrain for {found} needs; "
+            f"set it to {earliest} or earlier"
+        )
     ready_backbone(workspace.profile, workspace.home.models, _print_step)
-    return day or known[-1]
+    return found
 
 
 def _print_step(text: str) -> None:

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from bentos.live_recommender.admission import ADMISSION, MAX_HEADER_BYTES
 from bentos.live_recommender.trusted_proxies import UVICORN_VARIABLE, TrustedProxies
 from bentos.live_recommender.waiting import State, Waits
+from livealign.errors import LiveAlignError
 
 if TYPE_CHECKING:
     _Base = H11Protocol
@@ -37,12 +38,13 @@ def install() -> None:
     """Let uvicorn use this protocol and believe only the trusted proxies.
 
     uvicorn reads both when it makes a server, which BentoML does after it has imported the service.
-
-    Raises:
-        LiveAlignError: the setting of the trusted proxies is wrong.
     """
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:BoundedProtocol"
-    os.environ[UVICORN_VARIABLE] = TrustedProxies.from_environment().for_uvicorn()
+    try:
+        trusted = TrustedProxies.from_environment()
+    except LiveAlignError:  # `check_start` says so in one line; an import could not
+        trusted = TrustedProxies()
+    os.environ[UVICORN_VARIABLE] = trusted.for_uvicorn()
 
 
 class Bounds(_Base):

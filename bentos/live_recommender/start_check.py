@@ -6,6 +6,7 @@ from bentos.live_recommender.admission import Limits
 from bentos.live_recommender.cross_origin import allowed_origins
 from bentos.live_recommender.path_prefix import path_prefix
 from bentos.live_recommender.settings import Settings
+from bentos.live_recommender.trusted_proxies import TrustedProxies
 from livealign.errors import BundleError
 from livealign.events.log import refuse_held_log
 from livealign.release.bundle import open_bundle
@@ -26,6 +27,7 @@ def check_start() -> None:
     Limits()
     allowed_origins()
     path_prefix()
+    TrustedProxies.from_environment()
     if settings.redis_url is None:
         refuse_held_log(settings.event_log, time.monotonic() + WAIT_SECONDS)
     try:

@@ -141,13 +141,13 @@ def read_history(releases: Path) -> list[dict[str, Any]]:
     """
     check_folder(releases, _REMEDY, BundleError)
     file = releases / HISTORY
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_bytes().splitlines() if file.exists() else []
     moves = []
     for number, line in enumerate(lines, start=1):
         try:
             move = json.loads(line)
             moves.append({key: move[key] for key in ("at", "action", "release", "previous", "reason")})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             if number < len(lines):
                 raise BundleError(f"{file} line {number} is damaged; remove that line and run again") from error
     return moves

@@ -197,3 +197,12 @@ def refused(message: str, file: Path, found: str = "2", newest: int = 1) -> None
     assert "\n" not in message
     assert f"has format '{found}'" in message
     assert f"reads formats up to {newest}; use the version of LiveAlign that wrote it, or " in message
+
+
+def test_json_that_is_a_folder_or_too_deep_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; delete it, then write it again"):
+        read_json(tmp_path, "write it again")
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(LiveAlignError, match=r"deep\.json is damaged .*write it again"):
+        read_json(file, "write it again")

@@ -125,6 +125,16 @@ def test_a_retrain_without_an_archive_says_what_the_platforms_archive_looks_like
     assert f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it" in str(refused.value)
 
 
+def test_a_first_day_after_the_days_of_a_retrain_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "parquet")
+    monkeypatch.setenv("LIVEALIGN_ARCHIVE", str(tmp_path))
+    monkeypatch.setenv("LIVEALIGN_FIRST_DAY", "2025-06-09")
+    monkeypatch.setattr(retrain, "archive_days", lambda _, __: [date(2025, 6, 8), date(2025, 6, 9)])
+    with pytest.raises(LiveAlignError, match=r"LIVEALIGN_FIRST_DAY=2025-06-09 is after 2025-06-08, .*set it to 2025-06-08"):
+        retrain.prepare(Workspace.from_environment(), None)
+
+
 def test_a_retrain_with_an_incomplete_backbone_ends_before_landing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, archive = tmp_path / "model", tmp_path / "archive"
     model.mkdir()

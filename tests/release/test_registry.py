@@ -133,13 +133,16 @@ def test_a_torn_last_line_of_the_history_is_left_out_and_cut_off(tmp_path: Path,
     assert [move["release"] for move in read_history(tmp_path)] == three[:2]
 
 
-def test_a_damaged_line_in_the_middle_names_its_number(tmp_path: Path, three: list[str]) -> None:
+@pytest.mark.parametrize("damage", [b"{", b"\xbd\xff half", b"[" * 100_000])
+def test_a_damaged_line_in_the_middle_names_its_number(tmp_path: Path, three: list[str], damage: bytes) -> None:
     for one in three:
         promote(tmp_path, one)
-    lines = (tmp_path / HISTORY).read_text().splitlines()
-    (tmp_path / HISTORY).write_text("\n".join([lines[0], "{", lines[2]]) + "\n")
+    lines = (tmp_path / HISTORY).read_bytes().splitlines()
+    (tmp_path / HISTORY).write_bytes(b"\n".join([lines[0], damage, lines[2]]) + b"\n")
     with pytest.raises(BundleError, match="line 2"):
         rollback(tmp_path)
+    (tmp_path / HISTORY).write_bytes(b"\n".join([*lines, damage]))
+    assert [move["release"] for move in read_history(tmp_path)] == three
 
 
 def test_the_list_shows_a_damaged_manifest_as_a_problem(tmp_path: Path, three: list[str]) -> None:
