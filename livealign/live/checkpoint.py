@@ -246,8 +246,8 @@ def _closed_json(window: ClosedWindow | None) -> list[Any] | None:
 def _closed_of(columns: list[Any] | None) -> ClosedWindow | None:
     if columns is None:
         return None
-    text, earlier, counts, shown_before, *shown = columns  # a file of an earlier version has no pictures
-    frame, still = shown if len(shown) > 1 else (None, False)
+    columns = [*columns, *(None, False)[len(columns) - 4 :]]  # a file of an earlier version has no pictures, or no `still`
+    text, earlier, counts, shown_before, frame, still = columns
     texts = tuple(_text_of(older) for older in earlier)
     return ClosedWindow(_text_of(text), texts, tuple(counts), shown_before, _frame_of(frame), still)
 

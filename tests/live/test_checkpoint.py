@@ -23,7 +23,7 @@ from livealign.live.state.coded_windows import CodedWindow, CodedWindows
 from livealign.live.state.room_texts import RoomText
 from livealign.live.state.rooms import ClosedWindow, RoomContent
 from livealign.live.state.state import LiveState
-from livealign.live.state.windows import Utterance
+from livealign.live.state.windows import LiveFrame, Utterance
 from livealign.llm.segment_text import WindowText
 
 CONFIG = LiveConfig(publish_seconds=0.0)
@@ -126,6 +126,22 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     for name in ("room_id", "ended_at", "content_at", "coded_row", "vectors", "codes", "counts", "outcomes"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name), err_msg=name)
     assert same(saved(fresh), saved(state))
+
+
+@pytest.mark.parametrize(("left_out", "kept"), [(1, True), (2, False)], ids=["whether it stands still", "the picture"])
+def test_a_file_of_a_version_that_did_not_keep_something_of_pictures_is_read(left_out: int, kept: bool, tmp_path: Path) -> None:
+    state, file = busy_state(), tmp_path / "checkpoint.npz"
+    room, frame = state.rooms[7], LiveFrame(45_000, "ab" * 32, "UklGRg==")
+    assert room.waiting is not None
+    room.waiting = replace(room.waiting, frame=frame, still=True)
+    arrays = saved(state)
+    rows = [json.loads(line) for line in arrays["json.told"].tobytes().split(b"\n")]
+    for row in rows:
+        row["waiting"] = row["waiting"] and row["waiting"][:-left_out]
+    lines = b"\n".join(json.dumps(row).encode() for row in rows)
+    write_checkpoint(file, {**arrays, "json.told": np.frombuffer(lines, dtype=np.uint8)})
+    waiting = read_checkpoint(file, CONFIG, of_authors).state.rooms[7].waiting
+    assert waiting == replace(room.waiting, frame=frame if kept else None, still=False)
 
 
 def of_format(number: int) -> bytes:
