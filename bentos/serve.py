@@ -66,9 +66,7 @@ def serve(home: Home, host: str, port: int, role: Role | None = None) -> NoRetur
     Raises:
         LiveAlignError: it could not start.
     """
-    load_settings()  # a mistake raises here, not in a server that never gets ready
-    TrustedProxies.from_environment()  # likewise: the Bento's own code, which may be older, reads it as it is imported
-    refuse_address(host, port)
+    _check(host, port)
     command, environment = _command(home, host, port), serving_environment(home)
     if role is not None:
         environment[ROLE_VARIABLE] = role
@@ -83,6 +81,13 @@ def serve(home: Home, host: str, port: int, role: Role | None = None) -> NoRetur
     os.execve(command[0], command, environment)  # noqa: S606  an argument list, no shell
 
 
+def _check(host: str, port: int) -> None:
+    """Raise LiveAlignError for a mistake here, not in a server that never gets ready."""
+    load_settings()
+    TrustedProxies.from_environment()  # the Bento's own code, which may be older, reads it as it is imported
+    refuse_address(host, port)
+
+
 @contextmanager
 def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]:
     """The champion served by a process of its own for the time of the block; yields its URL.
@@ -93,7 +98,7 @@ def champion_server(home: Home, host: str, port: int, key: str) -> Iterator[str]
     Raises:
         LiveAlignError: the server did not get ready.
     """
-    refuse_address(host, port)
+    _check(host, port)
     environment = {**serving_environment(home), WRITE_VARIABLE: key}
     # Also a demo that is killed leaves no server behind.
     watched = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *_command(home, host, port)]
