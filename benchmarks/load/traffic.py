@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import threading
 import time
 from collections import deque
 from typing import Any
@@ -13,6 +12,7 @@ from benchmarks.load.bench_server import Server
 from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER
 from bentos.smoke import ask
 from livealign.release.snapshot import WINDOW_MILLISECONDS
+from tests.support.repeated import InThread
 
 SEED = 1  # of requests; events and words have SEED + 1 and SEED + 2
 WINDOW = WINDOW_MILLISECONDS / 1000
@@ -53,36 +53,28 @@ def event_bodies(batches: int, size: int, authors: list[int], users: int) -> lis
     return bodies
 
 
-class Speakers:
+class Speakers(InThread):
     """Speech and comments in every window of some rooms until the block ends.
 
     They are the input of the refresh.
     """
 
     def __init__(self, server: Server, rooms: int) -> None:
+        super().__init__()
         self._server, self._rooms = server, rooms
         self._rng, self._run = np.random.default_rng(SEED + 2), secrets.token_hex(4)
-        self._stop, self._thread = threading.Event(), threading.Thread(target=self._speak, daemon=True)
         self.problem: str | None = None
 
-    def __enter__(self) -> "Speakers":
-        self._thread.start()
-        return self
+    def work(self) -> None:
+        """Send the words of a sixtieth of the rooms every half second.
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _speak(self) -> None:
-        """Send the words of a sixtieth of the rooms every half second, each room at its own place in every window.
-
-        The steps are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
+        Each room has its own place in every window. The steps are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
         windows without words.
         """
         steps = int(WINDOW * 2)
         begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
         step = 0
-        while not self._stop.wait(max(0.0, begins + step / 2 - time.time())):
+        while not self.over.wait(max(0.0, begins + step / 2 - time.time())):
             now = int((begins + step / 2) * 1000)
             events = []
             for room in range(step % steps, self._rooms, steps):

@@ -13,7 +13,6 @@ as on a platform with viewers: content is averaged over shown windows.
 import argparse
 import math
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from livealign.release.bundle import open_bundle
 from livealign.release.contents import read_vocabulary
 from livealign.release.registry import champion_path
 from livealign.simulation.config import WINDOW_MS
+from tests.support.repeated import InThread
 
 SERVICE = "bentos.live_recommender.service:LiveRecommender"
 WINDOW, STEP = WINDOW_MS // 1000, 5  # seconds
@@ -45,25 +45,18 @@ RESAMPLED = 2_000
 Ranks = NDArray[np.int64]
 
 
-class Feeder:
+class Feeder(InThread):
     """Sends each event when its time has come, until the block ends."""
 
     def __init__(self, client: Client, events: Sequence[SentEvent]) -> None:
+        super().__init__()
         self._client, self._events = client, events
-        self._stop, self._thread = threading.Event(), threading.Thread(target=self._send, daemon=True)
         self.problem: str | None = None
 
-    def __enter__(self) -> "Feeder":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _send(self) -> None:
+    def work(self) -> None:
+        """Send the events, in their order, soon after they are due."""
         sent = 0
-        while sent < len(self._events) and not self._stop.wait(0.5):
+        while sent < len(self._events) and not self.over.wait(0.5):
             now, due = time.time() * 1000, sent
             while due < len(self._events) and self._events[due]["at"] <= now:
                 due += 1

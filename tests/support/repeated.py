@@ -1,27 +1,39 @@
-"""Something that a test does again and again in a thread of its own."""
+"""Work in a thread of its own, for the time of a block."""
 
 import threading
 from typing import Self
 
 
-class Repeated:
-    """Calls `once` every `pause` seconds, until the block ends."""
+class InThread:
+    """Does its `work` in a thread, until the block ends."""
 
-    def __init__(self, pause: float = 0.02) -> None:
-        self._pause, self._over = pause, threading.Event()
-        self._thread = threading.Thread(target=self._repeat)
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self._thread = threading.Thread(target=self.work, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self.over.set()
         self._thread.join()
+
+    def work(self) -> None:
+        """Work, and return soon after `over` is set."""
+        raise NotImplementedError
+
+
+class Repeated(InThread):
+    """Calls `once` every `pause` seconds, until the block ends."""
+
+    def __init__(self, pause: float = 0.02) -> None:
+        super().__init__()
+        self._pause = pause
 
     def once(self) -> None:
         raise NotImplementedError
 
-    def _repeat(self) -> None:
-        while not self._over.wait(self._pause):
+    def work(self) -> None:
+        while not self.over.wait(self._pause):
             self.once()
