@@ -116,7 +116,7 @@ class CacheVersion:
         """Write the vectors appended since the last flush as one shard."""
         if not self._keys:
             return
-        values = narrowed(rounded(np.concatenate(self._vectors)))
+        values = _half(np.concatenate(self._vectors))
         self.write(self._keys, [(self._keys, values)], values.dtype)
         self._keys, self._vectors = [], []
 
@@ -173,7 +173,7 @@ class CacheVersion:
 
 
 def rows_of(file: Path) -> int:
-    """HalfRows of a shard; 0 if it is gone or damaged, which reading it finds out."""
+    """Rows of a shard; 0 if it is gone or damaged, which reading it finds out."""
     try:
         if file.suffix == EARLIER_SHARD:
             return int(pq.read_metadata(file).num_rows)
@@ -195,5 +195,5 @@ def _batches(file: Path) -> list[pa.RecordBatch]:
 
 
 def _half(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of a shard as an encoder of today gives them: those of earlier versions are not rounded yet."""
+    """Vectors in half precision, as an encoder gives them: shards of earlier versions are not rounded yet."""
     return vectors if vectors.dtype == np.float16 else narrowed(rounded(vectors))

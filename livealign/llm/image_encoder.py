@@ -244,6 +244,6 @@ def _shrunk(pixels: Tensor) -> Tensor:
 def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BackboneError(f"{file} cannot be read ({error}); copy the model again") from error
     return content if isinstance(content, dict) else {}

@@ -171,7 +171,7 @@ def _json(file: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(file.read_bytes())
         if isinstance(content, dict):
             return content
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackboneError(f"{file} is no JSON ({error}); copy the model again") from error
     raise BackboneError(f"{file} is no JSON object; copy the model again")
 

@@ -14,7 +14,6 @@ much it varies in all, beyond the noise 1 / E of clicks. Where they are equal th
 field adds nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from livealign.dataset.contexts import ContextColumns, Names, context_columns
 from livealign.dataset.corpus import Corpus
 from livealign.days import DAY_MS
 from livealign.errors import BundleError
-from livealign.files import read_json
+from livealign.files import json_bytes, read_json
 
 FORMAT = 1
 FIELDS, PROPERTIES = ("hour", "language", "country"), ("code", "language")
@@ -68,7 +67,7 @@ class Contexts(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """The document that `read_contexts` reads."""
-        return json.dumps({"format": FORMAT, "log_odds": self.tables}, indent=1, sort_keys=True).encode() + b"\n"
+        return json_bytes({"log_odds": self.tables}, FORMAT)
 
 
 def read_contexts(path: Path) -> Contexts:

@@ -72,7 +72,7 @@ def _is_day(folder: Path) -> bool:
 def _section(folder: Path) -> str:
     try:
         summary = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         summary = {}
     if not isinstance(summary, dict):
         summary = {}
