@@ -68,8 +68,8 @@ class Speakers(InThread):
     def work(self) -> None:
         """Send the words of a sixtieth of the rooms every half second.
 
-        Each room has its own place in every window. The steps are due by the clock: a sender that waited half a second after each would fall behind, and rooms would have
-        windows without words.
+        Each room has its own place in every window. The steps are due by the clock: a sender that waited half a second after
+        each would fall behind, and rooms would have windows without words.
         """
         steps = int(WINDOW * 2)
         begins = (time.time() // WINDOW + 1) * WINDOW + 0.25  # no words on the edge of a window
