@@ -11,6 +11,8 @@ The variants are trained on the training days as they were. Prints GAUC and the 
 users, of the day as it was told, of its rooms by whether their members are new, and of the day told again: of its segments that
 name a member of their topic. `--no-check` skips the content check, which costs four of five trainings.
 
+`--frozen` adds the full method on other backbones, such as gemma3-270m: fetch them first (`livealign backbone fetch`).
+
 `--ceilings` adds what the method would reach by knowing more: the true topic of each segment as its content, and what a linear
 probe that learned the true topics of the training days reads from a vector.
 """
@@ -28,6 +30,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from benchmarks.json_rows import BOOTSTRAP, JsonRows
 from benchmarks.quality.controls import CONTROLS, with_controls
+from benchmarks.quality.frozen_backbones import frozen_name, with_frozen
 from benchmarks.quality.one_setting import with_setting
 from benchmarks.quality.retrained import Retrained, add_options
 from benchmarks.quality.topic_probes import whitened
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=NAMED, default=["raw_codes", "llm_codes", "raw_llm_codes"])
     parser.add_argument("--set", nargs=2, metavar=("SETTING", "VALUE"), help="train each variant with this value, too")
     parser.add_argument("--ceilings", action="store_true", help="add the true topic, and probes that learned it, as contents")
+    parser.add_argument("--frozen", nargs="+", default=[], metavar="BACKBONE", help="add the full method on these, not tuned")
     parser.add_argument("--no-check", action="store_true", help="full trust in every source")
     add_options(parser)
     arguments = parser.parse_args()
@@ -88,17 +92,20 @@ def main() -> None:
     texts = texts_of(home.marts, corpus.segment_ids[1:], [*corpus.train_days, day], profile.segments)
     today = np.flatnonzero(~corpus.segment_is_train[1:])
     again = [retold([texts[row] for row in today], texts, draw) for draw in range(arguments.draws)]
-    days = told_again(retrained, corpus, texts, today, again, [c for c in CONTROLS if c in arguments.variants])
+    tellings = [texts, *(with_telling(texts, today, telling) for telling in again)]
+    days = told_again(retrained, corpus, tellings, today, [c for c in CONTROLS if c in arguments.variants])
+    days = with_frozen(days, tellings, arguments.frozen, home, profile)
     tells = np.concatenate([[False], np.zeros(len(texts), bool)])
     tells[1 + today] = [names_topic(text, topic, truth) for text, topic in zip(again[0], truth.topics[today], strict=True)]
     contents: dict[str, tuple[str, ...]] = {name: OTHER_CONTENT[name] for name in arguments.variants}
+    contents |= {name: (name,) for name in map(frozen_name, arguments.frozen)}
     if arguments.ceilings:
         days = with_ceilings(days, truth.topics)
         contents |= {name: (name,) for name in CEILINGS}
     scores: dict[str, list[list[NDArray]]] = {}  # [seeds][days told][n]
     for (name, read), (suffix, changed) in product(contents.items(), profiles.items()):
         for seed in range(profile.seed, profile.seed + arguments.seeds):
-            if name in CEILINGS:
+            if name not in arguments.variants:
                 trained = train_variant(RELEASE, days[0], changed, seed, content=name)
             else:
                 trained = train_variant(name, days[0], changed, seed)
@@ -140,6 +147,12 @@ def retold(texts: Sequence[str], every: Sequence[str], draw: int) -> list[str]:
     return [pattern.sub(lambda found: replaced.get(found[0].casefold(), found[0]), text) for text in texts]
 
 
+def with_telling(texts: Sequence[str], today: NDArray[np.int64], telling: Sequence[str]) -> list[str]:
+    """All texts, with those of `today` told anew."""
+    told = dict(zip(today.tolist(), telling, strict=True))
+    return [told.get(row, text) for row, text in enumerate(texts)]
+
+
 def names_topic(text: str, topic: int, truth: DayTruth) -> bool:
     """Whether a text has a word that reveals its own topic."""
     return any(truth.topic_of_word.get(word) == topic for word in words_of(text))
@@ -148,12 +161,15 @@ def names_topic(text: str, topic: int, truth: DayTruth) -> bool:
 def told_again(
     retrained: Retrained,
     corpus: Corpus,
-    texts: Sequence[str],
+    tellings: Sequence[Sequence[str]],
     today: NDArray[np.int64],
-    again: Sequence[Sequence[str]],
     controls: Sequence[str],
 ) -> list[Corpus]:
-    """The corpus as told, then with the held-out content of each telling."""
+    """The corpus with the content of each telling, of which the first is as told.
+
+    Args:
+        tellings: texts of all segments without row 0; they differ in those of `today`.
+    """
     home, profile, day = retrained
     artifacts = DayArtifacts.of(home, day)
     encoder = Encoder.load(load_backbone(profile.backbone, home.models), artifacts.adapter, profile.encoder, profile.segments)
@@ -162,18 +178,16 @@ def told_again(
     place = np.argsort(known)[np.searchsorted(np.sort(known), corpus.segment_ids[1:])]
     vectors = {name: np.load(artifacts.embeddings / f"{name}.npy", allow_pickle=False)[place] for name in (RAW, TUNED, LEXICAL)}
     by_minilm: dict[str, NDArray[np.float32]] = {}
-    days = [with_controls(corpus, texts, controls, encoded=by_minilm)]
-    for telling in again:
+    days = [with_controls(corpus, tellings[0], controls, encoded=by_minilm)]
+    for texts in tellings[1:]:
+        telling = [texts[row] for row in today.tolist()]
         raw, tuned = encoder.encode_raw_and_tuned(telling, cache=EmbeddingCache(home.embedding_cache))
         told = corpus
         for name, new in {RAW: raw, TUNED: tuned, LEXICAL: counted.encode(telling)}.items():
             whole = vectors[name].copy()
             whole[today] = new
             told = told.with_content(name, corpus.segment_ids[1:], whole)
-        all_texts = list(texts)
-        for row, text in zip(today.tolist(), telling, strict=True):
-            all_texts[row] = text
-        days.append(with_controls(told, all_texts, controls, encoded=by_minilm))
+        days.append(with_controls(told, texts, controls, encoded=by_minilm))
     return days
 
 
