@@ -31,13 +31,13 @@ from livealign.errors import BackboneError
 from livealign.frames.decode import Pixels
 from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
 from livealign.frames.still import LOOK, look_of
-from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cores
+from livealign.llm.backbone import Backbone, choose_device, choose_dtype, use_physical_cores
 from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.half_precision import rounded
 from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
-from livealign.llm.vision_language import KINDS, OwnTower
+from livealign.llm.vision_language import TOWERS, text_part
 
 Floats = NDArray[np.float32]
 
@@ -122,11 +122,12 @@ def look_encoder() -> ImageEncoder:
     return ImageEncoder("looks", Identity(sha256, sha256), LOOK, _looks, torch.device("cpu"), torch.float32)
 
 
-def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0) -> ImageEncoder:
+def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0, backbone: Backbone | None = None) -> ImageEncoder:
     """Load `pixels`, an image backbone that was fetched by name, or a local folder.
 
     Args:
         tokens: of a picture (`frames.prefix_tokens`), which a vision-language model makes itself.
+        backbone: the loaded LLM. The folder of a vision-language model that it was loaded from is not loaded again.
 
     Raises:
         BackboneError: the model is missing or incomplete, is no image model, or its files differ from those that were fetched.
@@ -135,12 +136,16 @@ def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0) -> 
         sha256 = hashlib.sha256(f"{PIXELS} {_SIDE}".encode()).hexdigest()
         width = 3 * _SIDE * _SIDE
         return ImageEncoder(PIXELS, Identity(sha256, sha256), width, _shrunk, torch.device("cpu"), torch.float32)
-    folder = folder_of(name_or_path, models_dir)
-    return load_identified_images(name_of(name_or_path), folder, identity_of(folder), tokens)
+    folder, name = folder_of(name_or_path, models_dir), name_of(name_or_path)
+    if backbone is not None and backbone.seeing is not None and backbone.folder == folder:
+        return load_identified_images(name, folder, backbone.identity, tokens, backbone)
+    return load_identified_images(name, folder, identity_of(folder), tokens)
 
 
-def load_identified_images(name: str, folder: Path, identity: Identity, tokens: int = 0) -> ImageEncoder:
-    """Load the image model of a folder whose identity is known.
+def load_identified_images(
+    name: str, folder: Path, identity: Identity, tokens: int = 0, backbone: Backbone | None = None
+) -> ImageEncoder:
+    """Load the image model of a folder whose identity is known; the arguments are those of `load_image_encoder`.
 
     Raises:
         BackboneError: the model is incomplete, or is no image model.
@@ -154,10 +159,15 @@ def load_identified_images(name: str, folder: Path, identity: Identity, tokens: 
         except (KeyError, OSError) as error:
             raise BackboneError(f"{folder} lacks weights of {EFFICIENTNET} ({error}); delete it and fetch it again") from error
         return ImageEncoder(name, identity, WIDTH, network.to(device, dtype), device, dtype, folder)
-    model, found = _loaded(folder, dtype)
-    if model.config.model_type in KINDS:
+    found: dict[str, Any] = {}
+    if backbone is not None and backbone.seeing is not None and backbone.identity == identity:
+        model: Any = backbone.seeing
+        device, dtype = backbone.device, backbone.dtype
+    else:
+        model, found = _loaded(folder, dtype)
+    if (kind := TOWERS.get(model.config.model_type)) is not None:
         _check_complete(folder, model, found)
-        own = OwnTower(model, folder, tokens).to(device)
+        own = kind(model, folder, tokens).to(device)
         return ImageEncoder(name, identity, own.width, own, device, dtype, folder, tokens)
     tower = _Tower(model, found, folder).to(device)
     return ImageEncoder(name, identity, tower.width, tower, device, dtype, folder)
@@ -202,10 +212,8 @@ def _loaded(folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     transformers_logging.set_verbosity_error()  # what it warns of is refused here, in a sentence
     try:
         config = AutoConfig.from_pretrained(folder, **HERE)
-        loaded: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
-            folder, config=config, dtype=dtype, output_loading_info=True, **HERE
-        )
-        return loaded
+        model, found = AutoModel.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True, **HERE)
+        return text_part(model)[1] or model, found
     except Exception as error:  # transformers raises errors of many kinds; each of them means that this folder cannot be read
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackboneError(f"{folder} cannot be loaded as an image model: {reason}") from error
