@@ -201,9 +201,7 @@ def _vectors_of(contents: Sequence[RoomContent | None]) -> NDArray[np.float32]:
     return parts
 
 
-def _restore_room(
-    state: LiveState, row: dict[str, Any], parts: NDArray[np.float32], seen: NDArray[np.float32]
-) -> None:
+def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float32], seen: NDArray[np.float32]) -> None:
     room = state.start_room(*(row[name] for name in _ROOM))
     if "texts" in row:
         room.texts = RoomTexts([RoomText(*text) for text in row["texts"]])

@@ -54,7 +54,7 @@ class FusedLayer:
         if self.rotation is not None:
             qkv = rotate_heads(qkv, self.heads + self.kv_heads, *rotations[self.rotation])
         attended = []
-        pictures = (in_pictures(batch) if self.both_ways else None) or [None] * len(batch.groups)
+        pictures = in_pictures(batch) if self.both_ways else [None] * len(batch.groups)
         for paths, seen in zip(batch.to_paths(qkv.flatten(1)), pictures, strict=True):
             of_heads = paths.view(*paths.shape[:2], -1, self.head_size).transpose(1, 2)  # [rows, heads, length, size]
             query, key, value = of_heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)

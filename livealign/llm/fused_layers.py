@@ -12,7 +12,7 @@ from livealign.llm.fused_layer import Rotations
 from livealign.llm.fused_parts import ONE_ROTATION, UnknownPart, fused_layer, rotates_by_type
 from livealign.llm.layers import LayerStack, Stack
 from livealign.llm.packing import PackedBatch
-from livealign.llm.picture_reading import IN_GRID, grid_of_nodes, in_pictures, reading_of
+from livealign.llm.picture_reading import IN_GRID, grid_of_nodes, reading_of
 from livealign.llm.pooling import Pooling
 
 
@@ -74,12 +74,11 @@ class FusedStack:
 
     def rotations(self, hidden: Tensor, batch: PackedBatch) -> Rotations:
         """Cosine and sine of each node, [n, 1, rotated / 2], for each name of a rotation."""
-        pictures = in_pictures(batch) if reading_of(self.model) == IN_GRID else None
-        if pictures is None:
+        if batch.prefix is not None and reading_of(self.model) == IN_GRID:
+            positions, of_nodes = grid_of_nodes(batch), torch.arange(len(batch.ids), device=hidden.device)
+        else:
             longest = max(group.nodes.shape[1] for group in batch.groups)
             positions, of_nodes = torch.arange(longest, device=hidden.device)[None], batch.positions
-        else:
-            positions, of_nodes = grid_of_nodes(batch, pictures), torch.arange(len(batch.ids), device=hidden.device)
         rotations = {}
         for name in {layer.rotation for layer in self.layers} - {None}:
             kind = {"layer_type": name} if self._by_type else {}

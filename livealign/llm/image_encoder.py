@@ -4,7 +4,7 @@ EfficientNet-Lite0, any image model of transformers, or plain pixels.
 
     encoder = load_image_encoder("efficientnet-lite0", home.models)
     encoder.encode(pixels)                         # uint8 [n, 224, 224, 3] → float32 [n, width]
-    vectors_of(encoder, names, read, cache)        # of pictures by name; each is seen once
+    PictureVectors(encoder, names, cache)          # of pictures by name; each is seen once
 
 A folder of a vision-language model (`livealign.llm.vision_language`) gives the tokens that its own LLM reads, or their mean. A
 folder that transformers reads as an image model (ViT, DINOv2, the image side of CLIP and SigLIP, …) is pooled as it was
@@ -14,7 +14,7 @@ to 8 × 8.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,37 +83,36 @@ class ImageEncoder:
         return np.concatenate(parts)
 
 
-def vectors_of(
-    encoder: ImageEncoder,
-    names: Sequence[str],
-    read: Callable[[str], Pixels],
-    cache: EmbeddingCache | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Floats:
-    """Vectors [n, width] of pictures by name; those in the cache are not read.
+class PictureVectors:
+    """Vectors of pictures by name: those of the cache, and those that are seen on demand."""
 
-    Args:
-        names: of `frames.decode.picture_name`. read: the pixels of a picture.
-    """
-    distinct = list(dict.fromkeys(names))
-    keys = [bytes.fromhex(name)[:16] for name in distinct]
-    vectors, missing = np.zeros((len(distinct), encoder.width), dtype=np.float32), np.ones(len(distinct), dtype=bool)
-    shard = None if cache is None else cache.shard(encoder.version, encoder.width)
-    if shard is not None:
-        shard.fill(keys, vectors, missing)
-    rows = np.flatnonzero(missing)
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        vectors[batch] = encoder.encode(np.stack([read(distinct[row]) for row in batch]))
-        if shard is not None:
-            shard.append([keys[row] for row in batch], vectors[batch])
-        if progress is not None:
-            progress(len(distinct) - len(rows) + start + len(batch), len(distinct))
-    if shard is not None:
-        shard.flush()
-        compact(shard)
-    place = {name: row for row, name in enumerate(distinct)}
-    return vectors[[place[name] for name in names]] if len(names) else vectors
+    def __init__(self, encoder: ImageEncoder, names: Iterable[str], cache: EmbeddingCache | None = None) -> None:
+        """Args: `names` of `frames.decode.picture_name`, all that will be asked for."""
+        self.encoder = encoder
+        self._rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        self._keys = [bytes.fromhex(name)[:16] for name in self._rows]
+        self._vectors = np.zeros((len(self._rows), encoder.width), dtype=np.float32)
+        self._missing = np.ones(len(self._rows), dtype=bool)
+        self._shard = None if cache is None else cache.shard(encoder.version, encoder.width)
+        if self._shard is not None:
+            self._shard.fill(self._keys, self._vectors, self._missing)
+
+    def of(self, names: Sequence[str], read: Callable[[str], Pixels]) -> Floats:
+        """Vectors [n, width]; `read` gives the pixels of a picture that was not seen yet."""
+        missing = [name for name in dict.fromkeys(names) if self._missing[self._rows[name]]]
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            rows = [self._rows[name] for name in batch]
+            self._vectors[rows], self._missing[rows] = self.encoder.encode(np.stack([read(name) for name in batch])), False
+            if self._shard is not None:
+                self._shard.append([self._keys[row] for row in rows], self._vectors[rows])
+        return self._vectors[[self._rows[name] for name in names]]
+
+    def flush(self) -> None:
+        """Write the new vectors to the cache."""
+        if self._shard is not None:
+            self._shard.flush()
+            compact(self._shard)
 
 
 def look_encoder() -> ImageEncoder:
@@ -145,7 +144,9 @@ def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0, bac
 def load_identified_images(
     name: str, folder: Path, identity: Identity, tokens: int = 0, backbone: Backbone | None = None
 ) -> ImageEncoder:
-    """Load the image model of a folder whose identity is known; the arguments are those of `load_image_encoder`.
+    """Load the image model of a folder whose identity is known.
+
+    The other arguments are those of `load_image_encoder`.
 
     Raises:
         BackboneError: the model is incomplete, or is no image model.

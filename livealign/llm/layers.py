@@ -96,8 +96,7 @@ class LayerStack:
 
     def _of_groups(self, hidden: Sequence[Tensor | None], batch: PackedBatch, first: int, last: int) -> list[Tensor]:
         """`_run_padded` for each group of the batch."""
-        pictures = in_pictures(batch) or [None] * len(batch.groups)
-        groups = zip(hidden, batch.groups, pictures, strict=True)
+        groups = zip(hidden, batch.groups, in_pictures(batch), strict=True)
         return [self._run_padded(states, batch, group, seen, first, last) for states, group, seen in groups]
 
     def _run_padded(

@@ -9,6 +9,7 @@
 Texts share the tokens of a picture all or not at all, so each way holds in a tree of texts too (`livealign.llm.packing`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,17 +32,20 @@ def set_reading(model: nn.Module, reading: str) -> None:
     setattr(model, _READING, reading)
 
 
-def in_pictures(batch: PackedBatch) -> list[Tensor] | None:
-    """Which tokens of each group's texts are a picture's, bool [rows, longest]; None for a batch without pictures."""
+def in_pictures(batch: PackedBatch) -> Sequence[Tensor | None]:
+    """Which tokens are a picture's: bool [rows, longest] for each group.
+
+    They are None for a batch without pictures.
+    """
     if batch.prefix is None:
-        return None
+        return [None] * len(batch.groups)
     of_nodes = torch.zeros(len(batch.ids), dtype=torch.bool, device=batch.ids.device)
     of_nodes[batch.prefix.nodes] = True
     return [of_nodes[group.nodes] & group.real for group in batch.groups]
 
 
 def grid_positions(pictures: Tensor) -> Tensor:
-    """Positions in time, height and width, int64 [3, rows, longest], of texts whose pictures' tokens are known.
+    """Positions in time, height and width: int64 [3, rows, longest].
 
     Args:
         pictures: bool [rows, longest], whether a token is its text's picture's.
@@ -57,13 +61,14 @@ def grid_positions(pictures: Tensor) -> Tensor:
     return torch.stack([torch.where(fields, part, time) for part in parts])
 
 
-def grid_of_nodes(batch: PackedBatch, pictures: list[Tensor]) -> Tensor:
-    """The same for the nodes of a batch: int64 [3, 1, n]."""
-    return torch.cat([grid_positions(of_group).flatten(1) for of_group in pictures], dim=1)[:, None, batch.home]
+def grid_of_nodes(batch: PackedBatch) -> Tensor:
+    """The same for the nodes of a batch with pictures: int64 [3, 1, n]."""
+    of_places = [grid_positions(pictures).flatten(1) for pictures in in_pictures(batch) if pictures is not None]
+    return torch.cat(of_places, dim=1)[:, None, batch.home]
 
 
 def own_inputs(model: Any, real: Tensor, pictures: Tensor | None, states: Tensor | None) -> dict[str, Any]:
-    """What transformers' own forward pass needs beside the tokens of padded texts: a mask, perhaps positions.
+    """The mask, and perhaps positions, that transformers' own pass over padded texts needs.
 
     Args:
         real: bool [rows, longest], False for padding.
@@ -78,5 +83,6 @@ def own_inputs(model: Any, real: Tensor, pictures: Tensor | None, states: Tensor
     # Only a Gemma 3 gets here, so transformers has loaded the module already.
     from transformers.models.gemma3.modeling_gemma3 import create_masks_for_vision_model, get_block_sequence_ids_for_mask
 
+    assert states is not None
     blocks = get_block_sequence_ids_for_mask(pictures.long())
     return {"attention_mask": create_masks_for_vision_model(model.config, states, mask, None, None, blocks)}

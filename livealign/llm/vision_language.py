@@ -1,4 +1,4 @@
-"""Vision-language models whose parts run apart: SmolVLM, Idefics3, Gemma 3 with vision, Qwen2.5-VL.
+"""Vision-language models whose parts run apart: SmolVLM, Idefics3, Gemma 3, Qwen2.5-VL.
 
 Such a folder is both the LLM and its image encoder. Its image processor, tower and projector turn a picture into tokens, s × s
 fields of the picture; its text layers read them before the text (`livealign.llm.picture_reading` says how).

@@ -217,8 +217,8 @@ def test_layers_that_read_pictures_otherwise_than_the_model_are_not_used(
     between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(stack_of(between.loaded.llm.model), FusedStack)
-    for module in (fused_layer, fused_layers):
-        monkeypatch.setattr(module, "in_pictures", lambda _: None)
+    monkeypatch.setattr(fused_layer, "in_pictures", lambda batch: [None] * len(batch.groups))
+    monkeypatch.setattr(fused_layers, "grid_of_nodes", lambda batch: batch.positions.expand(3, 1, -1))
     assert isinstance(stack_of(between.loaded.llm.model), LayerStack)
 
 
