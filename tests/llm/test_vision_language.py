@@ -31,7 +31,7 @@ from livealign.tuning.adapter import tune_adapter
 from livealign.tuning.pairs import PairPictures
 from tests.planted.room_texts import random_adapter
 from tests.planted.text_pairs import planted_pairs
-from tests.planted.vision_language import IMAGE_TOKEN, READ, REFUSED, SIDE, TOKENS, saved
+from tests.planted.vision_language import IMAGE_TOKEN, READ, REFUSED, SIDE, TOKENS, counted_loads, saved
 
 CONFIG = EncoderConfig(exit_layer=2, first_adapted_layer=1)
 TEXTS = ["minute 10 | host: welcome back", "", "gg", "minute 10 | host: welcome back", "chat: 666 / noodles", ""]
@@ -263,10 +263,15 @@ def test_a_number_of_tokens_that_the_model_does_not_make_is_refused(loaded: Load
             load_image_encoder(str(loaded.folder), tmp_path, tokens)
 
 
-def test_a_retrain_reads_the_tokens_of_its_own_model_alone(loaded: Loaded, tmp_path: Path) -> None:
+def test_a_retrain_reads_the_tokens_of_its_own_model_alone(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny = load_profile("tiny")
     seeing = replace(tiny, frames=replace(tiny.frames, backbone=str(loaded.folder), prefix_tokens=TOKENS))
-    ready_backbone(replace(seeing, backbone=str(loaded.folder)), tmp_path, print)
+    loads, said = counted_loads(monkeypatch), list[str]()
+    ready_backbone(replace(seeing, backbone=str(loaded.folder)), tmp_path, said.append)
+    assert loads == [loaded.folder]  # once, for words and for pictures
+    assert not said  # it runs on the fused layers
     with pytest.raises(BackboneError, match=r"tokens for its own LLM, and the backbone is tiny; set backbone"):
         ready_backbone(seeing, tmp_path, print)
 

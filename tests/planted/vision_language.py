@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers as hf
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
@@ -122,3 +123,13 @@ def saved(name: str, folder: Path) -> Path:
     if processor is not None:
         processor().save_pretrained(folder)
     return folder
+
+
+def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that transformers loads models from, from now on."""
+    loads: list[Path] = []
+    load = hf.AutoModel.from_pretrained
+    monkeypatch.setattr(
+        hf.AutoModel, "from_pretrained", lambda folder, *rest, **more: loads.append(folder) or load(folder, *rest, **more)
+    )
+    return loads
