@@ -172,14 +172,13 @@ def test_each_layer_reads_pictures_between_words_as_the_whole_model_does(
     rows, batch = between.batch(tokens)
     with torch.inference_mode():
         batch = with_prefix(batch, between.values(tokens))
-        hidden = stack.embed(batch)
+        hidden, expected = stack.embed(batch), [between.whole_states(row, tokens) for row in rows.tolist()]
         for depth in (0, 1, 2):
             once = stack.run(stack.embed(batch), batch, 0, depth)
             hidden = stack.run(hidden, batch, max(0, depth - 1), depth)
             torch.testing.assert_close(hidden, once, rtol=1e-4, atol=1e-5)
-            for row, states in zip(rows, states_of_texts(batch, once), strict=True):
-                expected = between.whole_states(int(row), tokens)[depth]
-                torch.testing.assert_close(states, expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
+            for states, own in zip(states_of_texts(batch, once), expected, strict=True):
+                torch.testing.assert_close(states, own[depth], rtol=1e-3, atol=1e-3 * float(own[depth].std()))
     alone, first = between.batch(tokens, [0])[1], states_of_texts(batch, once)[rows.tolist().index(0)]
     with torch.inference_mode():
         alone = with_prefix(alone, between.values(tokens))
