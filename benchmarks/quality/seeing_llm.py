@@ -100,18 +100,18 @@ def adapter_in(folder: Path, profile: Profile, day: date) -> Path:
 def seeing_vectors(retrained: Retrained, corpus: Corpus, folder: Path) -> NDArray[np.float32]:
     """The vectors [segments − 1, hidden] of an LLM that is tuned with pictures."""
     home, profile = retrained.home, retrained.profile
-    backbone, adapter = load_backbone(profile.backbone, home.models), adapter_in(folder, profile, corpus.day)
+    backbone, adapter = load_backbone(profile.backbone, home.models, seeing=True), adapter_in(folder, profile, corpus.day)
     if not adapter.exists():
         history = load_profile(profile.name).dataset.train_days  # as the retrain's own adapter, whatever the towers learn from
         days = day_range(corpus.day - timedelta(days=history), corpus.day - timedelta(days=1))
         pairs = training_pairs(home.marts, days, profile)
         places = {"models": home.models, "cache": home.embedding_cache}
-        pairs = with_training_pictures(pairs, home.marts, home.landing, days, profile, **places)
+        pairs = with_training_pictures(pairs, home.marts, home.landing, days, profile, **places, backbone=backbone)
         report = tune_adapter(backbone, pairs, profile.segments, profile.encoder, profile.finetune, adapter)
         losses = report.validation_losses
         print(f"tuned in {report.seconds:.0f} s, validation loss {losses[0]:.3f} → {min(losses):.3f}")
     segment_ids, days = corpus.segment_ids[1:], [*corpus.train_days, corpus.day]
-    images = load_image_encoder(profile.frames.backbone, home.models, profile.frames.prefix_tokens)
+    images = load_image_encoder(profile.frames.backbone, home.models, profile.frames.prefix_tokens, backbone)
     frames = embed_frames(home.marts, home.landing, days, segment_ids, images, home.embedding_cache)
     texts = texts_of(home.marts, segment_ids, days, profile.segments)
     encoder = Encoder.load(backbone, adapter, profile.encoder, profile.segments)

@@ -9,7 +9,7 @@ import io
 import json
 import zipfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,20 +87,15 @@ def checkpoint_arrays(state: LiveState, release_id: str, position: Position, eve
         }
         wishes, lists = state.wishes.to_plain(), state.list_outcomes.to_plain()
         room_rows = [_room_json(room) for room in rooms]
-        contents = [room.content for room in rooms]
+        contents, seen = [room.content for room in rooms], [room.seen for room in rooms]
         open_windows = [
             [number, room_id, _open_json(window)]
             for number, by_room in state.open.items()
             for room_id, window in by_room.items()
         ]
-    hidden = next((len(content.vector) for content in contents if content is not None), 0)
-    parts = np.zeros((len(contents), 3, hidden), dtype=np.float32)
-    for row, content in enumerate(contents):
-        if content is not None:
-            parts[row, 0], parts[row, 1] = content.vector, content.average.average
-            if content.before is not None:
-                parts[row, 2] = content.before.average
-    arrays["contents"] = parts
+    arrays["contents"] = _vectors_of(contents)
+    if any(content is not None for content in seen):
+        arrays["seen"] = _vectors_of(seen)
     for name, values in (
         ("about", [about]),
         ("told", room_rows),
@@ -172,8 +167,9 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     state.closed_until = about["closed_until"]
     state.outcomes = RoomOutcomes.from_plain(about["outcomes"])
     state.most_rooms = max(config.max_rooms, len(arrays["contents"]))  # none gives way, also where fewer are kept by now
-    for row, parts in zip(_lines(arrays, "told"), arrays["contents"], strict=True):
-        _restore_room(state, row, parts)
+    contents = arrays["contents"]
+    for row, parts, seen in zip(_lines(arrays, "told"), contents, arrays.get("seen", contents), strict=True):
+        _restore_room(state, row, parts, seen)
     state.most_rooms = config.max_rooms
     for name, column in _part(arrays, "rooms").items():
         state.table[name][:] = column
@@ -193,7 +189,19 @@ def _restored(arrays: Mapping[str, NDArray], config: LiveConfig, encode_authors:
     return Checkpoint(state, about["release_id"], Position(*about["position"]), _lines(arrays, "event_ids"))
 
 
-def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float32]) -> None:
+def _vectors_of(contents: Sequence[RoomContent | None]) -> NDArray[np.float32]:
+    """Window, average and average before of each room's content: [rooms, 3, width], zeros where there is none."""
+    width = next((len(content.vector) for content in contents if content is not None), 0)
+    parts = np.zeros((len(contents), 3, width), dtype=np.float32)
+    for row, content in enumerate(contents):
+        if content is not None:
+            parts[row, 0], parts[row, 1] = content.vector, content.average.average
+            if content.before is not None:
+                parts[row, 2] = content.before.average
+    return parts
+
+
+def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float32], seen: NDArray[np.float32]) -> None:
     room = state.start_room(*(row[name] for name in _ROOM))
     if "texts" in row:
         room.texts = RoomTexts([RoomText(*text) for text in row["texts"]])
@@ -206,17 +214,13 @@ def _restore_room(state: LiveState, row: dict[str, Any], parts: NDArray[np.float
         CodedWindow(segment_id, ended_at, text, codes, named_counts(counts))
         for segment_id, ended_at, text, codes, counts in row["windows"]
     )
-    if (content := row["content"]) is not None:
-        before = None if content["before"] is None else RecentContent(parts[2], *content["before"])
-        average = RecentContent(parts[1], *content["average"])
-        room.content = RoomContent(content["text"], parts[0], before, average, content.get("picture", ""))
+    room.content, room.seen = _content_of(row["content"], parts), _content_of(row.get("seen"), seen)
 
 
 _ROOM = ("room_id", "author_id", "started_at", "title", "category", "language")
 
 
 def _room_json(room: LiveRoom) -> dict[str, Any]:
-    content = room.content
     return {
         **{name: getattr(room, name) for name in (*_ROOM, "heard_at")},
         **({"look": room.look} if room.look else {}),
@@ -226,15 +230,28 @@ def _room_json(room: LiveRoom) -> dict[str, Any]:
         "waiting": _closed_json(room.waiting),
         "encoded": _closed_json(room.encoded),
         "windows": [(*window[:4], ordered_counts(window.counts)) for window in room.windows],
-        "content": None
-        if content is None
-        else {
-            "text": content.text,
-            **({"picture": content.picture} if content.picture else {}),
-            "average": content.average[1:],
-            "before": None if content.before is None else content.before[1:],
-        },
+        "content": _content_json(room.content),
+        **({} if room.seen is None else {"seen": _content_json(room.seen)}),
     }
+
+
+def _content_json(content: RoomContent | None) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    return {
+        "text": content.text,
+        **({"picture": content.picture} if content.picture else {}),
+        "average": content.average[1:],
+        "before": None if content.before is None else content.before[1:],
+    }
+
+
+def _content_of(columns: dict[str, Any] | None, vectors: NDArray[np.float32]) -> RoomContent | None:
+    if columns is None:
+        return None
+    before = None if columns["before"] is None else RecentContent(vectors[2], *columns["before"])
+    average = RecentContent(vectors[1], *columns["average"])
+    return RoomContent(columns["text"], vectors[0], before, average, columns.get("picture", ""))
 
 
 def _closed_json(window: ClosedWindow | None) -> list[Any] | None:

@@ -51,7 +51,7 @@ class _Encoded(NamedTuple):
     room: LiveRoom
     window: ClosedWindow
     content: RoomContent
-    seen: RoomContent | None  # of its picture, where it has one
+    seen: RoomContent | None  # of its picture, where it has one and pictures are a source of content
 
 
 def rooms_of_value(state: LiveState, now: int) -> list[LiveRoom]:
@@ -195,7 +195,8 @@ class Refresher:
         for (room, window), llm_input in zip(windows, inputs, strict=True):
             content = self._stepped(room.content, window, llm_input, vectors[llm_input])
             name = "" if window.seen_frame is None else window.seen_frame.name
-            shown = self._stepped(room.seen, window, LlmInput(name), seen[name]) if name in seen else None
+            a_source = name in seen and "frames" in self.encoder.sources
+            shown = self._stepped(room.seen, window, LlmInput(name), seen[name]) if a_source else None
             encoded.append(_Encoded(room, window, content, shown))
         return encoded
 

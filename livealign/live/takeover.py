@@ -43,7 +43,7 @@ def take_over(
     with state.lock:
         coded_windows.catch_up(state.coded_windows, snapshot.coded_windows, snapshot.of_segment)
         state.coded_windows = coded_windows
-        _adopt(state, fresh, snapshot, contents)
+        _adopt(state, fresh, snapshot, contents, _of_one_space(previous, fresh))
         swap()
         state.publish()
 
@@ -51,8 +51,15 @@ def take_over(
 def adopt(state: LiveState, fresh: Serving, snapshot: Snapshot) -> None:
     """The same for a state that is not in use yet: rooms are encoded in the first ticks."""
     state.coded_windows = state.coded_windows.recoded(snapshot.coded_windows, snapshot.of_segment)
-    _adopt(state, fresh, snapshot, {})
+    _adopt(state, fresh, snapshot, {}, of_one_space=False)
     state.publish()
+
+
+def _of_one_space(previous: Serving, fresh: Serving) -> bool:
+    """Whether vectors by the previous release's encoder are those of the new one."""
+    if previous.refresher is None or fresh.refresher is None:
+        return False
+    return previous.refresher.encoder.space == fresh.refresher.encoder.space
 
 
 def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int, own: OwnRooms) -> Contents:
@@ -60,7 +67,7 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int, own
     refresher = fresh.refresher
     if refresher is None:
         return {}
-    if previous.refresher is not None and previous.refresher.encoder.space == refresher.encoder.space:
+    if _of_one_space(previous, fresh):
         with state.lock:
             return {room.room_id: room.content for room in state.rooms.values() if room.content is not None}
     contents: Contents = {}
@@ -86,7 +93,7 @@ def _contents(state: LiveState, previous: Serving, fresh: Serving, now: int, own
     return contents
 
 
-def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Contents) -> None:
+def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Contents, of_one_space: bool) -> None:
     """Give rooms, histories and counts the new release's content; its coded windows are set."""
     coded_windows = state.coded_windows
     state.table["content_at"][:] = coded_windows["ended_at"][state.table["coded_row"]]
@@ -101,7 +108,7 @@ def _adopt(state: LiveState, fresh: Serving, snapshot: Snapshot, contents: Conte
         for room, row, end in zip(encoded, rows.tolist(), ends.tolist(), strict=True):
             state.table["coded_row"][room.row], state.table["content_at"][room.row] = row, end
     for room in state.rooms.values():
-        room.content, room.seen = contents.get(room.room_id), None
+        room.content, room.seen = contents.get(room.room_id), room.seen if of_one_space else None
         room.windows.clear()
         if room.content is None and room.waiting is None:
             room.waiting = room.encoded

@@ -5,7 +5,7 @@ Device, number type and thread count are chosen in this module only.
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -34,6 +34,7 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None = None  # None for the one that is made on the spot
+    seeing: nn.Module | None = None  # the rest of a vision-language model, where it was asked for
 
     @property
     def sha256(self) -> str:
@@ -68,10 +69,17 @@ class Backbone:
         return vocabulary_of(self.tokenizer)
 
 
-def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None, dtype: torch.dtype | None = None) -> Backbone:
+def load_backbone(
+    name_or_path: str,
+    models_dir: Path,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    seeing: bool = False,
+) -> Backbone:
     """Load `tiny`, a backbone that was fetched by name, or a local Hugging Face folder.
 
-    The folder may hold a decoder or an encoder.
+    The folder may hold a decoder or an encoder. With `seeing`, the tower of a vision-language model is kept, for
+    `load_image_encoder`.
 
     Raises:
         BackboneError: the model is missing or incomplete, or its files differ from those that were fetched.
@@ -81,21 +89,27 @@ def load_backbone(name_or_path: str, models_dir: Path, device: str | None = None
         # float32: tests compare with exact references.
         return _ready(model, tokenizer, TINY, Identity(sha256, sha256), None, chosen, dtype or torch.float32)
     folder = folder_of(name_or_path, models_dir)
-    return load_identified(name_of(name_or_path), folder, identity_of(folder), device, dtype)
+    return load_identified(name_of(name_or_path), folder, identity_of(folder), device, dtype, seeing)
 
 
 def load_identified(
-    name: str, folder: Path, identity: Identity, device: str | None = None, dtype: torch.dtype | None = None
+    name: str,
+    folder: Path,
+    identity: Identity,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    seeing: bool = False,
 ) -> Backbone:
-    """Load the model of a folder whose identity is known.
+    """Load the model of a folder whose identity is known; `seeing` as in `load_backbone`.
 
     Raises:
         BackboneError: the model is incomplete.
     """
     chosen = choose_device(device)
     dtype = dtype or choose_dtype(chosen)
-    model, tokenizer = load_folder(folder, dtype)
-    return _ready(model, tokenizer, name, identity, folder, chosen, dtype)
+    model, tokenizer, rest = load_folder(folder, dtype)
+    backbone = _ready(model, tokenizer, name, identity, folder, chosen, dtype)
+    return replace(backbone, seeing=rest) if seeing else backbone
 
 
 def _ready(

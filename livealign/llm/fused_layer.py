@@ -13,6 +13,7 @@ from torch import Tensor
 from livealign.llm.layer_ops import SILU, causal_attention, rotate_heads
 from livealign.llm.matmul import Product
 from livealign.llm.packing import PackedBatch
+from livealign.llm.picture_reading import in_pictures
 
 Norm = Callable[[Tensor], Tensor]  # [..., width] → [..., width]
 HeadNorms = tuple[Norm, Norm]  # of queries and of keys
@@ -42,6 +43,7 @@ class FusedLayer:
     after_mlp: Norm | None = None
     rotation: str | None = ""  # name of the rotation; None: this layer has none (SmolLM3)
     window: int | None = None  # how many tokens a token sees; None: all before it
+    both_ways: bool = False  # whether the tokens of a picture see each other: Gemma 3 with vision
 
     def attend(self, hidden: Tensor, batch: PackedBatch, rotations: Rotations) -> Tensor:
         """hidden [n, hidden] with its attention added."""
@@ -52,10 +54,12 @@ class FusedLayer:
         if self.rotation is not None:
             qkv = rotate_heads(qkv, self.heads + self.kv_heads, *rotations[self.rotation])
         attended = []
-        for paths in batch.to_paths(qkv.flatten(1)):
+        pictures = in_pictures(batch) if self.both_ways else [None] * len(batch.groups)
+        for paths, seen in zip(batch.to_paths(qkv.flatten(1)), pictures, strict=True):
             of_heads = paths.view(*paths.shape[:2], -1, self.head_size).transpose(1, 2)  # [rows, heads, length, size]
             query, key, value = of_heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-            attended.append(causal_attention(query, key, value, self.scale, self.window).transpose(1, 2).flatten(2))
+            means = causal_attention(query, key, value, self.scale, self.window, seen)
+            attended.append(means.transpose(1, 2).flatten(2))
         nodes = batch.to_nodes(attended)
         return (
             self.output.plus(nodes, hidden) if not self.after_attention else hidden + self.after_attention(self.output(nodes))

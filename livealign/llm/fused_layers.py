@@ -12,6 +12,7 @@ from livealign.llm.fused_layer import Rotations
 from livealign.llm.fused_parts import ONE_ROTATION, UnknownPart, fused_layer, rotates_by_type
 from livealign.llm.layers import LayerStack, Stack
 from livealign.llm.packing import PackedBatch
+from livealign.llm.picture_reading import IN_GRID, grid_of_nodes, reading_of
 from livealign.llm.pooling import Pooling
 
 
@@ -73,16 +74,19 @@ class FusedStack:
 
     def rotations(self, hidden: Tensor, batch: PackedBatch) -> Rotations:
         """Cosine and sine of each node, [n, 1, rotated / 2], for each name of a rotation."""
-        longest = max(group.nodes.shape[1] for group in batch.groups)
-        positions = torch.arange(longest, device=hidden.device)[None]
+        if batch.prefix is not None and reading_of(self.model) == IN_GRID:
+            positions, of_nodes = grid_of_nodes(batch), torch.arange(len(batch.ids), device=hidden.device)
+        else:
+            longest = max(group.nodes.shape[1] for group in batch.groups)
+            positions, of_nodes = torch.arange(longest, device=hidden.device)[None], batch.positions
         rotations = {}
         for name in {layer.rotation for layer in self.layers} - {None}:
             kind = {"layer_type": name} if self._by_type else {}
             cosine, sine = self.model.rotary_emb(hidden, positions, **kind)
             half = cosine.shape[-1] // 2  # both halves of a head turn by the same angles
             rotations[name or ONE_ROTATION] = (
-                cosine[0, batch.positions, None, :half],
-                sine[0, batch.positions, None, :half],
+                cosine[0, of_nodes, None, :half],
+                sine[0, of_nodes, None, :half],
             )
         return rotations
 

@@ -16,6 +16,7 @@ from livealign.llm.fused_layer import FusedLayer, HeadNorms
 from livealign.llm.layer_ops import GELU, SILU, rms_norm, unit_rms
 from livealign.llm.lora import LoraPart, LoraProduct, lora_part
 from livealign.llm.matmul import OneDnnProduct, Product, onednn_serves
+from livealign.llm.picture_reading import BOTH_WAYS, reading_of
 
 ATTENTION_PARTS = {"q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj", "q_norm", "k_norm"}
 MLP_PARTS = {"gate_proj", "up_proj", "gate_up_proj", "down_proj", "act_fn", "activation_fn"}
@@ -81,6 +82,7 @@ def fused_layer(layer: Any, index: int, model: Any, differentiable: bool = False
         after_mlp=after_mlp,
         rotation=rotation_of(attention, index, model),
         window=_window(index, model.config),
+        both_ways=reading_of(model) == BOTH_WAYS,
     )
 
 

@@ -4,7 +4,7 @@ EfficientNet-Lite0, any image model of transformers, or plain pixels.
 
     encoder = load_image_encoder("efficientnet-lite0", home.models)
     encoder.encode(pixels)                         # uint8 [n, 224, 224, 3] → float32 [n, width]
-    vectors_of(encoder, names, read, cache)        # of pictures by name; each is seen once
+    PictureVectors(encoder, names, cache)          # of pictures by name; each is seen once
 
 A folder of a vision-language model (`livealign.llm.vision_language`) gives the tokens that its own LLM reads, or their mean. A
 folder that transformers reads as an image model (ViT, DINOv2, the image side of CLIP and SigLIP, …) is pooled as it was
@@ -14,7 +14,7 @@ to 8 × 8.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ from livealign.errors import BackboneError
 from livealign.frames.decode import Pixels
 from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
 from livealign.frames.still import LOOK, look_of
-from livealign.llm.backbone import choose_device, choose_dtype, use_physical_cores
+from livealign.llm.backbone import Backbone, choose_device, choose_dtype, use_physical_cores
 from livealign.llm.backbone_names import EFFICIENTNET, PIXELS, can_be_fetched, folder_of, name_of
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.half_precision import rounded
 from livealign.llm.model_folder import CONFIG, HERE, Identity, identity_of
-from livealign.llm.vision_language import KINDS, OwnTower
+from livealign.llm.vision_language import TOWERS, text_part
 
 Floats = NDArray[np.float32]
 
@@ -83,37 +83,36 @@ class ImageEncoder:
         return np.concatenate(parts)
 
 
-def vectors_of(
-    encoder: ImageEncoder,
-    names: Sequence[str],
-    read: Callable[[str], Pixels],
-    cache: EmbeddingCache | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Floats:
-    """Vectors [n, width] of pictures by name; those in the cache are not read.
+class PictureVectors:
+    """Vectors of pictures by name: those of the cache, and those that are seen on demand."""
 
-    Args:
-        names: of `frames.decode.picture_name`. read: the pixels of a picture.
-    """
-    distinct = list(dict.fromkeys(names))
-    keys = [bytes.fromhex(name)[:16] for name in distinct]
-    vectors, missing = np.zeros((len(distinct), encoder.width), dtype=np.float32), np.ones(len(distinct), dtype=bool)
-    shard = None if cache is None else cache.shard(encoder.version, encoder.width)
-    if shard is not None:
-        shard.fill(keys, vectors, missing)
-    rows = np.flatnonzero(missing)
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        vectors[batch] = encoder.encode(np.stack([read(distinct[row]) for row in batch]))
-        if shard is not None:
-            shard.append([keys[row] for row in batch], vectors[batch])
-        if progress is not None:
-            progress(len(distinct) - len(rows) + start + len(batch), len(distinct))
-    if shard is not None:
-        shard.flush()
-        compact(shard)
-    place = {name: row for row, name in enumerate(distinct)}
-    return vectors[[place[name] for name in names]] if len(names) else vectors
+    def __init__(self, encoder: ImageEncoder, names: Iterable[str], cache: EmbeddingCache | None = None) -> None:
+        """Args: `names` of `frames.decode.picture_name`, all that will be asked for."""
+        self.encoder = encoder
+        self._rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        self._keys = [bytes.fromhex(name)[:16] for name in self._rows]
+        self._vectors = np.zeros((len(self._rows), encoder.width), dtype=np.float32)
+        self._missing = np.ones(len(self._rows), dtype=bool)
+        self._shard = None if cache is None else cache.shard(encoder.version, encoder.width)
+        if self._shard is not None:
+            self._shard.fill(self._keys, self._vectors, self._missing)
+
+    def of(self, names: Sequence[str], read: Callable[[str], Pixels]) -> Floats:
+        """Vectors [n, width]; `read` gives the pixels of a picture that was not seen yet."""
+        missing = [name for name in dict.fromkeys(names) if self._missing[self._rows[name]]]
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            rows = [self._rows[name] for name in batch]
+            self._vectors[rows], self._missing[rows] = self.encoder.encode(np.stack([read(name) for name in batch])), False
+            if self._shard is not None:
+                self._shard.append([self._keys[row] for row in rows], self._vectors[rows])
+        return self._vectors[[self._rows[name] for name in names]]
+
+    def flush(self) -> None:
+        """Write the new vectors to the cache."""
+        if self._shard is not None:
+            self._shard.flush()
+            compact(self._shard)
 
 
 def look_encoder() -> ImageEncoder:
@@ -122,11 +121,12 @@ def look_encoder() -> ImageEncoder:
     return ImageEncoder("looks", Identity(sha256, sha256), LOOK, _looks, torch.device("cpu"), torch.float32)
 
 
-def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0) -> ImageEncoder:
+def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0, backbone: Backbone | None = None) -> ImageEncoder:
     """Load `pixels`, an image backbone that was fetched by name, or a local folder.
 
     Args:
         tokens: of a picture (`frames.prefix_tokens`), which a vision-language model makes itself.
+        backbone: the loaded LLM. The folder of a vision-language model that it was loaded from is not loaded again.
 
     Raises:
         BackboneError: the model is missing or incomplete, is no image model, or its files differ from those that were fetched.
@@ -135,12 +135,18 @@ def load_image_encoder(name_or_path: str, models_dir: Path, tokens: int = 0) -> 
         sha256 = hashlib.sha256(f"{PIXELS} {_SIDE}".encode()).hexdigest()
         width = 3 * _SIDE * _SIDE
         return ImageEncoder(PIXELS, Identity(sha256, sha256), width, _shrunk, torch.device("cpu"), torch.float32)
-    folder = folder_of(name_or_path, models_dir)
-    return load_identified_images(name_of(name_or_path), folder, identity_of(folder), tokens)
+    folder, name = folder_of(name_or_path, models_dir), name_of(name_or_path)
+    if backbone is not None and backbone.seeing is not None and backbone.folder == folder:
+        return load_identified_images(name, folder, backbone.identity, tokens, backbone)
+    return load_identified_images(name, folder, identity_of(folder), tokens)
 
 
-def load_identified_images(name: str, folder: Path, identity: Identity, tokens: int = 0) -> ImageEncoder:
+def load_identified_images(
+    name: str, folder: Path, identity: Identity, tokens: int = 0, backbone: Backbone | None = None
+) -> ImageEncoder:
     """Load the image model of a folder whose identity is known.
+
+    The other arguments are those of `load_image_encoder`.
 
     Raises:
         BackboneError: the model is incomplete, or is no image model.
@@ -154,10 +160,15 @@ def load_identified_images(name: str, folder: Path, identity: Identity, tokens: 
         except (KeyError, OSError) as error:
             raise BackboneError(f"{folder} lacks weights of {EFFICIENTNET} ({error}); delete it and fetch it again") from error
         return ImageEncoder(name, identity, WIDTH, network.to(device, dtype), device, dtype, folder)
-    model, found = _loaded(folder, dtype)
-    if model.config.model_type in KINDS:
+    found: dict[str, Any] = {}
+    if backbone is not None and backbone.seeing is not None and backbone.identity == identity:
+        model: Any = backbone.seeing
+        device, dtype = backbone.device, backbone.dtype
+    else:
+        model, found = _loaded(folder, dtype)
+    if (kind := TOWERS.get(model.config.model_type)) is not None:
         _check_complete(folder, model, found)
-        own = OwnTower(model, folder, tokens).to(device)
+        own = kind(model, folder, tokens).to(device)
         return ImageEncoder(name, identity, own.width, own, device, dtype, folder, tokens)
     tower = _Tower(model, found, folder).to(device)
     return ImageEncoder(name, identity, tower.width, tower, device, dtype, folder)
@@ -202,10 +213,8 @@ def _loaded(folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     transformers_logging.set_verbosity_error()  # what it warns of is refused here, in a sentence
     try:
         config = AutoConfig.from_pretrained(folder, **HERE)
-        loaded: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
-            folder, config=config, dtype=dtype, output_loading_info=True, **HERE
-        )
-        return loaded
+        model, found = AutoModel.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True, **HERE)
+        return text_part(model)[1] or model, found
     except Exception as error:  # transformers raises errors of many kinds; each of them means that this folder cannot be read
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackboneError(f"{folder} cannot be loaded as an image model: {reason}") from error

@@ -36,31 +36,38 @@ def rotate_heads(qkv: Tensor, heads: int, cosine: Tensor, sine: Tensor) -> Tenso
     return result
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None) -> Tensor:
+def causal_attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None, pictures: Tensor | None = None
+) -> Tensor:
     """Each position's mean of the values up to it, by softmax: [rows, heads, length, size].
 
     Args:
         query: [rows, heads, length, size]; heads may be a multiple of those of key and value [rows, kv heads, length, size].
         window: how many positions are read, the own one included; None for all.
+        pictures: bool [rows, length], the positions of each row that see each other, whatever their order; None for none.
     """
     rows, heads, length, size = query.shape
     kv_heads = key.shape[1]
     near = None if window is None or window >= length else window
     if query.device.type != "cpu" or not torch.is_grad_enabled():
-        gqa, seen = heads != kv_heads, None
-        if near is not None:
-            every = torch.ones(length, length, dtype=torch.bool, device=query.device)
-            seen = every.tril() & every.triu(1 - near)
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=seen, is_causal=seen is None, scale=scale, enable_gqa=gqa
-        )
-    later = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
-    if near is not None:
-        later += torch.full_like(later, -torch.inf).tril(-near)
+        gqa, plain = heads != kv_heads, near is None and pictures is None
+        seen = None if plain else _seen(length, near, pictures, query.device)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=plain, scale=scale, enable_gqa=gqa)
+    unseen = ~_seen(length, near, pictures, query.device)
+    later = torch.zeros(unseen.shape, dtype=query.dtype, device=query.device).masked_fill_(unseen, -torch.inf)
     query, key, value = (part.reshape(rows * kv_heads, -1, size) for part in (query, key, value))
     logits = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, length, length) * scale + later
     shares = torch.softmax(logits, dim=-1).view(rows * kv_heads, -1, length)
     return torch.bmm(shares, value).view(rows, heads, length, size)
+
+
+def _seen(length: int, window: int | None, pictures: Tensor | None, device: torch.device) -> Tensor:
+    """Which positions a position reads: bool [length, length], or [rows, 1, length, length] with pictures."""
+    every = torch.ones(length, length, dtype=torch.bool, device=device)
+    seen = every.tril()
+    if pictures is not None:
+        seen = (seen | (pictures[:, :, None] & pictures[:, None, :]))[:, None]
+    return seen if window is None else seen & every.triu(1 - window)
 
 
 def gated(both: Tensor, activation: str = SILU) -> Tensor:

@@ -6,7 +6,7 @@ Early exit and the layers that raw and tuned vectors share need this.
 import copy
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from livealign.errors import BackboneError
 from livealign.llm.packing import Group, PackedBatch
+from livealign.llm.picture_reading import in_pictures, own_inputs
 from livealign.llm.pooling import Pooling
 
 CAUSAL = "livealign_causal"  # attribute of a model, so that a copy need not be asked again
@@ -81,30 +82,37 @@ class LayerStack:
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Layer-0 hidden states [nodes, hidden]."""
-        return batch.to_nodes([self._run_padded(None, batch, group, 0, 0) for group in batch.groups])
+        return batch.to_nodes(self._of_groups([None] * len(batch.groups), batch, 0, 0))
 
     def run(self, hidden: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
         """Hidden states [nodes, hidden] after layers first..last-1."""
         if first >= last:
             return hidden
-        paths = zip(batch.to_paths(hidden), batch.groups, strict=True)
-        return batch.to_nodes([self._run_padded(states, batch, group, first, last) for states, group in paths])
+        return batch.to_nodes(self._of_groups(batch.to_paths(hidden), batch, first, last))
 
     def read(self, hidden: Tensor, batch: PackedBatch, first: int, last: int, pooling: Pooling) -> Tensor:
         """`run`, then one vector for each text: float32 [texts, hidden]."""
         return pooling(batch, self.run(hidden, batch, first, last))
 
-    def _run_padded(self, hidden: Tensor | None, batch: PackedBatch, group: Group, first: int, last: int) -> Tensor:
+    def _of_groups(self, hidden: Sequence[Tensor | None], batch: PackedBatch, first: int, last: int) -> list[Tensor]:
+        """`_run_padded` for each group of the batch."""
+        groups = zip(hidden, batch.groups, in_pictures(batch), strict=True)
+        return [self._run_padded(states, batch, group, seen, first, last) for states, group, seen in groups]
+
+    def _run_padded(
+        self, hidden: Tensor | None, batch: PackedBatch, group: Group, pictures: Tensor | None, first: int, last: int
+    ) -> Tensor:
         """States [rows, longest, hidden] after the layers; with `last` 0, those that the first layer is given."""
-        real = torch.arange(group.nodes.shape[1], device=group.nodes.device) < group.lengths[:, None]
-        ids = batch.ids[group.nodes].masked_fill(~real, self.model.config.pad_token_id or 0)
+        ids = batch.ids[group.nodes].masked_fill(~group.real, self.model.config.pad_token_id or 0)
         if first:
             self.learn(ids[:1, : int(group.lengths[0])])
-        inputs = {"input_ids": ids}
+        inputs, states = {"input_ids": ids}, hidden
         if hidden is None and batch.prefix is not None:
             embedded = batch.prefix.put(self.model.get_input_embeddings()(batch.ids))
-            inputs = {"inputs_embeds": F.embedding(group.nodes, embedded)}
-        return self._asked.states(self._forward, inputs, real, hidden, first, last, self._tuples)
+            states = F.embedding(group.nodes, embedded)
+            inputs = {"inputs_embeds": states}
+        beside = own_inputs(self.model, group.real, pictures, states)
+        return self._asked.states(self._forward, {**inputs, **beside}, hidden, first, last, self._tuples)
 
     def learn(self, ids: Tensor) -> None:
         """Find out what each layer returns, by a pass of all; a pass may then begin at any."""
@@ -132,8 +140,7 @@ class _Asked(threading.local):
     def states(
         self,
         forward: Any,
-        inputs: Mapping[str, Tensor],
-        real: Tensor,
+        inputs: Mapping[str, Any],
         given: Tensor | None,
         first: int,
         last: int,
@@ -141,7 +148,7 @@ class _Asked(threading.local):
     ) -> Tensor:
         self.first, self.last, self.given, self.tuples = first, last, given, tuples
         try:
-            forward(**inputs, attention_mask=real.long())
+            forward(**inputs)
         except _Left as left:
             return left.states
         finally:
@@ -215,10 +222,10 @@ def probe_ids(model: Any) -> Tensor:
     return torch.tensor(ids[::step], device=next(model.parameters()).device)
 
 
-def states_up_to(model: Any, layers: list[Any], ids: Tensor) -> list[Tensor]:
+def states_up_to(model: Any, layers: list[Any], ids: Tensor, **beside: Any) -> list[Tensor]:
     """The states around each of these layers in the model's own pass.
 
-    Each is [texts, length, hidden]; the texts have no padding.
+    Each is [texts, length, hidden]; the texts have no padding. `beside`: what the pass is given beside their ids.
     """
     states: list[Tensor] = []
 
@@ -233,7 +240,7 @@ def states_up_to(model: Any, layers: list[Any], ids: Tensor) -> list[Tensor]:
     hooks = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
     hooks += [layer.register_forward_hook(leave) for layer in layers]
     try:
-        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        model(input_ids=ids, **{"attention_mask": torch.ones_like(ids), **beside})
     except _Left:
         if len(states) == len(layers) + 1:
             return states

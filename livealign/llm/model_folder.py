@@ -114,10 +114,11 @@ def tokenizer_file(folder: Path) -> Path:
     raise BackboneError(f"{folder} has no tokenizer ({', '.join(TOKENIZER_FILES[:3])}, …); copy the model's tokenizer files")
 
 
-def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """(model without its head, tokenizer), complete and fitting each other.
+def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase, nn.Module | None]:
+    """(model without its head, tokenizer, None), complete and fitting each other.
 
-    Of a vision-language model whose parts run apart (`livealign.llm.vision_language`) it is the text part.
+    Of a vision-language model whose parts run apart (`livealign.llm.vision_language`) the model is the text part, and the rest
+    of it comes last.
 
     Raises:
         BackboneError: something is missing or damaged, or it is no model of text with layers that run one after another.
@@ -131,7 +132,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrained
         if getattr(config, "is_encoder_decoder", False):
             raise BackboneError(f"{folder} holds a {config.model_type}, an encoder with a decoder; use a model of one stack")
         whole, found = _model(folder, dtype)
-        model = text_part(whole)
+        model, rest = text_part(whole)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **HERE)
     except BackboneError:
         raise
@@ -144,7 +145,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, PreTrained
     _check_tokenizer(folder, model, tokenizer)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # nothing is generated
-    return model, tokenizer
+    return model, tokenizer, rest
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> int:

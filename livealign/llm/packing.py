@@ -29,6 +29,11 @@ class Group:
     nodes: Tensor
     lengths: Tensor
 
+    @property
+    def real(self) -> Tensor:
+        """Whether a place is a token and no padding: bool [rows, longest]."""
+        return torch.arange(self.nodes.shape[1], device=self.nodes.device) < self.lengths[:, None]
+
 
 class Prefix(NamedTuple):
     """The nodes that hold tokens of pictures, which no vocabulary has (`livealign.llm.prefix`)."""

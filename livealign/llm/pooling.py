@@ -69,8 +69,7 @@ class Pooling:
                 last = group.nodes.gather(1, group.lengths[:, None] - 1)[:, 0]
                 pooled.append(F.embedding(last, values).float())
                 continue
-            real = torch.arange(group.nodes.shape[1], device=values.device)[None] < group.lengths[:, None]
-            weights = real.float() if of_nodes is None else of_nodes[group.nodes] * real
+            weights = group.real.float() if of_nodes is None else of_nodes[group.nodes] * group.real
             weights = weights / weights.sum(dim=1, keepdim=True)
             pooled.append(torch.bmm(weights[:, None], F.embedding(group.nodes, values).float())[:, 0])
         return torch.cat(pooled)

@@ -1,12 +1,13 @@
-"""Vision-language models whose parts run apart: SmolVLM and Idefics3.
+"""Vision-language models whose parts run apart: SmolVLM, Idefics3, Gemma 3, Qwen2.5-VL.
 
 Such a folder is both the LLM and its image encoder. Its image processor, tower and projector turn a picture into tokens, s × s
-fields of the picture; its text layers, those of a Llama, read them before the text as they read words.
+fields of the picture; its text layers read them before the text (`livealign.llm.picture_reading` says how).
 
 Fewer tokens are means of neighbouring fields, which the model never read in its training. The tokens with which its chat marks
 a picture are left out, and a picture is not cut into tiles.
 """
 
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,20 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
 from livealign.errors import BackboneError
-
-# Others are refused: Gemma 3 reads a picture's tokens in both directions, Qwen2.5-VL gives them positions of their own.
-KINDS = ("smolvlm", "idefics3")
-
-
-def text_part(model: Any) -> Any:
-    """The text layers of such a model; any other model as it is."""
-    return model.text_model if model.config.model_type in KINDS else model
+from livealign.frames.decode import SIDE, Pixels
+from livealign.llm.picture_reading import AS_WORDS, BOTH_WAYS, IN_GRID, set_reading
 
 
 class OwnTower(nn.Module):
     """The tower and the projector of such a model, with its image processor."""
 
+    text_layers = "text_model"  # name of the model's part that reads
+    reading = AS_WORDS
+
     def __init__(self, model: Any, folder: Path, tokens: int) -> None:
         """
         Args:
-            model: as transformers loads it; it loses its text layers.
+            model: without its text layers.
             tokens: of a picture, a square number; 0 for one vector, their mean.
 
         Raises:
@@ -46,33 +44,82 @@ class OwnTower(nn.Module):
         except Exception as error:  # transformers raises errors of many kinds; each means that there is none to be read
             reason = " ".join(str(error).split())[:200]
             raise BackboneError(f"{folder} has no image processor ({reason}); copy its preprocessor_config.json") from error
-        tower = model.config.vision_config
-        self._side = tower.image_size // tower.patch_size // model.config.scale_factor
-        self._pooled = isqrt(tokens) or 1
+        self.model, self._processor = model, processor
+        self._side, self._pooled = self.side(), isqrt(tokens) or 1
         if self._pooled**2 != (tokens or 1) or self._pooled > self._side:
             most = self._side**2
             raise BackboneError(
                 f"frames.prefix_tokens = {tokens}: {folder} makes {self._side} × {self._side} tokens of a picture; set it to "
                 f"{most}, or to a smaller square number for their means"
             )
-        del model.text_model
-        self.model, self._processor, self._pixels = model, processor, tower.image_size
         self.width = self._pooled**2 * model.config.text_config.hidden_size
         self.requires_grad_(False).eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [n, 224, 224, 3] → float32 [n, width]: a picture's tokens one after another."""
-        inputs = self.inputs(pixels.cpu().numpy()).to(pixels.device)
-        tokens = torch.stack(self.model.get_image_features(inputs).pooler_output).float()
+        inputs = {name: value.to(pixels.device) for name, value in self.inputs(pixels.cpu().numpy()).items()}
+        tokens = torch.stack(tuple(self.model.get_image_features(**inputs).pooler_output)).float()
         grid = tokens.transpose(1, 2).unflatten(2, (self._side, self._side))
         return F.adaptive_avg_pool2d(grid, self._pooled).flatten(2).transpose(1, 2).flatten(1)
 
-    def inputs(self, pixels: np.ndarray) -> Tensor:
-        """What the model reads of pictures, each in one piece.
+    def side(self) -> int:
+        """Tokens of a side of a picture, unless they are pooled."""
+        tower = self.model.config.vision_config
+        return int(tower.image_size // tower.patch_size // self.model.config.scale_factor)
 
-        uint8 [n, 224, 224, 3] → float32 [n, 1, 3, side, side].
-        """
-        side = {"longest_edge": self._pixels}
-        whole = {"do_image_splitting": False, "size": side, "max_image_size": side, "return_tensors": "pt"}
-        values: Tensor = self._processor([[picture] for picture in pixels], **whole)["pixel_values"]
-        return values
+    def inputs(self, pixels: Pixels) -> dict[str, Tensor]:
+        """What the model reads of pictures [n, 224, 224, 3], each in one piece."""
+        side = {"longest_edge": self.model.config.vision_config.image_size}
+        return self._processed([[picture] for picture in pixels], do_image_splitting=False, size=side, max_image_size=side)
+
+    def _processed(self, pictures: list[Any], **settings: Any) -> dict[str, Tensor]:
+        found = self._processor(pictures, return_tensors="pt", **settings)
+        return {name: found[name] for name in ("pixel_values", "image_grid_thw") if name in found}
+
+
+class _Gemma3Tower(OwnTower):
+    """SigLIP, the mean of neighbouring patches, a norm and a product."""
+
+    text_layers, reading = "language_model", BOTH_WAYS
+
+    def side(self) -> int:
+        projector = self.model.multi_modal_projector
+        return int(projector.patches_per_image // projector.kernel_size)
+
+    def inputs(self, pixels: Pixels) -> dict[str, Tensor]:
+        side = self.model.config.vision_config.image_size
+        return self._processed(list(pixels), do_pan_and_scan=False, size={"height": side, "width": side})
+
+
+class _QwenTower(OwnTower):
+    """A tower of windows that reads a picture of any size, and the merger of 2 × 2 neighbouring patches into a token."""
+
+    text_layers, reading = "language_model", IN_GRID
+
+    def side(self) -> int:
+        blank = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
+        return int(self.inputs(blank)["image_grid_thw"][0, 1]) // int(self.model.config.vision_config.spatial_merge_size)
+
+    def inputs(self, pixels: Pixels) -> dict[str, Tensor]:
+        tower = self.model.config.vision_config
+        sizes = {"patch_size": tower.patch_size, "temporal_patch_size": tower.temporal_patch_size}
+        return self._processed(list(pixels), merge_size=tower.spatial_merge_size, **sizes)
+
+
+TOWERS: Mapping[str, type[OwnTower]] = {
+    "smolvlm": OwnTower,
+    "idefics3": OwnTower,
+    "gemma3": _Gemma3Tower,
+    "qwen2_5_vl": _QwenTower,
+}
+
+
+def text_part(model: Any) -> tuple[Any, nn.Module | None]:
+    """(text layers, all the rest) of such a model; any other model as it is, and None."""
+    kind = TOWERS.get(model.config.model_type)
+    if kind is None:
+        return model, None
+    text = getattr(model, kind.text_layers)
+    set_reading(text, kind.reading)
+    delattr(model, kind.text_layers)
+    return text, model

@@ -107,11 +107,12 @@ def load_encoder(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbo
         BundleError: the manifest does not say how texts are encoded, or the lexicon is missing or damaged.
     """
     sources = sources_of(bundle)
+    llm = _load_llm(bundle, models, backbone) if "llm" in sources else None
     return ContentEncoder(
         sources,
-        _load_llm(bundle, models, backbone) if "llm" in sources else None,
+        llm,
         Lexicon.load(bundle.file(LEXICON)) if "lexical" in sources else None,
-        _load_images(bundle, models) if reads_pictures(bundle) else None,
+        _load_images(bundle, models, None if llm is None else llm.backbone) if reads_pictures(bundle) else None,
     )
 
 
@@ -128,14 +129,15 @@ def _load_llm(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone 
     except (KeyError, TypeError) as error:
         raise BundleError(f"{bundle.path} does not say how texts are encoded ({error!r}); build the release again") from error
     if backbone is None or not backbone.identity.is_called(wanted["sha256"]):
-        backbone = _backbone(bundle.release_id, wanted, [models] if isinstance(models, Path) else list(models))
+        places = [models] if isinstance(models, Path) else list(models)
+        backbone = _backbone(bundle.release_id, wanted, places, reads_pictures(bundle))
     if not int8_serves() or backbone.device.type != "cpu":  # made on another kind of machine: in the numbers of this one
         encoder = replace(encoder, number_type=AUTO)
     return Encoder.load(backbone, bundle.path / ADAPTER, encoder, segments)
 
 
-def _load_images(bundle: Bundle, models: Path | Sequence[Path]) -> ImageEncoder:
-    """The release's image encoder, known by its hash.
+def _load_images(bundle: Bundle, models: Path | Sequence[Path], backbone: Backbone | None) -> ImageEncoder:
+    """The release's image encoder, known by its hash; it may be a part of the loaded backbone.
 
     Raises:
         BackboneError: it is missing.
@@ -149,15 +151,18 @@ def _load_images(bundle: Bundle, models: Path | Sequence[Path]) -> ImageEncoder:
     places = [models] if isinstance(models, Path) else list(models)
     if name == PIXELS:
         return load_image_encoder(PIXELS, places[0])
+    tokens = bundle.manifest["config"].get("frames", {}).get("prefix_tokens", 0)
+    if backbone is not None and backbone.folder is not None and backbone.seeing is not None and backbone.sha256 == sha256:
+        return load_identified_images(name, backbone.folder, backbone.identity, tokens, backbone)
     try:
         folder, identity = find_backbone(name, sha256, places, wanted.get("path", ""))
     except BackboneError as error:
         raise BackboneError(f"release {bundle.release_id} needs its image encoder: {error}") from error
-    return load_identified_images(name, folder, identity, bundle.manifest["config"].get("frames", {}).get("prefix_tokens", 0))
+    return load_identified_images(name, folder, identity, tokens)
 
 
-def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path]) -> Backbone:
-    """The backbone that a manifest names, loaded.
+def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path], seeing: bool) -> Backbone:
+    """The backbone that a manifest names, loaded, with its tower if it is `seeing`.
 
     Raises:
         BackboneError: no place holds it, or it cannot be loaded.
@@ -175,4 +180,4 @@ def _backbone(release_id: str, wanted: Mapping[str, str], places: Sequence[Path]
         folder, identity = find_backbone(wanted["id"], wanted["sha256"], places, wanted.get("path", wanted["id"]))
     except BackboneError as error:
         raise BackboneError(f"release {release_id} needs its backbone: {error}") from error
-    return load_identified(wanted["id"], folder, identity)
+    return load_identified(wanted["id"], folder, identity, seeing=seeing)

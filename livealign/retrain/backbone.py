@@ -6,7 +6,7 @@ from pathlib import Path
 
 from livealign.config import AUTO
 from livealign.errors import BackboneError
-from livealign.llm.backbone import load_backbone
+from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.backbone_names import can_be_fetched
 from livealign.llm.encoder import Encoder
 from livealign.llm.fetch import fetch_backbone
@@ -16,18 +16,21 @@ from livealign.llm.pooling import MEAN
 from livealign.profiles import Profile
 
 
-def ready_images(name: str, models: Path, say: Callable[[str], None], tokens: int = 0) -> ImageEncoder:
+def ready_images(
+    name: str, models: Path, say: Callable[[str], None], tokens: int = 0, backbone: Backbone | None = None
+) -> ImageEncoder:
     """Fetch the image backbone if it has a name, and load it as the retrain will.
 
     Args:
         tokens: of a picture (`frames.prefix_tokens`).
+        backbone: the loaded LLM, which may be of the same folder.
 
     Raises:
         BackboneError: it is missing or incomplete, or no image model, or does not make so many tokens.
     """
     if can_be_fetched(name):
         fetch_backbone(name, models, progress=say)
-    return load_image_encoder(name, models, tokens)
+    return load_image_encoder(name, models, tokens, backbone)
 
 
 def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -> None:
@@ -38,12 +41,11 @@ def ready_backbone(profile: Profile, models: Path, say: Callable[[str], None]) -
     Raises:
         BackboneError: it is missing or incomplete, or the settings do not fit it.
     """
-    images = None
-    if profile.reads_pictures:
-        images = ready_images(profile.frames.backbone, models, say, profile.frames.prefix_tokens)
     if can_be_fetched(profile.backbone):
         fetch_backbone(profile.backbone, models, progress=say)
-    backbone = load_backbone(profile.backbone, models)
+    backbone, images = load_backbone(profile.backbone, models, seeing=profile.reads_pictures), None
+    if profile.reads_pictures:
+        images = ready_images(profile.frames.backbone, models, say, profile.frames.prefix_tokens, backbone)
     if images is not None and images.tokens and images.identity != backbone.identity:
         raise BackboneError(
             f"frames.backbone = {images.name} makes tokens for its own LLM, and the backbone is {backbone.name}; set backbone "

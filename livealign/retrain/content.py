@@ -18,7 +18,7 @@ from livealign.days import day_range
 from livealign.errors import BackboneError
 from livealign.files import replace_json, replaced_directory
 from livealign.ids import segment_ids as segment_ids_of
-from livealign.llm.backbone import load_backbone
+from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.compaction import compact
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Encoder, Progress
@@ -83,11 +83,20 @@ def training_pairs(marts: Path, days: Sequence[date], profile: Profile) -> TextP
 
 
 def with_training_pictures(
-    pairs: TextPairs, marts: Path, landing: Path, days: Sequence[date], profile: Profile, *, models: Path, cache: Path
+    pairs: TextPairs,
+    marts: Path,
+    landing: Path,
+    days: Sequence[date],
+    profile: Profile,
+    *,
+    models: Path,
+    cache: Path,
+    backbone: Backbone | None = None,
 ) -> TextPairs:
     """The pairs with the pictures of their windows, where `frames.prefix_tokens` is not 0.
 
     Args:
+        backbone: the LLM that is tuned, which may see the pictures itself (`load_image_encoder`).
         landing: the folder of landed pictures.
         cache: vectors of pictures that were seen before.
 
@@ -96,7 +105,7 @@ def with_training_pictures(
     """
     if not profile.frames.prefix_tokens:
         return pairs
-    images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens)
+    images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens, backbone)
     rooms = np.concatenate([pairs.left_room, pairs.right_room])
     wanted = np.unique(segment_ids_of(rooms, np.concatenate([pairs.left_window, pairs.right_window])))
     frames = embed_frames(marts, landing, days_with_segments(marts, days), wanted, images, cache)
@@ -161,7 +170,8 @@ def embed_segments(
     segment_ids = referenced_segments(marts, day, dataset)
     window = day_range(day - timedelta(days=dataset.train_days), day)
     texts = texts_of(marts, segment_ids, window, profile.segments)
-    encoder = Encoder.load(load_backbone(profile.backbone, models), adapter, profile.encoder, profile.segments)
+    backbone = load_backbone(profile.backbone, models, seeing=profile.reads_pictures)
+    encoder = Encoder.load(backbone, adapter, profile.encoder, profile.segments)
     cached: list[int] = []
 
     def advance(done: int, total: int) -> None:
@@ -171,7 +181,7 @@ def embed_segments(
 
     frames = None
     if landing is not None and (profile.reads_pictures or encoder.projector is not None):
-        images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens)
+        images = load_image_encoder(profile.frames.backbone, models, profile.frames.prefix_tokens, backbone)
         if encoder.projector is not None and encoder.projector.images != images.identity.sha256:
             raise BackboneError(f"the adapter was tuned with pictures of another encoder than {images.name}; tune it fully")
         frames = embed_frames(marts, landing, window, segment_ids, images, cache, progress)

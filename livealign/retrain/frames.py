@@ -3,7 +3,7 @@
 A picture that stands still in its room counts as none (`livealign.frames.still`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +18,15 @@ from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.frames.decode import FrameError, Pixels, decode
 from livealign.frames.still import changed
+from livealign.llm.blocks import blocks_of
 from livealign.llm.embedding_cache import EmbeddingCache
 from livealign.llm.encoder import Progress
-from livealign.llm.image_encoder import ImageEncoder, look_encoder, vectors_of
+from livealign.llm.image_encoder import ImageEncoder, PictureVectors, look_encoder
 from livealign.llm.prefix import Pictures
 
 MART = "segment_frames"
+BLOCK = 256  # pictures of whole rooms that are decoded at a time, each once
+REMEMBERED = 512  # of a block, 150 KB each; of a room with more the others are decoded twice
 
 
 class SegmentFrames(NamedTuple):
@@ -65,15 +68,38 @@ def embed_frames(
     whole = np.isin(rooms, rooms[wanted])  # rooms in all their windows, in which a picture may stand still
     rows, ids, rooms, wanted = rows.filter(pa.array(whole)), ids[whole], rooms[whole], wanted[whole]
     paths = [landing / path for path in rows["frame_path"].to_pylist()]
-    path_of = {path.stem: path for path in paths}
-    known = EmbeddingCache(cache)
+    names, known = [path.stem for path in paths], EmbeddingCache(cache)
+    path_of = dict(zip(names, paths, strict=True))
+    looks, seen = (PictureVectors(one, names, known) for one in (look_encoder(), encoder))
+    windows, kept, done = ints(rows, "window"), [np.zeros(0, dtype=np.int64)], 0
+    for block in blocks_of(rooms, BLOCK):
+        read = _decoded_once(path_of)
+        of_looks = looks.of([names[row] for row in block], read)
+        counts = block[wanted[block] & changed(rooms[block], windows[block], of_looks)]
+        seen.of([names[row] for row in counts], read)
+        kept.append(counts)
+        done += len(block)
+        if progress:
+            progress(done, len(paths))
+    looks.flush()
+    seen.flush()
+    chosen = np.sort(np.concatenate(kept))
+    return SegmentFrames(ids[chosen], seen.of([names[row] for row in chosen], _decoded_once(path_of)))
 
-    def seen_by(one: ImageEncoder, places: Ints, say: Progress | None = None) -> NDArray[np.float32]:
-        return vectors_of(one, [paths[place].stem for place in places], lambda name: read_frame(path_of[name]), known, say)
 
-    looks = seen_by(look_encoder(), np.arange(len(paths)))
-    kept = np.flatnonzero(wanted & changed(rooms, ints(rows, "window"), looks))
-    return SegmentFrames(ids[kept], seen_by(encoder, kept, progress))
+def _decoded_once(path_of: Mapping[str, Path]) -> Callable[[str], Pixels]:
+    """`read_frame` by name, which remembers the first pictures: their look is read, and then their vector."""
+    decoded: dict[str, Pixels] = {}
+
+    def read(name: str) -> Pixels:
+        if name in decoded:
+            return decoded[name]
+        pixels = read_frame(path_of[name])
+        if len(decoded) < REMEMBERED:
+            decoded[name] = pixels
+        return pixels
+
+    return read
 
 
 def read_frame(path: Path) -> Pixels:

@@ -22,7 +22,7 @@ from livealign.evaluation.frame import CLICK, EvaluationFrame, held_out_frame
 from livealign.evaluation.held_out import ScoredDay, pooled
 from livealign.files import read_json, replace_json
 from livealign.home import Home
-from livealign.llm.backbone import load_backbone
+from livealign.llm.backbone import Backbone, load_backbone
 from livealign.llm.fitting import with_layers
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.profiles import Profile
@@ -70,7 +70,8 @@ def build_bundle(
         settings: what a person set, and where (`livealign.settings.Settings.of_a_release`).
     """
     artifacts = DayArtifacts.of(home, corpus.day)
-    backbone, profile = load_backbone(profile.backbone, home.models), with_encoder_of(profile, artifacts.adapter)
+    backbone = load_backbone(profile.backbone, home.models, seeing=profile.reads_pictures)
+    profile = with_encoder_of(profile, artifacts.adapter)
     evaluation, sources = read_json(artifacts.evaluation / "evaluation.json"), profile.alignment.sources
     with tempfile.TemporaryDirectory(prefix="livealign-snapshot-") as scratch:
         snapshot = write_snapshot(
@@ -105,7 +106,7 @@ def build_bundle(
                 "settings": dict(settings or {}),
                 "data_window": data_window(corpus),
                 "backbone": backbone.reference(),
-                **_image_backbone(profile, home),
+                **_image_backbone(profile, home, backbone),
                 "seeds": {"all": profile.seed},
                 "codebook_version": Codebook.load(artifacts.codes / CODEBOOK).version,
                 "metrics": {
@@ -121,11 +122,11 @@ def build_bundle(
     return bundle
 
 
-def _image_backbone(profile: Profile, home: Home) -> dict[str, Any]:
+def _image_backbone(profile: Profile, home: Home, backbone: Backbone) -> dict[str, Any]:
     """The manifest's entry of the image encoder, where pictures are read."""
     if not profile.reads_pictures:
         return {}
-    return {"image_backbone": load_image_encoder(profile.frames.backbone, home.models).reference()}
+    return {"image_backbone": load_image_encoder(profile.frames.backbone, home.models, backbone=backbone).reference()}
 
 
 def decide_promotion(

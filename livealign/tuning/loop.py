@@ -191,14 +191,19 @@ class TuningLoop:
 
         A few directions of a language model are huge and the same for every text; texts differ in small ones. In a plain
         cosine all texts are therefore alike. The matrix is fitted to the first batches, which are returned packed, by step.
+        Where pictures leave fewer than two texts to fit it to, it changes nothing.
         """
         chunks: dict[int, list[PackedTexts]] = {}
         vectors: list[Tensor] = []
+        tried = 0
         for step, batch in enumerate(batches_of(train, self.config)):
-            if sum(map(len, vectors)) >= min(WHITENING_TEXTS, 2 * len(train)):
+            if sum(map(len, vectors)) >= min(WHITENING_TEXTS, 2 * len(train)) or tried >= 2 * len(train):
                 break
+            tried += len(batch.texts)
             # An untrained projector's tokens mean nothing yet: the matrix is that of texts alone.
             texts = batch.texts if batch.pictures is None else [text for text in batch.texts if text]
+            if len(texts) < self.ranks.world:
+                continue
             packed = self._pack_texts(texts)
             if batch.pictures is None:
                 chunks[step] = packed
@@ -209,7 +214,10 @@ class TuningLoop:
                     if one.shared is not None
                 ]
             vectors.append(self.ranks.gather(torch.cat(mine), len(texts)))
-        self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
+        if sum(map(len, vectors)) < 2:
+            self.whitening = torch.eye(self.backbone.hidden_size, device=self.backbone.device)
+        else:
+            self.whitening = whitening(torch.cat(vectors), self.config.whitening_floor)
         return chunks
 
     def _validation_batches(self, validation: TextPairs) -> list[tuple[TextPairs, list[PackedTexts]]]:

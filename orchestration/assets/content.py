@@ -49,7 +49,7 @@ def llm_adapter(context: AssetExecutionContext, workspace: Workspace) -> Materia
     day, profile = day_of(context), workspace.profile
     artifacts = workspace.artifacts(day)
     with stage(context, workspace, "llm_adapter"):
-        backbone = load_backbone(profile.backbone, workspace.home.models)
+        backbone = load_backbone(profile.backbone, workspace.home.models, seeing=bool(profile.frames.prefix_tokens))
         before = previous_release(workspace.home.releases, day)
         training_days = workspace.training_days(day)
         read = days_to_tune_on(workspace.home.marts, day, training_days, workspace.dataset, profile.evaluation)
@@ -98,8 +98,16 @@ def _tune(
     """Tune on the pairs of these days; returns the metadata of the tuning."""
     home, captions = workspace.home, os.environ.get("LIVEALIGN_CAPTIONS")
     pairs = training_pairs(home.marts, training_days, profile)
-    places = {"models": home.models, "cache": home.embedding_cache}
-    pairs = with_training_pictures(pairs, home.marts, home.landing, training_days, profile, **places)
+    pairs = with_training_pictures(
+        pairs,
+        home.marts,
+        home.landing,
+        training_days,
+        profile,
+        models=home.models,
+        cache=home.embedding_cache,
+        backbone=backbone,
+    )
     descriptions = training_descriptions(home.marts, training_days, profile, Path(captions) if captions else None)
     tune: Callable[..., TuneReport] = tune_adapter
     if profile.machines.ranks > 1:

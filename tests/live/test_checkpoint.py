@@ -128,6 +128,23 @@ def test_a_checkpoint_restores_rooms_users_open_windows_event_ids_and_position(t
     assert same(saved(fresh), saved(state))
 
 
+def test_the_content_of_a_rooms_pictures_is_restored_and_a_file_of_a_version_without_it_has_none(tmp_path: Path) -> None:
+    state, file = busy_state(), tmp_path / "checkpoint.npz"
+    write_checkpoint(file, saved(state))
+    assert all(room.seen is None for room in read_checkpoint(file, CONFIG, of_authors).state.rooms.values())
+    vector = np.arange(HIDDEN + 2, dtype=np.float32)
+    first = RecentContent.step(None, vector, 0, 60.0)
+    known = state.rooms[7].seen = RoomContent("ab" * 32, vector, first, RecentContent.step(first, vector + 1, 30_000, 60.0))
+    write_checkpoint(file, saved(state))
+    restored = read_checkpoint(file, CONFIG, of_authors).state
+    seen = restored.rooms[7].seen
+    assert (seen.text, seen.average[1:], seen.before[1:]) == (known.text, known.average[1:], known.before[1:])
+    for mine, theirs in ((seen.vector, vector), (seen.average[0], known.average[0]), (seen.before[0], first[0])):
+        np.testing.assert_array_equal(mine, theirs)
+    assert restored.rooms[8].seen is None
+    assert same(saved(restored), saved(state))
+
+
 @pytest.mark.parametrize(("left_out", "kept"), [(1, True), (2, False)], ids=["whether it stands still", "the picture"])
 def test_a_file_of_a_version_that_did_not_keep_something_of_pictures_is_read(left_out: int, kept: bool, tmp_path: Path) -> None:
     state, file = busy_state(), tmp_path / "checkpoint.npz"

@@ -14,6 +14,8 @@ from livealign.events.models import event_of, record_of
 from livealign.frames.decode import FrameError, decode, webp_of
 from livealign.live.core import LiveCore
 from livealign.live.frames import frame_event, stands_still
+from livealign.live.serving import open_serving
+from livealign.live.takeover import take_over
 from livealign.llm.image_encoder import load_image_encoder
 from livealign.platforms.registry import archive_days, land
 from tests.planted import pictures
@@ -211,6 +213,40 @@ def test_a_restart_has_the_pictures_of_the_log_and_of_the_checkpoint(releases: d
         assert again.state.rooms[1].encoded.frame is not None
         again.stop()
         first.clock.now -= 30
+
+
+def test_the_average_of_a_rooms_pictures_goes_on_after_a_restart(releases: dict, tmp_path: Path) -> None:
+    averages = []
+    for restarted in (False, True):
+        folder = tmp_path / str(restarted)
+        running = stage(releases[True], folder / "log", folder / "checkpoint.npz")
+        running.picture(RED)
+        running.next_window()
+        if restarted:
+            running.core.stop()
+            log, path = EventLog(folder / "log", running.clock), folder / "checkpoint.npz"
+            running.core = LiveCore.open(releases[True].bundle, log, Path("none"), CONFIG, running.clock, checkpoint=path)
+        running.picture(BLUE)
+        running.next_window()
+        averages.append((running.core.state.rooms[1].seen.average, running.vector()))
+        running.core.stop()
+    (whole, vector), (resumed, again) = averages
+    np.testing.assert_array_equal(resumed.average, whole.average)
+    assert resumed[1:] == whole[1:]
+    np.testing.assert_array_equal(again, vector)
+
+
+def test_a_release_of_the_same_encoder_goes_on_with_the_average_of_a_rooms_pictures(releases: dict, tmp_path: Path) -> None:
+    running = stage(releases[True], tmp_path / "log")
+    running.picture(RED)
+    running.next_window()
+    state, seen = running.core.state, running.core.state.rooms[1].seen
+    for number in (0, 1):  # the same adapter, and another
+        other = with_encoder(releases[True], tmp_path / "releases", number, profile="other")
+        fresh = open_serving(other.bundle, Path("none"), CONFIG, running.clock)
+        take_over(state, running.core.serving, fresh, state.clock, lambda: None)
+        assert state.rooms[1].seen is (None if number else seen)
+    running.core.stop()
 
 
 def test_a_release_that_reads_no_pictures_keeps_them_and_is_not_changed_by_them(releases: dict, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from livealign.release.models import load_encoder
 from tests.live.test_frames import BLUE, RED, Stage, stage
 from tests.planted.live_release import plant_live_platform, with_encoder
 from tests.planted.release import PlantedRelease, plant_release
-from tests.planted.vision_language import saved
+from tests.planted.vision_language import counted_loads, saved
 from tests.support.live_stage import CONFIG
 
 
@@ -148,9 +148,14 @@ def test_a_takeover_reads_the_pictures_of_the_rooms(plain: PlantedRelease, tmp_p
     running.core.stop()
 
 
-def test_a_vision_language_model_reads_the_tokens_of_its_own_tower(plain: PlantedRelease, tmp_path: Path) -> None:
-    release = with_encoder(plain, tmp_path / "releases", vision=saved("SmolVLM", tmp_path / "model"))
+@pytest.mark.parametrize("name", ["SmolVLM", "Gemma3", "Qwen2_5_VL"])
+def test_a_vision_language_model_reads_the_tokens_of_its_own_tower(
+    name: str, plain: PlantedRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = with_encoder(plain, tmp_path / "releases", vision=saved(name, tmp_path / "model"))
+    loads = counted_loads(monkeypatch)
     running = stage(release, tmp_path / "log")
+    assert loads == [tmp_path / "model"]  # once, for words and for pictures
     running.picture(RED)
     say(2, running, "hello everybody")
     assert running.next_window().encoded == 2

@@ -12,7 +12,7 @@ from livealign.errors import BackboneError
 from livealign.frames.decode import decode, picture_name
 from livealign.frames.efficientnet import WIDTH
 from livealign.llm.embedding_cache import EmbeddingCache
-from livealign.llm.image_encoder import load_image_encoder, vectors_of
+from livealign.llm.image_encoder import PictureVectors, load_image_encoder
 from tests.planted import pictures
 from tests.planted.image_weights import random_weights
 
@@ -110,9 +110,14 @@ def test_a_picture_is_read_once_and_later_from_the_cache(tmp_path: Path, frames:
         read.append(name)
         return by_name[name]
 
-    first = vectors_of(encoder, names, reading, EmbeddingCache(tmp_path / "cache"))
+    def vectors_of(names: list[str]) -> np.ndarray:
+        pictures = PictureVectors(encoder, names, EmbeddingCache(tmp_path / "cache"))
+        found = pictures.of(names, reading)
+        pictures.flush()
+        return found
+
+    first = vectors_of(names)
     np.testing.assert_array_equal(first, encoder.encode(np.stack([by_name[name] for name in names])))
-    again = vectors_of(encoder, names[::-1], reading, EmbeddingCache(tmp_path / "cache"))
-    np.testing.assert_array_equal(again, first[::-1])
+    np.testing.assert_array_equal(vectors_of(names[::-1]), first[::-1])
     assert sorted(read) == sorted(by_name)
-    assert vectors_of(encoder, [], reading).shape == (0, encoder.width)
+    assert PictureVectors(encoder, []).of([], reading).shape == (0, encoder.width)

@@ -70,3 +70,18 @@ def test_a_narrower_rotation_turns_the_first_numbers_of_a_head():
         found[..., :4], rotate_heads(before[..., :4].clone().requires_grad_(), 2, angles.cos(), angles.sin())
     )
     assert torch.autograd.gradcheck(lambda one: rotate_heads(one, 2, angles.cos(), angles.sin()), qkv)
+
+
+def test_the_tokens_of_a_picture_see_each_other_within_a_window_too():
+    query, key, value = drawn(2, 6, 5, 4).requires_grad_(), drawn(2, 3, 5, 4), drawn(2, 3, 5, 4)
+    pictures = torch.tensor([[False, True, True, True, False], [False] * 5])  # the second row has none
+    distance = torch.arange(5)[:, None] - torch.arange(5)
+    both = pictures[:, None, :, None] & pictures[:, None, None, :]
+    for window, near in ((None, distance < 5), (2, distance < 2)):
+        seen = ((distance >= 0) | both) & near
+        expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
+        found = causal_attention(query, key, value, 0.3, window, pictures)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found[1], causal_attention(query, key, value, 0.3, window)[1])
+        with torch.no_grad():
+            torch.testing.assert_close(causal_attention(query, key, value, 0.3, window, pictures), expected)

@@ -121,8 +121,9 @@ def test_a_vector_does_not_depend_on_what_else_is_in_the_batch(backbone, adapter
     together = encoder.encode(TEXTS, pictures=PICTURES)
     small = Encoder.load(backbone, adapter, replace(CONFIG, batch_tokens=8)).encode(TEXTS, pictures=PICTURES)
     alone = [encoder.encode([text], pictures=PICTURES.take(np.array([row])))[0] for row, text in enumerate(TEXTS)]
-    np.testing.assert_allclose(together, np.stack(alone), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(small, together, rtol=1e-4, atol=1e-5)
+    # They are rounded to half precision, whose steps are up to a thousandth of a number.
+    np.testing.assert_allclose(together, np.stack(alone), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(small, together, rtol=1e-3, atol=1e-5)
 
 
 def test_an_empty_text_is_read_from_its_picture_alone(backbone, adapter):
@@ -150,7 +151,7 @@ def test_the_raw_vector_reads_no_picture(backbone, adapter):
     assert raw.tobytes() == without.tobytes()
     seen = PICTURES.row >= 0
     assert (np.abs(tuned - blind)[seen].max(axis=1) > 0.01).all()
-    np.testing.assert_allclose(tuned[~seen], blind[~seen], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tuned[~seen], blind[~seen], rtol=1e-3, atol=1e-5)
 
 
 def test_the_cache_knows_a_text_by_its_picture_and_by_the_projector(backbone, adapter, tmp_path):

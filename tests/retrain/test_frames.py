@@ -13,11 +13,13 @@ from livealign.days import partition
 from livealign.errors import LiveAlignError
 from livealign.frames.decode import decode, picture_name, webp_of
 from livealign.llm.image_encoder import load_image_encoder
+from livealign.retrain import frames
 from livealign.retrain.frames import embed_frames
 from tests.planted import pictures
 from tests.planted.still import board, camera, card
 
 DAYS = (date(2025, 6, 1), date(2025, 6, 2))
+PLAIN = load_image_encoder("pixels", Path())
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
@@ -46,8 +48,7 @@ def write_mart(marts: Path, segments: list[int], rooms: list[int], windows: list
 
 
 def embed(marts: Path, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    encoder = load_image_encoder("pixels", marts)
-    return embed_frames(marts, marts.parent / "landing", DAYS, np.array(wanted), encoder, marts.parent / "cache")
+    return embed_frames(marts, marts.parent / "landing", DAYS, np.array(wanted), PLAIN, marts.parent / "cache")
 
 
 def test_segments_get_the_vector_of_their_picture_and_others_are_left_out(marts: Path) -> None:
@@ -81,6 +82,19 @@ def test_a_picture_that_is_gone_or_damaged_is_named_with_the_remedy(marts: Path,
         first.write_bytes(damage)
     with pytest.raises(LiveAlignError, match=rf"{first.name}.*land its day again"):
         embed(marts, [10, 11, 12])
+
+
+def test_a_new_picture_is_decoded_once_for_its_look_and_its_vector(marts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Path] = []
+    read = frames.read_frame
+    monkeypatch.setattr(frames, "read_frame", lambda path: decoded.append(path) or read(path))
+    ids, vectors = embed(marts, [9, 10, 12])
+    assert sorted(decoded) == sorted((marts.parent / "landing").rglob("*.webp"))
+    monkeypatch.setattr(frames, "BLOCK", 1)
+    monkeypatch.setattr(frames, "REMEMBERED", 0)
+    again = embed_frames(marts, marts.parent / "landing", DAYS, np.array([9, 10, 12]), PLAIN, marts.parent / "other")
+    np.testing.assert_array_equal(again.segment_ids, ids)
+    np.testing.assert_array_equal(again.vectors, vectors)
 
 
 def test_what_was_seen_before_is_not_read_again(marts: Path) -> None:

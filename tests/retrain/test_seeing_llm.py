@@ -27,6 +27,7 @@ from livealign.tuning.pairs import NO_USER, TextPairs
 from tests.planted.marts import Planted
 from tests.planted.release import plant_platform, planted_picture
 from tests.planted.room_texts import random_adapter
+from tests.planted.vision_language import counted_loads, saved
 from tests.retrain.test_engines import add_texts
 
 TINY = load_profile("tiny")
@@ -114,6 +115,31 @@ def test_segments_are_embedded_with_their_pictures_by_the_tuned_llm_alone(worksp
     change = np.abs(seeing[TUNED] - blind[TUNED]).max(axis=1)
     assert (change[has] > 1e-3).all()
     assert (change[~has] < 1e-4).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Gemma3", "Qwen2_5_VL"])
+def test_a_vision_language_model_is_tuned_and_embeds_with_the_tokens_of_its_own_tower(
+    name: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, loads = saved(name, tmp_path / "model"), counted_loads(monkeypatch)
+    profile = replace(SEEING, backbone=str(folder), frames=replace(SEEING.frames, backbone=str(folder), prefix_tokens=4))
+    backbone, days = load_backbone(str(folder), tmp_path, seeing=True), list(workspace.planted.days[:-1])
+    folders = {"models": tmp_path, "cache": tmp_path / "cache"}
+    places = (workspace.marts, workspace.landing)
+    pairs = with_training_pictures(workspace.pairs(), *places, days, profile, **folders, backbone=backbone)
+    finetune = replace(profile.finetune, steps=1)
+    tune_adapter(backbone, pairs, profile.segments, profile.encoder, finetune, tmp_path / "adapter")
+    vectors = []
+    for landing in (workspace.landing, None):
+        out = tmp_path / f"out {landing is None}"
+        settings = {**folders, "adapter": tmp_path / "adapter", "out": out, "landing": landing}
+        embed_segments(workspace.marts, workspace.planted.days[-1], profile.dataset, profile, **settings)
+        vectors.append(np.load(out / f"{TUNED}.npy", allow_pickle=False).astype(np.float32))
+    has = np.isin(np.load(out / "segment_ids.npy", allow_pickle=False), list(workspace.seen))
+    change = np.abs(vectors[0] - vectors[1]).max(axis=1)
+    assert change[has].min() > 10 * change[~has].max()
+    assert loads == [folder] * 3  # once for the tuning and once for each embedding
 
 
 def test_an_adapter_of_another_image_encoder_is_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -96,6 +96,17 @@ def test_batches_without_a_picture_are_saved_and_resumed_too(backbone, tmp_path)
     assert tune_adapter(backbone, pairs, SEGMENTS, ENCODER, config, tmp_path / "a").resumed_at == 2
 
 
+@pytest.mark.parametrize("with_words", [0, 1, 5])
+def test_batches_of_pictures_alone_are_tuned_on(backbone, tmp_path, with_words):
+    pairs, rows = coloured_pairs(24), np.arange(24)
+    texts = [text if row < with_words else "" for row, text in enumerate(pairs.right)]
+    pairs = replace(pairs, right=texts, pictures=replace(pairs.pictures, right=np.where(rows < with_words, -1, rows[::-1])))
+    config = replace(CONFIG, steps=2, batch_size=4, validation_share=0.0)
+    report = tune_adapter(backbone, pairs, SEGMENTS, ENCODER, config, tmp_path / "a")
+    assert len(report.losses) == 2
+    assert np.isfinite(report.losses).all()
+
+
 def test_a_warm_start_continues_from_the_projector_and_a_copy_keeps_it(backbone, tmp_path):
     config = replace(CONFIG, steps=4, warm_steps=1, learning_rate=1e-9)
     tune_adapter(backbone, coloured_pairs(60), SEGMENTS, ENCODER, config, tmp_path / "a")

@@ -80,7 +80,7 @@ class LiveRoom:
     waiting: ClosedWindow | None = None  # the newest window, if not encoded yet
     encoded: ClosedWindow | None = None  # the newest encoded window
     content: RoomContent | None = None
-    seen: RoomContent | None = None  # the same of its pictures; its text is the name of the last one
+    seen: RoomContent | None = None  # the same of its pictures, if they are a source; its text is the name of the last one
     frame: LiveFrame | None = None  # the newest picture, which the wall shows
     look: str = ""  # of the last picture that counted
     windows: deque[CodedWindow] = field(default_factory=deque)  # newest first
