@@ -48,7 +48,9 @@ class RecommendResponse(BaseModel):
     at: datetime = Field(description="The time that the list was made for, UTC.")
     rooms: list[RecommendedRoom]
     fallbacks: list[Fallback] = Field(description="What the answer lacks; empty if it is complete.")
-    logged: bool = Field(description="Whether the rooms are logged as impressions, which needs a key that may write.")
+    logged: bool = Field(
+        description="Whether the rooms are logged as impressions, which needs a key that may write and an event before."
+    )
 
 
 class UserList(RecommendResponse):
@@ -121,6 +123,14 @@ class Segment(BaseModel):
     def text(self) -> SegmentText:
         """The segment as the library's type."""
         return SegmentText(self.title, self.category, self.speech, tuple(self.chat), self.minute, self.author_id)
+
+
+class EmbedRequest(BaseModel):
+    """Segments to embed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    segments: list[Segment] = Field(max_length=MAX_SEGMENTS)
 
 
 class EmbeddedSegment(BaseModel):

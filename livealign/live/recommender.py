@@ -149,9 +149,7 @@ class Recommender:
             fallbacks.append("no_history")
         if not len(rows):
             fallbacks.append("all_excluded" if len(live) else "no_live_rooms")
-            return Recommendations(
-                request.request_id, self.model_version, request.at, (), tuple(fallbacks), request.surface, clock.seconds
-            )
+            return self._answer(request, (), fallbacks, clock)
         user = self.user_vector(reader)
         clock.lap("user")
         rows = self.nearest(view, rows, user, reader, request)
@@ -170,8 +168,20 @@ class Recommender:
         if request.content and view.waiting[rows[places.chosen]].any():
             fallbacks.append("old_content")
         clock.lap("compose")
+        return self._answer(request, listed, fallbacks, clock)
+
+    def _answer(
+        self, request: Request, rooms: tuple[RankedRoom, ...], fallbacks: Sequence[Fallback], clock: "_Stages"
+    ) -> Recommendations:
         return Recommendations(
-            request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
+            request.request_id,
+            self.model_version,
+            request.at,
+            rooms,
+            tuple(fallbacks),
+            request.surface,
+            clock.seconds,
+            context=request.context,
         )
 
     def nearest(self, view: LiveView, rows: Ints, user: Floats, reader: Reader, request: Request) -> Ints:
@@ -248,7 +258,7 @@ class Recommender:
 
     @torch.inference_mode()
     def user_vectors(self, readers: Sequence[Reader]) -> Floats:
-        """The vectors [n, dim] of users of the alignment, of unit length."""
+        """The vectors [n, dim] of users of the alignment; a long history that agrees makes a longer one."""
         histories = np.zeros((len(readers), self.alignment.history_length, self.codebook.dim), dtype=np.float32)
         for history, reader in zip(histories, readers, strict=True):
             newest = reader.vectors[: len(history)]
