@@ -410,7 +410,7 @@ class UserList(TypedDict):
     fallbacks: list[
         Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
     ]
-    # Whether the rooms are logged as impressions, which needs a key that may write.
+    # Whether the rooms are logged as impressions, which needs a key that may write and an event before.
     logged: bool
     user_id: int
 
@@ -458,7 +458,7 @@ class RecommendResponse(TypedDict):
     fallbacks: list[
         Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
     ]
-    # Whether the rooms are logged as impressions, which needs a key that may write.
+    # Whether the rooms are logged as impressions, which needs a key that may write and an event before.
     logged: bool
 
 
