@@ -388,7 +388,7 @@ class RecommendedRoom(TypedDict):
     code_names: list[str]
     # Age of what the codes describe; null before the first window.
     content_age_seconds: float | None
-    # The deepest named level of the code path that the user's history shares, or what is new.
+    # The deepest named level of a clear code path that the user's history shares, or what is new.
     reason: str
     # Has a place that is reserved for rooms outside the ranked list.
     explored: bool

@@ -35,7 +35,9 @@ class RecommendedRoom(BaseModel):
     codes: list[int] = Field(description="Semantic codes of the room's newest coded window, coarse to fine.")
     code_names: CodeNames
     content_age_seconds: float | None = Field(description="Age of what the codes describe; null before the first window.")
-    reason: str = Field(description="The deepest named level of the code path that the user's history shares, or what is new.")
+    reason: str = Field(
+        description="The deepest named level of a clear code path that the user's history shares, or what is new."
+    )
     explored: bool = Field(description="Has a place that is reserved for rooms outside the ranked list.")
     propensity: float = Field(description="The probability, over the draws of the exploration, that this room is in the list.")
 
