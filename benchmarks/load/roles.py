@@ -1,4 +1,4 @@
-"""Readers and rankers on one Redis log: lists a second, staleness, windows read, a killed reader.
+"""Readers and rankers on one Redis log: lists a second, staleness, windows read, a death.
 
     python -m benchmarks.load.roles                                  # about five minutes for each set of processes; needs root
     python -m benchmarks.load.roles --sets 1+1 1+2 --share 0.3       # readers + rankers; 1+0 is one process that is both
@@ -85,7 +85,10 @@ class Processes:
         return sum(served(reader.port, encoded, reader.key, reader.host) for reader in self.readers)
 
     def oldest_end(self, rooms: int) -> float:
-        """Seconds since 1970: the end of the oldest window that the speaking rooms' content is of, at every ranker."""
+        """The end of the oldest window that a speaking room's content is of, at any ranker.
+
+        In seconds since 1970; 0 where a room has none.
+        """
         oldest = time.time()
         for ranker in self.rankers:
             page = ranker.get("/rooms?limit=200&search=broadcast")["rooms"]
@@ -98,7 +101,7 @@ class Processes:
 
 @contextmanager
 def processes(of: Network, roles: Sequence[str], variables: dict[str, str], share: float) -> Iterator[Processes]:
-    """The processes of a set, each in a namespace, and held to its share of a core once it is ready."""
+    """The processes of a set, each in a namespace, held to their share of a core once ready."""
     with ExitStack() as stack:
 
         def start(role: str, address: str) -> Server:

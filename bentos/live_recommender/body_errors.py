@@ -33,7 +33,10 @@ def _fields(body: str, error: ErrorDetails) -> Iterable[str]:
 
 
 class EmbedBodyMiddleware:
-    """ASGI middleware in front of /embed, whose wrong bodies BentoML refuses in pydantic's words, if at all."""
+    """ASGI middleware that refuses wrong bodies of /embed.
+
+    BentoML refuses them in pydantic's words, and takes fields that there are not.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

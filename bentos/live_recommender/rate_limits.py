@@ -66,7 +66,9 @@ class RateLimit:
 
     @classmethod
     def keyless(cls, environment: Mapping[str, str] = os.environ) -> "RateLimit":
-        """The limit of requests of an address without a key: its default is never more than a key has.
+        """The limit of requests of an address without a key.
+
+        Its default is never more than a key has.
 
         Raises:
             LiveAlignError: as of `from_environment`.

@@ -78,7 +78,9 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
 
 
 def refuse_unknown_parameters(request: Request, takes: Mapping[str, frozenset[str]]) -> None:
-    """Refuse a query parameter that would be ignored in silence: one that the path does not take, or that stands there twice.
+    """Refuse a query parameter that would be ignored in silence.
+
+    It is one that the path does not take, or one that stands there twice.
 
     Args:
         takes: path → names of its parameters; a path that is not there takes any.

@@ -17,7 +17,7 @@ JUST_STARTED, BY_STREAMER = "Just started: chosen by who is streaming.", "Chosen
 
 
 def sure_names(names: Sequence[str], certainty: float) -> list[str]:
-    """The names of a path's levels that a reason may say: none where the first code is not clear.
+    """The names that a reason may say: none of a path whose first code is not clear.
 
     Args:
         certainty: of the first code.

@@ -260,7 +260,7 @@ class Recommender:
 
     @torch.inference_mode()
     def user_vectors(self, readers: Sequence[Reader]) -> Floats:
-        """The vectors [n, dim] of users of the alignment; a long history that agrees makes a longer one."""
+        """The vectors [n, dim] of users of the alignment, of any length."""
         histories = np.zeros((len(readers), self.alignment.history_length, self.codebook.dim), dtype=np.float32)
         for history, reader in zip(histories, readers, strict=True):
             newest = reader.vectors[: len(history)]

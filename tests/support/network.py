@@ -1,4 +1,4 @@
-"""Network namespaces with an address each, joined by links: machines, as far as the network goes.
+"""Network namespaces with an address each: machines, as far as the network goes.
 
     with network("10.77.0.1", "10.77.0.2") as of:
         subprocess.run(of.command("10.77.0.2", "ping", "-c1", "10.77.0.1"))
@@ -43,7 +43,7 @@ class Network:
 
     @contextmanager
     def inside(self, address: str) -> Iterator[None]:
-        """Be in the namespace of an address for the time of the block: this thread and what it starts."""
+        """This thread and what it starts are in the namespace of an address until the block ends."""
         with Path("/proc/thread-self/ns/net").open() as own:
             try:
                 with Path(f"/run/netns/{self.namespace(address)}").open() as space:
