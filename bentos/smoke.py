@@ -79,12 +79,14 @@ class Server:
         return self.log.read_text(errors="replace")[-3000:]
 
 
-def ask(port: int, method: str, path: str, body: Any = None, key: str = "", timeout: float = 20.0) -> tuple[int, Any]:
-    """One request to a server on 127.0.0.1: its status and decoded answer.
+def ask(
+    port: int, method: str, path: str, body: Any = None, key: str = "", timeout: float = 20.0, host: str = "127.0.0.1"
+) -> tuple[int, Any]:
+    """One request to a server: its status and decoded answer.
 
     The answer is None if it is not JSON.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         payload = None if body is None else json.dumps(body)
         connection.request(method, path, payload, {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
@@ -206,7 +208,7 @@ def is_ready(host: str, port: int, timeout: float = 2.0) -> bool:
         connection.close()
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float, log: Path, host: str = "127.0.0.1") -> None:
     """Return when the server is ready.
 
     Raises:
@@ -224,7 +226,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, timeout: float
             state = "could not start its service"
             break
         workers |= alive
-        if is_ready("127.0.0.1", port):
+        if is_ready(host, port):
             return
         time.sleep(0.1)
     raise BentoError(f"the Bento's server {state}; the end of its log:", *log.read_text(errors="replace")[-3000:].splitlines())

@@ -388,7 +388,7 @@ class RecommendedRoom(TypedDict):
     code_names: list[str]
     # Age of what the codes describe; null before the first window.
     content_age_seconds: float | None
-    # The deepest named level of the code path that the user's history shares, or what is new.
+    # The deepest named level of a clear code path that the user's history shares, or what is new.
     reason: str
     # Has a place that is reserved for rooms outside the ranked list.
     explored: bool
@@ -410,7 +410,7 @@ class UserList(TypedDict):
     fallbacks: list[
         Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
     ]
-    # Whether the rooms are logged as impressions, which needs a key that may write.
+    # Whether the rooms are logged as impressions, which needs a key that may write and an event before.
     logged: bool
     user_id: int
 
@@ -458,7 +458,7 @@ class RecommendResponse(TypedDict):
     fallbacks: list[
         Literal["unknown_user", "no_history", "no_live_rooms", "all_excluded", "author_only", "old_content", "no_refresh"]
     ]
-    # Whether the rooms are logged as impressions, which needs a key that may write.
+    # Whether the rooms are logged as impressions, which needs a key that may write and an event before.
     logged: bool
 
 

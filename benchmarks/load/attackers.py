@@ -122,6 +122,8 @@ def attacks() -> dict[str, Attack]:
         "slow_readers": _held(b"GET /rooms?limit=200 HTTP/1.1\r\nhost: x\r\n\r\n" * 20, b"", reads=False),
         "flood": _flood(lambda: _request("/recommend")),
         "flood_of_many_lists": _flood(lambda: _request("/recommend/many", many)),
+        "flood_of_metrics": _flood(lambda: b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"),
+        "flood_of_probes": _flood(lambda: b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n" * 50),
         "forged_addresses": _flood(lambda: _request("/recommend", x_forwarded_for=f"203.0.113.{secrets.randbelow(256)}")),
         "guessed_keys": _flood(lambda: _request("/events", authorization=f"Bearer {secrets.token_urlsafe(24)}")),
         "gzip_bomb": _flood(lambda: _request("/recommend", bomb, content_encoding="gzip")),

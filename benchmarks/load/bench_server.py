@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ Result = dict[str, Any]
 class Server:
     """One BentoML server of this benchmark."""
 
-    def __init__(self, port: int, key: str, process: "subprocess.Popen[bytes]") -> None:
-        self.port, self.key, self.process = port, key, process
+    def __init__(self, host: str, port: int, key: str, process: "subprocess.Popen[bytes]") -> None:
+        self.host, self.port, self.key, self.process = host, port, key, process
         self.authors: list[int] = []  # of each room
 
     def load(self, path: str, bodies: list[bytes], **options: float) -> Result:
@@ -37,6 +37,8 @@ class Server:
                 sys.executable,
                 "-m",
                 "benchmarks.load.generator",
+                "--host",
+                self.host,
                 "--port",
                 str(self.port),
                 "--path",
@@ -50,9 +52,13 @@ class Server:
         result: Result = json.loads(done.stdout)
         return result
 
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request with the key: its status and decoded answer."""
+        return ask(self.port, method, path, body, self.key, host=self.host)
+
     def get(self, path: str) -> Any:
         """One decoded answer to a GET."""
-        status, answer = ask(self.port, "GET", path, key=self.key)
+        status, answer = self.ask("GET", path)
         assert status == 200, f"{path}: {status} {answer}"
         return answer
 
@@ -63,21 +69,27 @@ class Server:
 
 
 @contextmanager
-def bench_server(service: str, environment: dict[str, str]) -> Iterator[Server]:
-    """A BentoML server of this benchmark, for the time of the block."""
+def bench_server(
+    service: str, environment: dict[str, str], host: str = "127.0.0.1", within: Sequence[str] = ()
+) -> Iterator[Server]:
+    """A BentoML server of this benchmark, for the time of the block.
+
+    Args:
+        within: a command that runs the server's, for example in a network namespace that has the address `host`.
+    """
     port, key = free_port(), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
         given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
         variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given, **environment}
-        command = bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
+        command = [*within, *bentoml_command("serve", service, "--host", host, "--port", str(port))]
         log = Path(folder) / "server.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            wait_until_ready(process, port, 300.0, log)
-            yield Server(port, key, process)
+            wait_until_ready(process, port, 300.0, log, host)
+            yield Server(host, port, key, process)
         finally:
             stop(process)

@@ -127,12 +127,12 @@ class Connection(asyncio.Protocol):
 class Load:
     """Requests to one path, their bodies in rotation, over kept connections."""
 
-    def __init__(self, port: int, path: str, bodies: list[bytes], key: str | None, connections: int) -> None:
-        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    def __init__(self, host: str, port: int, path: str, bodies: list[bytes], key: str | None, connections: int) -> None:
+        head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
         if key:
             head += f"authorization: Bearer {key}\r\n"
         self._requests = [f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-        self._port, self._most = port, connections
+        self._host, self._port, self._most = host, port, connections
         self._free: list[Connection] = []
         self._made = 0
         self._returned = asyncio.Condition()
@@ -197,14 +197,14 @@ class Load:
                     return connection
                 self._made -= 1
             self._made += 1
-        _, made = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", self._port)
+        _, made = await asyncio.get_running_loop().create_connection(Connection, self._host, self._port)
         return made
 
 
 async def _send(arguments: argparse.Namespace) -> Tally:
     bodies = arguments.bodies.read_bytes().splitlines() if arguments.bodies else [b"{}"]
     key = os.environ.get(KEY_VARIABLE)
-    load = Load(arguments.port, arguments.path, bodies, key, arguments.connections)
+    load = Load(arguments.host, arguments.port, arguments.path, bodies, key, arguments.connections)
     if arguments.rate:
         return await load.at_rate(arguments.rate, arguments.seconds)
     return await load.at_most(arguments.seconds, arguments.requests)
@@ -213,6 +213,7 @@ async def _send(arguments: argparse.Namespace) -> Tally:
 def main() -> None:
     """Send the load and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/recommend")
     parser.add_argument("--bodies", type=Path, help="one JSON body a line, sent in turn; default: {}")

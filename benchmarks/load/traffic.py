@@ -10,7 +10,6 @@ import numpy as np
 
 from benchmarks.load.bench_server import Server
 from benchmarks.load.large_release import FIRST_ROOM, FIRST_USER
-from bentos.smoke import ask
 from livealign.release.snapshot import WINDOW_MILLISECONDS
 from tests.support.repeated import InThread
 
@@ -64,6 +63,7 @@ class Speakers(InThread):
         self._server, self._rooms = server, rooms
         self._rng, self._run = np.random.default_rng(SEED + 2), secrets.token_hex(4)
         self.problem: str | None = None
+        self.acknowledged: list[str] = []  # ids of events
 
     def work(self) -> None:
         """Send the words of a sixtieth of the rooms every half second.
@@ -85,9 +85,10 @@ class Speakers(InThread):
                     comment = {"kind": "comment", "text": " ".join(self._rng.choice(WORDS, 12)), "user_id": FIRST_USER + viewer}
                     events.append({**comment, "event_id": f"{self._run}-{step}-{room}-{viewer}", **about})
             for start in range(0, len(events), 500):
-                status, answer = ask(
-                    self._server.port, "POST", "/events", {"events": events[start : start + 500]}, self._server.key
-                )
+                batch = events[start : start + 500]
+                status, answer = self._server.ask("POST", "/events", {"events": batch})
                 if status != 200 or answer["rejected"]:
                     self.problem = f"{status} {str(answer)[:300]}"
+                else:
+                    self.acknowledged += [str(event["event_id"]) for event in batch]
             step += 1

@@ -3,8 +3,9 @@
 make retrain && .venv/bin/python -m benchmarks.quality.reasons [--day 2025-06-09]
 
 Simulated platforms only. For held-out impressions whose user has entered the room's code path, the name in the reason is that
-of the deepest named level that the history shares (`livealign.live.reasons`). A word is of the topic whose segments say it
-most. A reason is true if at least one word of its name is of the room's topic when it was shown.
+of the deepest named level that the history shares (`livealign.live.reasons`), if the room's first code is clear. Beside it
+stand the names that would be said without this condition. A word is of the topic whose segments say it most. A reason is true
+if at least one word of its name is of the room's topic when it was shown.
 """
 
 import argparse
@@ -15,15 +16,17 @@ import numpy as np
 from benchmarks.json_rows import JsonRows
 from benchmarks.quality.code_names import read_segments
 from benchmarks.quality.retrained import Retrained, add_options
+from livealign.codes.certainty import code_certainty
+from livealign.codes.codebook import Codebook
 from livealign.codes.names import path_names
 from livealign.codes.words import words_of
 from livealign.dataset.corpus import load_corpus
 from livealign.errors import LiveAlignError
 from livealign.evaluation.day_truth import read_day_truth
 from livealign.files import read_json
-from livealign.live.reasons import named_level
-from livealign.release.bundle import CODE_NAMES
-from livealign.retrain.artifacts import DayArtifacts, read_codes
+from livealign.live.reasons import named_level, sure_names
+from livealign.release.bundle import CODE_NAMES, CODEBOOK
+from livealign.retrain.artifacts import DayArtifacts, read_codes, read_vectors
 
 
 def main() -> None:
@@ -43,22 +46,25 @@ def main() -> None:
     names, codes, test = read_json(artifacts.codes / CODE_NAMES), read_codes(artifacts), corpus.test
     rng, topics = np.random.default_rng(profile.seed), np.append(-1, truth.topics)
     shown = rng.permutation(np.flatnonzero(test.segment > 0))[: arguments.impressions]
-    found = defaultdict[int, list[bool]](list)
-    for row in shown.tolist():
+    items = test.item[shown]
+    certainty = code_certainty(Codebook.load(artifacts.codes / CODEBOOK), read_vectors(artifacts)[items], codes[items])[:, 0]
+    found = defaultdict[str, list[bool]](list)
+    for row, sure in zip(shown.tolist(), certainty.tolist(), strict=True):
         path, length = codes[test.item[row]].tolist(), int(test.history_length[row])
         entries = test.engaged.segment[test.history[row, :length]], test.engaged.item[test.history[row, :length]]
         entered = np.where(entries[0][:, None] > 0, codes[entries[1]].astype(np.int64), -1)
-        of_path = path_names(tuple(path), names)
-        level = named_level(path, of_path, entered)
-        if level is not None:
-            true = topics[test.segment[row]]
-            found[level].append(any(topic_of.get(word) == true for word in of_path[level].split(", ")))
+        every = path_names(tuple(path), names)
+        for kind, of_path in (("", sure_names(every, sure)), ("also of unclear codes, ", every)):
+            level = named_level(path, of_path, entered)
+            if level is not None:
+                true = any(topic_of.get(word) == topics[test.segment[row]] for word in of_path[level].split(", "))
+                found[f"{kind}level {level + 1}"].append(true)
+                found[f"{kind}all"].append(true)
     out = JsonRows(arguments.json, profile.seed)
-    print(f"{len(shown):,} impressions, {sum(map(len, found.values())):,} with a reason that names a code")
-    everything = [true for level in found.values() for true in level]
-    for name, trues in (*((f"level {level + 1}", found[level]) for level in sorted(found)), ("all", everything)):
-        share = float(np.mean(trues)) if trues else None
-        print(f"{name:<10}{len(trues):>8}" + ("" if share is None else f"{share:>8.3f}"))
+    print(f"{len(shown):,} impressions, {len(found['all']):,} with a reason that names a code")
+    for name, trues in sorted(found.items(), key=lambda item: (item[0].startswith("also"), item[0])):
+        share = float(np.mean(trues))
+        print(f"{name:<32}{len(trues):>8}{share:>8.3f}")
         out.add(f"{name}: name a word of the true topic", share, "share")
     out.write()
 

@@ -61,6 +61,7 @@ class Limits:
 
     keys: ApiKeys = field(default_factory=ApiKeys.from_environment)
     requests: RateLimit = field(default_factory=lambda: RateLimit.from_environment(REQUESTS_VARIABLE, REQUESTS_PER_SECOND))
+    keyless: RateLimit = field(default_factory=RateLimit.keyless)
     events: RateLimit = field(default_factory=lambda: RateLimit.from_environment(EVENTS_VARIABLE, EVENTS_PER_SECOND))
     in_hand: InHand = field(default_factory=InHand)
     log_requests: bool = True
@@ -145,9 +146,9 @@ class AdmissionMiddleware:
         address = scope["client"][0] if scope.get("client") else "?"
         # A known key has rates of its own, which nobody without it can use up; wrong keys count for their address.
         key = limits.keys.known(headers)
-        sender = address if key is None else f"{address} {key}"
+        sender, requests = (address, limits.keyless) if key is None else (f"{address} {key}", limits.requests)
         if route not in UNLOGGED:
-            _within(limits.requests, sender, 1, "requests")
+            _within(requests, sender, 1, "requests")
         if route not in OPEN:
             refusal = limits.keys.refuses_write(headers) if route in WRITES else limits.keys.refuses_read(headers)
             if refusal is not None:
@@ -163,7 +164,7 @@ class AdmissionMiddleware:
             if route == "/frames":
                 _within(limits.events, sender, 1, "events")
             if route == "/recommend/many":  # each list counts
-                _within(limits.requests, sender, max(0, _length(scope[BODY], "user_ids") - 1), "lists")
+                _within(requests, sender, max(0, _length(scope[BODY], "user_ids") - 1), "lists")
             scope["headers"], receive = _plain_headers(headers, len(raw)), _replay(raw, receive)
         if route in UNLOGGED:
             await self.app(scope, receive, send)

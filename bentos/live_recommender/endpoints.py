@@ -17,15 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bentos.live_recommender.admission import BODY, Limits, Refused
+from bentos.live_recommender.body_errors import body_error
 from bentos.live_recommender.experiment_messages import experiments_json
 from bentos.live_recommender.json_answers import recommended_json, room_json, status_json, timestamp, user_json
-from bentos.live_recommender.list_requests import Filter, RecommendManyRequest, RecommendRequest, UserContext
+from bentos.live_recommender.list_requests import RecommendManyRequest, RecommendRequest
 from bentos.live_recommender.messages import MAX_EVENTS, MAX_ROOMS, MAX_SEARCH, MAX_USERS
 from bentos.live_recommender.metrics import Metrics, exposition
 from livealign.errors import EventLogError
 from livealign.events.intake import IngestReport
 from livealign.events.models import milliseconds_of
-from livealign.field_errors import plain_error
 from livealign.frames.decode import FrameError
 from livealign.ids import MAX_ID
 from livealign.live.answers import MAX_K
@@ -83,6 +83,8 @@ class Endpoints:
 
     def _list(self, user_id: int, asked: RecommendRequest | RecommendManyRequest, logged: bool) -> dict[str, Any]:
         """One list as JSON values."""
+        context = asked.context.known()
+        self.metrics.context([field for field, value in context._asdict().items() if value])
         answer = self.core.recommend(
             user_id,
             asked.k,
@@ -93,9 +95,9 @@ class Endpoints:
             logged,
             asked.among,
             asked.filter.wanted(),
-            asked.context.known(),
+            context,
         )
-        return recommended_json(answer, logged)
+        return recommended_json(answer)
 
     async def events(self, request: Request) -> Response:
         """POST /events: a batch of events for the log and the live state."""
@@ -252,13 +254,9 @@ class Endpoints:
 
 
 async def invalid(_: Request, error: Exception) -> Response:
-    """The 400 answer that names the wrong fields, never their values, which are a user's."""
+    """The 400 answer to a body that is not what an endpoint takes."""
     assert isinstance(error, ValidationError)
-    models = (RecommendRequest, RecommendManyRequest, Filter, UserContext)
-    fields = {name for model in models for name in model.model_fields}
-    found = error.errors(include_url=False, include_input=False)
-    details = [{"type": one["type"], "loc": one["loc"], "msg": plain_error(one, "the body", fields)} for one in found]
-    return _json({"error": details[0]["msg"], "detail": details}, 400)
+    return _json(body_error(error), 400)
 
 
 async def refused(_: Request, error: Exception) -> Response:

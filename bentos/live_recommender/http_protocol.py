@@ -40,6 +40,7 @@ def install() -> None:
     uvicorn reads both when it makes a server, which BentoML does after it has imported the service.
     """
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:BoundedProtocol"
+    uvicorn.config.WS_PROTOCOLS["auto"] = None  # there are no WebSockets; their handshakes would pass no admission
     try:
         trusted = TrustedProxies.from_environment()
     except LiveAlignError:  # `check_start` says so in one line; an import could not

@@ -17,7 +17,7 @@ from livealign.live.state.coded_windows import CodedWindow
 Json = dict[str, Any]
 
 
-def recommended_json(answer: Recommendations, logged: bool) -> Json:
+def recommended_json(answer: Recommendations) -> Json:
     """A RecommendResponse as JSON values.
 
     It is not validated again: the library's values fit the model, and a test compares them.
@@ -28,7 +28,7 @@ def recommended_json(answer: Recommendations, logged: bool) -> Json:
         "at": timestamp(answer.at),
         "rooms": [_ranked(room) for room in answer.rooms],
         "fallbacks": answer.fallbacks,
-        "logged": logged,
+        "logged": answer.recorded,
     }
 
 

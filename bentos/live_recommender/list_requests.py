@@ -14,6 +14,8 @@ MAX_EXCLUDED = 1_000  # ids of rooms or authors
 MAX_USERS = 100  # of one call of /recommend/many
 MAX_FILTER = 100  # categories, languages or words of a filter
 
+_YEARS = "must lie between the years 2000 and 2200"
+
 Word = Annotated[str, Field(strict=True, min_length=2, max_length=MAX_NAME)]
 
 
@@ -64,8 +66,12 @@ class _Wanted(BaseModel):
     context: UserContext = Field(default_factory=UserContext)
     surface: str | None = Field(None, max_length=64, examples=["home"], description="Where the list will be shown.")
     at: datetime | None = Field(None, description="The time to recommend for, UTC if it has no zone; now if it is left out.")
-    record: bool = Field(True, description="False logs no impressions, for a client that shows the list to no viewer.")
-    content: bool = Field(True, description="False ranks without content, by the author alone: for comparison, never logged.")
+    record: bool = Field(
+        True, strict=True, description="False logs no impressions, for a client that shows the list to no viewer."
+    )
+    content: bool = Field(
+        True, strict=True, description="False ranks without content, by the author alone: for comparison, never logged."
+    )
 
     @field_validator("at")
     @classmethod
@@ -73,9 +79,13 @@ class _Wanted(BaseModel):
         if at is None:
             return None
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        try:
+            at = at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError(_YEARS) from None
         if not 2000 <= at.year < 2200:
-            raise ValueError("must lie between the years 2000 and 2200")
-        return at.astimezone(UTC)
+            raise ValueError(_YEARS)
+        return at
 
     def at_milliseconds(self) -> int | None:
         """`at` as epoch milliseconds."""

@@ -35,7 +35,9 @@ class RecommendedRoom(BaseModel):
     codes: list[int] = Field(description="Semantic codes of the room's newest coded window, coarse to fine.")
     code_names: CodeNames
     content_age_seconds: float | None = Field(description="Age of what the codes describe; null before the first window.")
-    reason: str = Field(description="The deepest named level of the code path that the user's history shares, or what is new.")
+    reason: str = Field(
+        description="The deepest named level of a clear code path that the user's history shares, or what is new."
+    )
     explored: bool = Field(description="Has a place that is reserved for rooms outside the ranked list.")
     propensity: float = Field(description="The probability, over the draws of the exploration, that this room is in the list.")
 
@@ -48,7 +50,9 @@ class RecommendResponse(BaseModel):
     at: datetime = Field(description="The time that the list was made for, UTC.")
     rooms: list[RecommendedRoom]
     fallbacks: list[Fallback] = Field(description="What the answer lacks; empty if it is complete.")
-    logged: bool = Field(description="Whether the rooms are logged as impressions, which needs a key that may write.")
+    logged: bool = Field(
+        description="Whether the rooms are logged as impressions, which needs a key that may write and an event before."
+    )
 
 
 class UserList(RecommendResponse):
@@ -121,6 +125,14 @@ class Segment(BaseModel):
     def text(self) -> SegmentText:
         """The segment as the library's type."""
         return SegmentText(self.title, self.category, self.speech, tuple(self.chat), self.minute, self.author_id)
+
+
+class EmbedRequest(BaseModel):
+    """Segments to embed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    segments: list[Segment] = Field(max_length=MAX_SEGMENTS)
 
 
 class EmbeddedSegment(BaseModel):

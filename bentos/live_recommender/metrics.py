@@ -80,6 +80,7 @@ class Metrics:
             "livealign_recommend_seconds", "Seconds of one list, by stage", ["stage"], buckets=_MILLISECONDS
         )
         self._fallbacks = Counter("livealign_fallbacks_total", "What lists had to do without", ["kind"])
+        self._contexts = Counter("livealign_list_contexts_total", "Lists whose request gave a field of the context", ["field"])
         self._events = Counter("livealign_events_total", "Events received", ["kind", "outcome"])
         self._late = Counter("livealign_late_events_total", "Accepted events whose windows were closed: they change no room")
         self._rejections = Counter("livealign_rejections_total", "Events that were not taken", ["reason"])
@@ -179,6 +180,11 @@ class Metrics:
             self._release.labels(self._served).set(0)
         self._served = release_id
         self._release.labels(release_id).set(1)
+
+    def context(self, fields: Sequence[str]) -> None:
+        """Record the fields of the viewer's context that the request of a list gave."""
+        for field in fields:
+            self._contexts.labels(field).inc()
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Record one answered request.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+import livealign
 from bentos.live_recommender import experiment_messages, list_requests, messages
 from bentos.live_recommender.openapi_operations import REF, Json, operation, query, with_refusals
 from livealign.ids import MAX_ID
@@ -58,7 +59,7 @@ def document(bentoml_document: Json, prefix: str = "") -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "LiveAlign live recommender",
-            "version": bentoml_document["info"]["version"],
+            "version": livealign.__version__,
             "description": "Live rooms ranked by what each is about at this moment, from events that arrive while it runs.",
         },
         "servers": [{"url": prefix or "/"}],

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from livealign.errors import LiveAlignError
 
 REQUESTS_VARIABLE, EVENTS_VARIABLE = "LIVEALIGN_REQUESTS_PER_SECOND", "LIVEALIGN_EVENTS_PER_SECOND"
-REQUESTS_PER_SECOND, EVENTS_PER_SECOND = 2_000.0, 100_000.0
+KEYLESS_VARIABLE = "LIVEALIGN_KEYLESS_REQUESTS_PER_SECOND"
+REQUESTS_PER_SECOND, EVENTS_PER_SECOND = 2_000.0, 100_000.0  # of a key
+KEYLESS_PER_SECOND = (
+    50.0  # of an address without a key: a fifth of the lists that one process makes (docs/experiments/service.md)
+)
 BURST_SECONDS = 2.0
 SENDERS = 10_000  # with a bucket in memory; a forgotten sender starts with a full one
 
@@ -59,6 +63,18 @@ class RateLimit:
     per_second: float
     clock: Callable[[], float] = time.monotonic
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict, init=False)  # left, when
+
+    @classmethod
+    def keyless(cls, environment: Mapping[str, str] = os.environ) -> "RateLimit":
+        """The limit of requests of an address without a key.
+
+        Its default is never more than a key has.
+
+        Raises:
+            LiveAlignError: as of `from_environment`.
+        """
+        of_key = cls.from_environment(REQUESTS_VARIABLE, REQUESTS_PER_SECOND, environment).per_second
+        return cls.from_environment(KEYLESS_VARIABLE, min(KEYLESS_PER_SECOND, of_key), environment)
 
     @classmethod
     def from_environment(cls, variable: str, default: float, environment: Mapping[str, str] = os.environ) -> "RateLimit":

@@ -78,19 +78,24 @@ def make_app(endpoints: Callable[[], Endpoints], bentoml_document: Callable[[], 
 
 
 def refuse_unknown_parameters(request: Request, takes: Mapping[str, frozenset[str]]) -> None:
-    """Refuse a query parameter that the path does not take, which would be ignored in silence.
+    """Refuse a query parameter that would be ignored in silence.
+
+    It is one that the path does not take, or one that stands there twice.
 
     Args:
         takes: path → names of its parameters; a path that is not there takes any.
 
     Raises:
-        Refused: there is one; the reason names it and the nearest that there is.
+        Refused: there is one; the reason names it and the nearest that the path takes.
     """
     path = request.scope["route"].path
     if path not in takes:
         return
     known = takes[path]
-    for name in request.query_params:
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1 and name in known:
+            raise Refused(400, f"{name} stands in the query more than once")
         if name not in known:
             there = f"the parameters are {', '.join(sorted(known))}" if known else "it takes none"
             raise Refused(400, f"{path} has no query parameter {name[:60]!r}{nearest(name, known) or f'; {there}'}")

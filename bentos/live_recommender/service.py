@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bentos.live_recommender import json_logs as logs
 from bentos.live_recommender.admission import ADMISSION, AdmissionMiddleware, Limits
+from bentos.live_recommender.body_errors import EmbedBodyMiddleware
 from bentos.live_recommender.cross_origin import CrossOriginMiddleware
 from bentos.live_recommender.endpoints import Endpoints
 from bentos.live_recommender.http_protocol import install
@@ -114,10 +115,11 @@ class LiveRecommender:
         self._warm.set()
         logs.log("ready", release_id=self.core.version().release_id, warm_up_seconds=seconds)
 
-    def __is_ready__(self) -> bool:
+    async def __is_ready__(self) -> bool:
         """The answer of /readyz: true after each model has run once, with the challengers.
 
-        A ranker loads challengers later, if readers have not read their rooms yet.
+        A ranker loads challengers later, if readers have not read their rooms yet. BentoML would ask in a thread if this were
+        not asynchronous, which takes longer than the answer.
         """
         return self._warm.is_set()
 
@@ -143,3 +145,4 @@ class LiveRecommender:
 LiveRecommender.add_asgi_middleware(PathPrefixMiddleware)  # type: ignore[attr-defined]  # a Service now; the outermost first
 LiveRecommender.add_asgi_middleware(CrossOriginMiddleware)  # type: ignore[attr-defined]
 LiveRecommender.add_asgi_middleware(AdmissionMiddleware, settings=ADMISSION)  # type: ignore[attr-defined]
+LiveRecommender.add_asgi_middleware(EmbedBodyMiddleware)  # type: ignore[attr-defined]

@@ -86,7 +86,7 @@ class Alignment:
     def user_vectors(
         self, user: NDArray, history_vectors: NDArray, history_length: NDArray, features: NDArray
     ) -> NDArray[np.float32]:
-        """Unit vectors [n, dim] of users.
+        """Vectors [n, dim] of users, of any length; a long history that agrees makes a longer one.
 
         Args:
             user: index [n]; history_vectors: room vectors [n, L, dim], newest first, L at most `self.history_length`;

@@ -21,7 +21,7 @@ from livealign.errors import EventLogError
 from livealign.files import replace_bytes, sync_directory
 from livealign.formats import check_folder
 
-FORMAT = 2  # 2: with the records `list_shown`, which the first cannot read
+FORMAT = 3  # 2: with the records `list_shown`, which the first cannot read; 3: with the context of a list in them
 OPEN, CLOSED, TORN = ".open", ".log", "torn"
 _NAME = re.compile(r"events-(\d{8})\.(?:open|log)")
 _ERASED = b'{"kind":"erased"}'

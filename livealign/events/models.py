@@ -107,7 +107,7 @@ class Comment(_Action):
 
     kind: Literal["comment"] = "comment"
     text: Text
-    is_bot: bool = False
+    is_bot: Annotated[bool, Field(strict=True)] = False
 
 
 class Like(_Action):
@@ -122,7 +122,7 @@ class Gift(_Action):
 
     kind: Literal["gift"] = "gift"
     count: Count = 1
-    value: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    value: Annotated[float, Field(strict=True, ge=0, le=1e9, allow_inf_nan=False)] | None = None
 
 
 class Share(_Action):
@@ -159,7 +159,7 @@ class ImpressionShown(_Action):
     request_id: Key | None = None
     position: Annotated[int, Whole, Field(strict=True, ge=0, le=100_000)] | None = None
     surface: Name | None = None
-    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    score: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
     model_version: Name | None = None
 
 
@@ -258,6 +258,8 @@ class ListShown(BaseModel):
     experiment: Name | None = None  # None: the champion serves alone
     challenger: bool = False
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # the probability that the user is served by this release
+    language: Name | None = None  # of the viewer, as the request's context gave it, case-folded; the hour is that of `at`
+    country: Name | None = None
     rooms: tuple[Id, ...]
     propensities: tuple[Annotated[float, Field(gt=0, le=1)], ...]  # that each room is in the list, over the draws
 

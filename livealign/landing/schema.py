@@ -110,6 +110,8 @@ TABLES: dict[str, Table] = {
                     _required("share", pa.float64()),  # probability that the user was served by this release
                     _required("rooms", pa.list_(pa.int64())),  # best first
                     _required("propensities", pa.list_(pa.float64())),  # of each: probability that it is in the list
+                    pa.field("language", pa.string()),  # of the viewer, where the app gave it with the request
+                    pa.field("country", pa.string()),
                 ]
             ),
             ("list_id",),

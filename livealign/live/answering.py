@@ -111,7 +111,8 @@ class AnsweringCore:
         if not self._is_read(serving):
             answer = answer._replace(fallbacks=(*answer.fallbacks, "no_refresh"))
         if record and content and at is None and answer.rooms and self._journal.moving:
-            answer = answer._replace(arm=arm if arm is not None and arm.release == answer.model_version else None)
+            arm = arm if arm is not None and arm.release == answer.model_version else None
+            answer = answer._replace(arm=arm, recorded=True)
             shadows = self._shadows.read(self._shadows_of(user_id), user_id, asked_at)  # before the list is remembered
             self._journal.show(user_id, answer)
             self._shadows.add(shadows, request, answer)

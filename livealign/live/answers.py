@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from livealign.evaluation.tallies import Arm
 from livealign.events.parsing import Rejection
 from livealign.live.state.coded_windows import CodedWindow
+from livealign.ranking.contexts import UNKNOWN, Context
 
 MAX_K = 100
 Fallback = Literal[
@@ -308,3 +309,5 @@ class Recommendations(NamedTuple):
     surface: str | None = None
     seconds: dict[str, float] | None = None  # by `Stage`
     arm: Arm | None = None  # of the experiment that the list belongs to
+    context: Context = UNKNOWN  # of the viewer, as it was given
+    recorded: bool = False  # remembered as shown, and logged with the next `flush`

@@ -1,5 +1,8 @@
 """The threads of a core: refresh, journal, and following the champion."""
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from livealign.live.answers import TickReport
 from livealign.live.journal import Journal
 from livealign.live.state.state import LiveState
 
+_REFRESH_NICENESS = 5  # added to that of the process: a list that needs a core has it before the LLM
 _SHARE_SECONDS = 0.2  # between two looks at what other processes have read
 _LOOK_SECONDS = 0.5  # between looks at the clock: a clock other than the wall clock may jump
 
@@ -58,6 +62,8 @@ class Background:
 
     def _guarded(self, name: str, step: Callable[[], None]) -> None:
         """Repeat a step; an unexpected error is a problem until a step succeeds: the service must go on answering."""
+        if name == "refresh" and sys.platform == "linux":  # elsewhere threads have no niceness of their own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _REFRESH_NICENESS)
         failed = False
         while not self._stop.is_set():
             try:

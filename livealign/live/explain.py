@@ -52,7 +52,7 @@ def explain(
         scores=dict(zip(tasks, scores[-1].tolist(), strict=True)),
         rank=1 + int((order > order[place[0]]).sum()) if len(place) else None,
         of_rooms=len(rows),
-        reason=recommender.reason(view, row, reader),
+        reason=recommender.reasons(view, np.array([row]), reader)[0],
         times_shown=int((reader.ignored == view.rooms[row].room_id).sum()),
         log_odds=whole,
         shares={name: whole - value for name, value in without.items()},

@@ -3,7 +3,8 @@
     reason(codes, names, entered, of_streamer)    # "You entered rooms about endgame (chess, queen) 4 times lately."
 
 A sentence names the deepest level of the room's code path that the history shares and that has a name. What the history does
-not share is called new.
+not share is called new. A room whose first code is not clear is given no topic: names of such codes are of
+another topic in two of five cases (docs/experiments/codes.md).
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+CLEAR = 0.5  # certainty of a first code (`livealign.codes.certainty`) from which the live wall calls it clear
 JUST_STARTED, BY_STREAMER = "Just started: chosen by who is streaming.", "Chosen by who is streaming."
+
+
+def sure_names(names: Sequence[str], certainty: float) -> list[str]:
+    """The names that a reason may say: none of a path whose first code is not clear.
+
+    Args:
+        certainty: of the first code.
+    """
+    return list(names) if certainty >= CLEAR else [""] * len(names)
 
 
 def named_level(codes: Sequence[int], names: Sequence[str], entered: NDArray[np.int64]) -> int | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from livealign.alignment.towers import Alignment
+from livealign.codes.certainty import code_certainty
 from livealign.codes.codebook import Codebook
 from livealign.codes.names import path_names
 from livealign.config import LiveConfig
@@ -29,7 +30,7 @@ from livealign.dataset.features import USER_FEATURES, feature_matrix
 from livealign.errors import LiveAlignError
 from livealign.live.answers import MAX_K, Fallback, RankedRoom, Recommendations
 from livealign.live.list_places import Places, diverse, explored
-from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason
+from livealign.live.reasons import BY_STREAMER, JUST_STARTED, reason, sure_names
 from livealign.live.selection import ANY_ROOM, RoomFilter, selected
 from livealign.live.state.rooms import LiveView
 from livealign.live.state.wishes import NOTHING_UNWANTED, Unwanted
@@ -149,9 +150,7 @@ class Recommender:
             fallbacks.append("no_history")
         if not len(rows):
             fallbacks.append("all_excluded" if len(live) else "no_live_rooms")
-            return Recommendations(
-                request.request_id, self.model_version, request.at, (), tuple(fallbacks), request.surface, clock.seconds
-            )
+            return self._answer(request, (), fallbacks, clock)
         user = self.user_vector(reader)
         clock.lap("user")
         rows = self.nearest(view, rows, user, reader, request)
@@ -159,19 +158,32 @@ class Recommender:
         scores = self.scores_in_context(view, rows, reader, request)
         clock.lap("rank")
         places = self._places(view, rows, scores, reader, request)
+        reasons = self.reasons(view, rows[places.chosen], reader, request.content)
         listed = tuple(
-            self._listed(view, int(rows[place]), scores[place], reader, request)._replace(
+            self._listed(view, int(rows[place]), scores[place], reader, request, why)._replace(
                 explored=place in places.drawn, propensity=propensity
             )
-            for place, propensity in zip(places.chosen, places.propensities, strict=True)
+            for place, propensity, why in zip(places.chosen, places.propensities, reasons, strict=True)
         )
         if request.content and any(room.content_age_seconds is None for room in listed):
             fallbacks.append("author_only")
         if request.content and view.waiting[rows[places.chosen]].any():
             fallbacks.append("old_content")
         clock.lap("compose")
+        return self._answer(request, listed, fallbacks, clock)
+
+    def _answer(
+        self, request: Request, rooms: tuple[RankedRoom, ...], fallbacks: Sequence[Fallback], clock: "_Stages"
+    ) -> Recommendations:
         return Recommendations(
-            request.request_id, self.model_version, request.at, listed, tuple(fallbacks), request.surface, clock.seconds
+            request.request_id,
+            self.model_version,
+            request.at,
+            rooms,
+            tuple(fallbacks),
+            request.surface,
+            clock.seconds,
+            context=request.context,
         )
 
     def nearest(self, view: LiveView, rows: Ints, user: Floats, reader: Reader, request: Request) -> Ints:
@@ -248,7 +260,7 @@ class Recommender:
 
     @torch.inference_mode()
     def user_vectors(self, readers: Sequence[Reader]) -> Floats:
-        """The vectors [n, dim] of users of the alignment, of unit length."""
+        """The vectors [n, dim] of users of the alignment, of any length."""
         histories = np.zeros((len(readers), self.alignment.history_length, self.codebook.dim), dtype=np.float32)
         for history, reader in zip(histories, readers, strict=True):
             newest = reader.vectors[: len(history)]
@@ -269,7 +281,7 @@ class Recommender:
         best = diverse(order, view.codes[rows, 0].tolist(), request.k, self.config.max_same_code)
         return explored(best, order, self.config.exploration_share, request.request_id)
 
-    def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request) -> RankedRoom:
+    def _listed(self, view: LiveView, row: int, scores: Floats, reader: Reader, request: Request, why: str) -> RankedRoom:
         room, codes = view.rooms[row], view.codes[row].tolist()
         names = self.names(codes)
         by_task = dict(zip(self.ranker.config.tasks, scores.tolist(), strict=True))
@@ -283,16 +295,22 @@ class Recommender:
             codes=codes,
             code_names=names,
             content_age_seconds=max(0.0, (request.at - content_at) / 1000) if content_at else None,
-            reason=self.reason(view, row, reader, request.content),
+            reason=why,
         )
 
-    def reason(self, view: LiveView, row: int, reader: Reader, content: bool = True) -> str:
-        """The sentence that says what speaks for a room."""
+    def reasons(self, view: LiveView, rows: Ints, reader: Reader, content: bool = True) -> list[str]:
+        """The sentences that say what speaks for rooms [n]."""
+        certainty = code_certainty(self.codebook, view.vectors[rows], view.codes[rows])[:, 0].tolist()
+        entered = np.where(reader.has_content[:, None], reader.codes, -1)
+        return [
+            self._reason(view, row, reader, entered, sure, content) for row, sure in zip(rows.tolist(), certainty, strict=True)
+        ]
+
+    def _reason(self, view: LiveView, row: int, reader: Reader, entered: Ints, certainty: float, content: bool) -> str:
         if not view.content_at[row]:
             return JUST_STARTED if content else BY_STREAMER
         codes = view.codes[row].tolist()
-        entered = np.where(reader.has_content[:, None], reader.codes, -1)
-        return reason(codes, self.names(codes), entered, reader.authors == view.rooms[row].author_id)
+        return reason(codes, sure_names(self.names(codes), certainty), entered, reader.authors == view.rooms[row].author_id)
 
 
 def without_content(view: LiveView) -> LiveView:

@@ -20,6 +20,8 @@ def records_of(user_id: int, answer: Recommendations) -> list[ListShown | Impres
         experiment=None if arm is None else arm.experiment,
         challenger=arm is not None and arm.challenger,
         share=1.0 if arm is None else arm.share,
+        language=answer.context.language or None,
+        country=answer.context.country or None,
         rooms=tuple(room.room_id for room in answer.rooms),
         propensities=tuple(room.propensity for room in answer.rooms),
     )

@@ -4,7 +4,8 @@
 
 An event lands under the day of its own time, whichever file it lies in: the end of a room or a play is often in a later one. A
 play belongs to the impression of its request, room and user. A room that is sent to start again, later, has changed: its title
-and category are a row of `room_changes`. A list that the service showed is a row of `lists`. Ids of rooms and people are as
+and category are a row of `room_changes`. A list that the service showed is a row of `lists`; the country of its request's
+context is that of the viewer. Ids of rooms and people are as
 they were sent: the service speaks the ids of the landed data already, keyed hashes where a key was set. Ids of events are
 hashes of the sender's.
 
@@ -65,7 +66,18 @@ _ACTIONS = {
     ),
     "play_started": ("plays", "play_id", "entered_at", ("user_id", "source")),
 }
-_OF_A_LIST = ("user_id", "request_id", "release", "experiment", "challenger", "share", "rooms", "propensities")
+_OF_A_LIST = (
+    "user_id",
+    "request_id",
+    "release",
+    "experiment",
+    "challenger",
+    "share",
+    "rooms",
+    "propensities",
+    "language",
+    "country",
+)
 _TABLE_OF = {"list_shown": "lists"} | {kind: table for kind, (table, *_) in _ACTIONS.items()}  # of a rejected event
 
 
@@ -92,6 +104,9 @@ class _Rows:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     places: list[tuple[str, int]] = field(default_factory=list)
+
+
+_People = dict[tuple[str, int, int], dict[str, Any]]  # the row of each person: (table, id, day) → row
 
 
 @dataclass
@@ -157,7 +172,7 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
     """
     wanted = {(day - EPOCH).days for day in days}
     tables: dict[str, _Rows] = defaultdict(_Rows)
-    people: set[tuple[str, int, int]] = set()  # (table, id, day)
+    people: _People = {}
     ends, day, deleted = _Ends(), None, _deletions(archive)
     total, done, file = len(closed_files(archive)), 0, ""
     run.used(FOLDER_FORMAT)
@@ -187,9 +202,9 @@ def land_days(archive: Path, run: LandingRun, days: Sequence[date], progress: Pr
         name, row = _row(event)
         if name is not None:
             _add(tables[name], row, record.file, record.line)
-            # Rooms and plays wait for their ends.
+            # Rooms and plays wait for their ends, viewers for their country.
             most = BATCH_PICTURES if name == "frames" else BATCH_ROWS
-            if name not in ("rooms", "plays") and len(tables[name].rows) >= most:
+            if name not in ("rooms", "plays", "users") and len(tables[name].rows) >= most:
                 _flush(name, tables.pop(name), run)
     _join(tables, ends)
     for name, rows in tables.items():
@@ -229,19 +244,21 @@ def _note_end(event: Event | ListShown, ends: _Ends) -> None:
             ends.impressions.setdefault(key, hashed_id("impression", event.event_id))
 
 
-def _add_people(
-    event: Event | ListShown, day: int, record: _Read, people: set[tuple[str, int, int]], tables: dict[str, _Rows]
-) -> None:
-    """The first sight of a person on a day is a row of that person."""
-    if isinstance(event, ListShown):
-        return  # its impressions follow
-    found = [("authors", "author_id", event.author_id)]
+def _add_people(event: Event | ListShown, day: int, record: _Read, people: _People, tables: dict[str, _Rows]) -> None:
+    """The first sight of a person on a day is a row of that person.
+
+    A viewer's country is that of the day's last list whose request gave it.
+    """
+    found = [] if isinstance(event, ListShown) else [("authors", "author_id", event.author_id)]
     if not isinstance(event, RoomStarted | RoomEnded | Speech | RoomHidden | RoomUnhidden | Frame):
         found.append(("users", "user_id", event.user_id))
     for name, key, person in found:
         if (name, person, day) not in people:
-            people.add((name, person, day))
-            _add(tables[name], {key: person, "observed_at": event.at}, record.file, record.line)
+            of_viewer = {"country": None} if name == "users" else {}
+            people[name, person, day] = {key: person, "observed_at": event.at, **of_viewer}
+            _add(tables[name], people[name, person, day], record.file, record.line)
+    if isinstance(event, ListShown) and event.country is not None:
+        people["users", event.user_id, day]["country"] = event.country
 
 
 def _row(event: Event | ListShown) -> tuple[str | None, dict[str, Any]]:

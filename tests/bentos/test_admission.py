@@ -153,7 +153,7 @@ def test_a_request_that_ends_before_its_body_is_no_crash() -> None:
 
 def test_a_sender_who_asks_too_often_waits_and_others_do_not() -> None:
     slow = RateLimit(1.0, clock=lambda: 0.0)
-    client = client_of(requests=slow)
+    client = client_of(keyless=slow)
     statuses = [client.get("/rooms").status_code for _ in range(4)]
     assert statuses == [200, 200, 429, 429]
     assert int(client.get("/rooms").headers["retry-after"]) >= 1
@@ -169,7 +169,8 @@ def test_events_have_a_rate_of_their_own() -> None:
 
 
 def test_requests_without_a_key_use_up_no_rate_of_those_with_one() -> None:
-    client = client_of({WRITE_VARIABLE: WRITER}, requests=RateLimit(1.0, clock=lambda: 0.0))
+    of_key, of_address = (RateLimit(1.0, clock=lambda: 0.0) for _ in range(2))
+    client = client_of({WRITE_VARIABLE: WRITER}, requests=of_key, keyless=of_address)
     assert [client.get("/rooms", headers=bearer("guessed" * 3)).status_code for _ in range(3)] == [401, 401, 429]
     assert client.get("/rooms").status_code == 429
     keyed = [client.get("/rooms", headers=bearer(WRITER)).status_code for _ in range(3)]
@@ -220,7 +221,7 @@ def test_large_headers_are_refused() -> None:
 
 
 def test_each_list_of_many_counts_as_a_request() -> None:
-    client = client_of(requests=RateLimit(5.0, clock=lambda: 0.0))
+    client = client_of(keyless=RateLimit(5.0, clock=lambda: 0.0))
     statuses = [client.post("/recommend/many", json={"user_ids": [1, 2, 3, 4, 5]}).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 

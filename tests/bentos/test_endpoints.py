@@ -284,18 +284,41 @@ def test_segments_become_vectors_alike_where_the_texts_are(client: TestClient) -
 def test_segments_out_of_bounds_are_refused(segments: Any, client: TestClient) -> None:
     answer = client.post("/embed", json={"segments": segments})
     assert answer.status_code == 400
-    assert answer.json()["error"]
+    assert "segments" in answer.json()["error"]
+
+
+def test_a_wrong_body_is_refused_in_the_same_words_by_every_endpoint(client: TestClient) -> None:
+    segment, user = {"title": "a"}, {"user_id": 500}
+    for path, body, says in (
+        ("/embed", {"segments": [segment], "x": 1}, "the body has no field x"),
+        ("/embed", {"segments": [{"sppech": "x"}]}, "segments.0 has no field sppech; is speech meant?"),
+        ("/embed", {}, "segments is missing"),
+        ("/recommend", {**user, "filter": {"att": 1}}, "filter has no field att"),  # `at` is a field of the body alone
+        ("/recommend", {**user, "filter": {"author": [1]}}, "filter has no field author; is authors meant?"),
+        ("/recommend", {**user, "record": "yes"}, "record has to be true or false"),
+        ("/recommend", {**user, "content": 0}, "content has to be true or false"),
+        ("/recommend", {**user, "at": "2199-12-31T23:59:59-12:00"}, "at: must lie between the years 2000 and 2200"),
+        ("/recommend", {**user, "at": "9999-12-31T23:59:59-12:00"}, "at: must lie between the years 2000 and 2200"),
+    ):
+        answer = client.post(path, json=body, headers=WRITER)
+        assert (answer.status_code, answer.json()["error"]) == (400, says)
+
+
+def test_a_parameter_that_stands_in_the_query_twice_is_refused(client: TestClient) -> None:
+    answer = client.get("/rooms?limit=5&limit=7")
+    assert (answer.status_code, answer.json()["error"]) == (400, "limit stands in the query more than once")
 
 
 def test_the_series_of_the_service_are_shown(client: TestClient) -> None:
     send(client, comment("m-1"))
-    client.post("/recommend", json={"user_id": 500})
+    client.post("/recommend", json={"user_id": 500, "context": {"language": "en"}})
     shown = client.get("/metrics").text
     for series in (
         'livealign_events_total{kind="comment",outcome="accepted"}',
         'livealign_recommend_seconds_count{stage="rank"}',
         'livealign_http_requests_total{route="/recommend",status="200"}',
         'livealign_fallbacks_total{kind="author_only"}',
+        'livealign_list_contexts_total{field="language"}',
         'livealign_rejections_total{reason="invalid"}',
         "livealign_room_staleness_seconds_count",
         "livealign_windows_waiting",

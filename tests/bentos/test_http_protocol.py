@@ -153,7 +153,8 @@ def test_requests_sent_ahead_without_a_key_are_dropped_where_there_are_too_many(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ADMISSION.limits is not None
-    monkeypatch.setattr(ADMISSION.limits, "requests", RateLimit(1.0))
+    for limit in ("requests", "keyless"):
+        monkeypatch.setattr(ADMISSION.limits, limit, RateLimit(1.0))
 
     def statuses(key: str | None) -> list[bytes]:
         with connect(port) as connection:
@@ -272,6 +273,7 @@ def test_the_service_installs_its_protocol_and_trusts_no_proxy(tmp_path: Path) -
         "config.load()\n"
         "assert config.http_protocol_class.__mro__[1].__name__ == 'Bounds', config.http_protocol_class\n"
         "assert config.forwarded_allow_ips == '', config.forwarded_allow_ips\n"
+        "assert config.ws_protocol_class is None, config.ws_protocol_class\n"  # a handshake would pass no admission
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "BENTOML_HOME": str(tmp_path / "home")}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from starlette.testclient import TestClient
 
+import livealign
 from bentos.live_recommender.admission import MAX_BYTES
 from tests.planted.live_release import plant_live_releases
 from tests.planted.release import PlantedRelease
@@ -52,7 +53,7 @@ def document(client: TestClient) -> dict[str, Any]:
 
 def test_it_names_every_endpoint_of_the_service(document: dict[str, Any]) -> None:
     assert document["paths"].keys() == PUBLIC | OF_PICTURES | {"/healthz", "/livez", "/readyz", "/metrics"}
-    assert document["info"]["title"] == "LiveAlign live recommender"
+    assert (document["info"]["title"], document["info"]["version"]) == ("LiveAlign live recommender", livealign.__version__)
     assert MAX_BYTES.keys() <= document["paths"].keys()
 
 

@@ -36,6 +36,20 @@ def test_a_rate_that_is_no_number_is_refused_at_the_start(value: str) -> None:
         RateLimit.from_environment("LIVEALIGN_X", 1.0, {"LIVEALIGN_X": value})
 
 
+def test_an_address_without_a_key_has_a_lower_rate_and_never_more_than_a_key_by_default() -> None:
+    rates = {
+        "": 50.0,
+        "LIVEALIGN_REQUESTS_PER_SECOND=10": 10.0,
+        "LIVEALIGN_REQUESTS_PER_SECOND=9000": 50.0,
+        "LIVEALIGN_KEYLESS_REQUESTS_PER_SECOND=300": 300.0,
+    }
+    for variable, expected in rates.items():
+        name, _, value = variable.partition("=")
+        assert RateLimit.keyless({name: value}).per_second == expected, variable
+    with pytest.raises(LiveAlignError, match="LIVEALIGN_KEYLESS_REQUESTS_PER_SECOND is"):
+        RateLimit.keyless({"LIVEALIGN_KEYLESS_REQUESTS_PER_SECOND": "0"})
+
+
 def test_a_rate_forgets_what_is_long_past(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

@@ -42,7 +42,13 @@ def comment(**changes: Any) -> dict[str, Any]:
         comment(text="x" * 2_001),
         comment(text="\ud800"),
         comment(unknown=1),
-        {"kind": "gift", "event_id": "g", "at": NOW, "room_id": 5, "author_id": 3, "user_id": 7, "value": math.inf},
+        comment(is_bot="yes"),
+        comment(is_bot=1),
+        *(
+            {"kind": "gift", "event_id": "g", "at": NOW, "room_id": 5, "author_id": 3, "user_id": 7, "value": value}
+            for value in (math.inf, "2.5", True)
+        ),
+        {"kind": "impression", "event_id": "i", "at": NOW, "room_id": 5, "author_id": 3, "user_id": 7, "score": "0.5"},
     ],
 )
 def test_what_is_no_event_is_rejected_and_the_rest_of_the_batch_is_taken(bad: object) -> None:

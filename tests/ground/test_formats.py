@@ -59,7 +59,7 @@ READERS: dict[str, tuple[Callable[[Path], object], type[LiveAlignError]]] = {
 }
 
 
-NEWEST = {"event log": 2, "event log's files": 2}  # others: 1
+NEWEST = {"event log": 3, "event log's files": 3}  # others: 1
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -76,19 +76,20 @@ def test_a_folder_of_a_later_version_is_refused_and_not_touched(reader: str, tmp
     assert left == before
 
 
-def test_an_event_log_of_the_first_version_is_read_and_becomes_one_of_this(tmp_path: Path) -> None:
-    """A reader of the first version then refuses it in a line: it cannot read the records of shown lists."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_event_log_of_an_earlier_version_is_read_and_becomes_one_of_this(version: int, tmp_path: Path) -> None:
+    """A reader of the earlier version then refuses it in a line: it cannot read the records of shown lists."""
     with EventLog(tmp_path) as log:
         log.append([b"1"])
-    replace_json(tmp_path / FOLDER_FORMAT, {}, version=1)
+    replace_json(tmp_path / FOLDER_FORMAT, {}, version=version)
     assert len(log_files(tmp_path)) == 1
-    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": 1}  # reading changes nothing
+    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": version}  # reading changes nothing
     with EventLog(tmp_path) as log:
         assert [record for _, record in log.read()] == [b"1"]
-    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": 2}
+    assert json.loads((tmp_path / FOLDER_FORMAT).read_text()) == {"format": 3}
     with pytest.raises(EventLogError) as raised:
         check_folder(tmp_path, "choose another folder", EventLogError)
-    refused(str(raised.value), tmp_path / FOLDER_FORMAT)
+    refused(str(raised.value), tmp_path / FOLDER_FORMAT, "3")
 
 
 def test_a_promotion_leaves_releases_of_a_later_version(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_what_is_written_to_these_folders_says_its_version(tmp_path: Path) -> No
     land(tmp_path / "landing")
     EventLog(tmp_path / "log").close()
     promote(tmp_path / "releases", release(tmp_path / "releases", 8))
-    for folder, version in (("landing", 1), ("log", 2), ("releases", 1)):
+    for folder, version in (("landing", 1), ("log", 3), ("releases", 1)):
         assert json.loads((tmp_path / folder / FOLDER_FORMAT).read_text()) == {"format": version}
 
 

@@ -13,6 +13,7 @@ from livealign.errors import EventLogError
 from livealign.events.followed_log import FollowedLog
 from livealign.events.log import EventLog
 from livealign.live.answers import SegmentText
+from livealign.ranking.contexts import UNKNOWN, Context
 from livealign.release.registry import promote
 from tests.planted.release import PlantedRelease
 from tests.support.live_stage import CONFIG, STRANGER, USER, Stage, logged, logged_in
@@ -20,6 +21,7 @@ from tests.support.live_stage import CONFIG, STRANGER, USER, Stage, logged, logg
 
 def test_until_the_first_event_the_platform_stands_still_and_nothing_is_logged(stage: Stage) -> None:
     answer = stage.core.recommend(USER, 5)
+    assert not answer.recorded
     assert answer.at == stage.release.taken_at
     assert answer.rooms
     stage.core.stop()
@@ -70,6 +72,15 @@ def test_a_full_disk_acknowledges_nothing_and_lists_are_still_made(stage: Stage,
     assert (stage.core.status().problems, stage.core.status().log_behind_records) == ((), 0)
     assert len(stage.core.ingest(batch).accepted) == 1
     assert [event.kind for event in logged(stage.folder)] == ["room_started", "list_shown", *["impression"] * 3, "comment"]
+
+
+def test_the_context_of_a_request_is_logged_with_its_list(stage: Stage) -> None:
+    stage.start_rooms(1)
+    for context in (Context(language="es", country="chile"), UNKNOWN):
+        stage.core.recommend(STRANGER, 1, context=context)
+    stage.core._journal.flush()
+    shown = [event for event in logged(stage.folder) if event.kind == "list_shown"]
+    assert [(event.language, event.country) for event in shown] == [("es", "chile"), (None, None)]
 
 
 def test_a_warm_up_counts_as_no_list(stage: Stage) -> None:
@@ -157,7 +168,8 @@ def test_similar_users_are_those_with_the_nearest_vectors_of_the_release_in_serv
     recommender = stage.core.serving.recommender
 
     def vector(user_id: int) -> np.ndarray:
-        return recommender.user_vector(stage.core._main.read(user_id, at).reader)
+        found = recommender.user_vector(stage.core._main.read(user_id, at).reader)
+        return found / np.linalg.norm(found)
 
     expected = {user_id: float(vector(user_id) @ vector(USER)) for user_id in with_history - {USER}}
     assert {one.user.user_id: one.similarity for one in found} == pytest.approx(expected, abs=1e-5)

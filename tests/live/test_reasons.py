@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from livealign.live.reasons import reason
+from livealign.live.reasons import CLEAR, reason, sure_names
 
 NAMES = ["chess, queen", "endgame", "pawn"]
 
@@ -47,3 +47,8 @@ def test_what_was_entered_of_the_same_streamer_is_said() -> None:
     assert own == "You entered rooms about chess, queen 2 times lately, all of them this streamer's."
     other = said((4, 0, 0), (5, 0, 0), of_streamer=(True, False))
     assert other == "You entered this streamer's room once lately; new to you: chess, queen."
+
+
+def test_a_path_whose_first_code_is_not_clear_has_no_name_to_say() -> None:
+    assert sure_names(NAMES, CLEAR) == NAMES
+    assert sure_names(NAMES, CLEAR - 0.01) == ["", "", ""]

@@ -313,3 +313,19 @@ def test_a_variant_without_codes_is_no_release(release: PlantedRelease, tmp_path
 def test_names_say_what_the_planted_rooms_are_about(recommender: Desk) -> None:
     named = {word for name in recommender.recommender.code_names.values() for word in WORDS if word in name}
     assert len(named) >= 4
+
+
+def test_a_reason_names_the_code_of_a_room_only_where_it_is_clear(recommender: Desk) -> None:
+    view, user = recommender.state.view(), 500
+    centres = recommender.recommender.codebook.centroids[0]
+    names = [recommender.recommender.names([code, 0])[0] for code in range(len(centres))]
+    code = next(code for code, name in enumerate(names) if name)
+    other = int(np.argsort(((centres - centres[code]) ** 2).sum(1))[1])
+    rows = np.flatnonzero(view.content_at > 0)[:2]
+    vectors = view.vectors.copy()
+    vectors[rows] = centres[code], 0.55 * centres[code] + 0.45 * centres[other]
+    codes = view.codes.copy()
+    codes[rows, 0] = code
+    reader = recommender.reader(user)._replace(authors=np.zeros(0, np.int64), codes=codes[:0], has_content=np.zeros(0, bool))
+    view = view._replace(vectors=vectors, codes=codes)
+    assert recommender.recommender.reasons(view, rows, reader) == [f"Now: {names[code]}.", "Chosen by what is on now."]

@@ -12,6 +12,7 @@ from livealign.errors import ArchiveError
 from livealign.events.intake import EventIntake
 from livealign.events.log import EventLog
 from livealign.events.log_files import log_files
+from livealign.events.models import ListShown, record_of
 from livealign.ids import hashed_id
 from livealign.landing.schema import TABLES
 from livealign.landing.validate import validate_landing
@@ -112,6 +113,23 @@ def test_rooms_and_plays_find_their_ends_and_plays_the_impression_of_their_reque
     assert plays[8]["impression_id"] is None
     assert [row["text"] for row in rows(tmp_path / "landing", "comments")] != []
     assert not (tmp_path / "landing" / "comments" / f"dt={NEXT}").exists()
+
+
+def test_the_context_of_a_list_lands_with_it_and_its_country_with_the_viewer(tmp_path: Path) -> None:
+    shown = {"user_id": 7, "release": "m", "rooms": (10,), "propensities": (1.0,)}
+    contexts = [{}, {"language": "es", "country": "chile"}, {"language": "en"}]
+    lists = [
+        ListShown(event_id=f"list:{number}", at=EVENING + number, request_id=str(number), **shown, **context)
+        for number, context in enumerate(contexts)
+    ]
+    with EventLog(tmp_path / "log") as log:
+        EventIntake.open(log, clock=lambda: EVENING / 1000 + 1_200).ingest(EVENTS)
+        log.append([record_of(one) for one in lists])
+    assert land("served", tmp_path / "log", tmp_path / "landing").rejected == 0
+    landed = [(row["language"], row["country"]) for row in rows(tmp_path / "landing", "lists")]
+    assert landed == [(None, None), ("es", "chile"), ("en", None)]
+    countries = {row["user_id"]: row["country"] for row in rows(tmp_path / "landing", "users")}
+    assert countries == {7: "chile", 8: None, 9: None}
 
 
 def test_a_room_that_is_sent_to_start_again_has_changed_its_title_and_category(tmp_path: Path) -> None:

@@ -7,23 +7,28 @@ import time
 from pathlib import Path
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+PORT = 6379
 INSTALLED = shutil.which("redis-server") is not None
 
 
 class RedisServer:
     """The server of one folder; it can be killed and started again on the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str | None = None) -> None:
+        """`address`: an IP address of this machine to listen on too, at Redis' own port; the URL is then of it."""
         self.folder = folder
         self.socket = folder / "socket"
-        self.url = f"unix://{self.socket}"
+        self.url = f"unix://{self.socket}" if address is None else f"redis://{address}:{PORT}"
+        self._listens = (
+            ("--port", "0") if address is None else ("--port", str(PORT), "--bind", address, "--protected-mode", "no")
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *settings: str) -> "RedisServer":
         """Start it, and wait until it answers."""
         import redis
 
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        command = ["redis-server", *self._listens, "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([*command, *settings], stdout=subprocess.DEVNULL)
         for _ in range(500):

@@ -3,33 +3,33 @@
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.network import Network, can_make_namespaces, network
+
 RAY = Path(sys.executable).with_name("ray")
-IP, UNSHARE = shutil.which("ip"), shutil.which("unshare")
 HEAD, WORKERS = "10.77.0.1", ("10.77.0.2", "10.77.0.3")
 PORT = 6379
 START_SECONDS, STOP_SECONDS = 90, 20
-
-
-def can_make_namespaces() -> bool:
-    """Whether this user may make network namespaces and links between them."""
-    if os.geteuid() or IP is None or UNSHARE is None:
-        return False
-    tried = f"{IP} link add one type veth peer name other && {IP} link add bridge type bridge"
-    return not subprocess.run([UNSHARE, "-n", "/bin/sh", "-c", tried], capture_output=True, check=False).returncode
+# Ray's workers are nice (15) and would wait for whatever else this machine does.
+VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+    "OMP_NUM_THREADS": "1",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(),
+}
 
 
 pytestmark = [
@@ -40,60 +40,11 @@ pytestmark = [
 ]
 
 
-@dataclass
-class Network:
-    """Namespaces with an address each; the first has the bridge to which the others are linked."""
-
-    name: str
-    addresses: tuple[str, ...]
-    token: str = field(default_factory=secrets.token_hex)
-
-    def namespace(self, address: str) -> str:
-        return f"{self.name}-{self.addresses.index(address)}"
-
-    def command(self, address: str, *command: str | Path) -> list[str]:
-        """The command as one of the namespace of an address."""
-        return [str(IP), "netns", "exec", self.namespace(address), *map(str, command)]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
-        # Ray's workers are nice (15) and would wait for whatever else this machine does.
-        return {**os.environ, **quiet, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run([str(IP), *arguments], check=True, capture_output=True)
-
-
-@contextmanager
-def network(*addresses: str) -> Iterator[Network]:
-    """Make the namespaces, and delete them with their links at the end."""
-    made = Network(f"la{os.getpid()}", addresses)
-    with ExitStack() as stack:
-        for number, address in enumerate(addresses):
-            space = made.namespace(address)
-            ip("netns", "add", space)
-            stack.callback(ip, "netns", "del", space)
-            ip("-n", space, "link", "set", "lo", "up")
-            if number == 0:
-                ip("-n", space, "link", "add", "bridge", "type", "bridge")
-                own = "bridge"
-            else:
-                own, port = "uplink", f"port{number}"
-                ip("-n", made.namespace(addresses[0]), "link", "add", port, "type", "veth", "peer", "name", own, "netns", space)
-                ip("-n", made.namespace(addresses[0]), "link", "set", port, "master", "bridge", "up")
-            ip("-n", space, "address", "add", f"{address}/24", "dev", own)
-            ip("-n", space, "link", "set", own, "up")
-            ip("-n", space, "route", "add", "default", "dev", own)  # by which Ray finds its own address
-        yield made
-
-
 @contextmanager
 def node(of: Network, address: str, *options: str) -> Iterator[None]:
     """Run one node of Ray in its namespace."""
     command = of.command(address, RAY, "start", *options, f"--node-ip-address={address}", "--disable-usage-stats", "--block")
-    process = psutil.Popen(command, env=of.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = psutil.Popen(command, env={**os.environ, **VARIABLES}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
@@ -146,7 +97,7 @@ def alive_nodes(of: Network) -> int:
     code = f"import ray; ray.init('{HEAD}:{PORT}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
     asked = subprocess.run(
         of.command(HEAD, sys.executable, "-c", code),
-        env=of.environment,
+        env={**os.environ, **VARIABLES},
         capture_output=True,
         text=True,
         check=False,
@@ -180,7 +131,9 @@ def test_a_worker_that_loses_its_link_in_the_middle_changes_no_bit(tmp_path: Pat
             await_nodes(of, number)
         spaces = [of.namespace(worker) for worker in WORKERS]
         command = of.command(HEAD, sys.executable, "-c", DRIVER, tmp_path, f"{HEAD}:{PORT}", *spaces)
-        driver = subprocess.run(command, env=of.environment, capture_output=True, text=True, check=False, timeout=400)
+        driver = subprocess.run(
+            command, env={**os.environ, **VARIABLES}, capture_output=True, text=True, check=False, timeout=400
+        )
         assert driver.returncode == 0, driver.stderr[-2_000:]
         found = json.loads(driver.stdout.splitlines()[-1])
     assert found["same"] == [True, True]
