@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,13 +65,18 @@ class Server:
 
 @contextmanager
 def bench_server(service: str, environment: dict[str, str]) -> Iterator[Server]:
-    """A BentoML server of this benchmark, for the time of the block."""
+    """A BentoML server of this benchmark, for the time of the block.
+
+    It ends with this process too: SIGTERM ends the block, and after a kill the system ends the server.
+    """
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     port, key = free_port(), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
         given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
         variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given, **environment}
-        command = bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
+        command = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid())]
+        command += bentoml_command("serve", service, "--host", "127.0.0.1", "--port", str(port))
         log = Path(folder) / "server.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -81,3 +87,4 @@ def bench_server(service: str, environment: dict[str, str]) -> Iterator[Server]:
             yield Server(port, key, process)
         finally:
             stop(process)
+            signal.signal(signal.SIGTERM, before)

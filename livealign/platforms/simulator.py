@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from livealign.errors import ArchiveError
+from livealign.files import plain_file
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES
 from livealign.platforms.parquet.layout import find_files
@@ -82,7 +83,7 @@ def _read_manifest(archive: Path) -> dict[str, Any]:
     """
     path = archive / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(plain_file(path).read_bytes())
     except FileNotFoundError:
         raise ArchiveError(f"{archive} is no simulated archive: there is no {MANIFEST}; give its folder, {OWN_LOGS}") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -146,6 +146,8 @@ def test_a_damaged_release_is_found_before_a_model_is_loaded_unless_the_champion
         ("LIVEALIGN_CORS_ORIGINS", "example.org"),
         ("LIVEALIGN_ROOT_PATH", "live"),
         ("LIVEALIGN_TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("LIVEALIGN_RELEASES", str(tmp_path / "gone")),
+        ("LIVEALIGN_RELEASES", "~/releases"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(variable, wrong)

@@ -222,3 +222,28 @@ def test_a_narrow_terminal_breaks_no_name_and_no_hash(
     wanted = [one, two, "metric.gauc: 0.6100 → 0.6400", "adapter/adapter_model.safetensors", "ranker.safetensors"]
     assert [text for text in wanted if text not in explained] == []
     assert max(len(line) for line in (listed + explained).splitlines() if not line.startswith("/")) <= int(columns)
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "folder", "link"])
+def test_a_damaged_champion_or_a_folder_of_challengers_is_said_below_the_list(
+    home: Home, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    one = make(home, 8, 0.61)
+    champion, challengers = home.releases / "champion", home.releases / CHALLENGERS
+    champion.write_text(f"{one}\n")
+    challengers.mkdir()
+    said = run(capsys, "releases")
+    assert one in said
+    assert "challengers.json is a folder where a file belongs; move it away and run again" in said
+    challengers.rmdir()
+    champion.unlink()
+    if damage == "rubbish":
+        champion.write_text("rubbish")
+    elif damage == "folder":
+        champion.mkdir()
+    else:
+        champion.symlink_to("gone")
+    said = run(capsys, "releases")
+    assert one in said
+    assert "★ serves" in said
+    assert "livealign promote <id>" in said

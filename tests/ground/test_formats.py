@@ -200,7 +200,7 @@ def refused(message: str, file: Path, found: str = "2", newest: int = 1) -> None
 
 
 def test_json_that_is_a_folder_or_too_deep_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; delete it, then write it again"):
+    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; move it away and run again"):
         read_json(tmp_path, "write it again")
     file = tmp_path / "deep.json"
     file.write_text("[" * 100_000)

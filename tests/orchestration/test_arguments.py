@@ -14,7 +14,8 @@ from livealign.errors import BackboneError, LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.platforms.registry import EXPECTED, PLATFORMS
-from livealign.retrain.preflight import check_retrain, refuse_findings
+from livealign.retrain.findings import refuse_findings
+from livealign.retrain.preflight import check_retrain
 from orchestration import retrain
 from orchestration.resources import Workspace
 from orchestration.retrain import main
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
         ({"LIVEALIGN_SEED": "abc"}, [], "LIVEALIGN_SEED=abc: takes a whole number"),
         ({"LIVEALIGN_NIGHTLY": "every night"}, [], "LIVEALIGN_NIGHTLY='every night': not a cron"),
         ({"LIVEALIGN_FIRST_DAY": "2020"}, [], "LIVEALIGN_FIRST_DAY='2020': "),
-        ({"LIVEALIGN_REPORTS_PORT": "http"}, [], "LIVEALIGN_REPORTS_PORT='http': a port is"),
+        ({"LIVEALIGN_REPORTS_PORT": "http"}, [], "LIVEALIGN_REPORTS_PORT='http': it takes a port"),
         ({"LIVEALIGN_DBT_TARGET": "prod"}, [], "LIVEALIGN_DBT_TARGET='prod': it is local or shared"),
         (
             {"LIVEALIGN_DBT_TARGET": "shared", "LIVEALIGN_SHARED_WAREHOUSE": "/no/such/folder/w.duckdb"},

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH, day_of, midnight
 from livealign.errors import ArchiveError
+from livealign.files import plain_file
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TIMESTAMP
 from livealign.landing.times import YEAR_2000_MS
@@ -217,7 +218,7 @@ def _paths(archive: Path) -> list[Path]:
 
 def _from_settings(path: Path) -> str | None:
     try:
-        settings = json.loads(path.read_bytes())
+        settings = json.loads(plain_file(path).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
