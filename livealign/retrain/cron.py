@@ -18,8 +18,8 @@ _ITEM = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/
 def is_cron(text: str) -> bool:
     """Whether the text is a cron of five parts, for a time that comes.
 
-    The parts are minute, hour, day of the month, month, day of the week. A part is a list of `*`, `n` and `n-m`, with `/step` behind `*` or a range. A cron whose days no month has, such as the
-    30th of February, is none.
+    The parts are minute, hour, day of the month, month, day of the week. A part is a list of `*`, `n` and `n-m`, with `/step`
+    behind `*` or a range. A cron whose days no month has, such as the 30th of February, is none.
     """
     words = text.lower().split()
     if len(words) != len(_PARTS):
