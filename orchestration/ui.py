@@ -9,6 +9,7 @@ import typer
 
 from livealign.cli.command import run_command
 from livealign.errors import LiveAlignError
+from livealign.platforms.registry import adapter_of
 from livealign.retrain.preflight import refuse_variables
 from orchestration.resources import Workspace
 from orchestration.runs.code_location import DEFINITIONS
@@ -23,6 +24,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
     They run for as long as this command does.
     """
     home = Workspace.from_environment().home
+    adapter_of(home.platform)  # an unknown platform must not get a workspace
     refuse_variables(home.platform)
     home.activate()
     try:

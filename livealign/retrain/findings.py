@@ -15,7 +15,8 @@ class Finding:
     stops: bool = True  # False: the retrain runs, and may fail
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+        """One line, as an error of ours has it."""
+        return str(LiveAlignError(f"{self.what}; {self.remedy}" if self.remedy else self.what))
 
 
 def finding_of(error: LiveAlignError | OSError) -> Finding:

@@ -67,10 +67,10 @@ def check_retrain(
 
 
 def _of(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The check's findings; one of a file that the system does not let it look at."""
+    """The check's findings, or that of the error that it ends with."""
     try:
         return list(check())
-    except OSError as error:
+    except (LiveAlignError, OSError) as error:
         return [finding_of(error)]
 
 
@@ -140,6 +140,7 @@ def _archive(home: Home, archive: Path | None) -> Iterator[Finding]:
     if archive is None:  # the run lands nothing
         return
     platform = home.platform
+    adapter = adapter_of(platform)
     expected = f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it"
     if platform == "simulator" and archive == home.archive and not os.path.lexists(archive):
         # A retrain makes this one. What is wrong with the home itself is said of the home.
@@ -156,7 +157,7 @@ def _archive(home: Home, archive: Path | None) -> Iterator[Finding]:
         yield Finding(f"{archive} is no folder", expected + made)
     elif not os.access(archive, os.R_OK | os.X_OK):
         yield Finding(f"{archive} cannot be read by this user", "give the user the right to read it")
-    elif not adapter_of(platform).recognises(archive):
+    elif not adapter.recognises(archive):
         yield Finding(f"{archive} is no archive of platform {platform}", expected)
     elif platform == "liverec":
         yield from raised(lambda: start_ms(archive))

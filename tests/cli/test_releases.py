@@ -236,6 +236,9 @@ def test_a_damaged_champion_or_a_folder_of_challengers_is_said_below_the_list(
     assert one in said
     assert "challengers.json is a folder where a file belongs; move it away and run again" in said
     challengers.rmdir()
+    challengers.symlink_to("gone")
+    assert "challengers.json is missing; run `livealign releases stop`" in run(capsys, "releases"), "it is not taken for none"
+    challengers.unlink()
     champion.unlink()
     if damage == "rubbish":
         champion.write_text("rubbish")

@@ -16,7 +16,7 @@ from livealign.llm.backbone import choose_device
 from livealign.platforms.registry import EXPECTED, PLATFORMS
 from livealign.retrain.findings import refuse_findings
 from livealign.retrain.preflight import check_retrain
-from orchestration import retrain
+from orchestration import retrain, ui
 from orchestration.resources import Workspace
 from orchestration.retrain import main
 
@@ -151,3 +151,19 @@ def test_a_retrain_with_an_incomplete_backbone_ends_before_landing(tmp_path: Pat
     with pytest.raises(BackboneError, match="git lfs pull"):
         retrain.prepare(workspace, None)
     assert not workspace.home.landing.exists()
+
+
+def test_a_ui_of_an_unknown_platform_or_with_impossible_variables_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "simulater")
+    with pytest.raises(LiveAlignError, match="there is no platform 'simulater'"):
+        ui.main()
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "simulator")
+    monkeypatch.setenv("LIVEALIGN_NIGHTLY", "every night")
+    monkeypatch.setenv("LIVEALIGN_REPORTS_PORT", "0")
+    with pytest.raises(LiveAlignError) as refused:
+        ui.main()
+    assert len(str(refused.value).splitlines()) == 3, "a line for each"
+    assert not (tmp_path / "home").exists()

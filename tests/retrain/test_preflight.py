@@ -217,3 +217,23 @@ def test_files_that_the_system_does_not_read_are_findings_and_no_stack(home: Hom
     monkeypatch.setattr(preflight, "read_champion", refused)
     for one in check_retrain(home, home.archive, "tiny"):
         assert str(one).startswith("/the/folder cannot be read (Permission denied); name another file or folder")
+
+
+@pytest.mark.timeout(20)
+def test_weights_that_are_a_pipe_are_found_and_not_waited_for(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / "model" / "model.safetensors")
+    (found,) = check_retrain(home, home.archive, str(tmp_path / "model"))
+    assert "it is a pipe, a socket or a device" in found.what
+
+
+def test_a_finding_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
+    (found,) = check_retrain(Home(tmp_path / "home", "parquet"), tmp_path / "a\nb", "tiny")
+    assert "a\\nb is no folder" in str(found)
+    assert "\n" not in str(found)
+
+
+def test_an_unknown_platform_is_a_finding(tmp_path: Path) -> None:
+    (found,) = check_retrain(Home(tmp_path / "home", "simulater"), tmp_path, "tiny")
+    assert "there is no platform 'simulater'; choose one of" in str(found)
