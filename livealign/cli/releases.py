@@ -216,8 +216,12 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
     if release.manifest is None:
         return "", "", "", release.problem
     lineage, gauc = lineage_of(release.manifest, home), release.manifest["metrics"].get("gauc")
-    decision = read_decision(home.releases, release.release_id)
-    said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
+    try:
+        decision = read_decision(home.releases, release.release_id)
+        said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
+    except LiveAlignError as error:
+        say_problem(str(error))
+        said = "cannot be read"
     return lineage.held_out, "–" if gauc is None else f"{gauc:.4f}", said, lineage.steps()
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from livealign.errors import ArchiveError
-from livealign.files import plain_file
 
 BLOCK_BYTES = 16 << 20
 MAX_ROW_BYTES = 32 << 20
@@ -158,7 +157,7 @@ def _chunks(path: Path, advance: Callable[[int], None] | None) -> Iterator[bytes
     read = unpacked = 0
     block = bytearray()
     try:
-        with plain_file(path).open("rb") as raw:
+        with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             while chunk := stream.read1(BLOCK_BYTES - len(block)):  # a longer read comes back from damage with nothing
                 unpacked += len(chunk)

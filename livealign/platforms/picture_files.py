@@ -6,7 +6,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from livealign.files import plain_file
 from livealign.frames.decode import MAX_BYTES
 from livealign.landing.run import LandingRun
 
@@ -19,7 +18,7 @@ def read_picture(path: Path) -> bytes | None:
     Of a bigger file no more is read than shows that it is too big.
     """
     try:
-        with plain_file(path).open("rb") as file:
+        with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError:
         return None

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from livealign.files import plain_file
 from livealign.platforms.csv_blocks import BadLine, Rows, UnreadableFileError, read_blocks
 from livealign.platforms.typed_values import BATCH_TYPES, NULLS, BadRow, Batch, Kind, judge, no_rows
 
@@ -203,7 +202,7 @@ def _parquet_batches(path: Path, kinds: Mapping[str, Kind], advance: Callable[[i
 
 def _parquet(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(plain_file(path), buffer_size=4 << 20, pre_buffer=False)  # row groups need not fit in memory
+        file = pq.ParquetFile(path, buffer_size=4 << 20, pre_buffer=False)  # row groups need not fit in memory
         _ = file.schema_arrow.names  # damaged names show only here
         return file
     except _PARQUET_ERRORS as error:

@@ -12,7 +12,7 @@ from livealign.cli.releases import no_retrain_running
 from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import read_manifest, write_bundle
-from livealign.release.decisions import write_decision
+from livealign.release.decisions import decision_file, write_decision
 from livealign.release.lineage import explain, lineage_of
 from livealign.release.promotion import Decision
 from livealign.release.registry import CHALLENGERS, list_releases, promote, read_champion, read_history
@@ -250,3 +250,13 @@ def test_a_damaged_champion_or_a_folder_of_challengers_is_said_below_the_list(
     assert one in said
     assert "★ serves" in said
     assert "livealign promote <id>" in said
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 99}'])
+def test_a_damaged_decision_is_said_beside_the_list(home: Home, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    decision_file(home.releases, one).write_text(content)
+    lines = run(capsys, "releases").splitlines()
+    assert [line for line in lines if line.startswith("! ") and decision_file(home.releases, one).name in line]
+    assert [line for line in lines if one in line and "cannot be read" in line]
+    assert [line for line in lines if two in line and "promote (not_worse)" in line]

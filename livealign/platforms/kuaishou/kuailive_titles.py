@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from livealign.errors import ArchiveError
-from livealign.files import plain_file
 from livealign.platforms.kuaishou.landing_pass import Pass
 from livealign.platforms.kuaishou.rooms import Ints, Mask, whole_numbers
 from livealign.platforms.typed_batches import VECTOR_ROWS
@@ -64,7 +63,7 @@ def open_titles(path: Path) -> npt.NDArray[np.floating]:
         ArchiveError: it is no NumPy array of this shape.
     """
     try:
-        vectors = np.load(plain_file(path), mmap_mode="r", allow_pickle=False)
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except _HEADER_ERRORS as error:
         raise ArchiveError(f"{path} cannot be read ({str(error)[:200]}); fetch it again") from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] != TITLE_DIMENSION:

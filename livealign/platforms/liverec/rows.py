@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from livealign import ids
-from livealign.files import plain_file
 from livealign.platforms.csv_blocks import UnreadableFileError
 from livealign.platforms.event_ids import People, event_ids
 from livealign.platforms.typed_batches import read_batches
@@ -175,7 +174,7 @@ def _faults(rows: pa.Table) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
 def _first_line(path: Path) -> bytes:
     """The first line, without its newline; empty where the file cannot be read."""
     try:
-        with plain_file(path).open("rb") as raw:
+        with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             return stream.read1(PEEK_BYTES).partition(b"\n")[0]
     except (OSError, EOFError, zlib.error):

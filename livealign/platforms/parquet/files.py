@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from livealign.days import DAY_MS
 from livealign.errors import ArchiveError
-from livealign.files import plain_file
 from livealign.landing.rules import UNKNOWN_DAY, check_rows
 from livealign.landing.schema import Table
 from livealign.landing.times import YEAR_2000_MS
@@ -37,9 +36,7 @@ class RowReader:
     def __init__(self, path: Path, table: Table) -> None:
         self._table = table
         try:
-            self._file = pq.ParquetFile(
-                plain_file(path), buffer_size=4 << 20, pre_buffer=False, coerce_int96_timestamp_unit="ms"
-            )
+            self._file = pq.ParquetFile(path, buffer_size=4 << 20, pre_buffer=False, coerce_int96_timestamp_unit="ms")
             self.names = list(self._file.schema_arrow.names)  # damaged names show only here
         except _ERRORS as error:
             raise ArchiveError(str(error)[:300]) from error
