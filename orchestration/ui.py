@@ -25,7 +25,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
     """
     home = Workspace.from_environment().home
     adapter_of(home.platform)  # an unknown platform must not get a workspace
-    refuse_variables(home.platform)
+    refuse_variables()
     home.activate()
     try:
         with open_instance(home):  # a database that is away, or another workspace's, ends the start in one line

@@ -59,7 +59,7 @@ def doctor(
         adapter_of(platform)
         in_force, home = load_settings(given_flags(profile, set_)), Home.from_environment(platform)
     except LiveAlignError as error:
-        findings += [finding_of(error), *variable_findings(platform)]
+        findings += [finding_of(error), *variable_findings()]
     else:
         facts["settings"] = {"profile": in_force.profile.name, "backbone": in_force.profile.backbone}
         facts["settings"] |= {name: origin for name, origin in in_force.origins.items() if name not in facts["settings"]}

@@ -52,10 +52,17 @@ def releases(context: typer.Context, platform: PlatformOption = "simulator") -> 
     console.say(str(home.releases))
     try:
         line = champion_line(home.releases)
+        champion = read_champion(home.releases)
+        if champion is not None and all(release.release_id != champion for release in found):
+            problem = (
+                f"{home.releases / champion}, the champion, is missing; run `livealign rollback` or `livealign promote <id>`"
+            )
     except BundleError as error:
         problem = str(error)
     if not found:
         console.say("there is no release yet; run `make retrain`")
+        if problem:
+            say_problem(problem)
         return
     wide, below = console.width >= WIDE, []
     shown = table("")

@@ -9,21 +9,18 @@ from datetime import date
 from pathlib import Path
 
 from livealign.errors import LiveAlignError
-from livealign.files import plain_file
 from livealign.ids import secret_key
-from livealign.paths import path_in
-from livealign.platforms.kuaishou.clocks import stated_clock
+from livealign.retrain.captions import captions_file
 from livealign.retrain.cron import is_cron
 from livealign.retrain.findings import Finding, raised
 
-FIRST_DAY, NIGHTLY, CAPTIONS = "LIVEALIGN_FIRST_DAY", "LIVEALIGN_NIGHTLY", "LIVEALIGN_CAPTIONS"
+FIRST_DAY, NIGHTLY = "LIVEALIGN_FIRST_DAY", "LIVEALIGN_NIGHTLY"
 REPORTS_PORT, POSTGRES_PORT = "LIVEALIGN_REPORTS_PORT", "DAGSTER_POSTGRES_PORT"
 _USUAL_PORTS = {REPORTS_PORT: 3004, POSTGRES_PORT: 5432}
 POSTGRES_HOST = "DAGSTER_POSTGRES_HOST"
 POSTGRES_OTHERS = ("DAGSTER_POSTGRES_USER", "DAGSTER_POSTGRES_PASSWORD", "DAGSTER_POSTGRES_DB")
 WEBHOOK, WEBHOOK_FORMAT, NOTE_FORMATS = "LIVEALIGN_WEBHOOK_URL", "LIVEALIGN_WEBHOOK_FORMAT", ("json", "slack")
 DBT_TARGETS = ("local", "shared")
-CAPTION_SUFFIXES = (".parquet", ".csv")
 LEAST_MEMORY = 100_000_000  # bytes; DuckDB opens no database in less than some megabytes and joins no day in less than this
 _MOTHERDUCK = re.compile(r"md:[A-Za-z0-9_-]+")
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:([KMGT])(I?)B|(B)|(%))", re.IGNORECASE)
@@ -86,28 +83,7 @@ def note_format() -> str:
     return name
 
 
-def captions_file() -> Path | None:
-    """LIVEALIGN_CAPTIONS: a file of a teacher's captions; None if it is not set.
-
-    Raises:
-        LiveAlignError: it is no .parquet or .csv file that can be read.
-    """
-    file = path_in(os.environ, CAPTIONS)
-    if file is None:
-        return None
-    try:
-        with plain_file(file).open("rb"):
-            pass
-    except OSError as error:
-        raise LiveAlignError(
-            f"{CAPTIONS}={_short(str(file))} cannot be read ({error.strerror}); correct it or unset it"
-        ) from error
-    if file.suffix not in CAPTION_SUFFIXES:
-        raise LiveAlignError(f"{CAPTIONS}={_short(str(file))}: it takes a .parquet or .csv file; correct it or unset it")
-    return file
-
-
-def variable_findings(platform: str) -> Iterator[Finding]:
+def variable_findings() -> Iterator[Finding]:
     """A finding for each variable with an impossible value."""
     checks: tuple[Callable[[], object], ...] = (
         nightly_cron,
@@ -121,7 +97,6 @@ def variable_findings(platform: str) -> Iterator[Finding]:
         note_format,
         captions_file,
         secret_key,
-        *((stated_clock,) if platform == "kuailive_m3" else ()),
     )
     for check in checks:
         yield from raised(check)

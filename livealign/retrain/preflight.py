@@ -20,6 +20,7 @@ from livealign.llm.backbone import choose_device
 from livealign.llm.backbone_names import TINY, can_be_fetched, fetched_folder, folder_of
 from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.memory import usable_memory
+from livealign.platforms.kuaishou.clocks import stated_clock
 from livealign.platforms.liverec.adapter import start_ms
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.release.challengers import read_challengers
@@ -48,7 +49,7 @@ def check_retrain(
         store: the setting `machines.store`. It is looked at once; a retrain waits for one that is away.
     """
     beside: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: variable_findings(home.platform),
+        variable_findings,
         lambda: _archive(home, archive),
         lambda: raised(choose_device),
         lambda: raised(lambda: _look_at_store(store)),
@@ -74,13 +75,13 @@ def _of(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return [finding_of(error)]
 
 
-def refuse_variables(platform: str) -> None:
+def refuse_variables() -> None:
     """End a start on variables with impossible values.
 
     Raises:
         LiveAlignError: the message has a line for each.
     """
-    refuse_findings(list(variable_findings(platform)), print)
+    refuse_findings(list(variable_findings()), print)
 
 
 def last_run_bytes(home: Home) -> tuple[date, int] | None:
@@ -161,6 +162,8 @@ def _archive(home: Home, archive: Path | None) -> Iterator[Finding]:
         yield Finding(f"{archive} is no archive of platform {platform}", expected)
     elif platform == "liverec":
         yield from raised(lambda: start_ms(archive))
+    elif platform == "kuailive_m3":
+        yield from raised(stated_clock)
 
 
 def _look_at_store(where: str) -> None:

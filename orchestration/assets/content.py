@@ -14,9 +14,9 @@ from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.profiles import Profile
 from livealign.release.registry import previous_release
+from livealign.retrain.captions import captions_file
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs, with_training_pictures
 from livealign.retrain.encoder_choice import choose_encoder, with_encoder_of_release, write_encoder
-from livealign.retrain.graph_variables import captions_file
 from livealign.retrain.judged_days import days_to_tune_on
 from livealign.retrain.tuning_policy import choose_tuning, continued_from, write_tuning
 from livealign.tuning.adapter import TuneReport, copy_adapter, tune_adapter

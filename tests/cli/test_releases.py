@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,16 @@ def test_a_damaged_decision_is_said_beside_the_list(home: Home, capsys: pytest.C
     assert [line for line in lines if line.startswith("! ") and decision_file(home.releases, one).name in line]
     assert [line for line in lines if one in line and "cannot be read" in line]
     assert [line for line in lines if two in line and "promote (not_worse)" in line]
+
+
+def test_a_champion_that_is_missing_is_said_with_or_without_other_releases(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    promote(home.releases, two)
+    for left in ([one], []):
+        for release in {one, two} - set(left):
+            shutil.rmtree(home.releases / release, ignore_errors=True)
+        said = run(capsys, "releases")
+        assert f"{two}, the champion, is missing; run `livealign rollback` or `livealign promote <id>`" in said
+        assert all(release in said for release in left)

@@ -93,7 +93,7 @@ def test_a_note_in_slacks_form_is_a_message_whose_markup_is_ours(webhook: Webhoo
 def test_an_unknown_form_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEALIGN_WEBHOOK_FORMAT", "teams")
     with pytest.raises(LiveAlignError, match="json or slack"):
-        refuse_variables("simulator")
+        refuse_variables()
 
 
 def test_without_a_webhook_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

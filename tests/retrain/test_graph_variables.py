@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from livealign.retrain.graph_variables import CAPTIONS, before_first_day, captions_file, variable_findings
+from livealign.retrain.captions import CAPTIONS, captions_file
+from livealign.retrain.graph_variables import before_first_day, variable_findings
 
 WRONG = {
     "LIVEALIGN_NIGHTLY": ("0 3 30 2 *", "every night"),
@@ -22,7 +23,6 @@ WRONG = {
     "LIVEALIGN_CAPTIONS": ("/nope", "/nope.csv", "/", "/dev/zero", "~x.csv"),
     "LIVEALIGN_ID_KEY": ("k" * 65,),
     "DAGSTER_POSTGRES_HOST": ("db.example",),
-    "LIVEALIGN_KUAILIVE_M3_CLOCK": ("tokyo",),
 }
 
 
@@ -34,10 +34,10 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", WRONG)
 def test_an_impossible_value_is_one_finding_that_names_the_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(variable_findings("kuailive_m3")) == []
+    assert list(variable_findings()) == []
     for value in WRONG[variable]:
         monkeypatch.setenv(variable, value)
-        (found,) = variable_findings("kuailive_m3")
+        (found,) = variable_findings()
         assert found.what.startswith(variable), value
         assert found.remedy
         assert found.stops
@@ -46,7 +46,7 @@ def test_an_impossible_value_is_one_finding_that_names_the_variable(variable: st
 def test_each_wrong_variable_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("LIVEALIGN_NIGHTLY", "LIVEALIGN_WAREHOUSE_MEMORY", "LIVEALIGN_WEBHOOK_URL"):
         monkeypatch.setenv(variable, WRONG[variable][0])
-    assert len(list(variable_findings("simulator"))) == 3
+    assert len(list(variable_findings())) == 3
 
 
 def test_possible_values_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_possible_values_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }.items():
         for value in values:
             monkeypatch.setenv(variable, value)
-            assert list(variable_findings("simulator")) == [], value
+            assert list(variable_findings()) == [], value
 
 
 def test_captions_are_the_named_file_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,3 +237,17 @@ def test_a_finding_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
 def test_an_unknown_platform_is_a_finding(tmp_path: Path) -> None:
     (found,) = check_retrain(Home(tmp_path / "home", "simulater"), tmp_path, "tiny")
     assert "there is no platform 'simulater'; choose one of" in str(found)
+
+
+def test_what_an_archive_needs_from_variables_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "100k.csv").write_text("user,stream,streamer,start,stop\n1,2,a,0,1\n")
+    (found,) = check_retrain(Home(tmp_path / "home", "liverec"), tmp_path, "tiny")
+    assert "LiveRec's files count steps of ten minutes from a start that they do not give" in found.what
+    monkeypatch.setenv("LIVEALIGN_LIVEREC_START", "yesterday")
+    (found,) = check_retrain(Home(tmp_path / "home", "liverec"), tmp_path, "tiny")
+    assert "LIVEALIGN_LIVEREC_START: 'yesterday' is no ISO date" in found.what
+    for name in ("live_interaction.csv", "live_room_meta.parquet", "live_comment.csv"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setenv("LIVEALIGN_KUAILIVE_M3_CLOCK", "tokyo")
+    (found,) = check_retrain(Home(tmp_path / "home", "kuailive_m3"), tmp_path, "tiny")
+    assert found.what == "LIVEALIGN_KUAILIVE_M3_CLOCK='tokyo' is no clock"

@@ -90,7 +90,7 @@ class Ui:
         return str(launched["run"]["runId"])
 
     def backfill(self, days: Sequence[date]) -> None:
-        """Backfill landing and warehouse of these days, as a person does: one run for the whole range."""
+        """Backfill landing and warehouse of these days, in one run, as a person does."""
         nodes = self.ask(GROUPS)["assetNodes"]
         wanted = [{"path": node["assetKey"]["path"]} for node in nodes if node["groupName"] in ("landing", "warehouse")]
         launched = self.ask(BACKFILL, {"assetSelection": wanted, "partitionNames": [str(day) for day in days]})
