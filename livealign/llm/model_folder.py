@@ -17,7 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from livealign.errors import BackboneError
+from livealign.errors import BackboneError, reason_of
 from livealign.files import FIRST_FORMAT, plain_file, refuse_newer
 from livealign.llm.layers import layers_path
 from livealign.llm.vision_language import text_part
@@ -184,7 +184,7 @@ def _check_weights(file: Path) -> None:
         with safe_open(file, framework="pt") as weights:
             names = weights.keys()
     except (SafetensorError, OSError) as error:
-        raise BackboneError(f"{file} is damaged or cut off ({error}); copy the model again") from error
+        raise BackboneError(f"{file} is damaged or cut off ({reason_of(error)}); copy the model again") from error
     if not names:
         raise BackboneError(f"{file} holds no weights; copy the model again")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from livealign.errors import ArchiveError
+from livealign.errors import ArchiveError, reason_of
 from livealign.files import plain_file
 
 MAX_CHAT_BYTES = 1 << 30  # of one chat after decompression
@@ -237,7 +237,7 @@ def byte_chunks(path: Path) -> Iterator[bytes]:
     except FileNotFoundError:
         raise
     except (EOFError, OSError, zlib.error) as error:
-        raise ArchiveError(f"{path} cannot be decompressed ({error}); fetch it again") from error
+        raise ArchiveError(f"{path} cannot be decompressed ({reason_of(error)}); fetch it again") from error
 
 
 def peek(path: Path) -> str:
