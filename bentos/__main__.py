@@ -28,6 +28,7 @@ from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.landing.partitions import landed_days
 from livealign.live.answers import ROLES
+from livealign.paths import path_named
 
 
 def main() -> None:
@@ -105,16 +106,23 @@ def _positive(text: str) -> float:
     return number
 
 
+def _path(text: str) -> Path:
+    try:
+        return path_named(text, "the path")
+    except LiveAlignError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     made = _Parser(prog="python -m bentos", description="Build, try, serve and feed Bentos.")
     commands = made.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build the Bento of a bundle and smoke-test it")
-    build.add_argument("bundle", type=Path, help="a release bundle")
-    build.add_argument("store", type=Path, help="BENTOML_HOME to build into, e.g. <workspace>/bentoml")
+    build.add_argument("bundle", type=_path, help="a release bundle")
+    build.add_argument("store", type=_path, help="BENTOML_HOME to build into, e.g. <workspace>/bentoml")
     build.add_argument("--timeout", type=_positive, default=120.0, help="seconds that the Bento may take to get ready")
-    build.add_argument("--models", type=Path, help="folder of the backbones, to try the refresh too")
-    build.add_argument("--backbone", type=Path, help="a backbone's folder to pack, for a Bento that needs nothing beside it")
+    build.add_argument("--models", type=_path, help="folder of the backbones, to try the refresh too")
+    build.add_argument("--backbone", type=_path, help="a backbone's folder to pack, for a Bento that needs nothing beside it")
     server = commands.add_parser("serve", help="serve the champion's Bento")
     server.add_argument(
         "--role", choices=ROLES, help="of this process, where several share a log in Redis (default: LIVEALIGN_ROLE, else both)"

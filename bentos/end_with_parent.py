@@ -22,7 +22,7 @@ def main(parent: int, command: list[str]) -> NoReturn:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # it died before it could be watched
             sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606  an argument list, no shell
+    os.execvp(command[0], command)  # noqa: S606  an argument list, no shell
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+from livealign.errors import LiveAlignError
+
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 PART = "part-0.parquet"  # the one file of a partition
@@ -29,6 +31,23 @@ def end_of(day: date) -> int:
 def day_range(first: date, last: date) -> list[date]:
     """All days from `first` to `last`, both included."""
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def day_written(text: str, where: str) -> date:
+    """The day that a person wrote.
+
+    Args:
+        where: the option, for the error.
+
+    Raises:
+        LiveAlignError: the text is no day.
+    """
+    if not text.strip():
+        raise LiveAlignError(f"{where} is empty; write a day as 2025-06-09, or leave it out")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise LiveAlignError(f"{where} {text[:80]}: {error}; write a day as 2025-06-09") from None
 
 
 def day_named(path: Path) -> date | None:

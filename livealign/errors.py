@@ -42,3 +42,11 @@ class MartError(LiveAlignError):
 
 class EvaluationError(LiveAlignError):
     """The scores do not fit the held-out impressions, or a simulator's truth is damaged."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in at most 200 characters.
+
+    An error of the system says it without its number and the path, which the message around it names.
+    """
+    return str(getattr(error, "strerror", None) or error)[:200]

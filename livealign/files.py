@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from livealign.errors import LiveAlignError
 from livealign.full_disk import is_full_disk
@@ -73,20 +74,49 @@ def name_on_full_disk(error: BaseException, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
+def lock_handle(path: Path) -> TextIO:
+    """An open file to lock, made if it is not there.
+
+    Raises:
+        OSError: it cannot be written, or it is a pipe or a device.
+    """
+    if path.exists():
+        plain_file(path)
+    return path.open("w")
+
+
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:
     """Hold the lock file during the block; another process that wants it waits.
 
     The system releases the lock when the process ends, however it ends.
     """
-    with lock_file.open("w") as handle:
+    with lock_handle(lock_file) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
+def plain_file(path: Path) -> Path:
+    """The path of a file that can be read to its end.
+
+    Opening a pipe waits for a writer, and a device may have no end.
+
+    Raises:
+        OSError: it is a pipe, a socket or a device, or it cannot be looked up.
+    """
+    kind = path.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a folder is refused as it is opened
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", str(path))
+    return path
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
+    """SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or it is no plain file.
+    """
+    with plain_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -142,11 +172,13 @@ def read_json(
     """
     mend = remedy if replaces else f"delete it, then {remedy}"
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(plain_file(path).read_bytes())
     except FileNotFoundError:
         raise error(f"{path} is missing; {remedy}") from None
     except IsADirectoryError:
-        raise error(f"{path} is a folder where a file belongs; {mend}") from None
+        raise error(f"{path} is a folder where a file belongs; move it away and run again") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read ({problem.strerror}); give this user the right to read it, or {mend}") from problem
     except (ValueError, RecursionError) as damage:
         raise error(f"{path} is damaged ({damage}); {mend}") from damage
     if isinstance(value, dict):

@@ -31,8 +31,8 @@ def check_folder(folder: Path, remedy: str, error: type[LiveAlignError] = LiveAl
     """
     file = folder / FOLDER_FORMAT
     try:
-        if file.is_file():
-            read_json(file, remedy, newest, error)
+        if file.is_file() and not isinstance(read_json(file, remedy, newest, error), dict):
+            raise error(f"{file} holds no format; delete it, then {remedy}")
     except OSError as problem:  # such as a name that is too long
         raise error(f"{str(file)[:200]} cannot be read ({problem.strerror}); {remedy}") from problem
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livealign.errors import LiveAlignError
+from livealign.paths import path_in
 
 BENTOS = Path("bentos", "live_recommender")  # the folder of our Bentos below a BENTOML_HOME, as BentoML names it
 LONGEST_PATH, LONGEST_NAME = 2_000, 255  # characters, with room for what lies below; bytes of one folder's name
@@ -41,9 +42,10 @@ class Home:
         Raises:
             LiveAlignError: the folder has a name that DuckDB cannot read from, or the platform is no name.
         """
+        path_in(os.environ, "LIVEALIGN_HOME")
         root = home_root()
         refuse_odd(root)
-        return cls(root, platform or os.environ.get("LIVEALIGN_PLATFORM", "simulator"))
+        return cls(root, platform or os.environ.get("LIVEALIGN_PLATFORM") or "simulator")
 
     def __post_init__(self) -> None:
         if not self.platform.isidentifier():
@@ -174,7 +176,7 @@ class Home:
 
 def home_root() -> Path:
     """LIVEALIGN_HOME, whether it may be used or not."""
-    return Path(os.environ.get("LIVEALIGN_HOME", ".livealign")).absolute()
+    return Path(os.environ.get("LIVEALIGN_HOME") or ".livealign").absolute()
 
 
 def refuse_odd(root: Path) -> None:

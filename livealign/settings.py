@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from livealign.config import TASK_NAMES
 from livealign.errors import LiveAlignError
+from livealign.paths import path_in
 from livealign.profiles import NOT_OF_A_RELEASE, SEEDED, Profile, load_profile, with_seed
 from livealign.setting_types import PROFILE, convert, value_of, with_value
 from livealign.settings_file import FILE, read_file
@@ -61,7 +62,7 @@ class GivenValue(NamedTuple):
     @classmethod
     def option(cls, flag: str, name: str, value: str) -> "GivenValue":
         """The value of a flag that stands for one setting, such as `--seed 5`."""
-        return cls(name, value, flag, _one_line(f"{flag} {value}"))
+        return cls(name, value, flag, _one_line(f"{flag} {value or repr(value)}"))
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,12 @@ def settings_path(environment: Mapping[str, str], folder: Path) -> Path | None:
     Raises:
         LiveAlignError: LIVEALIGN_CONFIG names a file that does not exist.
     """
-    if named := environment.get(CONFIG_VARIABLE):
+    if (named := path_in(environment, CONFIG_VARIABLE)) is not None:
         if not _is_there(folder / named, Path.is_file):
-            raise LiveAlignError(f"{CONFIG_VARIABLE} names {_one_line(named)}, which is no file; correct it or unset it")
+            raise LiveAlignError(f"{CONFIG_VARIABLE} names {_one_line(str(named))}, which is no file; correct it or unset it")
         return folder / named
     home = folder / (environment.get("LIVEALIGN_HOME") or ".livealign")
-    return next((path for path in (folder / FILE, home / FILE) if _is_there(path, Path.exists)), None)
+    return next((path for path in (folder / FILE, home / FILE) if _is_there(path, os.path.lexists)), None)
 
 
 def _is_there(path: Path, test: Callable[[Path], bool]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from livealign.errors import LiveAlignError
+from livealign.files import plain_file
 from livealign.profiles import Profile
 from livealign.setting_types import PROFILE, STAGES, all_names, description_of, toml_text, value_of
 
@@ -33,7 +34,7 @@ def read_file(path: Path, shown: str) -> list[Line]:
         LiveAlignError: the file cannot be read, or it is not TOML.
     """
     try:
-        data = path.read_bytes()
+        data = plain_file(path).read_bytes()
         if len(data) > MOST_BYTES:
             raise LiveAlignError(f"{shown} has {len(data):,} bytes, which is no settings file; the most is {MOST_BYTES:,}")
         text = data.decode("utf-8-sig").replace("\r\n", "\n")

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
@@ -74,6 +74,24 @@ class Store:
         except (OSError, ValueError) as error:
             raise LiveAlignError(f"machines.store = {where!r} cannot be opened ({error}); correct it") from error
         return cls(where, filesystem, root.rstrip("/"))
+
+    def look(self) -> None:
+        """Look once whether the store can be used.
+
+        Raises:
+            LiveAlignError: its bucket is not there or does not answer, or its folder cannot be written.
+        """
+        if not isinstance(self.filesystem, pafs.LocalFileSystem):
+            bucket = self.root.partition("/")[0]
+            found = replace(self, waits=())._patiently(lambda: self.filesystem.get_file_info(bucket))
+            if found.type == pafs.FileType.NotFound:
+                raise LiveAlignError(f"machines.store = {self.where!r}: there is no bucket {bucket}; make it, or name another")
+            return
+        folder = next(part for part in (Path(self.root), *Path(self.root).parents) if os.path.lexists(part))
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise LiveAlignError(
+                f"machines.store = {self.where!r}: {folder} is no folder that this user can write; name another, or home"
+            )
 
     def has(self, name: str) -> bool:
         """Whether the store holds an object of this name."""

@@ -2,6 +2,6 @@
 
 from dagster import DailyPartitionsDefinition
 
-from orchestration.environment import first_day
+from livealign.retrain.graph_variables import first_day
 
 days = DailyPartitionsDefinition(start_date=first_day())

@@ -9,6 +9,7 @@ from typing import Any
 
 from livealign.config import DatasetConfig
 from livealign.home import Home
+from livealign.paths import path_in
 from livealign.profiles import Profile
 from livealign.retrain.artifacts import DayArtifacts
 from livealign.settings import GivenValue, load_settings
@@ -39,10 +40,10 @@ class Workspace:
             LiveAlignError: a setting does not exist, or its value is not allowed.
         """
         home, settings = Home.from_environment(), load_settings(flags)
-        archive = os.environ.get("LIVEALIGN_ARCHIVE")
+        archive = path_in(os.environ, "LIVEALIGN_ARCHIVE")
         return cls(
             home=home,
-            archive=Path(archive).absolute() if archive else home.archive,
+            archive=archive.absolute() if archive else home.archive,
             profile=settings.profile,
             dataset=settings.profile.dataset,
             settings=settings.of_a_release(),

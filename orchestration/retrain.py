@@ -24,22 +24,25 @@ from dagster import (
     PreviewWarning,
 )
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags, run_command
+from livealign.cli.command import PATH, ProfileOption, SetOption, given_flags, run_command
 from livealign.console import styled
 from livealign.dataset.marts import built_days
+from livealign.days import day_written
 from livealign.errors import ArchiveError, LiveAlignError
+from livealign.files import lock_handle
 from livealign.full_disk import full_disk_line
 from livealign.home import Home, home_root
 from livealign.landing.partitions import landed_days
 from livealign.platforms.registry import PLATFORMS, adapter_of, archive_days
 from livealign.retrain.backbone import ready_backbone
-from livealign.retrain.preflight import check_retrain, refuse_findings
+from livealign.retrain.findings import refuse_findings
+from livealign.retrain.graph_variables import FIRST_DAY, first_day
+from livealign.retrain.preflight import check_retrain
 from livealign.retrain.stage_cost import stage_cost
 from livealign.retrain.summary import write_summary
 from livealign.settings import GivenValue, export_flags
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
-from orchestration.environment import check_environment, first_day
 from orchestration.resources import ACCEPT, ACCEPTABLE, Workspace
 from orchestration.runs.closing_table import print_closing_table
 from orchestration.runs.code_location import runs_shown_by_the_ui
@@ -54,7 +57,10 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 def main(
     platform: Annotated[str, typer.Option(envvar="LIVEALIGN_PLATFORM", help=f"one of {', '.join(PLATFORMS)}")] = "simulator",
-    archive: Annotated[Path | None, typer.Option(help="folder of the platform's archive; the simulator makes its own")] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="folder of the platform's archive; the simulator makes its own", **PATH),
+    ] = None,
     day: Annotated[
         str | None, typer.Option(help="day to retrain for, YYYY-MM-DD; default: the archive's last complete day")
     ] = None,
@@ -77,8 +83,7 @@ def main(
     if accept not in ("", *ACCEPTABLE):
         raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
     adapter_of(platform)  # an unknown platform must not get a workspace
-    check_environment()
-    asked_day = parse_day(day) if day is not None else None
+    asked_day = day_written(day, "--day") if day is not None else None
     flags = given_flags(profile, set_)
     short = (("--days", "dataset.train_days", days), ("--seed", "seed", seed))
     flags += [GivenValue.option(flag, name, value) for flag, name, value in short if value is not None]
@@ -89,7 +94,9 @@ def main(
     try:
         workspace = Workspace.from_environment(flags)
         export_flags(flags)  # to the definitions, which load the settings again
-        refuse_findings(check_retrain(workspace.home, workspace.archive, workspace.profile.backbone), _warn)
+        wanted = workspace.profile
+        found = check_retrain(workspace.home, workspace.archive, wanted.backbone, store=wanted.machines.store)
+        refuse_findings(found, _warn)
         if moved := workspace.home.activate():
             _print_step(moved)
         with only_one_retrain(workspace.home), open_instance(workspace.home) as instance:
@@ -116,18 +123,6 @@ def failure_log() -> Path:
     return home_root() / "logs" / "retrain.log"
 
 
-def parse_day(text: str) -> date:
-    """The day given by `--day`.
-
-    Raises:
-        LiveAlignError: the text is not a day.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise LiveAlignError(f"--day {text}: {error}; write a day as 2025-06-09") from None
-
-
 def prepare(workspace: Workspace, day: date | None) -> date:
     """Get the archive and the backbone ready; returns the day to retrain for.
 
@@ -152,7 +147,7 @@ def prepare(workspace: Workspace, day: date | None) -> date:
     earliest = next((past for past in workspace.training_days(found) if past in known), found)
     if earliest.isoformat() < first_day():
         raise LiveAlignError(
-            f"LIVEALIGN_FIRST_DAY={first_day()} is after {earliest}, which the retrain for {found} needs; "
+            f"{FIRST_DAY}={first_day()} is after {earliest}, which the retrain for {found} needs; "
             f"set it to {earliest} or earlier"
         )
     ready_backbone(workspace.profile, workspace.home.models, _print_step)
@@ -235,7 +230,7 @@ def run_job(
 @contextmanager
 def only_one_retrain(home: Home) -> Iterator[None]:
     """Hold the workspace's retrain lock; the kernel frees it if this process dies."""
-    with home.retrain_lock.open("w") as lock:
+    with lock_handle(home.retrain_lock) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,7 +13,7 @@ from dagster import (
 
 from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
-from orchestration.environment import nightly_cron
+from livealign.retrain.graph_variables import before_first_day, nightly_cron
 from orchestration.jobs import daily_retrain
 from orchestration.resources import Workspace
 from orchestration.runs.dagster_private import RUN_KEY_TAG
@@ -37,6 +37,8 @@ def nightly(context: ScheduleEvaluationContext, workspace: ResourceParam[Workspa
         return SkipReason(str(error))
     if yesterday not in known:
         return SkipReason(f"{workspace.archive} has nothing of {yesterday}; retrain for it when its files are there")
+    if why := before_first_day(yesterday):
+        return SkipReason(why)
     key = f"nightly:{yesterday}"
     # Dagster tells a schedule's runs apart by their time too: after a change of the cron it would retrain a day twice.
     if context.instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: key})):

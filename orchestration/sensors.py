@@ -19,6 +19,7 @@ from dagster import (
 from livealign.errors import ArchiveError
 from livealign.platforms.registry import archive_days
 from livealign.platforms.served import closed_files, days_of_file
+from livealign.retrain.graph_variables import before_first_day, first_day
 from orchestration.assets.content import LAST_FULL_TUNE, RETUNE
 from orchestration.jobs import daily_retrain, retune_llm
 from orchestration.resources import Workspace
@@ -48,9 +49,10 @@ def _new_days(cursor: str | None, workspace: Workspace) -> SensorResult | SkipRe
         return SensorResult(cursor=json.dumps(sorted(known)), skip_reason=f"{len(known)} days are there; waiting for new ones")
     seen = set(json.loads(cursor))
     newest = max(seen, default="0001-01-01")
-    due = sorted(day for day in known - seen if newest <= day <= _yesterday())[:REQUESTS_A_TICK]
+    new = sorted(day for day in known - seen if newest <= day <= _yesterday())
+    due = [day for day in new if day >= first_day()][:REQUESTS_A_TICK]
     if not due:
-        return SkipReason("no new day in the archive")
+        return SkipReason((before_first_day(date.fromisoformat(new[0])) if new else None) or "no new day in the archive")
     return SensorResult(
         run_requests=[RunRequest(run_key=f"archive:{day}", partition_key=day) for day in due],
         cursor=json.dumps(sorted(seen | set(due))),
@@ -71,12 +73,13 @@ def _new_files(cursor: str | None, workspace: Workspace) -> SensorResult | SkipR
     waiting: dict[str, str] = dict(state["waiting"])
     for name in sorted(set(files) - set(state["files"])):
         waiting.update((day.isoformat(), name) for day in days_of_file(files[name]))
-    due = sorted(day for day in waiting if day <= _yesterday())[:REQUESTS_A_TICK]
+    due = sorted(day for day in waiting if first_day() <= day <= _yesterday())[:REQUESTS_A_TICK]
     requests = [RunRequest(run_key=f"log:{day}:{waiting.pop(day)}", partition_key=day) for day in due]
     after = json.dumps({"files": sorted(files), "waiting": waiting})
     if requests:
         return SensorResult(run_requests=requests, cursor=after)
-    reason = f"{', '.join(sorted(waiting))} is not over" if waiting else "no new closed file"
+    early = [why for day in sorted(waiting) if (why := before_first_day(date.fromisoformat(day)))]
+    reason = early[0] if early else f"{', '.join(sorted(waiting))} is not over" if waiting else "no new closed file"
     return SensorResult(cursor=after, skip_reason=reason)
 
 
@@ -98,7 +101,7 @@ def content_drift(context: SensorEvaluationContext) -> SensorResult | SkipReason
     after, drifted = _read_reports(context.instance, state["after"])
     waiting = sorted({*state["drifted"], *drifted})
     tuned = set(context.instance.get_materialized_partitions(ADAPTER))
-    due = [day for day in waiting if _next(day) in tuned]
+    due = [day for day in waiting if _next(day) in tuned and _next(day) >= first_day()]
     requests = [
         RunRequest(run_key=f"drift:{day}", partition_key=_next(day), tags={RETUNE: f"content drifted on {day}"})
         for day in due
@@ -108,7 +111,9 @@ def content_drift(context: SensorEvaluationContext) -> SensorResult | SkipReason
     cursor = json.dumps({"after": after, "drifted": waiting})
     if requests:
         return SensorResult(run_requests=requests, cursor=cursor)
-    reason = f"{', '.join(waiting)} drifted; the day after it is not there yet" if waiting else "content has not drifted"
+    early = [why for day in waiting if (why := before_first_day(date.fromisoformat(_next(day))))]
+    late = f"{', '.join(waiting)} drifted; the day after it is not there yet" if waiting else "content has not drifted"
+    reason = early[0] if early else late
     return SensorResult(cursor=cursor, skip_reason=reason)
 
 
@@ -138,6 +143,8 @@ def stale_llm(context: SensorEvaluationContext, workspace: ResourceParam[Workspa
     age, limit = (date.fromisoformat(built) - date.fromisoformat(last)).days, workspace.profile.retune.max_age_days
     if age <= limit:
         return SkipReason(f"the LLM was tuned fully for {last}, {age} days before the newest day; the limit is {limit}")
+    if early := before_first_day(date.fromisoformat(built)):
+        return SkipReason(early)
     why = f"the last full tune, for {last}, is {age} days behind {built}; the limit is {limit}"
     return RunRequest(run_key=f"stale:{built}", partition_key=built, tags={RETUNE: why})
 

@@ -9,7 +9,8 @@ import typer
 
 from livealign.cli.command import run_command
 from livealign.errors import LiveAlignError
-from orchestration.environment import check_environment
+from livealign.platforms.registry import adapter_of
+from livealign.retrain.preflight import refuse_variables
 from orchestration.resources import Workspace
 from orchestration.runs.code_location import DEFINITIONS
 from orchestration.runs.instance import lost_database, open_instance
@@ -22,8 +23,9 @@ def main(port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.
 
     They run for as long as this command does.
     """
-    check_environment()
     home = Workspace.from_environment().home
+    adapter_of(home.platform)  # an unknown platform must not get a workspace
+    refuse_variables()
     home.activate()
     try:
         with open_instance(home):  # a database that is away, or another workspace's, ends the start in one line

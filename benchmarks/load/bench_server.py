@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,15 +75,19 @@ def bench_server(
 ) -> Iterator[Server]:
     """A BentoML server of this benchmark, for the time of the block.
 
+    It ends with this process too: SIGTERM ends the block, and after a kill the system ends the server.
+
     Args:
         within: a command that runs the server's, for example in a network namespace that has the address `host`.
     """
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     port, key = free_port(), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="livealign-bench-") as folder:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEALIGN_")}
         given = {"LIVEALIGN_EVENT_LOG": f"{folder}/event_log", "LIVEALIGN_API_KEYS": key, "OMP_WAIT_POLICY": "PASSIVE"}
         variables = {**ours, **bentoml_settings(Path(folder) / "bentoml"), **given, **environment}
-        command = [*within, *bentoml_command("serve", service, "--host", host, "--port", str(port))]
+        command = [sys.executable, "-m", "bentos.end_with_parent", str(os.getpid()), *within]
+        command += bentoml_command("serve", service, "--host", host, "--port", str(port))
         log = Path(folder) / "server.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -93,3 +98,4 @@ def bench_server(
             yield Server(host, port, key, process)
         finally:
             stop(process)
+            signal.signal(signal.SIGTERM, before)

@@ -18,6 +18,7 @@ from pathlib import Path
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.live.answers import ROLES, Role
+from livealign.paths import path_in
 
 ROOT = Path(__file__).resolve().parents[2]  # of the Bento's code, or of the source tree
 PACKED_BUNDLE, PACKED_MODELS = ROOT / "bundle", ROOT / "models"
@@ -53,13 +54,15 @@ class Settings:
         """The settings in the environment variables.
 
         Raises:
-            LiveAlignError: no variable says where to keep events, or the role is none or needs a Redis server.
+            LiveAlignError: no variable says where to keep events, a path begins with ~, or the role is none or needs a Redis
+                server.
         """
-        root = Path(environment["LIVEALIGN_HOME"]).absolute() if environment.get("LIVEALIGN_HOME") else None
 
         def named(variable: str) -> Path | None:
-            return Path(environment[variable]).absolute() if environment.get(variable) else None
+            path = path_in(environment, variable)
+            return None if path is None else path.absolute()
 
+        root = named("LIVEALIGN_HOME")
         event_log = named("LIVEALIGN_EVENT_LOG") or (None if root is None else Home(root, "served").archive)
         if event_log is None:
             raise LiveAlignError("nothing says where events are kept; set LIVEALIGN_EVENT_LOG to a folder on a disk that lasts")

@@ -7,7 +7,7 @@ from bentos.live_recommender.cross_origin import allowed_origins
 from bentos.live_recommender.path_prefix import path_prefix
 from bentos.live_recommender.settings import Settings
 from bentos.live_recommender.trusted_proxies import TrustedProxies
-from livealign.errors import BundleError
+from livealign.errors import BundleError, LiveAlignError
 from livealign.events.log import refuse_held_log
 from livealign.release.bundle import open_bundle
 from livealign.release.registry import champion_path
@@ -28,6 +28,11 @@ def check_start() -> None:
     allowed_origins()
     path_prefix()
     TrustedProxies.from_environment()
+    if settings.releases is not None and not settings.releases.is_dir():
+        raise LiveAlignError(
+            f"LIVEALIGN_RELEASES={settings.releases} is no folder, so no champion could be followed; "
+            "name the releases folder of a workspace, or unset it"
+        )
     if settings.redis_url is None:
         refuse_held_log(settings.event_log, time.monotonic() + WAIT_SECONDS)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags, write_new
+from livealign.cli.command import PATH, ProfileOption, SetOption, given_flags, write_new
 from livealign.cli.releases import PlatformOption
 from livealign.config import EncoderConfig, SegmentConfig
 from livealign.console import PlainConsole, progress_bar, table
@@ -53,7 +53,7 @@ def compare(
     ] = None,
     profile: ProfileOption = None,
     set_: SetOption = None,
-    out: Annotated[Path | None, typer.Option("--json", help="new file with the rows, for machines")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="new file with the rows, for machines", **PATH)] = None,
 ) -> None:
     """Compare backbones, layers and poolings on the last landed days, and print settings.
 

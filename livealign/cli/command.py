@@ -13,6 +13,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from livealign.errors import LiveAlignError
 from livealign.full_disk import full_disk_line
 from livealign.home import home_root
+from livealign.paths import path_named
 from livealign.settings import GivenValue
 
 ProfileOption = Annotated[
@@ -21,6 +22,21 @@ ProfileOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="a setting on top of the profile, as finetune.steps=400; may be repeated")
 ]
+
+
+def _path(text: str) -> Path:
+    """The path in an option or argument.
+
+    Raises:
+        typer.BadParameter: it is empty, or begins with ~.
+    """
+    try:
+        return path_named(text, "the path")
+    except LiveAlignError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}  # of an option or argument that is a path
 
 
 def given_flags(profile: str | None = None, settings: Sequence[str] | None = None) -> list[GivenValue]:

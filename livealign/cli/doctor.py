@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import psutil
 import typer
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.command import PATH, ProfileOption, SetOption, given_flags
 from livealign.cli.releases import PlatformOption
 from livealign.console import PlainConsole, styled, table
 from livealign.errors import LiveAlignError
@@ -24,7 +24,7 @@ from livealign.release.registry import read_champion
 from livealign.settings import load_settings
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from livealign.retrain.preflight import Finding
+    from livealign.retrain.findings import Finding
 
 console = PlainConsole()
 PACKAGES = (
@@ -38,7 +38,8 @@ Facts = dict[str, dict[str, str]]  # section → name → value
 def doctor(
     platform: PlatformOption = "simulator",
     archive: Annotated[
-        Path | None, typer.Option(envvar="LIVEALIGN_ARCHIVE", help="the archive that a retrain would read")
+        Path | None,
+        typer.Option(**PATH, envvar="LIVEALIGN_ARCHIVE", help="the archive that a retrain would read"),
     ] = None,
     profile: ProfileOption = None,
     set_: SetOption = None,
@@ -48,20 +49,24 @@ def doctor(
 
     Values of secrets are left out. Exits 1 if a retrain could not start.
     """
-    from livealign.retrain.preflight import Finding, check_retrain
+    from livealign.retrain.findings import finding_of, raised
+    from livealign.retrain.graph_variables import variable_findings
+    from livealign.retrain.preflight import check_retrain
 
     facts: Facts = {"machine": machine_facts(), "packages": package_versions(), "environment": variables()}
     findings: list[Finding] = []
     try:
         adapter_of(platform)
         in_force, home = load_settings(given_flags(profile, set_)), Home.from_environment(platform)
+    except LiveAlignError as error:
+        findings += [finding_of(error), *variable_findings()]
+    else:
         facts["settings"] = {"profile": in_force.profile.name, "backbone": in_force.profile.backbone}
         facts["settings"] |= {name: origin for name, origin in in_force.origins.items() if name not in facts["settings"]}
-        findings = check_retrain(home, archive.absolute() if archive else home.archive, in_force.profile.backbone)
+        where = archive.absolute() if archive else home.archive
+        findings += check_retrain(home, where, in_force.profile.backbone, store=in_force.profile.machines.store)
         if home.root.is_dir():
-            facts["workspace"] = workspace_facts(home)
-    except LiveAlignError as error:
-        findings.append(Finding.of(error))
+            findings += raised(lambda: facts.update(workspace=workspace_facts(home)))
     if as_json:
         problems = [{"what": one.what, "remedy": one.remedy, "stops": one.stops} for one in findings]
         print(json.dumps({**facts, "findings": problems}, indent=1))

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from livealign.cli.command import SetOption, given_flags
+from livealign.cli.command import PATH, SetOption, given_flags
 from livealign.console import PlainConsole, progress_bar, styled, table
+from livealign.days import day_range
 from livealign.errors import LiveAlignError
+from livealign.full_disk import full_disk_line
 from livealign.home import Home
 from livealign.operation_config import LandingConfig
 from livealign.simulation.config import NEW_WORDS
@@ -35,7 +37,8 @@ def add_landing_commands(app: typer.Typer) -> None:
 
 def simulate(
     out: Annotated[
-        Path | None, typer.Option(help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator")
+        Path | None,
+        typer.Option(**PATH, help="folder of the new archive; default: LIVEALIGN_HOME/archive/simulator"),
     ] = None,
     users: Annotated[int, typer.Option(min=1, max=1_000_000)] = 400,
     authors: Annotated[int, typer.Option(min=1, max=1_000_000)] = 200,
@@ -70,14 +73,22 @@ def simulate(
             new_words=new_words,
             frames=frames,
         )
-        summary = make(config, target, progress=advance)
+        try:
+            summary = make(config, target, progress=advance)
+        except OSError as error:
+            if full_disk_line(error):
+                raise
+            raise LiveAlignError(
+                f"{target} cannot be made ({error.strerror or error}); name another folder by "
+                + ("LIVEALIGN_HOME" if out is None else "--out")
+            ) from error
     console.say(f"{target}: {summary.rows['impressions']:,} impressions, {summary.rows['rooms']:,} broadcasts, {days} days")
     if summary.used_up:
         console.say(f"! from {summary.used_up} on some topics have no member that was never said; the longest unsaid return")
 
 
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known")],
+    folder: Annotated[Path, typer.Argument(help="folder of an archive, of any platform that is known", **PATH)],
     platform: KnownPlatform = None,
     days: DaysOption = None,
     start: StartOption = None,
@@ -116,7 +127,7 @@ def inspect(
 
 
 def validate(
-    landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter")],
+    landing: Annotated[Path, typer.Argument(help="a landing folder, of this program or of your own adapter", **PATH)],
 ) -> None:
     """Check a landing folder against the contract: types, keys, references, times, units.
 
@@ -137,7 +148,8 @@ def validate(
 
 def land(
     archive: Annotated[
-        Path | None, typer.Option(help="folder of the platform's archive; default: LIVEALIGN_HOME/archive/PLATFORM")
+        Path | None,
+        typer.Option(**PATH, help="folder of the platform's archive; default: LIVEALIGN_HOME/archive/PLATFORM"),
     ] = None,
     platform: KnownPlatform = None,
     days: DaysOption = None,
@@ -222,13 +234,13 @@ def day_span(text: str | None) -> list[date] | None:
     """
     if text is None:
         return None
-    from livealign.days import day_range
-
+    if not text.strip():
+        raise LiveAlignError("--days is empty; write 2025-06-02 or 2025-06-02..2025-06-09, or leave it out")
     first, _, last = text.partition("..")
     try:
         return day_range(date.fromisoformat(first), date.fromisoformat(last or first))
     except ValueError as error:
-        raise LiveAlignError(f"--days {text}: {error}; write 2025-06-02 or 2025-06-02..2025-06-09") from None
+        raise LiveAlignError(f"--days {text[:80]}: {error}; write 2025-06-02 or 2025-06-02..2025-06-09") from None
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,20 +1,20 @@
 """The `livealign` command: everything finer than `make`."""
 
 import time
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from livealign.cli.backbones import backbones
-from livealign.cli.command import run_command
+from livealign.cli.command import PATH, run_command
 from livealign.cli.doctor import doctor
 from livealign.cli.landing import add_landing_commands
 from livealign.cli.releases import PlatformOption, add_release_commands
 from livealign.cli.settings import settings
 from livealign.cli.store import store
 from livealign.console import PlainConsole, progress_bar, table
+from livealign.days import day_written
 from livealign.errors import EventLogError, LiveAlignError
 from livealign.home import Home
 
@@ -38,13 +38,14 @@ def replay(
 
     Exits 1 on a difference.
     """
+    held_out = day_written(day, "--day")  # before torch is imported
     import tempfile
 
     from livealign.replay.compare import replay_day
 
     home = Home.from_environment(platform)
     with tempfile.TemporaryDirectory(prefix="livealign-replay-") as scratch, progress_bar("replaying") as advance:
-        report = replay_day(home, _one_day(day), Path(scratch), advance)
+        report = replay_day(home, held_out, Path(scratch), advance)
     shown = table("", "compared", "missing", "largest difference", "mean", title=report.release_id)
     for name in ("embeddings", "lexical", "frames", "vectors", "scores"):
         if (deviation := getattr(report, name)) is None:
@@ -61,7 +62,10 @@ def replay(
 
 @app.command()
 def export_events(
-    out: Annotated[Path | None, typer.Option(help="folder of the closed files; default: LIVEALIGN_HOME/archive/served")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(**PATH, help="folder of the closed files; default: LIVEALIGN_HOME/archive/served"),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="write what there is and end, instead of going on")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 5.0,
 ) -> None:
@@ -104,13 +108,6 @@ def export_events(
 add_release_commands(app)
 app.command()(settings)
 app.command()(doctor)
-
-
-def _one_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise LiveAlignError(f"--day {text}: {error}; write one day, like 2025-06-09") from None
 
 
 def main() -> None:

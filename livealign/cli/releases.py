@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags
+from livealign.cli.command import PATH, ProfileOption, SetOption, given_flags
 from livealign.console import PlainConsole, styled, table
 from livealign.errors import BundleError, LiveAlignError
+from livealign.files import lock_handle
 from livealign.home import Home
 from livealign.release.bundle import read_manifest
 from livealign.release.challengers import read_challengers
@@ -47,10 +48,21 @@ def releases(context: typer.Context, platform: PlatformOption = "simulator") -> 
     if context.invoked_subcommand is not None:
         return
     home = Home.from_environment(platform)
-    line, found = champion_line(home.releases), list_releases(home.releases)
+    line, found, problem = [], list_releases(home.releases), ""
     console.say(str(home.releases))
+    try:
+        line = champion_line(home.releases)
+        champion = read_champion(home.releases)
+        if champion is not None and all(release.release_id != champion for release in found):
+            problem = (
+                f"{home.releases / champion}, the champion, is missing; run `livealign rollback` or `livealign promote <id>`"
+            )
+    except BundleError as error:
+        problem = str(error)
     if not found:
         console.say("there is no release yet; run `make retrain`")
+        if problem:
+            say_problem(problem)
         return
     wide, below = console.width >= WIDE, []
     shown = table("")
@@ -67,7 +79,10 @@ def releases(context: typer.Context, platform: PlatformOption = "simulator") -> 
     for text in () if wide else below:
         console.print(text)
     console.print("★ serves   ↩ `livealign rollback` goes back to it   `livealign explain-release A B` says what differs")
-    say_served(home)
+    if problem:
+        say_problem(problem)
+    else:
+        say_served(home)
 
 
 @releases_app.command()
@@ -158,7 +173,10 @@ def prune(
     platform: PlatformOption = "simulator",
     profile: ProfileOption = None,
     set_: SetOption = None,
-    event_log: Annotated[Path | None, typer.Option(help="folder of the service's event log; default: the archive")] = None,
+    event_log: Annotated[
+        Path | None,
+        typer.Option(help="folder of the service's event log; default: the archive", **PATH),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and touch nothing")] = False,
 ) -> None:
     """Remove what is older than the settings of retention allow.
@@ -192,7 +210,7 @@ def no_retrain_running(home: Home) -> Iterator[None]:
         raise LiveAlignError(
             f"{home.workspace} is missing: there is no workspace of platform {home.platform}; run `make retrain`"
         )
-    with home.retrain_lock.open("w") as lock:
+    with lock_handle(home.retrain_lock) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -205,8 +223,12 @@ def _cells(home: Home, release: Release) -> tuple[str, str, str, str]:
     if release.manifest is None:
         return "", "", "", release.problem
     lineage, gauc = lineage_of(release.manifest, home), release.manifest["metrics"].get("gauc")
-    decision = read_decision(home.releases, release.release_id)
-    said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
+    try:
+        decision = read_decision(home.releases, release.release_id)
+        said = f"{decision['decision']} ({decision['rule']})" if decision else "–"
+    except LiveAlignError as error:
+        say_problem(str(error))
+        said = "cannot be read"
     return lineage.held_out, "–" if gauc is None else f"{gauc:.4f}", said, lineage.steps()
 
 
@@ -221,7 +243,7 @@ def say_served(home: Home) -> None:
     try:
         served = read_challengers(home.releases)
     except BundleError as error:
-        console.say(styled(("! ", "bold yellow"), str(error)))
+        say_problem(str(error))
         return
     if served is None:
         champion = read_champion(home.releases)
@@ -230,6 +252,11 @@ def say_served(home: Home) -> None:
     for one in served.challengers:
         console.say(f"{one.release} {'shadows' if one.shadow else 'serves'} {one.share:.2%} of the users")
     console.say(f"{served.champion}, the champion, serves {served.champion_share:.2%}")
+
+
+def say_problem(text: str) -> None:
+    """Say what a person should mend, on a line of its own."""
+    console.say(styled(("! ", "bold yellow"), text))
 
 
 def _said(value: Any) -> str:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from livealign.cli.command import ProfileOption, SetOption, given_flags, write_new
+from livealign.cli.command import PATH, ProfileOption, SetOption, given_flags, write_new
 from livealign.errors import LiveAlignError
 from livealign.profiles import load_profile
 from livealign.setting_types import PROFILE, all_names, toml_text, value_of
@@ -22,7 +22,7 @@ def settings(
     set_: SetOption = None,
     changed: Annotated[bool, typer.Option("--changed", help="only what did not come from the profile")] = False,
     defaults: Annotated[bool, typer.Option("--defaults", help="write a livealign.toml with every default, commented")] = False,
-    out: Annotated[Path | None, typer.Option(help="file for --defaults; default: standard output")] = None,
+    out: Annotated[Path | None, typer.Option(help="file for --defaults; default: standard output", **PATH)] = None,
 ) -> None:
     """Print the settings in force and where each came from.
 

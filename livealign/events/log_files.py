@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livealign.errors import EventLogError
-from livealign.files import replace_bytes, sync_directory
+from livealign.files import plain_file, replace_bytes, sync_directory
 from livealign.formats import check_folder
 
 FORMAT = 3  # 2: with the records `list_shown`, which the first cannot read; 3: with the context of a list in them
@@ -71,11 +71,16 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
     """The lines of a file, from a byte offset on, without erased ones.
 
     A file that its writer closes (renames) meanwhile is still read to its end. A line without a line break counts as damaged.
+
+    Raises:
+        EventLogError: the file cannot be read, or it is a pipe or a device.
     """
     try:
-        file = path.open("rb")
+        file = plain_file(path).open("rb")
     except FileNotFoundError:
         file = path.with_suffix(CLOSED).open("rb")
+    except OSError as error:
+        raise EventLogError(f"{path} cannot be read ({error.strerror}); move it away or mend it, then run again") from error
     with file:
         file.seek(offset)
         end = offset

@@ -81,8 +81,8 @@ class AnsweringCore:
         content: bool = True,
         record: bool = True,
         among: Collection[int] | None = None,
-        wanted: RoomFilter | None = None,
-        context: Context | None = None,
+        wanted: RoomFilter = ANY_ROOM,
+        context: Context = UNKNOWN,
     ) -> Recommendations:
         """At most `k` live rooms, best first.
 
@@ -104,7 +104,7 @@ class AnsweringCore:
             LiveAlignError: `k` is out of bounds.
         """
         asked_at = self.now() if at is None else at
-        request = Request(asked_at, k, exclude, surface, content, among, wanted or ANY_ROOM, context or UNKNOWN)
+        request = Request(asked_at, k, exclude, surface, content, among, wanted, context)
         lane, arm = self._lane_of(user_id)
         serving, view, alone, reader = lane.read(user_id, asked_at, alone=not content)
         answer = serving.recommender.recommend(alone or view, reader, request)

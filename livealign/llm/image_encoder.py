@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
-from livealign.errors import BackboneError
+from livealign.errors import BackboneError, reason_of
 from livealign.frames.decode import Pixels
 from livealign.frames.efficientnet import WIDTH, EfficientNetLite0
 from livealign.frames.still import LOOK, look_of
@@ -254,5 +254,5 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise BackboneError(f"{file} cannot be read ({error}); copy the model again") from error
+        raise BackboneError(f"{file} cannot be read ({reason_of(error)}); copy the model again") from error
     return content if isinstance(content, dict) else {}

@@ -17,8 +17,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from livealign.errors import BackboneError
-from livealign.files import FIRST_FORMAT, refuse_newer
+from livealign.errors import BackboneError, reason_of
+from livealign.files import FIRST_FORMAT, plain_file, refuse_newer
 from livealign.llm.layers import layers_path
 from livealign.llm.vision_language import text_part
 
@@ -178,14 +178,14 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _check_weights(file: Path) -> None:
-    with file.open("rb") as stream:
-        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise BackboneError(f"{file} is a Git LFS pointer and not the weights; run `git lfs pull` in its repository")
     try:
+        with plain_file(file).open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise BackboneError(f"{file} is a Git LFS pointer and not the weights; run `git lfs pull` in its repository")
         with safe_open(file, framework="pt") as weights:
             names = weights.keys()
     except (SafetensorError, OSError) as error:
-        raise BackboneError(f"{file} is damaged or cut off ({error}); copy the model again") from error
+        raise BackboneError(f"{file} is damaged or cut off ({reason_of(error)}); copy the model again") from error
     if not names:
         raise BackboneError(f"{file} holds no weights; copy the model again")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from livealign.errors import ArchiveError
+from livealign.errors import ArchiveError, reason_of
 
 BLOCK_BYTES = 16 << 20
 MAX_ROW_BYTES = 32 << 20
@@ -179,6 +179,6 @@ def _chunks(path: Path, advance: Callable[[int], None] | None) -> Iterator[bytes
     except (OSError, EOFError, zlib.error) as error:
         if block:
             yield bytes(block)
-        raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({error}); fetch it again") from error
+        raise UnreadableFileError("unreadable_file", f"{path} cannot be read ({reason_of(error)}); fetch it again") from error
     if block:
         yield bytes(block)

@@ -17,7 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from livealign.errors import ArchiveError
+from livealign.errors import ArchiveError, reason_of
+from livealign.files import plain_file
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TABLES
 from livealign.platforms.parquet.layout import find_files
@@ -82,11 +83,11 @@ def _read_manifest(archive: Path) -> dict[str, Any]:
     """
     path = archive / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(plain_file(path).read_bytes())
     except FileNotFoundError:
         raise ArchiveError(f"{archive} is no simulated archive: there is no {MANIFEST}; give its folder, {OWN_LOGS}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}); {FETCH_AGAIN}, {OWN_LOGS}") from None
+        raise ArchiveError(f"{path} cannot be read ({reason_of(error)}); {FETCH_AGAIN}, {OWN_LOGS}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise ArchiveError(f"{path} has format {str(found)[:40]}, not {FORMAT}; {FETCH_AGAIN}, {OWN_LOGS}")

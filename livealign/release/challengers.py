@@ -15,6 +15,7 @@ challenger does, so a user keeps their release; the next time it is a new one, s
 
 import hashlib
 import math
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -84,7 +85,7 @@ def read_challengers(releases: Path) -> Challengers | None:
         BundleError: the file or the champion pointer cannot be read, or a newer version of LiveAlign wrote it.
     """
     file = releases / CHALLENGERS
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
     found = challengers_of(read_json(file, _REMEDY, FORMAT, BundleError, replaces=True), file, _REMEDY)
     return found if found.challengers and found.champion == read_champion(releases) else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from livealign.errors import BundleError
-from livealign.files import exclusive, replace_bytes, sync_directory
+from livealign.files import exclusive, plain_file, replace_bytes, sync_directory
 from livealign.formats import check_folder, mark_folder
 from livealign.release.bundle import LOCK, RELEASE_ID, Bundle, open_bundle, read_manifest
 
@@ -47,8 +47,10 @@ def read_champion(releases: Path) -> str | None:
     check_folder(releases, _REMEDY, BundleError)
     file = releases / CHAMPION
     try:
-        content = file.read_bytes().decode("utf-8", "backslashreplace").strip()
+        content = plain_file(file).read_bytes().decode("utf-8", "backslashreplace").strip()
     except FileNotFoundError:
+        if file.is_symlink():
+            raise BundleError(f"{file} is a link to a file that is not there; run `livealign promote <id>`") from None
         return None
     except OSError as error:
         raise BundleError(f"{file} cannot be read ({error.strerror}); move it away, then `livealign promote <id>`") from error
@@ -117,8 +119,14 @@ def champion_line(releases: Path) -> list[str]:
 
 
 def list_releases(releases: Path) -> list[Release]:
-    """All bundles, oldest day first; manifests are checked, files are not hashed."""
-    champion = read_champion(releases)
+    """All bundles, oldest day first; manifests are checked, files are not hashed.
+
+    Under a champion pointer that cannot be read none of them is the champion.
+    """
+    try:
+        champion = read_champion(releases)
+    except BundleError:
+        champion = None
     listed = []
     for path in sorted(releases.iterdir()) if releases.is_dir() else ():
         if not RELEASE_ID.fullmatch(path.name):
@@ -141,7 +149,10 @@ def read_history(releases: Path) -> list[dict[str, Any]]:
     """
     check_folder(releases, _REMEDY, BundleError)
     file = releases / HISTORY
-    lines = file.read_bytes().splitlines() if file.exists() else []
+    try:
+        lines = plain_file(file).read_bytes().splitlines() if os.path.lexists(file) else []
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read ({error.strerror}); move it away, which forgets earlier champions") from error
     moves = []
     for number, line in enumerate(lines, start=1):
         try:

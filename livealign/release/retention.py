@@ -17,7 +17,7 @@ from pathlib import Path
 
 from livealign.dataset.marts import MARTS
 from livealign.days import day_named, day_of, day_range
-from livealign.errors import BundleError
+from livealign.errors import BundleError, EventLogError
 from livealign.events.log_files import CLOSED, log_files, read_lines
 from livealign.events.models import event_of
 from livealign.files import TEMPORARY_PREFIX, disk_bytes, exclusive
@@ -203,7 +203,7 @@ def _old_log_files(home: Home, event_log: Path, config: RetentionConfig, problem
             return
         try:
             days = _event_days(path)
-        except (OSError, ValueError) as error:
+        except (EventLogError, OSError, ValueError) as error:
             problems.append(f"{path} holds a line that is not an event ({error}); it is kept, look at it")
             continue
         if not days <= may_go:

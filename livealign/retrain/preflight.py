@@ -8,46 +8,35 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from livealign.days import day_named
 from livealign.errors import LiveAlignError
-from livealign.files import disk_bytes, read_json, size_text
+from livealign.files import disk_bytes, plain_file, read_json, size_text
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.llm.backbone_names import TINY, can_be_fetched, fetched_folder, folder_of
 from livealign.llm.model_folder import tokenizer_file, weight_files
 from livealign.memory import usable_memory
+from livealign.platforms.kuaishou.clocks import stated_clock
+from livealign.platforms.liverec.adapter import start_ms
 from livealign.platforms.registry import EXPECTED, adapter_of
 from livealign.release.challengers import read_challengers
 from livealign.release.registry import read_champion
 from livealign.retrain.artifacts import DayArtifacts
+from livealign.retrain.findings import Finding, finding_of, raised, refuse_findings
+from livealign.retrain.graph_variables import variable_findings
+from livealign.store import HOME, Store
 
 FIRST_RUN_BYTES = 1 << 30  # a first retrain of the simulated platform, profile laptop, takes 0.5 GiB with its models
 SPARE = 1.2  # times what the last run took
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as a retrain needs it, and the remedy."""
-
-    what: str
-    remedy: str
-    stops: bool = True  # False: the retrain runs, and may fail
-
-    @classmethod
-    def of(cls, error: LiveAlignError) -> "Finding":
-        """The finding that an error reports; its last part is the remedy."""
-        what, _, remedy = str(error).rpartition("; ")
-        return cls(what, remedy) if what else cls(remedy, "")
-
-    def __str__(self) -> str:
-        return f"{self.what}; {self.remedy}" if self.remedy else self.what
-
-
-def check_retrain(home: Home, archive: Path | None, backbone: str | None, alone: bool = True) -> list[Finding]:
+def check_retrain(
+    home: Home, archive: Path | None, backbone: str | None, alone: bool = True, store: str = HOME
+) -> list[Finding]:
     """All findings for a retrain of this workspace, in the order in which it would meet them.
 
     Nothing is left behind, and nothing is made but a file that is removed again. The backbone's files are looked at, not
@@ -57,37 +46,42 @@ def check_retrain(home: Home, archive: Path | None, backbone: str | None, alone:
         archive: None for a run that lands nothing.
         backbone: None for a run that reads no LLM.
         alone: another retrain of the workspace is a finding. A run that waits for its turn can run beside it.
+        store: the setting `machines.store`. It is looked at once; a retrain waits for one that is away.
     """
-    unwritable = list(_writable(home))
-    if unwritable:  # everything else of the home would fail for the same reason
-        return [*unwritable, *_archive(home.platform, archive), *_raised(choose_device)]
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+    beside: tuple[Callable[[], Iterator[Finding]], ...] = (
+        variable_findings,
+        lambda: _archive(home, archive),
+        lambda: raised(choose_device),
+        lambda: raised(lambda: _look_at_store(store)),
+    )
+    inside: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _other_run(home) if alone else iter(()),
-        lambda: _raised(lambda: read_champion(home.releases)),
-        lambda: (replace(one, stops=False) for one in _raised(lambda: read_challengers(home.releases))),
-        lambda: _archive(home.platform, archive),
+        lambda: raised(lambda: read_champion(home.releases)),
+        lambda: (replace(one, stops=False) for one in raised(lambda: read_challengers(home.releases))),
         lambda: _backbone(backbone, home.models),
-        lambda: _raised(choose_device),
         lambda: _disk(home),
         lambda: _memory(home),
     )
-    return [finding for check in checks for finding in check()]
+    unwritable = _of(lambda: _writable(home))
+    checks = beside if unwritable else (*beside, *inside)  # the rest of the home would fail for the same reason
+    return [*unwritable, *(finding for check in checks for finding in _of(check))]
 
 
-def refuse_findings(findings: list[Finding], say: Callable[[str], object]) -> None:
-    """Say what may go wrong, and end the retrain on what will.
+def _of(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """The check's findings, or that of the error that it ends with."""
+    try:
+        return list(check())
+    except (LiveAlignError, OSError) as error:
+        return [finding_of(error)]
+
+
+def refuse_variables() -> None:
+    """End a start on variables with impossible values.
 
     Raises:
-        LiveAlignError: a finding stops the retrain; the message has a line for each.
+        LiveAlignError: the message has a line for each.
     """
-    for finding in findings:
-        if not finding.stops:
-            say(str(finding))
-    stopping = [str(finding) for finding in findings if finding.stops]
-    if len(stopping) == 1:
-        raise LiveAlignError(stopping[0])
-    if stopping:
-        raise LiveAlignError(f"{len(stopping)} things keep the retrain from starting:", *stopping)
+    refuse_findings(list(variable_findings()), print)
 
 
 def last_run_bytes(home: Home) -> tuple[date, int] | None:
@@ -113,7 +107,7 @@ def last_run_peak(home: Home) -> tuple[str, int] | None:
 
 def _nearest(path: Path) -> Path:
     """The path, or the nearest of those above it that is there."""
-    return next(part for part in (path, *path.parents) if part.exists())
+    return next(part for part in (path, *path.parents) if os.path.lexists(part))
 
 
 def _writable(home: Home) -> Iterator[Finding]:
@@ -135,7 +129,7 @@ def _other_run(home: Home) -> Iterator[Finding]:
     if not home.retrain_lock.exists():
         return
     try:
-        with home.retrain_lock.open() as lock:
+        with plain_file(home.retrain_lock).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         yield Finding(f"another retrain runs on {home.workspace}", "wait for it or stop it, then run again")
@@ -143,24 +137,39 @@ def _other_run(home: Home) -> Iterator[Finding]:
         yield Finding(f"{home.retrain_lock} cannot be read ({error.strerror})", "run as the user who owns the workspace")
 
 
-def _raised(check: Callable[[], object]) -> Iterator[Finding]:
-    """The error of ours that a check raises, if it does."""
-    try:
-        check()
-    except LiveAlignError as error:
-        yield Finding.of(error)
-
-
-def _archive(platform: str, archive: Path | None) -> Iterator[Finding]:
-    if archive is None or (platform == "simulator" and not archive.exists()):
-        return  # the retrain makes it, or reads none
+def _archive(home: Home, archive: Path | None) -> Iterator[Finding]:
+    if archive is None:  # the run lands nothing
+        return
+    platform = home.platform
+    adapter = adapter_of(platform)
     expected = f"give an archive of platform {platform} by ARCHIVE=folder, with {EXPECTED[platform]} in it"
-    if not archive.is_dir():
-        yield Finding(f"{archive} is no folder", expected)
+    if platform == "simulator" and archive == home.archive and not os.path.lexists(archive):
+        # A retrain makes this one. What is wrong with the home itself is said of the home.
+        nearest = _nearest(archive)
+        inside = nearest != home.root and nearest.is_relative_to(home.root)
+        if not inside or (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+            return
+        yield Finding(
+            f"the platform cannot be simulated into {archive}: {nearest} is no folder that this user can write",
+            "move it away or change its permissions, or name another home by LIVEALIGN_HOME",
+        )
+    elif not archive.is_dir():
+        made = f", or make one there: `livealign simulate --out {archive}`" if platform == "simulator" else ""
+        yield Finding(f"{archive} is no folder", expected + made)
     elif not os.access(archive, os.R_OK | os.X_OK):
         yield Finding(f"{archive} cannot be read by this user", "give the user the right to read it")
-    elif not adapter_of(platform).recognises(archive):
+    elif not adapter.recognises(archive):
         yield Finding(f"{archive} is no archive of platform {platform}", expected)
+    elif platform == "liverec":
+        yield from raised(lambda: start_ms(archive))
+    elif platform == "kuailive_m3":
+        yield from raised(stated_clock)
+
+
+def _look_at_store(where: str) -> None:
+    store = Store.open(where)
+    if store is not None:
+        store.look()
 
 
 def _backbone(name: str | None, models: Path) -> Iterator[Finding]:
@@ -172,15 +181,15 @@ def _backbone(name: str | None, models: Path) -> Iterator[Finding]:
         weight_files(folder)
         tokenizer_file(folder)
 
-    yield from _raised(look)
+    yield from raised(look)
 
 
 def _disk(home: Home) -> Iterator[Finding]:
     folder = _nearest(home.root)
     try:
         last = last_run_bytes(home)
-    except LiveAlignError as error:
-        yield replace(Finding.of(error), stops=False)
+    except (LiveAlignError, OSError) as error:
+        yield replace(finding_of(error), stops=False)
         return
     needed = int(last[1] * SPARE) if last else FIRST_RUN_BYTES
     free = shutil.disk_usage(folder).free
@@ -195,8 +204,8 @@ def _disk(home: Home) -> Iterator[Finding]:
 def _memory(home: Home) -> Iterator[Finding]:
     try:
         peak, free = last_run_peak(home), usable_memory()
-    except LiveAlignError as error:
-        yield replace(Finding.of(error), stops=False)
+    except (LiveAlignError, OSError) as error:
+        yield replace(finding_of(error), stops=False)
         return
     if peak and free < peak[1]:
         yield Finding(

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from livealign.days import partition
 from livealign.errors import ArchiveError
-from livealign.files import replace_json, replaced_directory
+from livealign.files import plain_file, replace_json, replaced_directory
 from livealign.simulation.behaviour import behave
 from livealign.simulation.config import MANIFEST, SimulationConfig
 from livealign.simulation.lexicon import member_table
@@ -99,7 +99,7 @@ def was_simulated(folder: Path) -> bool:
     A user's logs may have a manifest as well, `{"format": 1}` or one that was copied from a simulated archive.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(plain_file(folder / MANIFEST).read_bytes())
         rows, config = manifest["rows"], manifest["config"]
         counted = {f"dt={day}/{name}.parquet": count for day, tables in rows.items() for name, count in tables.items()}
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]

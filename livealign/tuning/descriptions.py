@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from livealign.config import FinetuneConfig, SegmentConfig
-from livealign.errors import TrainingError
+from livealign.errors import TrainingError, reason_of
+from livealign.files import plain_file
 from livealign.llm.backbone import Backbone
 from livealign.llm.packing import PackedBatch
 from livealign.llm.prefix import tokenize
@@ -85,10 +86,10 @@ def read_captions(file: Path) -> dict[int, str]:
         TrainingError: the file cannot be read or has other columns.
     """
     try:
-        table = pq.read_table(file) if file.suffix == ".parquet" else pyarrow.csv.read_csv(file)
+        table = pq.read_table(plain_file(file)) if file.suffix == ".parquet" else pyarrow.csv.read_csv(plain_file(file))
         ids, captions = table["segment_id"].cast(pa.int64()).to_pylist(), table["caption"].cast(pa.string()).to_pylist()
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise TrainingError(f"{file} is no table of captions (columns segment_id and caption): {error}") from error
+        raise TrainingError(f"{file} is no table of captions (columns segment_id and caption): {reason_of(error)}") from error
     return {segment: caption for segment, caption in zip(ids, captions, strict=True) if segment is not None and caption}
 
 

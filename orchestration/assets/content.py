@@ -1,6 +1,5 @@
 """[content] The LLM: tuned on the training days, then run on every segment a model uses."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -15,6 +14,7 @@ from livealign.evaluation.plots import loss_curve, to_markdown_image
 from livealign.llm.backbone import Backbone, load_backbone
 from livealign.profiles import Profile
 from livealign.release.registry import previous_release
+from livealign.retrain.captions import captions_file
 from livealign.retrain.content import embed_segments, training_descriptions, training_pairs, with_training_pictures
 from livealign.retrain.encoder_choice import choose_encoder, with_encoder_of_release, write_encoder
 from livealign.retrain.judged_days import days_to_tune_on
@@ -96,7 +96,7 @@ def _tune(
     warm_start: Path | None,
 ) -> dict[str, Any]:
     """Tune on the pairs of these days; returns the metadata of the tuning."""
-    home, captions = workspace.home, os.environ.get("LIVEALIGN_CAPTIONS")
+    home = workspace.home
     pairs = training_pairs(home.marts, training_days, profile)
     pairs = with_training_pictures(
         pairs,
@@ -108,7 +108,7 @@ def _tune(
         cache=home.embedding_cache,
         backbone=backbone,
     )
-    descriptions = training_descriptions(home.marts, training_days, profile, Path(captions) if captions else None)
+    descriptions = training_descriptions(home.marts, training_days, profile, captions_file())
     tune: Callable[..., TuneReport] = tune_adapter
     if profile.machines.ranks > 1:
         tune = partial(tune_on_ranks, profile.machines, workspace.home.models)

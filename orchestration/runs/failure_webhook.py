@@ -9,7 +9,6 @@ import json
 import os
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -18,12 +17,11 @@ from typing import Any
 from dagster import DefaultSensorStatus, RunFailureSensorContext, SkipReason, run_failure_sensor
 
 from livealign.errors import LiveAlignError
+from livealign.retrain.graph_variables import WEBHOOK, is_http_url, note_format
 
-WEBHOOK = "LIVEALIGN_WEBHOOK_URL"
 TIMEOUT_SECONDS = 10
 ATTEMPTS = 3
 LONGEST_REASON = 2_000  # characters
-FORMAT, FORMATS = "LIVEALIGN_WEBHOOK_FORMAT", ("json", "slack")
 SLACK_CHARACTERS = 3_000  # of a section
 
 
@@ -56,18 +54,6 @@ def note_of(job: str, run_id: str, tags: Mapping[str, str], reason: str) -> dict
     return {"text": text, "job": job, "day": day, "run": run_id, "reason": reason}
 
 
-def note_format() -> str:
-    """The form of the note, from LIVEALIGN_WEBHOOK_FORMAT.
-
-    Raises:
-        LiveAlignError: it is no known form.
-    """
-    name = os.environ.get(FORMAT) or FORMATS[0]
-    if name not in FORMATS:
-        raise LiveAlignError(f"{FORMAT}={name[:40]!r}: it is {' or '.join(FORMATS)}")
-    return name
-
-
 def slack_message(note: Mapping[str, str]) -> dict[str, Any]:
     """The note as a message of Slack: a heading, the facts, the reason.
 
@@ -91,11 +77,7 @@ def post_note(url: str, note: Mapping[str, Any], pause_seconds: float = 1.0) -> 
     Raises:
         NoteError: the URL is not an HTTP URL, or no attempt was answered with 2xx.
     """
-    try:
-        scheme = urllib.parse.urlsplit(url).scheme
-    except ValueError:
-        scheme = ""
-    if scheme not in ("http", "https"):
+    if not is_http_url(url):
         raise NoteError(f"{WEBHOOK} is no http or https URL; correct it or unset it")
     headers = {"content-type": "application/json", "user-agent": "livealign"}
     outcome = ""

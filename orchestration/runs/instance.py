@@ -1,22 +1,24 @@
 """The persistent Dagster instance of a workspace, and what a killed run leaves in it."""
 
-import importlib.util
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from livealign.errors import LiveAlignError
-from livealign.files import replace_bytes
+from livealign.files import plain_file, replace_bytes
 from livealign.home import Home
+from livealign.retrain.graph_variables import POSTGRES_HOST, check_postgres
 
 LAUNCHED_BY = "livealign/launched_by"  # run tag; "retrain" for the runs of `make retrain`
-POSTGRES_HOST = "DAGSTER_POSTGRES_HOST"
+_ID = re.compile(rb"[0-9a-f]{32}")
+_ID_REMEDY = "restore it, or move it away and give the workspace an empty database by DAGSTER_POSTGRES_DB"
 OWNER = "livealign/workspace"  # key in Dagster's database: the workspace that it belongs to
-POSTGRES_OTHERS = ("DAGSTER_POSTGRES_USER", "DAGSTER_POSTGRES_PASSWORD", "DAGSTER_POSTGRES_DB")
 
 # One slot in each pool: the only pool guards the warehouse file, which allows one writer. A run whose process dies gives its
 # slots back and is started again. A run whose step fails is not: the step's own retry policy decides.
@@ -76,23 +78,13 @@ def prepare_dagster_home(home: Home) -> None:
     """
     wanted = DAGSTER_YAML
     if os.environ.get(POSTGRES_HOST):
-        _check_postgres()
+        check_postgres()
         os.environ.setdefault("DAGSTER_POSTGRES_PORT", "5432")
         wanted = POSTGRES_YAML + DAGSTER_YAML
     settings = home.dagster / "dagster.yaml"
-    if not settings.exists() or settings.read_text() != wanted:
+    if not settings.is_file() or settings.read_bytes() != wanted.encode():
         replace_bytes(settings, wanted.encode())
     os.environ["DAGSTER_HOME"] = str(home.dagster)
-
-
-def _check_postgres() -> None:
-    missing = [name for name in POSTGRES_OTHERS if not os.environ.get(name)]
-    if missing:
-        raise LiveAlignError(f"{POSTGRES_HOST} is set and {', '.join(missing)} not; set all of them, or none for SQLite")
-    if importlib.util.find_spec("dagster_postgres") is None:
-        raise LiveAlignError(
-            f"{POSTGRES_HOST} is set, and the package dagster-postgres is missing; install the extra `postgres`"
-        )
 
 
 @contextmanager
@@ -115,9 +107,9 @@ def _claim(instance: DagsterInstance, home: Home) -> None:
     `fail_dead_runs` knows by the lock of the workspace that its runs are dead, and sensors read what was built for it.
     """
     file = home.dagster / "workspace.id"  # no path: machines and containers have other things at the same path
-    if not file.exists():
+    if not os.path.lexists(file):
         replace_bytes(file, uuid.uuid4().hex.encode())
-    mine, cursors = file.read_text(), instance.daemon_cursor_storage
+    mine, cursors = _id_in(file), instance.daemon_cursor_storage
     owner = cursors.get_cursor_values({OWNER}).get(OWNER)
     if owner is None:
         cursors.set_cursor_values({OWNER: f"{mine} {home.workspace}"})
@@ -126,6 +118,21 @@ def _claim(instance: DagsterInstance, home: Home) -> None:
             f"the database {os.environ['DAGSTER_POSTGRES_DB']} at {_server()} belongs to the workspace "
             f"{owner.partition(' ')[2]}; give {home.workspace} an empty one of its own by DAGSTER_POSTGRES_DB"
         )
+
+
+def _id_in(file: Path) -> str:
+    """The workspace's id: 32 hexadecimal digits.
+
+    Raises:
+        LiveAlignError: the file holds no id.
+    """
+    try:
+        content = plain_file(file).read_bytes()
+    except OSError as error:
+        raise LiveAlignError(f"{file} cannot be read ({error.strerror}); {_ID_REMEDY}") from error
+    if not _ID.fullmatch(content.strip()):
+        raise LiveAlignError(f"{file} holds no id of a workspace; {_ID_REMEDY}")
+    return content.strip().decode()
 
 
 def _server() -> str:

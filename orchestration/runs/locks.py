@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import IO
 
+from livealign.files import lock_handle
 from livealign.home import Home
 
 STAGE_LOCKS = {"landing": "landing", "warehouse": "warehouse", "marts": "warehouse", "promotion": "promotion"}  # stage → lock
@@ -37,12 +38,12 @@ def stage_lock(home: Home, stage: str, day: date, say: Callable[[str], object]) 
     if stage not in WITHOUT_MODELS:
         path = folder / f"{day}.lock"
         if str(path) not in _day_locks:
-            _day_locks[str(path)] = _locked(path.open("w"), f"{day} is being retrained by another run", say)
+            _day_locks[str(path)] = _locked(lock_handle(path), f"{day} is being retrained by another run", say)
     if stage not in STAGE_LOCKS:
         yield
         return
     name = STAGE_LOCKS[stage]
-    with _locked((folder / f"{name}.lock").open("w"), f"another run is at the {name}", say):
+    with _locked(lock_handle(folder / f"{name}.lock"), f"another run is at the {name}", say):
         yield
 
 

@@ -7,7 +7,8 @@ Assets that a person materializes alone are not checked: `retention` has to run 
 from dagster import AssetExecutionContext
 
 from livealign.retrain.backbone import ready_backbone
-from livealign.retrain.preflight import check_retrain, refuse_findings
+from livealign.retrain.findings import refuse_findings
+from livealign.retrain.preflight import check_retrain
 from orchestration.resources import Workspace
 from orchestration.runs.instance import LAUNCHED_BY
 
@@ -29,7 +30,7 @@ def check_run(context: AssetExecutionContext, workspace: Workspace) -> None:
         return
     home, profile = workspace.home, workspace.profile
     archive, backbone = workspace.archive if reads_archive else None, profile.backbone if reads_backbone else None
-    findings = check_retrain(home, archive, backbone, alone=False)
+    findings = check_retrain(home, archive, backbone, alone=False, store=profile.machines.store)
     refuse_findings(findings, context.log.warning)
     if reads_backbone:
         ready_backbone(profile, home.models, context.log.info)

@@ -16,11 +16,10 @@ from pathlib import Path
 from dagster import MetadataValue, UrlMetadataValue
 
 from livealign.home import Home
+from livealign.retrain.graph_variables import REPORTS_PORT, port_of
 from livealign.retrain.report_index import write_index
-from orchestration.environment import port_of
 from orchestration.resources import Workspace
 
-PORT_VARIABLE, USUAL_PORT = "LIVEALIGN_REPORTS_PORT", 3004
 _LOOK_SECONDS = 1.0
 
 
@@ -47,7 +46,7 @@ class Reports(SimpleHTTPRequestHandler):
 
 def reports_port() -> int:
     """The port of the report pages: LIVEALIGN_REPORTS_PORT, or 3004."""
-    return port_of(PORT_VARIABLE, USUAL_PORT)
+    return port_of(REPORTS_PORT)
 
 
 def report_link(home: Home, file: Path) -> UrlMetadataValue:
@@ -72,7 +71,7 @@ def main() -> None:
         server = report_server(reports, port)
         write_index(reports)  # days of an earlier version have none
     except OSError as error:
-        sys.exit(f"reports are not served on 127.0.0.1:{port} ({error.strerror}); set {PORT_VARIABLE} to a free port")
+        sys.exit(f"reports are not served on 127.0.0.1:{port} ({error.strerror}); set {REPORTS_PORT} to a free port")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"reports: http://127.0.0.1:{port}/", flush=True)
     with suppress(KeyboardInterrupt):  # Ctrl-C reaches the whole group

@@ -153,6 +153,23 @@ def test_a_damaged_release_is_found_before_a_model_is_loaded_unless_the_champion
                 check_start()
 
 
+def test_a_folder_of_releases_that_is_missing_ends_the_start(
+    release: PlantedRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_BUNDLE", str(release.bundle))
+    monkeypatch.setenv("LIVEALIGN_EVENT_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("LIVEALIGN_RELEASES", str(tmp_path / "gone"))
+    with pytest.raises(
+        LiveAlignError, match=r"LIVEALIGN_RELEASES=.*/gone is no folder, so no champion could be followed; name"
+    ):
+        check_start()
+    (tmp_path / "gone").mkdir()
+    check_start()  # no champion yet: the release of LIVEALIGN_BUNDLE serves
+    monkeypatch.setenv("LIVEALIGN_RELEASES", "~/releases")
+    with pytest.raises(LiveAlignError, match="only a shell expands ~"):
+        check_start()
+
+
 @contextmanager
 def bentoml_serve(port: int, folder: Path, bundle: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`bentoml serve` of the source tree, as a person starts it; killed with all of its processes at the end."""

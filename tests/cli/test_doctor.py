@@ -51,3 +51,17 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in said
     assert json.loads(said)["environment"]["LIVEALIGN_WRITE_KEYS"] == "(set)"
     assert json.loads(said)["environment"]["LIVEALIGN_SEED"] == "5"
+
+
+def test_variables_of_the_graph_and_the_store_are_looked_at_as_before_a_retrain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_NIGHTLY", "every night")
+    monkeypatch.setenv("LIVEALIGN_WEBHOOK_URL", "https://host:99999/hunter2")
+    (tmp_path / "file").write_text("")
+    said = doctor("--set", f"machines.store={tmp_path / 'file'}", "--json")
+    found = [one["what"].partition("=")[0] for one in json.loads(said.output)["findings"]]
+    assert found == ["LIVEALIGN_NIGHTLY", "LIVEALIGN_WEBHOOK_URL is no URL", "machines.store "]
+    assert said.exit_code == 1
+    assert "hunter2" not in said.output
+    assert "LIVEALIGN_NIGHTLY" in doctor("--set", "finetune.stepz=3", "--json").output, "beside a wrong setting too"

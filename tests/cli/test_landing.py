@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -270,3 +271,42 @@ def test_without_an_archive_the_platforms_own_folder_is_landed_and_moved_links_a
     assert "1 days of platform served" in said
     assert "not read" not in said
     assert "now lead to" not in run("land", "--platform", "served")[1]
+
+
+def test_an_archive_that_cannot_be_made_names_the_option_or_the_home(run, tmp_path, home):
+    (tmp_path / "file").write_text("")
+    small = ("--users", "20", "--authors", "10", "--days", "1")
+    status, said = run("simulate", "--out", str(tmp_path / "file" / "archive"), *small)
+    assert status == 1
+    assert re.search(r"\n✗ .*/file/archive cannot be made \(.*\); name another folder by --out\n$", said)
+    home.mkdir()
+    (home / "archive").write_text("")
+    status, said = run("simulate", *small)
+    assert status == 1
+    assert re.search(r"\n✗ .*/archive/simulator cannot be made \(.*\); name another folder by LIVEALIGN_HOME\n$", said)
+
+
+PIPES = {
+    "simulator": ["simulator.json"],
+    "twitch": ["c/b/vod.json", "c/b/verbose_chat.json.gz", "c/b/chat.json"],
+    "youtube": ["x.live_chat.json", "x.info.json"],
+    "bilibili": ["r/2025-09-22.txt", "r/a.xml"],
+    "kuailive": ["click.csv", "room.csv", "user.csv", "title_embeddings.npy"],
+    "kuailive_m3": ["live_interaction.csv", "live_room_meta.parquet", "live_comment.csv"],
+    "served": ["events-00000001.log"],
+    "parquet": ["plays.parquet", "rooms/dt=2025-09-22/part-0.parquet"],
+    "liverec": ["100k.csv", "liverec.json"],
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("platform", PIPES)
+def test_pipes_in_an_archive_are_not_waited_for(run, tmp_path, platform):
+    for name in PIPES[platform]:
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(tmp_path / "a" / name)
+    status, said = run("land", "--archive", str(tmp_path / "a"), "--platform", platform)
+    assert status == 1
+    assert len([line for line in said.splitlines() if line.startswith("✗")]) >= 1
+    assert "Traceback" not in said
+    assert "Errno" not in said

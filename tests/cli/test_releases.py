@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from livealign.cli.releases import no_retrain_running
 from livealign.errors import BundleError, LiveAlignError
 from livealign.home import Home
 from livealign.release.bundle import read_manifest, write_bundle
-from livealign.release.decisions import write_decision
+from livealign.release.decisions import decision_file, write_decision
 from livealign.release.lineage import explain, lineage_of
 from livealign.release.promotion import Decision
 from livealign.release.registry import CHALLENGERS, list_releases, promote, read_champion, read_history
@@ -222,3 +223,54 @@ def test_a_narrow_terminal_breaks_no_name_and_no_hash(
     wanted = [one, two, "metric.gauc: 0.6100 → 0.6400", "adapter/adapter_model.safetensors", "ranker.safetensors"]
     assert [text for text in wanted if text not in explained] == []
     assert max(len(line) for line in (listed + explained).splitlines() if not line.startswith("/")) <= int(columns)
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "folder", "link"])
+def test_a_damaged_champion_or_a_folder_of_challengers_is_said_below_the_list(
+    home: Home, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    one = make(home, 8, 0.61)
+    champion, challengers = home.releases / "champion", home.releases / CHALLENGERS
+    champion.write_text(f"{one}\n")
+    challengers.mkdir()
+    said = run(capsys, "releases")
+    assert one in said
+    assert "challengers.json is a folder where a file belongs; move it away and run again" in said
+    challengers.rmdir()
+    challengers.symlink_to("gone")
+    assert "challengers.json is missing; run `livealign releases stop`" in run(capsys, "releases"), "it is not taken for none"
+    challengers.unlink()
+    champion.unlink()
+    if damage == "rubbish":
+        champion.write_text("rubbish")
+    elif damage == "folder":
+        champion.mkdir()
+    else:
+        champion.symlink_to("gone")
+    said = run(capsys, "releases")
+    assert one in said
+    assert "★ serves" in said
+    assert "livealign promote <id>" in said
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 99}'])
+def test_a_damaged_decision_is_said_beside_the_list(home: Home, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    decision_file(home.releases, one).write_text(content)
+    lines = run(capsys, "releases").splitlines()
+    assert [line for line in lines if line.startswith("! ") and decision_file(home.releases, one).name in line]
+    assert [line for line in lines if one in line and "cannot be read" in line]
+    assert [line for line in lines if two in line and "promote (not_worse)" in line]
+
+
+def test_a_champion_that_is_missing_is_said_with_or_without_other_releases(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = make(home, 8, 0.61), make(home, 9, 0.64)
+    promote(home.releases, two)
+    for left in ([one], []):
+        for release in {one, two} - set(left):
+            shutil.rmtree(home.releases / release, ignore_errors=True)
+        said = run(capsys, "releases")
+        assert f"{two}, the champion, is missing; run `livealign rollback` or `livealign promote <id>`" in said
+        assert all(release in said for release in left)

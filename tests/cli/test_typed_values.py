@@ -25,10 +25,10 @@ from livealign.cli.command import run_command
 from livealign.errors import LiveAlignError
 from livealign.ids import secret_key
 from livealign.llm.backbone import choose_device
+from livealign.retrain.preflight import refuse_variables
 from livealign.setting_types import all_names
 from livealign.settings import GivenValue, load_settings
 from orchestration import retrain, ui
-from orchestration.environment import check_environment
 from orchestration.resources import Workspace
 from tests.support.odd_values import odd_values
 
@@ -234,7 +234,14 @@ def test_every_variable_of_the_documents_is_one_of_these() -> None:
 
 def from_environment() -> list[Callable[[], object]]:
     """Everything that reads the environment before work begins."""
-    return [load_settings, check_environment, Workspace.from_environment, check_start, secret_key, choose_device]
+    return [
+        load_settings,
+        refuse_variables,
+        Workspace.from_environment,
+        check_start,
+        secret_key,
+        choose_device,
+    ]
 
 
 @pytest.mark.parametrize("count", LANES)

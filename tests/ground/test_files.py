@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from livealign.files import replace_bytes, replaced_directory, sync_directory
+from livealign.errors import LiveAlignError
+from livealign.files import file_sha256, lock_handle, plain_file, read_json, replace_bytes, replaced_directory, sync_directory
 from tests.support.disk_calls import Renamed, Synced, disk_calls
 
 
@@ -80,3 +81,17 @@ def test_an_array_that_is_cut_short_is_a_full_disk(tmp_path: Path) -> None:
         raise OSError("77824 requested and 24544 written")  # NumPy's own words
     with pytest.raises(OSError, match=r"^other$"), replaced_directory(tmp_path / "vectors"):
         raise OSError("other")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (plain_file, file_sha256, lock_handle):
+            with pytest.raises(OSError, match="it is a pipe, a socket or a device"):
+                read(path)
+        with pytest.raises(LiveAlignError, match=r"cannot be read .it is a pipe, a socket or a device.; give this user"):
+            read_json(path)
+    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; move it away and run again"):
+        read_json(tmp_path, "run `livealign releases stop`, which removes it", replaces=True)
+    assert file_sha256(Path(__file__)) == file_sha256(plain_file(Path(__file__)))

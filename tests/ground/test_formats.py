@@ -107,6 +107,13 @@ def test_a_folder_that_cannot_be_looked_into_is_one_line(tmp_path: Path) -> None
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("content", ['"x"', "[]", "null", "3", "{", ""])
+def test_a_mark_that_holds_no_format_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / FOLDER_FORMAT).write_text(content)
+    with pytest.raises(BundleError, match=r"format.json (holds no format|is damaged .*); delete it, then choose another"):
+        check_folder(tmp_path, "choose another", BundleError)
+
+
 def test_a_folder_is_marked_once_and_one_without_a_mark_is_of_the_first_version(tmp_path: Path) -> None:
     check_folder(tmp_path / "absent", "none")
     check_folder(tmp_path, "none")
@@ -201,7 +208,7 @@ def refused(message: str, file: Path, found: str = "2", newest: int = 1) -> None
 
 
 def test_json_that_is_a_folder_or_too_deep_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; delete it, then write it again"):
+    with pytest.raises(LiveAlignError, match="is a folder where a file belongs; move it away and run again"):
         read_json(tmp_path, "write it again")
     file = tmp_path / "deep.json"
     file.write_text("[" * 100_000)

@@ -1,5 +1,6 @@
 """livealign.toml, the environment and --set on top of a profile: what wins, where it came from, and what a mistake says."""
 
+import os
 import re
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -267,3 +268,16 @@ def test_the_command_prints_what_is_in_force_and_writes_defaults_once(
     with pytest.raises(LiveAlignError, match="already"):
         run(capsys, "settings", "--defaults", "--out", "new.toml")
     assert Path("new.toml").read_text() == defaults_file(load_profile("tiny"))
+
+
+@pytest.mark.timeout(20)
+def test_a_settings_file_that_is_a_pipe_or_a_dangling_link_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "livealign.toml")
+    with pytest.raises(LiveAlignError, match=r"livealign.toml cannot be read .it is a pipe, a socket or a device.; correct it"):
+        load_settings((), {}, tmp_path)
+    (tmp_path / "livealign.toml").unlink()
+    (tmp_path / "livealign.toml").symlink_to(tmp_path / "gone.toml")
+    with pytest.raises(LiveAlignError, match=r"livealign.toml cannot be read .No such file"):
+        load_settings((), {}, tmp_path)
+    with pytest.raises(LiveAlignError, match=r"LIVEALIGN_CONFIG='~/a.toml': only a shell expands ~"):
+        load_settings((), {"LIVEALIGN_CONFIG": "~/a.toml"}, tmp_path)

@@ -106,3 +106,19 @@ def test_a_store_is_home_a_folder_or_a_bucket_and_never_shows_a_password() -> No
         with pytest.raises(LiveAlignError, match=r"^machines\.store = ") as caught:
             Store.open(where)
         assert "secret" not in str(caught.value).replace("AWS_SECRET_ACCESS_KEY", "")
+
+
+def test_a_store_is_looked_at_before_it_is_needed(store: Store, tmp_path: Path) -> None:
+    store.look()
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "store").write_text("")
+    with pytest.raises(LiveAlignError, match=r"machines.store = .*: .*/store is no folder that this user can write; name"):
+        store.look()
+
+
+@pytest.mark.slow  # the library tries for seconds
+def test_a_store_that_does_not_answer_is_one_line() -> None:
+    away = Store.open("s3://bucket/prefix?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1")
+    assert away is not None
+    with pytest.raises(LiveAlignError, match="cannot be reached"):
+        away.look()

@@ -14,8 +14,9 @@ from livealign.errors import BackboneError, LiveAlignError
 from livealign.home import Home
 from livealign.llm.backbone import choose_device
 from livealign.platforms.registry import EXPECTED, PLATFORMS
-from livealign.retrain.preflight import check_retrain, refuse_findings
-from orchestration import retrain
+from livealign.retrain.findings import refuse_findings
+from livealign.retrain.preflight import check_retrain
+from orchestration import retrain, ui
 from orchestration.resources import Workspace
 from orchestration.retrain import main
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
         ({"LIVEALIGN_SEED": "abc"}, [], "LIVEALIGN_SEED=abc: takes a whole number"),
         ({"LIVEALIGN_NIGHTLY": "every night"}, [], "LIVEALIGN_NIGHTLY='every night': not a cron"),
         ({"LIVEALIGN_FIRST_DAY": "2020"}, [], "LIVEALIGN_FIRST_DAY='2020': "),
-        ({"LIVEALIGN_REPORTS_PORT": "http"}, [], "LIVEALIGN_REPORTS_PORT='http': a port is"),
+        ({"LIVEALIGN_REPORTS_PORT": "http"}, [], "LIVEALIGN_REPORTS_PORT='http': it takes a port"),
         ({"LIVEALIGN_DBT_TARGET": "prod"}, [], "LIVEALIGN_DBT_TARGET='prod': it is local or shared"),
         (
             {"LIVEALIGN_DBT_TARGET": "shared", "LIVEALIGN_SHARED_WAREHOUSE": "/no/such/folder/w.duckdb"},
@@ -150,3 +151,19 @@ def test_a_retrain_with_an_incomplete_backbone_ends_before_landing(tmp_path: Pat
     with pytest.raises(BackboneError, match="git lfs pull"):
         retrain.prepare(workspace, None)
     assert not workspace.home.landing.exists()
+
+
+def test_a_ui_of_an_unknown_platform_or_with_impossible_variables_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "simulater")
+    with pytest.raises(LiveAlignError, match="there is no platform 'simulater'"):
+        ui.main()
+    monkeypatch.setenv("LIVEALIGN_PLATFORM", "simulator")
+    monkeypatch.setenv("LIVEALIGN_NIGHTLY", "every night")
+    monkeypatch.setenv("LIVEALIGN_REPORTS_PORT", "0")
+    with pytest.raises(LiveAlignError) as refused:
+        ui.main()
+    assert len(str(refused.value).splitlines()) == 3, "a line for each"
+    assert not (tmp_path / "home").exists()

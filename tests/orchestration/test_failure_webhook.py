@@ -9,7 +9,7 @@ import pytest
 from dagster import DagsterInstance, SkipReason, build_run_status_sensor_context, job, op
 
 from livealign.errors import LiveAlignError
-from orchestration.environment import check_environment
+from livealign.retrain.preflight import refuse_variables
 from orchestration.runs.failure_webhook import NoteError, failed_run_note, note_of, post_note, slack_message
 
 SECRET = "s3cret-path"  # noqa: S105 — part of a webhook's URL, looked for in what is shown
@@ -93,7 +93,7 @@ def test_a_note_in_slacks_form_is_a_message_whose_markup_is_ours(webhook: Webhoo
 def test_an_unknown_form_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEALIGN_WEBHOOK_FORMAT", "teams")
     with pytest.raises(LiveAlignError, match="json or slack"):
-        check_environment()
+        refuse_variables()
 
 
 def test_without_a_webhook_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
 """Where Dagster keeps its runs: SQLite in the workspace, or a PostgreSQL server that variables name."""
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
+from dagster import DagsterInstance
 from sqlalchemy.exc import OperationalError
 
 from livealign.errors import LiveAlignError
 from livealign.home import Home
-from orchestration.runs.instance import DAGSTER_YAML, lost_database, prepare_dagster_home
+from orchestration.runs.instance import DAGSTER_YAML, _claim, lost_database, prepare_dagster_home
 
 NAMES = {"HOST": "db.example", "USER": "dagster", "PASSWORD": "secret-of-the-database", "DB": "dagster"}
 
@@ -59,3 +61,31 @@ def test_a_lost_server_is_named_and_other_errors_are_not_its_fault(home: Home, m
         "Dagster's database, PostgreSQL at db.example:5432, does not answer (connection refused Is it running?)"
     )
     assert lost_database(ValueError("another")) is None
+
+
+@pytest.mark.timeout(20)
+def test_the_id_of_a_workspace_is_made_once_and_what_is_none_is_one_line(home: Home) -> None:
+    with DagsterInstance.ephemeral() as instance:
+        _claim(instance, home)
+        _claim(instance, home)
+        file = home.dagster / "workspace.id"
+        made = file.read_bytes()
+        for damaged in (b"\xff\xfe", b"", b"ABC", None):
+            file.unlink()
+            if damaged is None:
+                os.mkfifo(file)
+            else:
+                file.write_bytes(damaged)
+            with pytest.raises(
+                LiveAlignError, match=r"workspace.id (holds no id of a workspace|cannot be read .*); restore it, or move it"
+            ):
+                _claim(instance, home)
+        file.unlink()
+        file.write_bytes(made + b"\n")
+        _claim(instance, home)
+
+
+def test_settings_of_dagster_that_are_no_text_are_written_again(home: Home) -> None:
+    prepare_dagster_home(home)
+    (home.dagster / "dagster.yaml").write_bytes(b"\xff\xfe")
+    assert settings_of(home) == DAGSTER_YAML

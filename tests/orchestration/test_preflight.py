@@ -92,7 +92,7 @@ def test_a_run_is_checked_once_and_may_run_beside_another(
     original = preflight.check_retrain
     monkeypatch.setattr(preflight, "check_retrain", lambda *given, **named: asked.append(named) or original(*given, **named))
     run(instance, home, tmp_path / "nowhere", "retune_llm")
-    assert asked == [{"alone": False}]
+    assert asked == [{"alone": False, "store": "home"}]
     assert ran == ["one", "two"]
 
 

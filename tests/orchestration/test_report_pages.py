@@ -13,7 +13,8 @@ import pytest
 
 from bentos.smoke import free_port
 from livealign.home import Home
-from orchestration.runs.report_pages import PORT_VARIABLE, report_link, report_server
+from livealign.retrain.graph_variables import REPORTS_PORT
+from orchestration.runs.report_pages import report_link, report_server
 
 
 @pytest.fixture
@@ -65,15 +66,15 @@ def test_nothing_is_written(pages: tuple[str, int], method: str) -> None:
 def test_a_link_names_the_page_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path, "simulator")
     file = home.reports / "2025-06-09" / "report.html"
-    monkeypatch.delenv(PORT_VARIABLE, raising=False)
+    monkeypatch.delenv(REPORTS_PORT, raising=False)
     assert report_link(home, file).value == "http://127.0.0.1:3004/2025-06-09/report.html"
-    monkeypatch.setenv(PORT_VARIABLE, "4004")
+    monkeypatch.setenv(REPORTS_PORT, "4004")
     assert report_link(home, file).value == "http://127.0.0.1:4004/2025-06-09/report.html"
 
 
 def test_the_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     port = free_port()
-    environment = {**os.environ, "LIVEALIGN_HOME": str(tmp_path), PORT_VARIABLE: str(port)}
+    environment = {**os.environ, "LIVEALIGN_HOME": str(tmp_path), REPORTS_PORT: str(port)}
     start = (
         "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'orchestration.runs.report_pages'])"
         + "; time.sleep(600)"

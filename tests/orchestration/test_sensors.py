@@ -145,3 +145,27 @@ def test_the_schedule_asks_for_yesterday_and_says_so_when_the_archive_has_nothin
     assert "nothing of 2025-06-05" in str(asked(datetime(2025, 6, 6, 3, tzinfo=UTC)))
     instance.add_run(DagsterRun("daily_retrain", tags={"dagster/run_key": "nightly:2025-06-04"}))
     assert "2025-06-04 has been asked for" in str(asked(datetime(2025, 6, 5, 3, 1, tzinfo=UTC)))
+
+
+def test_a_day_before_the_first_partition_is_skipped_with_a_sentence(
+    instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = workspace_of(tmp_path)
+    simulate(SimulationConfig(users=20, authors=10, days=3), workspace.archive)  # 2025-06-02 to 04
+    monkeypatch.setenv("LIVEALIGN_FIRST_DAY", "2025-06-09")
+    said = "LIVEALIGN_FIRST_DAY=2025-06-09 is after 2025-06-0"
+    night = build_schedule_context(instance, scheduled_execution_time=datetime(2025, 6, 5, 3, tzinfo=UTC))
+    assert said in str(nightly(night, workspace=workspace))
+    cursor = json.dumps(["2025-06-02"])
+    assert said in str(new_archive_days(build_sensor_context(instance, cursor), workspace=workspace))
+    materialized(instance, MARTS, "2025-06-04")
+    materialized(instance, "llm_adapter", "2025-06-04", tuned="warm", last_full_tune="2025-01-01")
+    assert said in str(stale_llm(build_sensor_context(instance), workspace=workspace))
+    materialized(instance, "drift_report", "2025-06-03", content_drifted=True)
+    drifted = drift_tick(instance, None)
+    assert not drifted.run_requests
+    assert said in str(drifted.skip_reason)
+    monkeypatch.setenv("LIVEALIGN_FIRST_DAY", "2025-06-04")
+    result = new_archive_days(build_sensor_context(instance, cursor), workspace=workspace)
+    assert [request.partition_key for request in getattr(result, "run_requests", [])] == ["2025-06-04"]
+    assert [request.partition_key for request in drift_tick(instance, drifted.cursor).run_requests or []] == ["2025-06-04"]

@@ -1,5 +1,6 @@
 """The champion pointer moves forward and back, to undamaged bundles only, in one step."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,21 @@ def test_the_pointer_is_replaced_in_one_step_and_is_on_disk_before_the_history(t
     assert synced.bytes == len(three[1]) + 1
     assert renamed == Renamed(synced.path, pointer)
     assert rest == [Synced(tmp_path, 0), Synced(history, history.stat().st_size), Synced(tmp_path, 0)]
+
+
+@pytest.mark.timeout(20)
+def test_a_champion_that_is_a_dangling_link_or_a_pipe_is_not_taken_for_none(tmp_path: Path, three: list[str]) -> None:
+    promote(tmp_path, three[0])
+    (tmp_path / "champion").unlink()
+    (tmp_path / "champion").symlink_to("gone")
+    with pytest.raises(BundleError, match="champion is a link to a file that is not there; run `livealign promote <id>`"):
+        read_champion(tmp_path)
+    assert [one.is_champion for one in list_releases(tmp_path)] == [False, False, False]
+    promote(tmp_path, three[1])
+    assert read_champion(tmp_path) == three[1]
+    for name in ("champion", "history.jsonl"):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(BundleError, match=rf"{name} cannot be read .it is a pipe"):
+            read_champion(tmp_path) if name == "champion" else read_history(tmp_path)
+        (tmp_path / name).unlink()

@@ -11,6 +11,7 @@ import pytest
 
 from livealign.config import LiveConfig
 from livealign.days import partition
+from livealign.evaluation.off_policy import OffPolicyValue
 from livealign.evaluation.shown_lists import shown_impressions
 from livealign.home import Home
 from livealign.platforms.registry import land
@@ -97,3 +98,22 @@ def test_a_day_without_lists_has_an_empty_report(served: tuple[Home, list[str], 
     report = report_online_day(other, day, LiveConfig(), tmp_path / "out")
     assert (report.impressions, report.arms, report.differences, report.values) == (0, {}, {}, {})
     assert "| experiment |" in tables(report)["arms"]
+
+
+def test_a_number_without_an_interval_stands_alone_and_a_missing_one_is_a_dash(
+    served: tuple[Home, list[str], str], tmp_path: Path
+) -> None:
+    home, *_ = served
+    report = report_online_day(home, datetime.fromisoformat(day_of(home)).date(), LiveConfig(), tmp_path)
+    nan = float("nan")
+    report.values.clear()
+    report.values["none"] = OffPolicyValue(nan, nan, nan, 0.0, 0)
+    report.values["alone"] = OffPolicyValue(0.25, nan, nan, 1.0, 1)
+    report.values["half"] = OffPolicyValue(0.25, 0.125, nan, 1.0, 1)
+    report.values["whole"] = OffPolicyValue(0.25, 0.125, 0.5, 1_234.4, 2_000)
+    assert tables(report)["off_policy"].splitlines()[2:] == [
+        "| none | – | 0 | 0 |",
+        "| alone | 0.2500 | 1 | 1 |",
+        "| half | 0.2500 | 1 | 1 |",
+        "| whole | 0.1250 to 0.5000, 0.2500 | 1,234 | 2,000 |",
+    ]

@@ -11,7 +11,8 @@ import pytest
 from livealign.errors import LiveAlignError
 from livealign.home import Home
 from livealign.retrain import preflight
-from livealign.retrain.preflight import Finding, check_retrain, last_run_bytes, refuse_findings
+from livealign.retrain.findings import Finding, refuse_findings
+from livealign.retrain.preflight import check_retrain, last_run_bytes
 
 
 class Usage(NamedTuple):
@@ -123,7 +124,8 @@ def test_an_incomplete_backbone_is_found_and_one_that_can_be_fetched_is_not_miss
 
 @pytest.mark.parametrize("home", ["/dev/null", "/dev/null/x", "/etc/hostname"])
 def test_a_home_that_is_no_folder_is_named_once(home: str) -> None:
-    (found,) = check_retrain(Home(Path(home), "simulator"), Path(home) / "archive", "tiny")
+    made = Home(Path(home), "simulator")
+    (found,) = check_retrain(made, made.archive, "tiny")
     assert "is no folder; name a folder by LIVEALIGN_HOME" in str(found)
 
 
@@ -153,3 +155,99 @@ def test_a_device_that_is_not_there_stops_a_retrain(home: Home, monkeypatch: pyt
     monkeypatch.setenv("LIVEALIGN_DEVICE", "tpu")
     (found,) = check_retrain(home, home.archive, "tiny")
     assert "LIVEALIGN_DEVICE" in found.what
+
+
+def test_a_store_that_cannot_be_used_stops_a_retrain_before_it_starts(home: Home, tmp_path: Path) -> None:
+    assert check_retrain(home, home.archive, "tiny", store=str(tmp_path / "store")) == []
+    (tmp_path / "store").write_text("")
+    for store in (str(tmp_path / "store"), str(tmp_path / "store" / "below"), "nowhere", "s3://user:secret@bucket"):
+        (found,) = check_retrain(home, home.archive, "tiny", store=store)
+        assert found.stops
+        assert found.what.startswith("machines.store = ")
+        assert "secret" not in str(found)
+
+
+def test_an_impossible_variable_stops_a_retrain_before_it_starts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEALIGN_WAREHOUSE_MEMORY", "0GB")
+    (found,) = check_retrain(home, home.archive, "tiny")
+    assert found.stops
+    assert "LIVEALIGN_WAREHOUSE_MEMORY='0GB': dbt needs 100MB or more" in found.what
+
+
+def test_a_named_archive_that_is_missing_is_refused_and_only_the_usual_one_is_simulated(home: Home, tmp_path: Path) -> None:
+    assert check_retrain(home, home.archive, "tiny") == []
+    (found,) = check_retrain(home, tmp_path / "archiv", "tiny")
+    assert found.stops
+    assert f"{tmp_path / 'archiv'} is no folder; give an archive of platform simulator by ARCHIVE=folder" in str(found)
+    assert f"or make one there: `livealign simulate --out {tmp_path / 'archiv'}`" in found.remedy
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_place_where_the_usual_archive_cannot_be_made_is_named_with_the_setting(home: Home, link: bool) -> None:
+    if link:
+        home.archive.parent.symlink_to("gone")
+    else:
+        home.archive.parent.write_text("")
+    (found,) = check_retrain(home, home.archive, "tiny")
+    assert found.stops
+    assert f"the platform cannot be simulated into {home.archive}: {home.archive.parent} is no folder" in found.what
+    assert "LIVEALIGN_HOME" in found.remedy
+
+
+@pytest.mark.timeout(20)
+def test_files_that_the_system_does_not_read_are_findings_and_no_stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(home, "2025-06-02", 10)
+    for name in ("release/bundle.json", "stages/ranker.json"):
+        (home.artifacts / "2025-06-02" / name).unlink()
+        os.mkfifo(home.artifacts / "2025-06-02" / name)
+    os.mkfifo(home.retrain_lock)
+    found = check_retrain(home, home.archive, "tiny")
+    assert [(one.stops, "a pipe, a socket or a device" in one.what) for one in found] == [
+        (True, True),
+        (False, True),
+        (False, True),
+    ]
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/the/folder")
+
+    home.retrain_lock.unlink()
+    monkeypatch.setattr(preflight, "last_run_bytes", refused)
+    monkeypatch.setattr(preflight, "last_run_peak", refused)
+    monkeypatch.setattr(preflight, "read_champion", refused)
+    for one in check_retrain(home, home.archive, "tiny"):
+        assert str(one).startswith("/the/folder cannot be read (Permission denied); name another file or folder")
+
+
+@pytest.mark.timeout(20)
+def test_weights_that_are_a_pipe_are_found_and_not_waited_for(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / "model" / "model.safetensors")
+    (found,) = check_retrain(home, home.archive, str(tmp_path / "model"))
+    assert "it is a pipe, a socket or a device" in found.what
+
+
+def test_a_finding_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
+    (found,) = check_retrain(Home(tmp_path / "home", "parquet"), tmp_path / "a\nb", "tiny")
+    assert "a\\nb is no folder" in str(found)
+    assert "\n" not in str(found)
+
+
+def test_an_unknown_platform_is_a_finding(tmp_path: Path) -> None:
+    (found,) = check_retrain(Home(tmp_path / "home", "simulater"), tmp_path, "tiny")
+    assert "there is no platform 'simulater'; choose one of" in str(found)
+
+
+def test_what_an_archive_needs_from_variables_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "100k.csv").write_text("user,stream,streamer,start,stop\n1,2,a,0,1\n")
+    (found,) = check_retrain(Home(tmp_path / "home", "liverec"), tmp_path, "tiny")
+    assert "LiveRec's files count steps of ten minutes from a start that they do not give" in found.what
+    monkeypatch.setenv("LIVEALIGN_LIVEREC_START", "yesterday")
+    (found,) = check_retrain(Home(tmp_path / "home", "liverec"), tmp_path, "tiny")
+    assert "LIVEALIGN_LIVEREC_START: 'yesterday' is no ISO date" in found.what
+    for name in ("live_interaction.csv", "live_room_meta.parquet", "live_comment.csv"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setenv("LIVEALIGN_KUAILIVE_M3_CLOCK", "tokyo")
+    (found,) = check_retrain(Home(tmp_path / "home", "kuailive_m3"), tmp_path, "tiny")
+    assert found.what == "LIVEALIGN_KUAILIVE_M3_CLOCK='tokyo' is no clock"

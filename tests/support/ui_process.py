@@ -27,6 +27,9 @@ PATIENCE = 900.0  # seconds, for all runs together on a busy machine
 RUNS = "{ runsOrError { ... on Runs { results { runId status jobName tags { key value } } } } }"
 MESSAGES = """query ($it: ID!) { logsForRun(runId: $it, limit: 1000) {
   ... on EventConnection { events { ... on MessageEvent { message } } } } }"""
+GROUPS = "{ assetNodes { assetKey { path } groupName } }"
+BACKFILL = """mutation ($it: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $it) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 LAUNCH = """mutation ($it: ExecutionParams!) { launchRun(executionParams: $it) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -85,6 +88,13 @@ class Ui:
         launched = self.ask(LAUNCH, asked)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["runId"])
+
+    def backfill(self, days: Sequence[date]) -> None:
+        """Backfill landing and warehouse of these days, in one run, as a person does."""
+        nodes = self.ask(GROUPS)["assetNodes"]
+        wanted = [{"path": node["assetKey"]["path"]} for node in nodes if node["groupName"] in ("landing", "warehouse")]
+        launched = self.ask(BACKFILL, {"assetSelection": wanted, "partitionNames": [str(day) for day in days]})
+        assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
 
 
 @contextmanager

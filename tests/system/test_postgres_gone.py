@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from bentos.smoke import free_port
+from livealign.dataset.marts import built_days
 from livealign.home import Home
 from livealign.simulation.archive import simulate
 from livealign.simulation.config import SimulationConfig
@@ -111,6 +112,29 @@ def test_the_ui_goes_on_after_its_daemon_its_machine_and_its_database_died(groun
     assert champion_of(ground.home) is not None
     _, alive = psutil.wait_procs(processes, PATIENCE)
     assert alive == []
+
+
+def backfills(ui: Ui) -> list[str]:
+    """The states of the runs of backfills, the newest first."""
+    try:
+        return [run["status"] for run in ui.runs("__ASSET_JOB")]
+    except (OSError, AssertionError):  # the webserver cannot ask the database
+        return ["?"]
+
+
+def test_a_backfill_whose_database_dies_ends_and_the_next_one_ends_well(ground: Ground, tmp_path: Path) -> None:
+    days = SimulationConfig.tiny().dates[:2]
+    with ui_process(ground.home, ground.archive, days, tmp_path / "ui.log", **ground.server.variables) as ui:
+        ui.backfill(days)
+        ui.until(lambda: "STARTED" in backfills(ui), "a run that works")
+        ground.kill_server_for(A_RESTART).join()
+        ui.until(lambda: {*backfills(ui)} <= ENDED, "the run has ended")
+        known = len(backfills(ui))
+        ui.backfill(days)
+        ui.until(lambda: len(backfills(ui)) > known and {*backfills(ui)} <= ENDED, "the next backfill has ended")
+        assert backfills(ui)[0] == "SUCCESS"
+    assert_all_whole(ground.home)
+    assert set(days) <= set(built_days(ground.home.marts, "interactions"))
 
 
 def test_a_database_of_another_workspace_is_refused_in_one_line(ground: Ground, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Every asset then shows what it is, what it depends on, how long it took and what
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,8 +26,6 @@ ASSETS = """{ assetNodes {
   owners { ... on TeamAssetOwner { team } }
   assetMaterializations(limit: 1) { partition metadataEntries { label __typename } }
 } }"""
-BACKFILL = """mutation ($it: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $it) {
-  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 SWITCH_ON = """mutation ($it: ScheduleSelector!) { startSchedule(scheduleSelector: $it) {
   __typename ... on PythonError { message } } }"""
 
@@ -49,17 +47,10 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 @pytest.fixture(scope="module")
 def history(ui: Ui) -> Ui:
     """The first three days backfilled from the UI, landing and warehouse alone: one run for the whole range."""
-    _backfill(ui, ui.days[:3])
+    ui.backfill(ui.days[:3])
     ui.until(lambda: _ended(ui.runs("__ASSET_JOB"), 1), "the backfill of three days")
     assert [run["status"] for run in ui.runs("__ASSET_JOB")] == ["SUCCESS"]
     return ui
-
-
-def _backfill(ui: Ui, days: list[date]) -> None:
-    groups = {tuple(node["assetKey"]["path"]): node["groupName"] for node in ui.ask(ASSETS)["assetNodes"]}
-    wanted = [{"path": list(path)} for path, group in groups.items() if group in ("landing", "warehouse")]
-    launched = ui.ask(BACKFILL, {"assetSelection": wanted, "partitionNames": [str(day) for day in days]})
-    assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
 
 
 def _ended(runs: list[dict[str, Any]], least: int) -> bool:
@@ -71,7 +62,7 @@ def retrained(history: Ui) -> Ui:
     """At once: yesterday by hand, yesterday again by the schedule, and a backfill of two days of the history."""
     ui = history
     ui.launch("daily_retrain", ui.days[3])
-    _backfill(ui, ui.days[:2])
+    ui.backfill(ui.days[:2])
     switched_on = ui.ask(SWITCH_ON, {"scheduleName": "nightly", **REPOSITORY})["startSchedule"]
     assert switched_on["__typename"] == "ScheduleStateResult", switched_on
     ui.until(lambda: _ended(ui.runs("daily_retrain"), 2) and _ended(ui.runs("__ASSET_JOB"), 2), "all runs")

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from livealign.errors import ArchiveError
+from livealign.errors import ArchiveError, reason_of
+from livealign.files import plain_file
 
 MAX_CHAT_BYTES = 1 << 30  # of one chat after decompression
 MAX_ELEMENT_CHARACTERS = 1 << 26  # of one message
@@ -222,7 +223,7 @@ def byte_chunks(path: Path) -> Iterator[bytes]:
     """The bytes of a file, as `text_chunks`."""
     total = 0
     try:
-        with path.open("rb") as raw:
+        with plain_file(path).open("rb") as raw:
             packed = raw.read(2) == _GZIP or path.suffix == ".gz"
         with gzip.open(path) if packed else path.open("rb") as file:
             while chunk := file.read(_CHUNK):
@@ -236,13 +237,13 @@ def byte_chunks(path: Path) -> Iterator[bytes]:
     except FileNotFoundError:
         raise
     except (EOFError, OSError, zlib.error) as error:
-        raise ArchiveError(f"{path} cannot be decompressed ({error}); fetch it again") from error
+        raise ArchiveError(f"{path} cannot be decompressed ({reason_of(error)}); fetch it again") from error
 
 
 def peek(path: Path) -> str:
     """The first `PEEK_BYTES` of a file as text; empty where they cannot be read."""
     try:
-        with path.open("rb") as raw:
+        with plain_file(path).open("rb") as raw:
             packed = raw.read(2) == _GZIP
         with gzip.open(path) if packed else path.open("rb") as file:
             return file.read(PEEK_BYTES).decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
@@ -260,7 +261,7 @@ def read_object(path: Path, limit: int) -> Any:
     if path.stat().st_size > limit:
         raise ValueError(f"larger than {limit:,} bytes")
     try:
-        return json.loads(path.read_bytes(), parse_int=_parse_int)
+        return json.loads(plain_file(path).read_bytes(), parse_int=_parse_int)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

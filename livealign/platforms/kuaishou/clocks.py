@@ -45,6 +45,20 @@ class Clock:
         return CLOCKS[self.name]
 
 
+def stated_clock() -> Clock | None:
+    """The clock that LIVEALIGN_KUAILIVE_M3_CLOCK names; None if it is not set.
+
+    Raises:
+        ArchiveError: there is no such clock.
+    """
+    stated = os.environ.get(CLOCK_VARIABLE)
+    if stated is None:
+        return None
+    if stated not in CLOCKS:
+        raise ArchiveError(f"{CLOCK_VARIABLE}={stated[:60]!r} is no clock; use one of {', '.join(CLOCKS)}")
+    return Clock(stated, f"set by {CLOCK_VARIABLE}")
+
+
 def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: Source | None, file: str) -> Clock:
     """The clock of the rooms.
 
@@ -58,11 +72,8 @@ def room_clock(rooms: Rooms, unix_sources: Sequence[tuple[Source, str]], plays: 
     Raises:
         ArchiveError: neither clock fits, or both, or there is nothing to compare with.
     """
-    stated = os.environ.get(CLOCK_VARIABLE)
-    if stated is not None:
-        if stated not in CLOCKS:
-            raise ArchiveError(f"{CLOCK_VARIABLE}={stated} is no clock; use one of {', '.join(CLOCKS)}")
-        return Clock(stated, f"set by {CLOCK_VARIABLE}")
+    if (stated := stated_clock()) is not None:
+        return stated
     samples = [sample(source, "live_id", column) for source, column in unix_sources]
     ids = np.concatenate([ids for ids, _ in samples]) if samples else np.zeros(0, np.int64)
     times = np.concatenate([times for _, times in samples]) if samples else np.zeros(0, np.int64)

@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 
 from livealign.days import DAY_MS, EPOCH, day_of, midnight
-from livealign.errors import ArchiveError
+from livealign.errors import ArchiveError, reason_of
+from livealign.files import plain_file
 from livealign.landing.run import LandingRun, Progress
 from livealign.landing.schema import TIMESTAMP
 from livealign.landing.times import YEAR_2000_MS
@@ -217,11 +218,11 @@ def _paths(archive: Path) -> list[Path]:
 
 def _from_settings(path: Path) -> str | None:
     try:
-        settings = json.loads(path.read_bytes())
+        settings = json.loads(plain_file(path).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"{path} cannot be read ({str(error)[:200]}); {_HOW}") from None
+        raise ArchiveError(f"{path} cannot be read ({reason_of(error)}); {_HOW}") from None
     start = settings.get("start") if isinstance(settings, dict) else None
     if start is not None and not isinstance(start, str):
         raise ArchiveError(f"{path}: start is no text; {_HOW}")
