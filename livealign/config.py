@@ -84,6 +84,8 @@ class FinetuneConfig:
     weight_decay: float = setting(0.01, "of AdamW", AMOUNT)
     batch_size: int = setting(32, "pairs of a step", Bounds(2), unit="pairs")
     steps: int = setting(200, "steps of a full tune", COUNT, unit="steps")
+    # Pairs are chosen all the same: a telling mean weighs tokens by their texts.
+    frozen: bool = setting(False, "take no step: the LLM stays as it was pretrained")
     temperature: float = setting(0.2, "of the contrastive loss", POSITIVE)
     whitening_floor: float = setting(3.0, "variance added to every direction of the loss, in those of one dimension", AMOUNT)
     max_gradient_norm: float = setting(1.0, "longer gradients are cut to this length", POSITIVE)

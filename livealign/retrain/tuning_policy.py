@@ -55,9 +55,12 @@ def choose_tuning(
     why = asked or _why_no_warm_start(previous, last, profile, backbone) or _why_not_held_out(previous, read_until)
     if not why and last is not None:
         why = _due(day, last, drifted, profile.retune)
+    frozen = profile.finetune.frozen
     if why or previous is None or last is None:
+        if frozen:
+            return TuningPlan(True, f"Left frozen, as finetune.frozen says: {why}.", 0, None, day, None, read_until)
         return TuningPlan(True, f"Tuned fully: {why}.", profile.finetune.steps, None, day, None, read_until)
-    steps = min(profile.finetune.steps, profile.finetune.warm_steps)
+    steps = 0 if frozen else min(profile.finetune.steps, profile.finetune.warm_steps)
     name = previous.release_id
     how = f"Continued from the adapter of {name} for {steps} steps" if steps else f"Kept the adapter of {name}"
     reason = f"{how}: last tuned fully for {last}."
@@ -120,11 +123,11 @@ def _why_no_warm_start(previous: Bundle | None, last: date | None, profile: Prof
 # among them: adapters are tuned in the backbone's own numbers whatever it is, and vectors in int8 are as near to the others
 # (docs/performance.md) as those of another machine may be. The history is embedded again, and the towers follow.
 SAME = {
-    "finetune": ("rank", "alpha", "target_modules", "broadcast_windows"),
+    "finetune": ("rank", "alpha", "target_modules", "broadcast_windows", "frozen"),
     "encoder": ("exit_layer", "first_adapted_layer", "pooling", "half_share", "choice"),
     "dataset": ("half_life_seconds",),
 }
-BEFORE = {("encoder", "choice"): SET}  # values of releases from before a setting
+BEFORE = {("encoder", "choice"): SET, ("finetune", "frozen"): False}  # values of releases from before a setting
 
 
 def _why_not_held_out(previous: Bundle | None, read_until: date | None) -> str:

@@ -106,7 +106,10 @@ def tune_adapter(
     model = with_adapter(backbone, encoder, config, warm_start)
     parameters, projector = adapter_parameters(model), _projector(backbone, train, config, warm_start)
     if projector is not None:
-        parameters += list(projector.parameters())
+        of_projector = list(projector.parameters())
+        if of_projector and config.frozen:
+            raise TrainingError("finetune.frozen leaves the projector of pictures untrained; set frames.prefix_tokens to 0")
+        parameters += of_projector
     pooling = _pooling(backbone, train, segment_config, encoder, warm_start)
     loop = TuningLoop(backbone, model, parameters, segment_config, encoder, config, pooling, descriptions, projector, sharded)
     done = TuningProgress()

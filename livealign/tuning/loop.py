@@ -119,7 +119,7 @@ class TuningLoop:
             packed_ahead = self._fit_whitening(train)
         if not done.validation_steps and done.steps == 0:
             self._validate(validating, done)
-        for step, batch in enumerate(islice(batches_of(train, config), config.steps)):
+        for step, batch in enumerate(islice(batches_of(train, config), 0 if config.frozen else config.steps)):
             if step < done.steps:
                 continue
             if done.without_gain >= config.patience:

@@ -124,6 +124,8 @@ def _tune(
             progress=advance,
             descriptions=descriptions,
         )
+    if profile.finetune.frozen:
+        return {"pairs": len(pairs)}
     curve = loss_curve(report.losses, list(zip(report.validation_steps, report.validation_losses, strict=True)))
     return {
         "pairs": len(pairs),

@@ -35,6 +35,7 @@ class Made:
     half_life_seconds: float = 20.0
     prefix_tokens: int = 0
     number_type: str = "auto"
+    frozen: bool = False
 
 
 def release(releases: Path, day: str, made: Made | None = None) -> str:
@@ -42,7 +43,7 @@ def release(releases: Path, day: str, made: Made | None = None) -> str:
     profile = load_profile("laptop")
     config = replace(
         profile,
-        finetune=replace(profile.finetune, rank=made.rank),
+        finetune=replace(profile.finetune, rank=made.rank, frozen=made.frozen),
         dataset=replace(profile.dataset, half_life_seconds=made.half_life_seconds),
         frames=replace(profile.frames, prefix_tokens=made.prefix_tokens),
         encoder=replace(profile.encoder, number_type=made.number_type),
@@ -118,6 +119,22 @@ def test_an_llm_that_reads_pictures_is_tuned_anew_for_another_image_encoder(tmp_
     assert not choose_tuning(DAY, same, BACKBONE, bundle).full
     other = replace(same, frames=replace(same.frames, backbone="pixels"))
     assert "other pictures" in choose_tuning(DAY, other, BACKBONE, bundle).reason
+
+
+def test_a_frozen_llm_takes_no_step_and_follows_no_tuned_one(tmp_path: Path) -> None:
+    laptop = load_profile("laptop")
+    frozen = replace(laptop, finetune=replace(laptop.finetune, frozen=True, warm_steps=20))
+    first = choose_tuning(DAY, frozen, BACKBONE, None)
+    assert (first.full, first.steps) == (True, 0)
+    assert first.reason == "Left frozen, as finetune.frozen says: there is no earlier release to start from."
+    tuned = open_bundle(tmp_path / release(tmp_path, "2025-06-09"))
+    assert "another finetune.frozen" in choose_tuning(DAY, frozen, BACKBONE, tuned).reason
+    del tuned.manifest["config"]["finetune"]["frozen"]  # as releases were before the setting
+    assert "another finetune.frozen" in choose_tuning(DAY, frozen, BACKBONE, tuned).reason
+    assert not choose_tuning(DAY, laptop, BACKBONE, tuned).full
+    before = open_bundle(tmp_path / release(tmp_path, "2025-06-09", Made(frozen=True)))
+    kept = choose_tuning(DAY, frozen, BACKBONE, before)
+    assert (kept.full, kept.steps) == (False, 0)
 
 
 @pytest.mark.parametrize(("theirs", "mine"), [("auto", "int8"), ("int8", "auto")])

@@ -60,6 +60,21 @@ def test_a_tuned_embedding_tells_subjects_apart_better_than_the_raw_one(backbone
     assert separation(better, subjects) > 1.15 * separation(raw, subjects) > 0
 
 
+def test_a_frozen_llm_keeps_its_vectors_and_gets_the_token_weights_of_the_texts(backbone, tmp_path):
+    encoder, config = replace(ENCODER, pooling="telling", half_share=0.01), replace(CONFIG, steps=4)
+    tune_adapter(backbone, planted_pairs(200), SEGMENTS, encoder, config, tmp_path / "tuned")
+    report = tune_adapter(backbone, planted_pairs(200), SEGMENTS, encoder, replace(config, frozen=True), tmp_path / "frozen")
+    assert (report.losses, report.validation_steps, report.best_step) == ([], [0], 0)
+    assert torch.equal(read_token_weights(tmp_path / "frozen"), read_token_weights(tmp_path / "tuned"))
+    rng = np.random.default_rng(99)
+    texts = [sentence(subject, rng) for subject in SUBJECTS]
+    raw, frozen = Encoder.load(backbone, tmp_path / "frozen", encoder).encode_raw_and_tuned(texts)
+    np.testing.assert_array_equal(frozen, raw)
+    of_tuned, tuned = Encoder.load(backbone, tmp_path / "tuned", encoder).encode_raw_and_tuned(texts)
+    np.testing.assert_array_equal(raw, of_tuned)
+    assert np.abs(tuned.astype(np.float32) - raw).max() > 1e-3
+
+
 def test_only_the_adapter_trains(backbone, tmp_path):
     before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
     report = tune_adapter(backbone, planted_pairs(60), SEGMENTS, ENCODER, replace(CONFIG, steps=3), tmp_path / "adapter")
