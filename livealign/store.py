@@ -83,7 +83,8 @@ class Store:
         """
         if not isinstance(self.filesystem, pafs.LocalFileSystem):
             bucket = self.root.partition("/")[0]
-            found = replace(self, waits=())._patiently(lambda: self.filesystem.get_file_info(bucket))
+            replace(self, waits=())._patiently(lambda: self.filesystem.get_file_info(self.root))  # a key may reach no more
+            found = self.filesystem.get_file_info(bucket)
             if found.type == pafs.FileType.NotFound:
                 raise LiveAlignError(f"machines.store = {self.where!r}: there is no bucket {bucket}; make it, or name another")
             return

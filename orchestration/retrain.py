@@ -70,7 +70,7 @@ def main(
     profile: ProfileOption = None,
     seed: Annotated[str | None, typer.Option(help="seed of every stage, short for --set seed=…")] = None,
     set_: SetOption = None,
-    accept: Annotated[str, typer.Option(help="'volumes': a day of unusual volumes may pass")] = "",
+    accept: Annotated[str | None, typer.Option(help="'volumes': a day of unusual volumes may pass")] = None,
 ) -> None:
     """Retrain for one day, from landing to the promotion and the Bento.
 
@@ -80,8 +80,8 @@ def main(
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background: this process goes on ignoring it, but dbt, which is ended by SIGINT, must not inherit that.
         signal.signal(signal.SIGINT, lambda *_: None)
-    if accept not in ("", *ACCEPTABLE):
-        raise LiveAlignError(f"--accept {accept}: only {' or '.join(ACCEPTABLE)} can be accepted")
+    if accept is not None and accept not in ACCEPTABLE:
+        raise LiveAlignError(f"--accept {accept!r}: only {' or '.join(ACCEPTABLE)} can be accepted")
     adapter_of(platform)  # an unknown platform must not get a workspace
     asked_day = day_written(day, "--day") if day is not None else None
     flags = given_flags(profile, set_)
@@ -90,7 +90,7 @@ def main(
     os.environ["LIVEALIGN_PLATFORM"] = platform
     if archive is not None:
         os.environ["LIVEALIGN_ARCHIVE"] = str(archive)
-    failed = ""
+    failed: tuple[str, ...] = ()  # lines of the error
     try:
         workspace = Workspace.from_environment(flags)
         export_flags(flags)  # to the definitions, which load the settings again
@@ -105,14 +105,15 @@ def main(
         write_summary(workspace.home, last_day, workspace.profile, perf_counter() - started)
         print_closing_table(workspace)
     except LiveAlignError as error:
-        failed = full_disk_line(error) or str(error)
+        full = full_disk_line(error)
+        failed = (full,) if full else error.args
     except Exception as error:
         full = full_disk_line(error, home_root())
-        failed = full or lost_database(error) or unexpected_error(error, failure_log())
+        failed = (full or lost_database(error) or unexpected_error(error, failure_log()),)
     # Raise after the blocks: an error that lives until the process ends keeps its frames alive, for example a DuckDB
     # connection, which DuckDB then reports as leaked.
     if failed:
-        raise LiveAlignError(failed)
+        raise LiveAlignError(*failed)
 
 
 def failure_log() -> Path:

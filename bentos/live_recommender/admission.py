@@ -21,6 +21,7 @@ from bentos.live_recommender.metrics import Metrics
 from bentos.live_recommender.rate_limits import (
     EVENTS_PER_SECOND,
     EVENTS_VARIABLE,
+    KEYLESS_VARIABLE,
     REQUESTS_PER_SECOND,
     REQUESTS_VARIABLE,
     InHand,
@@ -148,7 +149,7 @@ class AdmissionMiddleware:
         key = limits.keys.known(headers)
         sender, requests = (address, limits.keyless) if key is None else (f"{address} {key}", limits.requests)
         if route not in UNLOGGED:
-            _within(requests, sender, 1, "requests")
+            _within(requests, sender, 1, "requests" if key is not None else KEYLESS_REQUESTS)
         if route not in OPEN:
             refusal = limits.keys.refuses_write(headers) if route in WRITES else limits.keys.refuses_read(headers)
             if refusal is not None:
@@ -272,6 +273,9 @@ def _decoded(raw: bytes) -> Any:
 def _length(body: Any, name: str) -> int:
     values = body.get(name) if isinstance(body, dict) else None
     return len(values) if isinstance(values, list) else 0
+
+
+KEYLESS_REQUESTS = f"requests without a key (send one, or set {KEYLESS_VARIABLE})"
 
 
 def _within(limit: RateLimit, sender: str, cost: int, what: str) -> None:

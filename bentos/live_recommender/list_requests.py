@@ -49,9 +49,17 @@ class UserContext(BaseModel):
         default="", examples=["Chile"], description="As the profiles of viewers name theirs; empty: not known."
     )
 
+    @field_validator("language", "country")
+    @classmethod
+    def _folded(cls, name: str) -> str:
+        """Some letters become two where case is folded, and the log bounds what it keeps."""
+        if len(folded := name.casefold()) > MAX_NAME:
+            raise ValueError(f"must have at most {MAX_NAME} characters in lower case")
+        return folded
+
     def known(self) -> Context:
         """The context as the library's type."""
-        return Context(language=self.language.casefold(), country=self.country.casefold())
+        return Context(language=self.language, country=self.country)
 
 
 class _Wanted(BaseModel):

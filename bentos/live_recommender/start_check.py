@@ -1,5 +1,6 @@
 """The check of the service's needs in the supervisor, before a worker loads a model."""
 
+import os
 import time
 
 from bentos.live_recommender.admission import Limits
@@ -28,7 +29,7 @@ def check_start() -> None:
     allowed_origins()
     path_prefix()
     TrustedProxies.from_environment()
-    if settings.releases is not None and not settings.releases.is_dir():
+    if settings.releases is not None and not os.path.isdir(settings.releases):  # noqa: PTH112  false for a name too long, too
         raise LiveAlignError(
             f"LIVEALIGN_RELEASES={settings.releases} is no folder, so no champion could be followed; "
             "name the releases folder of a workspace, or unset it"

@@ -198,4 +198,6 @@ TABLES: dict[str, Table] = {
     )
 }
 
+# Days landed before have no such columns, which means no values.
+COLUMNS_ADDED_LATER = {"lists": frozenset({"language", "country"})}
 ADDED_LATER = frozenset({"room_changes", "lists"})  # days landed before these tables have no file of them, which means no rows

@@ -29,7 +29,7 @@ from livealign.landing.books import WARNINGS
 from livealign.landing.partitions import MOVE_AWAY
 from livealign.landing.pictures import TABLE as PICTURES
 from livealign.landing.run import Progress
-from livealign.landing.schema import ADDED_LATER, TABLES, Table
+from livealign.landing.schema import ADDED_LATER, COLUMNS_ADDED_LATER, TABLES, Table
 from livealign.landing.summary import LEFT_OUT
 from livealign.landing.times import unit_of
 from livealign.landing.validate_rows import (
@@ -125,6 +125,8 @@ def _trouble_with(path: Path, table: Table) -> tuple[str, str] | None:
         return "unreadable_file", str(error)[:200]
     for column in table.schema:
         if column.name not in names:
+            if column.name in COLUMNS_ADDED_LATER.get(table.name, ()):
+                continue
             return "missing_column", f"there is no column {column.name}"
         if schema.field(column.name).type != column.type:
             return "wrong_type", f"{column.name} is {schema.field(column.name).type}, not {column.type}"

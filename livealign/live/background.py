@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
@@ -63,7 +64,9 @@ class Background:
     def _guarded(self, name: str, step: Callable[[], None]) -> None:
         """Repeat a step; an unexpected error is a problem until a step succeeds: the service must go on answering."""
         if name == "refresh" and sys.platform == "linux":  # elsewhere threads have no niceness of their own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _REFRESH_NICENESS)
+            with suppress(OSError):  # a sandbox may refuse it; the refresh works without
+                niceness = os.getpriority(os.PRIO_PROCESS, 0) + _REFRESH_NICENESS
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
         failed = False
         while not self._stop.is_set():
             try:

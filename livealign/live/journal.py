@@ -12,6 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from livealign.config import LiveConfig
 from livealign.errors import EventLogError, LiveAlignError
@@ -225,11 +226,11 @@ class Journal:
             waiting, self._shown, self._sending, self._behind = list(self._shown), deque(), self._behind, 0
         if not waiting:
             return
-        events = [event for shown in waiting for event in records_of(shown.user_id, shown.answer)]
-        shown_rooms = len(events) - len(waiting)
+        shown_rooms = sum(len(shown.answer.rooms) for shown in waiting)
         try:
+            events = [event for shown in waiting for event in records_of(shown.user_id, shown.answer)]
             self._log.append([record_of(event) for event in events])
-        except EventLogError as error:
+        except (EventLogError, ValidationError) as error:
             with self._gate:
                 self._shown.extendleft(reversed(waiting))
                 self._behind, self._sending = self._behind + shown_rooms, 0

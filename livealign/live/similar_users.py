@@ -30,7 +30,7 @@ def similar_users(lane: Lane, user_id: int, at: int, k: int) -> tuple[SimilarUse
         user_ids += [reader.user_id for reader in readers]
         vectors += [recommender.user_vectors(readers)] if readers else []
     unit = [of_users / np.maximum(np.linalg.norm(of_users, axis=1, keepdims=True), 1e-12) for of_users in vectors]
-    similarity = np.concatenate(unit[1:]) @ unit[0][0] if user_ids else np.zeros(0)
+    similarity = np.clip(np.concatenate(unit[1:]) @ unit[0][0], -1.0, 1.0) if user_ids else np.zeros(0)
     best = np.argsort(-similarity, kind="stable")[:k].tolist()
     with lane.state.lock:
         states = [(user_of(lane.state, recommender, at, user_ids[place]), float(similarity[place])) for place in best]

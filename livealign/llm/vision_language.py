@@ -40,11 +40,14 @@ class OwnTower(nn.Module):
         """
         super().__init__()
         try:
-            processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # transformers raises errors of many kinds; each means that there is none to be read
+            self.model = model
+            self._processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self.inputs(np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8))
+        except Exception as error:  # transformers raises errors of many kinds; each means that pictures cannot be read
             reason = " ".join(str(error).split())[:200]
-            raise BackboneError(f"{folder} has no image processor ({reason}); copy its preprocessor_config.json") from error
-        self.model, self._processor = model, processor
+            raise BackboneError(
+                f"{folder} has no image processor of its model ({reason}); copy its preprocessor_config.json"
+            ) from error
         self._side, self._pooled = self.side(), isqrt(tokens) or 1
         if self._pooled**2 != (tokens or 1) or self._pooled > self._side:
             most = self._side**2

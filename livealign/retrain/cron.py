@@ -18,8 +18,9 @@ _ITEM = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/
 def is_cron(text: str) -> bool:
     """Whether the text is a cron of five parts, for a time that comes.
 
-    The parts are minute, hour, day of the month, month, day of the week. A part is a list of `*`, `n` and `n-m`, with `/step`
-    behind `*` or a range. A cron whose days no month has, such as the 30th of February, is none.
+    The parts are minute, hour, day of the month, month, day of the week. A part is a list of `*`, `n` and `n-m`, each with a
+    `/step` or without; a range may wrap. A cron whose days no month has, such as the 30th of February, is none, unless it names
+    days of the week too: either is then enough.
     """
     words = text.lower().split()
     if len(words) != len(_PARTS):
@@ -27,7 +28,8 @@ def is_cron(text: str) -> bool:
     values = [_values(word, *part) for word, part in zip(words, _PARTS, strict=True)]
     if not all(values):
         return False
-    return any(day <= _DAYS[month - 1] for day in values[2] for month in values[3])
+    by_weekday = not words[4].startswith("*")
+    return by_weekday or any(day <= _DAYS[month - 1] for day in values[2] for month in values[3])
 
 
 def _values(word: str, lowest: int, highest: int, names: dict[str, int]) -> set[int]:
@@ -38,12 +40,15 @@ def _values(word: str, lowest: int, highest: int, names: dict[str, int]) -> set[
         if match is None:
             return set()
         first, last, step = match.groups()
-        if step is not None and (int(step) == 0 or (first is not None and last is None)):
+        if step is not None and int(step) == 0:
             return set()
-        ends = (lowest, highest) if first is None else (_number(first, names), _number(last or first, names))
-        if not lowest <= ends[0] <= ends[1] <= highest:
+        begin = lowest if first is None else _number(first, names)
+        end = _number(last, names) if last else highest if first is None or step else begin
+        if not (lowest <= begin <= highest and lowest <= end <= highest):
             return set()
-        found.update(range(ends[0], ends[1] + 1, int(step or 1)))
+        every = range(lowest, highest + 1)
+        through = range(begin, end + 1) if begin <= end else [*range(begin, every.stop), *range(lowest, end + 1)]
+        found.update(list(through)[:: int(step or 1)])
     return found
 
 

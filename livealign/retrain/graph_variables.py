@@ -23,7 +23,7 @@ WEBHOOK, WEBHOOK_FORMAT, NOTE_FORMATS = "LIVEALIGN_WEBHOOK_URL", "LIVEALIGN_WEBH
 DBT_TARGETS = ("local", "shared")
 LEAST_MEMORY = 100_000_000  # bytes; DuckDB opens no database in less than some megabytes and joins no day in less than this
 _MOTHERDUCK = re.compile(r"md:[A-Za-z0-9_-]+")
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:([KMGT])(I?)B|(B)|(%))", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(?:([KMGT])(I?)B|(B)|(%))", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -35,7 +35,9 @@ def nightly_cron() -> str:
     """
     cron = os.environ.get(NIGHTLY) or "0 3 * * *"
     if not is_cron(cron):
-        raise LiveAlignError(f"{NIGHTLY}={_short(cron)}: not a cron of five parts; write it as '0 3 * * *'")
+        raise LiveAlignError(
+            f"{NIGHTLY}={_short(cron)}: not a cron that comes; write five parts of *, n, n-m and /step, such as '0 3 * * *'"
+        )
     return cron
 
 

@@ -148,6 +148,12 @@ def test_missing_damaged_and_foreign_files_are_named(landing):
     assert ("follows", "missing_column") in problems or ("follows", "wrong_type") in problems
 
 
+def test_days_landed_before_a_column_was_added_may_lack_it(landing):
+    path = part(landing, "lists")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["language", "country"]), path)
+    assert [problem for problem in validate_landing(landing) if problem.table == "lists"] == []
+
+
 def test_rows_that_vanished_show_in_the_ledger(landing):
     path = part(landing, "likes")
     pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)

@@ -1,6 +1,7 @@
 """Folders of vision-language models: their own tower and projector give the LLM its tokens; other kinds are refused."""
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -280,6 +281,13 @@ def test_a_folder_without_its_image_processor_reads_texts_alone(tmp_path: Path) 
     (folder / "preprocessor_config.json").unlink()
     assert load_backbone(str(folder), tmp_path).n_layers == 3
     with pytest.raises(BackboneError, match=r"has no image processor .* copy its preprocessor_config\.json"):
+        load_image_encoder(str(folder), tmp_path)
+
+
+def test_the_image_processor_of_another_model_is_a_line(tmp_path: Path) -> None:
+    folder, other = saved("Qwen2_5_VL", tmp_path / "model"), saved("Gemma3", tmp_path / "other")
+    shutil.copyfile(other / "preprocessor_config.json", folder / "preprocessor_config.json")
+    with pytest.raises(BackboneError, match=r"has no image processor of its model .* copy its preprocessor_config\.json"):
         load_image_encoder(str(folder), tmp_path)
 
 

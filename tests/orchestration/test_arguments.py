@@ -42,7 +42,8 @@ ROOT = Path(__file__).parents[2]
         ({"LIVEALIGN_CONFIG": "gone.toml"}, [], "LIVEALIGN_CONFIG names gone.toml"),
         ({}, ["--profile", "tinny"], "--profile tinny: there is no profile 'tinny'; did you mean tiny?"),
         ({}, ["--day", "2025-6-5"], "--day 2025-6-5: "),
-        ({}, ["--accept", "everything"], "--accept everything: only volumes"),
+        ({}, ["--accept", "everything"], "--accept 'everything': only volumes"),
+        ({}, ["--accept", ""], "--accept '': only volumes"),
         ({}, ["--days", "-1"], "--days -1: is from 1"),
         ({}, ["--seed", "x"], "--seed x: takes a whole number"),
         ({}, ["--platform", "simulater"], "there is no platform 'simulater'"),
@@ -73,6 +74,21 @@ def test_a_retrain_that_cannot_start_says_why_in_one_line_and_leaves_nothing(
     assert said in lines[0]
     assert "secret" not in lines[0]
     assert not (tmp_path / "home").exists()
+
+
+def test_each_of_several_faults_has_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LIVEALIGN_NIGHTLY", "bad")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    monkeypatch.setattr(sys, "argv", ["retrain", "--profile", "tiny", "--archive", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit):
+        run_command(app)
+    heading, *faults = capsys.readouterr().err.strip().splitlines()
+    assert "2 things keep the retrain from starting" in heading
+    assert ["LIVEALIGN_NIGHTLY='bad'" in faults[0], "is no folder" in faults[1]] == [True, True]
 
 
 def test_a_device_that_there_is_not_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
