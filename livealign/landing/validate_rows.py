@@ -51,7 +51,9 @@ def open_landing(root: Path, files: dict[str, list[Path]]) -> Iterator[duckdb.Du
         database.execute("set preserve_insertion_order = false")
         for name, paths in files.items():
             source = (
-                database.read_parquet([duckdb_path(path) for path in paths], filename=True, file_row_number=True)
+                database.read_parquet(
+                    [duckdb_path(path) for path in paths], filename=True, file_row_number=True, union_by_name=True
+                )
                 if paths
                 else None
             )
@@ -60,7 +62,10 @@ def open_landing(root: Path, files: dict[str, list[Path]]) -> Iterator[duckdb.Du
                 database.execute(f"create view {name} as select *, '' as file, 0 as row from {name}_empty")  # noqa: S608
             else:
                 source.create_view(f"{name}_files")
-                columns = ", ".join(f'"{column}"' for column in TABLES[name].schema.names)
+                there = set(source.columns)  # without those that were added later
+                columns = ", ".join(
+                    f'"{column}"' if column in there else f'null::varchar as "{column}"' for column in TABLES[name].schema.names
+                )
                 database.execute(
                     f"create view {name} as select {columns}, filename as file, file_row_number + 1 as row from {name}_files"  # noqa: S608
                 )

@@ -19,8 +19,7 @@ def is_cron(text: str) -> bool:
     """Whether the text is a cron of five parts, for a time that comes.
 
     The parts are minute, hour, day of the month, month, day of the week. A part is a list of `*`, `n` and `n-m`, each with a
-    `/step` or without; a range may wrap. A cron whose days no month has, such as the 30th of February, is none, unless it names
-    days of the week too: either is then enough.
+    `/step` or without; a range may wrap. A cron whose days no month has, such as the 30th of February, is none.
     """
     words = text.lower().split()
     if len(words) != len(_PARTS):
@@ -28,8 +27,7 @@ def is_cron(text: str) -> bool:
     values = [_values(word, *part) for word, part in zip(words, _PARTS, strict=True)]
     if not all(values):
         return False
-    by_weekday = not words[4].startswith("*")
-    return by_weekday or any(day <= _DAYS[month - 1] for day in values[2] for month in values[3])
+    return any(day <= _DAYS[month - 1] for day in values[2] for month in values[3])
 
 
 def _values(word: str, lowest: int, highest: int, names: dict[str, int]) -> set[int]:
