@@ -82,9 +82,14 @@ class Store:
             LiveAlignError: its bucket is not there or does not answer, or its folder cannot be written.
         """
         if not isinstance(self.filesystem, pafs.LocalFileSystem):
-            bucket = self.root.partition("/")[0]
-            replace(self, waits=())._patiently(lambda: self.filesystem.get_file_info(self.root))  # a key may reach no more
-            found = self.filesystem.get_file_info(bucket)
+            bucket, _, prefix = self.root.partition("/")
+            replace(self, waits=())._patiently(lambda: self.filesystem.get_file_info(self.root))
+            try:
+                found = self.filesystem.get_file_info(bucket)
+            except OSError:  # it answered above: a key that is limited to the prefix may not look at the bucket
+                if prefix:
+                    return
+                raise
             if found.type == pafs.FileType.NotFound:
                 raise LiveAlignError(f"machines.store = {self.where!r}: there is no bucket {bucket}; make it, or name another")
             return

@@ -9,14 +9,14 @@ Floats = NDArray[np.float32]
 
 
 def code_certainty(codebook: Codebook, vectors: Floats, codes: NDArray[np.integer]) -> Floats:
-    """The certainty [n, levels] of the codes [n, levels] of vectors [n, dim].
+    """The certainty [n, levels] of the codes [n, levels] of vectors [n, dim]; `levels` may be the first ones alone.
 
     It is 0 at the nearest border, and 1 at the code's centre or behind it. The border to another code is where both cost the
     same (squared distance + price). Between the two centres the certainty grows linearly. A level with one code is certain.
     """
     residual = np.array(vectors, dtype=np.float32)
     certainty = np.ones(codes.shape, dtype=np.float32)
-    for level, centroids in enumerate(codebook.centroids):
+    for level, centroids in enumerate(codebook.centroids[: codes.shape[1]]):
         code = codes[:, level]
         cost = ((residual[:, None] - centroids) ** 2).sum(2) + codebook.prices[level]  # [n, codes]
         more = cost - np.take_along_axis(cost, code[:, None].astype(np.int64), 1)

@@ -300,7 +300,7 @@ class Recommender:
 
     def reasons(self, view: LiveView, rows: Ints, reader: Reader, content: bool = True) -> list[str]:
         """The sentences that say what speaks for rooms [n]."""
-        certainty = code_certainty(self.codebook, view.vectors[rows], view.codes[rows])[:, 0].tolist()
+        certainty = code_certainty(self.codebook, view.vectors[rows], view.codes[rows, :1])[:, 0].tolist()
         entered = np.where(reader.has_content[:, None], reader.codes, -1)
         return [
             self._reason(view, row, reader, entered, sure, content) for row, sure in zip(rows.tolist(), certainty, strict=True)

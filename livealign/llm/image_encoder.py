@@ -14,7 +14,7 @@ to 8 × 8.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,8 @@ class PictureVectors:
         if self._shard is not None:
             self._shard.fill(self._keys, self._vectors, self._missing)
 
-    def of(self, names: Sequence[str], read: Callable[[str], Pixels]) -> Floats:
-        """Vectors [n, width]; `read` gives the pixels of a picture that was not seen yet."""
+    def see(self, names: Iterable[str], read: Callable[[str], Pixels]) -> None:
+        """Encode those that were not seen yet; `read` gives their pixels."""
         missing = [name for name in dict.fromkeys(names) if self._missing[self._rows[name]]]
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
@@ -106,7 +106,10 @@ class PictureVectors:
             self._vectors[rows], self._missing[rows] = self.encoder.encode(np.stack([read(name) for name in batch])), False
             if self._shard is not None:
                 self._shard.append([self._keys[row] for row in rows], self._vectors[rows])
-        return self._vectors[[self._rows[name] for name in names]]
+
+    def of(self, names: Iterable[str]) -> Floats:
+        """Vectors [n, width] of pictures that were seen."""
+        return self._vectors[np.array([self._rows[name] for name in names], dtype=np.int64)]
 
     def flush(self) -> None:
         """Write the new vectors to the cache."""

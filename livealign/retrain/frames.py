@@ -74,9 +74,10 @@ def embed_frames(
     windows, kept, done = ints(rows, "window"), [np.zeros(0, dtype=np.int64)], 0
     for block in blocks_of(rooms, BLOCK):
         read = _decoded_once(path_of)
-        of_looks = looks.of([names[row] for row in block], read)
+        looks.see([names[row] for row in block], read)
+        of_looks = looks.of(names[row] for row in block)
         counts = block[wanted[block] & changed(rooms[block], windows[block], of_looks)]
-        seen.of([names[row] for row in counts], read)
+        seen.see([names[row] for row in counts], read)
         kept.append(counts)
         done += len(block)
         if progress:
@@ -84,7 +85,7 @@ def embed_frames(
     looks.flush()
     seen.flush()
     chosen = np.sort(np.concatenate(kept))
-    return SegmentFrames(ids[chosen], seen.of([names[row] for row in chosen], _decoded_once(path_of)))
+    return SegmentFrames(ids[chosen], seen.of(names[row] for row in chosen))
 
 
 def _decoded_once(path_of: Mapping[str, Path]) -> Callable[[str], Pixels]:

@@ -299,19 +299,14 @@ def test_a_wrong_body_is_refused_in_the_same_words_by_every_endpoint(client: Tes
         ("/recommend", {**user, "content": 0}, "content has to be true or false"),
         ("/recommend", {**user, "at": "2199-12-31T23:59:59-12:00"}, "at: must lie between the years 2000 and 2200"),
         ("/recommend", {**user, "at": "9999-12-31T23:59:59-12:00"}, "at: must lie between the years 2000 and 2200"),
+        (
+            "/recommend",
+            {**user, "context": {"language": "ß" * 200}},  # `ss` in lower case
+            "context.language: must have at most 200 characters in lower case",
+        ),
     ):
         answer = client.post(path, json=body, headers=WRITER)
         assert (answer.status_code, answer.json()["error"]) == (400, says)
-
-
-def test_a_context_that_grows_where_case_is_folded_is_refused_and_costs_no_list(client: TestClient) -> None:
-    send(client, comment("m-1"))
-    answer = client.post("/recommend", json={"user_id": 500, "context": {"language": "ß" * 200}}, headers=WRITER)
-    assert (answer.status_code, answer.json()["error"]) == (
-        400,
-        "context.language: must have at most 200 characters in lower case",
-    )
-    assert client.post("/recommend", json={"user_id": 500, "context": {"language": "EN"}}, headers=WRITER).status_code == 200
 
 
 def test_a_parameter_that_stands_in_the_query_twice_is_refused(client: TestClient) -> None:

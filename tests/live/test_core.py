@@ -83,6 +83,16 @@ def test_the_context_of_a_request_is_logged_with_its_list(stage: Stage) -> None:
     assert [(event.language, event.country) for event in shown] == [("es", "chile"), (None, None)]
 
 
+def test_a_list_that_cannot_be_written_loses_no_other(stage: Stage) -> None:
+    stage.start_rooms(1)
+    for context in (UNKNOWN, Context(language="x" * 201, country="")):  # longer than a record allows
+        stage.core.recommend(STRANGER, 1, context=context)
+    behind = stage.core.status().log_behind_records
+    stage.core._journal.flush()
+    assert stage.core.status().log_behind_records == behind > 0
+    assert [what for what, _ in stage.told.failures] == ["log"]
+
+
 def test_a_warm_up_counts_as_no_list(stage: Stage) -> None:
     stage.start_rooms(1, 2)
     stage.core.warm_up()

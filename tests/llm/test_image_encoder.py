@@ -112,12 +112,12 @@ def test_a_picture_is_read_once_and_later_from_the_cache(tmp_path: Path, frames:
 
     def vectors_of(names: list[str]) -> np.ndarray:
         pictures = PictureVectors(encoder, names, EmbeddingCache(tmp_path / "cache"))
-        found = pictures.of(names, reading)
+        pictures.see(names, reading)
         pictures.flush()
-        return found
+        return pictures.of(names)
 
     first = vectors_of(names)
     np.testing.assert_array_equal(first, encoder.encode(np.stack([by_name[name] for name in names])))
     np.testing.assert_array_equal(vectors_of(names[::-1]), first[::-1])
     assert sorted(read) == sorted(by_name)
-    assert PictureVectors(encoder, []).of([], reading).shape == (0, encoder.width)
+    assert PictureVectors(encoder, []).of([]).shape == (0, encoder.width)

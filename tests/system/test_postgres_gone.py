@@ -31,6 +31,7 @@ pytestmark = [
 
 A_MINUTE, A_RESTART = 60.0, 15.0  # seconds that the server is away; Dagster tries for about ten
 DAY = date(2025, 6, 3)
+BACKFILL = "__ASSET_JOB"  # the job of the runs of backfills
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def test_a_retrain_whose_database_dies_ends_in_one_line_and_the_next_one_ends_we
     assert champion_of(ground.home) is not None
 
 
-def statuses(ui: Ui) -> list[str]:
+def statuses(ui: Ui, job: str = "daily_retrain") -> list[str]:
+    """The states of the runs of a job, the newest first."""
     try:
-        return [run["status"] for run in ui.runs("daily_retrain")]
+        return [run["status"] for run in ui.runs(job)]
     except (OSError, AssertionError):  # the webserver cannot ask the database
         return ["?"]
 
@@ -114,25 +116,19 @@ def test_the_ui_goes_on_after_its_daemon_its_machine_and_its_database_died(groun
     assert alive == []
 
 
-def backfills(ui: Ui) -> list[str]:
-    """The states of the runs of backfills, the newest first."""
-    try:
-        return [run["status"] for run in ui.runs("__ASSET_JOB")]
-    except (OSError, AssertionError):  # the webserver cannot ask the database
-        return ["?"]
-
-
 def test_a_backfill_whose_database_dies_ends_and_the_next_one_ends_well(ground: Ground, tmp_path: Path) -> None:
     days = SimulationConfig.tiny().dates[:2]
     with ui_process(ground.home, ground.archive, days, tmp_path / "ui.log", **ground.server.variables) as ui:
         ui.backfill(days)
-        ui.until(lambda: "STARTED" in backfills(ui), "a run that works")
+        ui.until(lambda: "STARTED" in statuses(ui, BACKFILL), "a run that works")
         ground.kill_server_for(A_RESTART).join()
-        ui.until(lambda: {*backfills(ui)} <= ENDED, "the run has ended")
-        known = len(backfills(ui))
+        ui.until(lambda: {*statuses(ui, BACKFILL)} <= ENDED, "the run has ended")
+        known = len(statuses(ui, BACKFILL))
         ui.backfill(days)
-        ui.until(lambda: len(backfills(ui)) > known and {*backfills(ui)} <= ENDED, "the next backfill has ended")
-        assert backfills(ui)[0] == "SUCCESS"
+        ui.until(
+            lambda: len(statuses(ui, BACKFILL)) > known and {*statuses(ui, BACKFILL)} <= ENDED, "the next backfill has ended"
+        )
+        assert statuses(ui, BACKFILL)[0] == "SUCCESS"
     assert_all_whole(ground.home)
     assert set(days) <= set(built_days(ground.home.marts, "interactions"))
 
