@@ -11,8 +11,9 @@ Floats = NDArray[np.float32]
 def code_certainty(codebook: Codebook, vectors: Floats, codes: NDArray[np.integer]) -> Floats:
     """The certainty [n, levels] of the codes [n, levels] of vectors [n, dim].
 
-    The levels may be the first ones alone. It is 0 at the nearest border, and 1 at the code's centre or behind it. The border to another code is where both cost the
-    same (squared distance + price). Between the two centres the certainty grows linearly. A level with one code is certain.
+    The levels may be the first ones alone. It is 0 at the nearest border, and 1 at the code's centre or behind it. The border
+    to another code is where both cost the same (squared distance + price). Between the two centres the certainty grows
+    linearly. A level with one code is certain.
     """
     residual = np.array(vectors, dtype=np.float32)
     certainty = np.ones(codes.shape, dtype=np.float32)
