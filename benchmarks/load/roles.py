@@ -1,4 +1,4 @@
-"""Readers and rankers on one Redis log: lists a second, staleness, windows read, a death.
+"""Readers and rankers on one Redis log: lists a second, staleness, windows read, a killed reader.
 
     python -m benchmarks.load.roles                                  # about five minutes for each set of processes; needs root
     python -m benchmarks.load.roles --sets 1+1 1+2 --share 0.3       # readers + rankers; 1+0 is one process that is both
@@ -166,7 +166,7 @@ def _measured(all_of_them: Processes, url: str, news: int, seconds: float) -> Re
 
 
 def _killed(all_of_them: Processes, url: str, news: int) -> Result:
-    """What comes of it when a reader is killed while rooms speak and lists are asked for."""
+    """Kill a reader while rooms speak and lists are asked for; returns what was fresh when, and what failed."""
     with Speakers(all_of_them.rankers[0], news) as speakers, ThreadPoolExecutor(1) as background:
         asked = background.submit(all_of_them.load, 2 * FRESH_SECONDS, rate=STEADY_RATE)
         time.sleep(WINDOW - time.time() % WINDOW + WINDOW / 2)  # in the middle of a window in which every room speaks
