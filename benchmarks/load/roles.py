@@ -166,7 +166,7 @@ def _measured(all_of_them: Processes, url: str, news: int, seconds: float) -> Re
 
 
 def _killed(all_of_them: Processes, url: str, news: int) -> Result:
-    """Kill a reader while rooms speak and lists are asked for; returns what was fresh when, and what failed."""
+    """Kill a reader while rooms speak and lists are asked for; returns what followed."""
     with Speakers(all_of_them.rankers[0], news) as speakers, ThreadPoolExecutor(1) as background:
         asked = background.submit(all_of_them.load, 2 * FRESH_SECONDS, rate=STEADY_RATE)
         time.sleep(WINDOW - time.time() % WINDOW + WINDOW / 2)  # in the middle of a window in which every room speaks
