@@ -1,4 +1,4 @@
-"""Readers and rankers on one Redis log: lists a second, staleness, windows read, a killed reader.
+"""Readers and rankers on one Redis log: lists a second, staleness, a killed reader.
 
     python -m benchmarks.load.roles                                  # about five minutes for each set of processes; needs root
     python -m benchmarks.load.roles --sets 1+1 1+2 --share 0.3       # readers + rankers; 1+0 is one process that is both
